@@ -1,0 +1,20 @@
+//! What a Farwatch server knows, without a socket, a file, a clock or a thread.
+//!
+//! ```text
+//! frame ─► wire::Request ─► prepare ─► Txn ─► record ─► zab ─► tree.apply ─► watch ─► wire::reply
+//!             │ read                    (zxid)  (bytes for disk and peers)        ▲
+//!             └───────────────────────────► tree (a view at one zxid) ───────────┘
+//! ```
+//!
+//! Reading order: [`zxid`], [`wire`], [`txn`], [`record`], [`tree`], [`prepare`], [`node`].
+#![deny(missing_docs)]
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod acl;
+pub mod limits;
+pub mod path;
+pub mod record;
+pub mod snapshot;
+pub mod txn;
+pub mod wire;
+pub mod zxid;
