@@ -11,10 +11,12 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod acl;
+pub mod hash;
 pub mod limits;
 pub mod path;
 pub mod record;
 pub mod snapshot;
 pub mod txn;
+pub mod watch;
 pub mod wire;
 pub mod zxid;
