@@ -19,4 +19,5 @@ pub mod snapshot;
 pub mod txn;
 pub mod watch;
 pub mod wire;
+pub mod zab;
 pub mod zxid;
