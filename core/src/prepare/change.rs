@@ -312,3 +312,18 @@ fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
         version => version,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// E13.
+    #[test]
+    fn versions_wrap_and_pass_over_minus_one() {
+        assert_eq!(next_version(i32::MAX, -1), Ok(i32::MIN));
+        assert_eq!(next_version(-2, -2), Ok(0));
+        assert_eq!(next_version(-1, -1), Ok(0), "the aversion of /zookeeper/config");
+        assert_eq!(next_version(0, 0), Ok(1));
+        assert_eq!(next_version(0, 1), Err(ErrorCode::BadVersion));
+    }
+}

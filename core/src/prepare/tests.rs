@@ -14,6 +14,7 @@ use crate::zxid::SessionId;
 
 mod memory;
 mod multi;
+mod random;
 
 mod rules;
 
@@ -64,6 +65,14 @@ fn step(world: &mut World, line: &str) -> Option<String> {
     match words[..] {
         ["apply"] => {
             world.apply(usize::MAX);
+            None
+        }
+        ["apply", count] => {
+            world.apply(count.parse().unwrap());
+            None
+        }
+        ["cversion", path, count] => {
+            world.state.set_cversion(path.as_bytes(), count.parse().unwrap());
             None
         }
         ["wait", ms] => {

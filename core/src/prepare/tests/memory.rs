@@ -49,12 +49,14 @@ impl State for MemoryState {
     }
 
     fn quota(&self, path: &[u8]) -> Option<QuotaFacts<'_>> {
-        let covers = |(prefix, _): &(&Vec<u8>, _)| path::is_within(path, prefix);
-        let (prefix, limits) = self.quotas.iter().filter(covers).max_by_key(|(p, _)| p.len())?;
+        let (prefix, limits) = self.deepest_quota(path)?;
         let mut facts = QuotaFacts { prefix, limits: *limits, count: 0, bytes: 0 };
-        for node in self.nodes.iter().filter(|(path, _)| path::is_within(path, prefix)) {
-            facts.count += 1;
-            facts.bytes += node.1.data.as_ref().map_or(0, Vec::len) as i64;
+        for (path, node) in &self.nodes {
+            // What an inner quota covers is not charged to the outer one.
+            if self.deepest_quota(path).is_some_and(|(deepest, _)| deepest == prefix) {
+                facts.count += 1;
+                facts.bytes += node.data.as_ref().map_or(0, Vec::len) as i64;
+            }
         }
         Some(facts)
     }
@@ -85,6 +87,16 @@ impl MemoryState {
             state.nodes.insert(path.to_vec(), node);
         }
         state
+    }
+
+    fn deepest_quota(&self, path: &[u8]) -> Option<(&Vec<u8>, &Option<QuotaLimits>)> {
+        let covers = |(prefix, _): &(&Vec<u8>, _)| path::is_within(path, prefix);
+        self.quotas.iter().filter(covers).max_by_key(|(prefix, _)| prefix.len())
+    }
+
+    /// As if so many nodes had been created under `path`.
+    pub(super) fn set_cversion(&mut self, path: &[u8], cversion: i32) {
+        self.nodes.get_mut(path).unwrap().cversion = cversion;
     }
 
     fn apply(&mut self, session: SessionId, time_ms: i64, txn: &Txn<'_>) {

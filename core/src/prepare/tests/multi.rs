@@ -74,7 +74,9 @@ fn h6_flags_decide_inside_a_multi() {
          multi ttl /k ttl=0
          multi ttl /k flags=0 ttl=0 ; ttl /l flags=1 ; ttl /m flags=3
          multi create /n ; ttl /o flags=7";
-    check(script, expect![[r#"
+    check(
+        script,
+        expect![[r#"
         multi create /c flags=4 ; create2 /d flags=4 ; ttl /e flags=4 -> 3 [create /c container #1; create /d container #2; create /e container #3]
         multi create /f flags=5 -> refused -5
         multi create2 /f flags=6 -> refused -5
@@ -86,8 +88,12 @@ fn h6_flags_decide_inside_a_multi() {
         multi ttl /k ttl=0 -> 6 [error -8]
         multi ttl /k flags=0 ttl=0 ; ttl /l flags=1 ; ttl /m flags=3 -> 7 [create /k #8; create /l ephemeral 0x1 #9; create /m0000000009 ephemeral 0x1 #10]
         multi create /n ; ttl /o flags=7 -> 8 [error 0; error -8]
-    "#]]);
-    check_with(Options::default(), script, expect![[r#"
+    "#]],
+    );
+    check_with(
+        Options::default(),
+        script,
+        expect![[r#"
         multi create /c flags=4 ; create2 /d flags=4 ; ttl /e flags=4 -> 3 [create /c container #1; create /d container #2; create /e container #3]
         multi create /f flags=5 -> refused -5
         multi create2 /f flags=6 -> refused -5
@@ -99,7 +105,8 @@ fn h6_flags_decide_inside_a_multi() {
         multi ttl /k ttl=0 -> 6 [error -6]
         multi ttl /k flags=0 ttl=0 ; ttl /l flags=1 ; ttl /m flags=3 -> 7 [create /k #6; create /l ephemeral 0x1 #7; create /m0000000007 ephemeral 0x1 #8]
         multi create /n ; ttl /o flags=7 -> 8 [error 0; error -8]
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

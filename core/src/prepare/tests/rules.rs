@@ -145,7 +145,9 @@ fn d12_to_d14_time_to_live() {
          create /v flags=5
          container /v flags=6
          create /t/x flags=1";
-    check(script, expect![[r#"
+    check(
+        script,
+        expect![[r#"
         ttl /t ttl=0 -> 3 error -8
         ttl /t ttl=-1 -> 4 error -8
         ttl /t ttl=1099511627776 -> 5 error -8
@@ -157,8 +159,12 @@ fn d12_to_d14_time_to_live() {
         create /v flags=5 -> 11 error -8
         container /v flags=6 -> 12 error -8
         create /t/x flags=1 -> 13 create /t/x ephemeral 0x1 #1
-    "#]]);
-    check_with(Options::default(), script, expect![[r#"
+    "#]],
+    );
+    check_with(
+        Options::default(),
+        script,
+        expect![[r#"
         ttl /t ttl=0 -> 3 error -6
         ttl /t ttl=-1 -> 4 error -6
         ttl /t ttl=1099511627776 -> 5 error -6
@@ -170,7 +176,8 @@ fn d12_to_d14_time_to_live() {
         create /v flags=5 -> 11 error -6
         container /v flags=6 -> 12 error -6
         create /t/x flags=1 -> 13 error -101
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -463,7 +470,7 @@ fn k2_k3_hard_quotas_refuse_and_soft_ones_warn() {
          apply
          quota /q -1 -1 -1 3
          s2 set /q/a data=123456
-         s2 set /q/a data=abcdef
+         s2 set /q/a data=abcdefghij
          s2 set /q/a data=
          s2 set /q/a data=
          s2 create /out data=123456
@@ -490,9 +497,9 @@ fn k2_k3_hard_quotas_refuse_and_soft_ones_warn() {
             s2 create /q/f data=123 -> 18 create /q/f 123 #5 (soft Count 4 of 1)
             s2 set /q/f data=12 -> 19 set /q/f 12 v1 (soft Bytes 12 of 2)
             s2 set /q/a data=123456 -> 20 error -125
-            s2 set /q/a data=abcdef -> 21 error -125
-            s2 set /q/a data= -> 22 set /q/a v2
-            s2 set /q/a data= -> 23 set /q/a v3
+            s2 set /q/a data=abcdefghij -> 21 set /q/a abcdefghij v2
+            s2 set /q/a data= -> 22 set /q/a v3
+            s2 set /q/a data= -> 23 set /q/a v4
             s2 create /out data=123456 -> 24 create /out 123456 #2
             s2 create /q/z -> 25 error -5
             s2 set /q/a -> 26 error -5
@@ -503,21 +510,54 @@ fn k2_k3_hard_quotas_refuse_and_soft_ones_warn() {
 
 #[test]
 fn k5_k6_what_clients_may_not_ask() {
-    check("reconfig\nget /\ncheck /", expect![[r#"
+    check(
+        "reconfig\nget /\ncheck /",
+        expect![[r#"
         reconfig -> 3 error -123
         get / -> refused -6
         check / -> refused -6
-    "#]]);
+    "#]],
+    );
     let options = Options { reconfig_enabled: true, ..Options::default() };
-    check_with(options, "reconfig\ns9 reconfig", expect![[r#"
+    check_with(
+        options,
+        "reconfig\ns9 reconfig",
+        expect![[r#"
         reconfig -> 3 error -6
         s9 reconfig -> 4 error -112
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn k8_a_limits_node_on_the_root_is_a_plain_node() {
-    check("create /zookeeper/quota/zookeeper_limits data=junk", expect![[r#"
+    check(
+        "create /zookeeper/quota/zookeeper_limits data=junk",
+        expect![[r#"
         create /zookeeper/quota/zookeeper_limits data=junk -> 3 create /zookeeper/quota/zookeeper_limits junk #1
-    "#]]);
+    "#]],
+    );
+}
+
+/// X9: what ZooKeeper does at the end of the counter depends on the prefix; here it is plain.
+#[test]
+fn x9_a_spent_sequence_counter_answers_node_exists_and_gives_no_name_twice() {
+    check(
+        "create /s
+         apply
+         cversion /s 2147483646
+         create /s/a flags=2
+         create /s/a flags=2
+         create /s/b flags=2
+         create /s/plain
+         create /s/c flags=3",
+        expect![[r#"
+            create /s -> 3 create /s #1
+            create /s/a flags=2 -> 4 create /s/a2147483646 #2147483647
+            create /s/a flags=2 -> 5 error -110
+            create /s/b flags=2 -> 6 error -110
+            create /s/plain -> 7 create /s/plain #2147483647
+            create /s/c flags=3 -> 8 error -110
+        "#]],
+    );
 }
