@@ -11,10 +11,14 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod acl;
+pub mod answer;
+pub mod auth;
 pub mod hash;
 pub mod limits;
 pub mod path;
+pub mod prepare;
 pub mod record;
+pub mod session;
 pub mod snapshot;
 pub mod txn;
 pub mod watch;

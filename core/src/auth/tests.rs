@@ -1,0 +1,252 @@
+use super::*;
+use expect_test::expect;
+
+fn list(entries: &[(i32, &str, &str)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let entries = entries.iter().map(|(perms, scheme, id)| AclEntry {
+        perms: Perms(*perms),
+        scheme: Some(scheme.as_bytes()),
+        id: Some(id.as_bytes()),
+    });
+    AclList::encode(entries.collect::<Vec<_>>().into_iter(), &mut out);
+    out
+}
+
+fn identity(scheme: &str, id: &str) -> Identity {
+    Identity { scheme: scheme.into(), id: id.into() }
+}
+
+fn render(bytes: &[u8]) -> String {
+    let entries = AclList::from_bytes(bytes).unwrap().entries();
+    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap()).into_owned();
+    let line = |e: AclEntry<'_>| format!("{}:{}:{}\n", e.perms.0, text(e.scheme), text(e.id));
+    entries.map(line).collect()
+}
+
+fn fixed(entries: &[(i32, &str, &str)], identities: &[Identity]) -> Result<String, ErrorCode> {
+    let bytes = list(entries);
+    let mut out = b"before".to_vec();
+    let result = fix_up(Some(AclList::from_bytes(&bytes).unwrap()), identities, &mut out);
+    assert_eq!(&out[..6], b"before");
+    assert!(result.is_ok() || out.len() == 6, "an error leaves nothing behind");
+    result.map(|()| render(&out[6..]))
+}
+
+/// I3: the golden digests of ZooKeeper.
+#[test]
+fn digests_are_those_of_zookeeper() {
+    for (credentials, id) in [
+        ("super:admin", "super:xQJmxLMiHGwaqBvst5y6rkB6HQs="),
+        ("bob:pw", "bob:ikIaKsbtGweaHnb/jKn7OHqbunM="),
+    ] {
+        assert_eq!(digest_identity(credentials.as_bytes()), identity("digest", id));
+    }
+    assert!(digest_identity(b"nocolon").id.starts_with("nocolon:"));
+    assert_eq!(digest_identity(b"").id, ":2jmj7l5rSw0yVb/vlWAYkK/YBwk=");
+}
+
+/// I1, I2, I4.
+#[test]
+fn auth_takes_digest_and_ip_and_nothing_else() {
+    let options = AuthOptions {
+        super_digest: Some("super:xQJmxLMiHGwaqBvst5y6rkB6HQs=".into()),
+        ..AuthOptions::default()
+    };
+    let auth = |scheme, data| authenticate(scheme, data, &options);
+    assert_eq!(auth(Some(b"ip"), Some(b"x")), Ok(vec![]));
+    assert_eq!(auth(Some(b"digest"), Some(b"a:b")).unwrap().len(), 1);
+    let administrator = auth(Some(b"digest"), Some(b"super:admin")).unwrap();
+    assert_eq!(administrator[0], identity("super", ""));
+    assert_eq!(administrator[1].scheme, "digest");
+    assert_eq!(auth(Some(b"digest"), None), Err(AuthRefused::NullData));
+    for scheme in [&b"world"[..], b"auth", b"super", b"sasl", b"x509", b"foo", b""] {
+        assert!(auth(Some(scheme), Some(b"a:b")).is_err(), "{scheme:?}");
+    }
+    assert!(auth(None, Some(b"a:b")).is_err());
+    let off = AuthOptions { digest_enabled: false, super_digest: None };
+    assert!(authenticate(Some(b"digest"), Some(b"a:b"), &off).is_err());
+}
+
+/// D8, and §9.3's list of digest ids.
+#[test]
+fn ids_are_valid_by_their_schemes_rule() {
+    let valid = |text: &str| {
+        let (scheme, id) = text.split_once(':').unwrap();
+        valid_id(scheme.as_bytes(), id.as_bytes())
+    };
+    for good in [
+        "world:anyone",
+        "digest:a:b",
+        "digest::b",
+        "digest:a:b::",
+        "ip:10.0.0.1",
+        "ip:10.0.0.0/0",
+        "ip:10.0.0.0/32",
+        "ip:::1",
+        "ip:fe80::/10",
+        "ip:::/128",
+    ] {
+        assert!(valid(good), "{good}");
+    }
+    for bad in [
+        "world:bob",
+        "foo:x",
+        "digest:bob",
+        "digest:a",
+        "digest:a:",
+        "digest::",
+        "digest:",
+        "digest:a:b:c",
+        "digest:a::b",
+        "ip:10.0.0",
+        "ip:10.0.0.0/33",
+        "ip:10.0.0.0/-1",
+        "ip:10.0.0.256",
+        "ip:1.2.3.4.5",
+        "ip:::/129",
+        "ip:host",
+        "ip:",
+        "super:x",
+        "sasl:bob",
+        "x509:CN=bob",
+        "auth:",
+    ] {
+        assert!(!valid(bad), "{bad}");
+    }
+}
+
+/// E11, D7, D8, D9 and the order of §9.5.
+#[test]
+fn a_list_is_fixed_up_as_zookeeper_does() {
+    let nobody = [identity("ip", "127.0.0.1")];
+    let two = [
+        identity("ip", "127.0.0.1"),
+        identity("super", ""),
+        identity("digest", "a:1"),
+        identity("digest", "b:2"),
+    ];
+    expect![["31:digest:a:1\n31:digest:b:2\n"]]
+        .assert_eq(&fixed(&[(31, "auth", ""), (31, "auth", "")], &two).unwrap());
+    expect![["1:world:anyone\n3:ip:10.0.0.0/8\n"]].assert_eq(
+        &fixed(&[(1, "world", "anyone"), (3, "ip", "10.0.0.0/8"), (1, "world", "anyone")], &nobody)
+            .unwrap(),
+    );
+    // Duplicates that only the expansion makes are kept.
+    expect![["1:digest:a:1\n1:digest:a:1\n1:digest:b:2\n"]]
+        .assert_eq(&fixed(&[(1, "digest", "a:1"), (1, "auth", "x")], &two).unwrap());
+    for bad in [&[(31, "auth", "")][..], &[], &[(1, "world", "anyone"), (1, "world", "bob")]] {
+        assert_eq!(fixed(bad, &nobody), Err(ErrorCode::InvalidAcl), "{bad:?}");
+    }
+    assert_eq!(fix_up(None, &two, &mut Vec::new()), Err(ErrorCode::InvalidAcl));
+    let null_id = b"\0\0\0\x01\0\0\0\x1f\0\0\0\x05world\xff\xff\xff\xff";
+    let null_id = AclList::from_bytes(null_id).unwrap();
+    let result = fix_up(Some(null_id), &two, &mut Vec::new());
+    assert_eq!(result, Err(ErrorCode::MarshallingError));
+}
+
+#[test]
+fn a_list_that_expansion_makes_too_large_is_refused() {
+    let long = identity("digest", &format!("{}:h", "u".repeat(100_000)));
+    let entries: Vec<_> = (0..20).map(|perms| (perms, "auth", "")).collect();
+    assert_eq!(fixed(&entries, &[long]), Err(ErrorCode::InvalidAcl));
+}
+
+/// I8: masks, families, mapped addresses.
+#[test]
+fn addresses_match_by_their_leading_bits() {
+    let check = |pattern: &str, address: &str, expected: bool| {
+        let bytes = list(&[(1, "ip", pattern)]);
+        let list = AclList::from_bytes(&bytes).unwrap();
+        let granted = allowed(&[identity("ip", address)], list, Perms::READ);
+        assert_eq!(granted, expected, "{pattern} and {address}");
+    };
+    check("10.0.0.0/8", "10.9.8.7", true);
+    check("10.0.0.0/8", "11.9.8.7", false);
+    check("10.0.0.1", "10.0.0.1", true);
+    check("10.0.0.1/32", "10.0.0.2", false);
+    check("1.2.3.4/0", "200.1.1.1", true);
+    check("1.2.3.4/0", "::1", false);
+    check("::1", "::1", true);
+    check("fe80::/10", "fe80::1%eth0", true);
+    check("fe80::/10", "fd80::1", false);
+    check("::/0", "2001:db8::1", true);
+    check("2001:db8::1/128", "2001:db8::2", false);
+    assert_eq!(ip_identity("::ffff:10.0.0.1".parse().unwrap()), identity("ip", "10.0.0.1"));
+}
+
+/// §9.2, step by step.
+#[test]
+fn a_list_grants_what_its_entries_say_and_nothing_more() {
+    let bob = [identity("digest", "bob:h")];
+    let grants = |entries: &[(i32, &str, &str)], who: &[Identity], needed| {
+        allowed(who, AclList::from_bytes(&list(entries)).unwrap(), needed)
+    };
+    assert!(grants(&[], &[], Perms::ADMIN), "an empty list allows");
+    assert!(grants(&[(1, "world", "anyone")], &[], Perms::READ));
+    assert!(!grants(&[(1, "world", "anyone")], &bob, Perms::WRITE));
+    assert!(grants(&[(2, "digest", "bob:h")], &bob, Perms::WRITE));
+    assert!(!grants(&[(2, "digest", "bob:h")], &bob, Perms::READ));
+    assert!(!grants(&[(2, "digest", "eve:h")], &bob, Perms::WRITE));
+    assert!(!grants(&[(2, "x509", "bob:h")], &bob, Perms::WRITE), "schemes do not mix");
+    assert!(grants(&[(0, "world", "anyone")], &[identity("super", "")], Perms::ALL));
+    assert!(grants(&[(1, "sasl", "bob")], &[identity("sasl", "bob")], Perms::READ));
+    assert!(grants(&[(1, "x509", "CN=b")], &[identity("x509", "CN=b")], Perms::READ));
+    assert!(!grants(&[(31, "foo", "x")], &[identity("foo", "x")], Perms::READ));
+}
+
+/// The matrix of operations and permissions, from the enum itself: a new operation must appear.
+#[test]
+fn every_operation_needs_exactly_its_permission() {
+    let mut matrix = String::new();
+    for &op in OpCode::ALL {
+        let (perms, place) = match needs(op) {
+            Needs::Node(perms) => (perms, "node"),
+            Needs::Parent(perms) => (perms, "parent"),
+            Needs::Config(perms) => (perms, "config"),
+            Needs::Nothing | Needs::Parts => continue,
+        };
+        let granting: String = [(1, 'r'), (2, 'w'), (4, 'c'), (8, 'd'), (16, 'a')]
+            .into_iter()
+            .filter(|&(bit, _)| {
+                let bytes = list(&[(bit, "world", "anyone")]);
+                allowed(&[], AclList::from_bytes(&bytes).unwrap(), perms)
+            })
+            .map(|(_, letter)| letter)
+            .collect();
+        matrix.push_str(&format!("{op:?} {granting} {place}\n"));
+    }
+    expect![[r#"
+        Create c parent
+        Delete d parent
+        Exists r node
+        GetData r node
+        SetData w node
+        GetAcl ra node
+        SetAcl a node
+        GetChildren r node
+        GetChildren2 r node
+        Check r node
+        Create2 c parent
+        Reconfig w config
+        CreateContainer c parent
+        CreateTtl c parent
+        GetAllChildrenNumber r node
+    "#]]
+    .assert_eq(&matrix);
+}
+
+/// E10, F6.
+#[test]
+fn hashes_are_not_shown() {
+    let bytes = list(&[(31, "digest", "bob:h:h"), (1, "world", "anyone"), (1, "digest", "x")]);
+    let mut out = Vec::new();
+    mask_digests(AclList::from_bytes(&bytes).unwrap(), &mut out);
+    assert_eq!(render(&out), "31:digest:bob:x\n1:world:anyone\n1:digest:x\n");
+    let who = [identity("ip", "::1"), identity("digest", "bob:h"), identity("super", "")];
+    let mut out = Vec::new();
+    encode_who_am_i(&who, &mut out);
+    assert_eq!(
+        out,
+        b"\0\0\0\x03\0\0\0\x02ip\0\0\0\x03::1\0\0\0\x06digest\0\0\0\x03bob\0\0\0\x05super\0\0\0\0"
+    );
+}

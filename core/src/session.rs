@@ -1,0 +1,166 @@
+//! Sessions: which exist (replicated), when they end (the leader's), what they are called.
+//!
+//! ```text
+//!            CreateSession                 touch, touch, touch …
+//! connect ──────────────────► SessionTable ─► Expiry ──due──► CloseSession ──► gone everywhere
+//!            (every server)                  (leader only)    (every server)
+//! ```
+//!
+//! Source: client-protocol rules of ZooKeeper 3.9 (`SessionTrackerImpl`, `ExpiryQueue`).
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::txn::{Txn, TxnHead};
+use crate::wire::handshake::Password;
+use crate::zxid::{ServerId, SessionId};
+
+mod expiry;
+#[cfg(test)]
+mod tests;
+
+pub use expiry::Expiry;
+
+/// What every server knows about a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Negotiated when the session was created, milliseconds. A reconnect negotiates afresh, and
+    /// only the leader's [`Expiry`] keeps that value.
+    pub timeout_ms: i32,
+    /// The secret that a client shows to go on with the session.
+    pub password: Password,
+}
+
+/// The sessions that exist at one zxid, by id, the same on every server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionTable {
+    sessions: BTreeMap<SessionId, Session>,
+}
+
+impl SessionTable {
+    /// No session.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Applies a transaction. Only the begin and the end of a session change anything here.
+    pub fn apply(&mut self, head: &TxnHead, txn: &Txn<'_>) {
+        match *txn {
+            Txn::CreateSession { timeout_ms, password } => {
+                self.insert(head.session, Session { timeout_ms, password });
+            }
+            Txn::CloseSession => {
+                self.sessions.remove(&head.session);
+            }
+            Txn::Create(_)
+            | Txn::Delete { .. }
+            | Txn::SetData { .. }
+            | Txn::SetAcl { .. }
+            | Txn::Check { .. }
+            | Txn::Error(_)
+            | Txn::Multi(_) => {}
+        }
+    }
+
+    /// Adds a session, as from a snapshot.
+    pub fn insert(&mut self, id: SessionId, session: Session) {
+        assert!(id != SessionId::NONE, "the id that stands for no session was created");
+        self.sessions.insert(id, session);
+    }
+
+    /// The session with this id.
+    pub fn get(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// Whether there is such a session.
+    pub fn contains(&self, id: SessionId) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
+    /// Whether `password` is what the session was given. An unknown session matches nothing.
+    pub fn verify(&self, id: SessionId, password: Option<&[u8]>) -> bool {
+        self.get(id).is_some_and(|session| session.password.matches(password))
+    }
+
+    /// All sessions, by id.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (SessionId, &Session)> {
+        self.sessions.iter().map(|(&id, session)| (id, session))
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is no session.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+}
+
+/// Between what a session's timeout may be, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutLimits {
+    /// `minSessionTimeout`.
+    pub min_ms: i32,
+    /// `maxSessionTimeout`.
+    pub max_ms: i32,
+}
+
+impl TimeoutLimits {
+    /// The defaults for a tick of `tick_ms`: 2 and 20 ticks.
+    pub const fn of_tick(tick_ms: i32) -> Self {
+        Self { min_ms: tick_ms.saturating_mul(2), max_ms: tick_ms.saturating_mul(20) }
+    }
+
+    /// What a client that asks for `requested_ms` gets. Zero and less get the least.
+    pub fn negotiate(self, requested_ms: i32) -> i32 {
+        assert!(self.min_ms <= self.max_ms, "configuration lets no such limits through");
+        requested_ms.clamp(self.min_ms, self.max_ms)
+    }
+}
+
+/// Server numbers must fit the top byte of a session id, and 255 there marks a node with a time to
+/// live in data that ZooKeeper wrote.
+pub const SERVER_ID_MAX: u32 = 254;
+
+/// A server number that does not fit into session ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("server number {0} does not fit into session ids: give this server a myid from 0 to 254")]
+pub struct ServerIdTooLarge(pub u32);
+
+/// Makes the session ids of one server process: `server(8) ‖ milliseconds(40) ‖ counter(16)`, then
+/// one more each time.
+#[derive(Clone, Debug)]
+pub struct SessionIds {
+    next: u64,
+}
+
+impl SessionIds {
+    /// The ids of `server` (1 when there is but one) started at `now_ms`, milliseconds since 1970:
+    /// a clock that goes on over restarts keeps the ids of two runs apart.
+    pub const fn new(server: ServerId, now_ms: i64) -> Result<Self, ServerIdTooLarge> {
+        if server.0 > SERVER_ID_MAX {
+            return Err(ServerIdTooLarge(server.0));
+        }
+        Ok(Self { next: ((server.0 as u64) << 56) | (((now_ms as u64) << 24) >> 8) })
+    }
+
+    /// An id that no session in `known` has. A clock that was set back may lead into ids that an
+    /// earlier run gave away: those are passed over while their sessions live.
+    pub fn allocate(&mut self, known: &SessionTable) -> SessionId {
+        /// What ZooKeeper stores as the owner of a container.
+        const CONTAINER_OWNER: u64 = 1 << 63;
+        loop {
+            let id = SessionId(self.next);
+            // The counter stays within this server's byte, so that no two servers meet.
+            let server = self.next & (0xff << 56);
+            self.next = server | (self.next.wrapping_add(1) & !(0xff << 56));
+            if id != SessionId::NONE && id.0 != CONTAINER_OWNER && !known.contains(id) {
+                return id;
+            }
+        }
+    }
+}

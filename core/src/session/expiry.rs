@@ -1,0 +1,206 @@
+//! When sessions end: a wheel of buckets that is moved lazily.
+//!
+//! ```text
+//! expires(heard, timeout) = (floor((heard + timeout) / tick) + 1) × tick
+//!
+//! buckets:  tick 7 ─► [a, c]     a was heard since: moved when tick 7 is due, to where it now belongs
+//!           tick 9 ─► [b]        slots: id, heard, timeout, where it is queued
+//! ```
+//!
+//! A session is in exactly one bucket, never later than the one where it is due, so a touch that
+//! prolongs only notes the time. A silent session ends between its timeout and a tick later.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashTable;
+
+use crate::zxid::SessionId;
+
+/// One session. `position` is its place in the bucket of `queued_tick`.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    id: SessionId,
+    heard_ms: i64,
+    queued_tick: i64,
+    timeout_ms: i32,
+    position: u32,
+}
+
+/// The leader's clock over all sessions. Times are milliseconds of a monotonic clock.
+#[derive(Debug)]
+pub struct Expiry {
+    tick_ms: i64,
+    slots: Vec<Slot>,
+    by_id: HashTable<u32>,
+    buckets: BTreeMap<i64, Vec<u32>>,
+}
+
+impl Expiry {
+    /// No session yet. Panics when `tick_ms` is not positive.
+    pub fn new(tick_ms: i32) -> Self {
+        assert!(tick_ms > 0, "a tick takes time");
+        Self {
+            tick_ms: i64::from(tick_ms),
+            slots: Vec::new(),
+            by_id: HashTable::new(),
+            buckets: BTreeMap::new(),
+        }
+    }
+
+    /// How many sessions are watched.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no session is watched.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Begins to watch a session, or begins anew with a full timeout.
+    pub fn add(&mut self, id: SessionId, timeout_ms: i32, now_ms: i64) {
+        if self.touch(id, timeout_ms, now_ms) {
+            return;
+        }
+        let index = u32::try_from(self.slots.len()).expect("below 2^32 sessions");
+        // Sessions come one by one: doubling would hold twice the memory of a full table.
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(64.max(self.slots.len() / 4));
+        }
+        let slot = Slot { id, heard_ms: now_ms, queued_tick: 0, timeout_ms, position: 0 };
+        self.slots.push(slot);
+        let slots = &self.slots;
+        self.by_id.insert_unique(hash(id), index, |&other| hash(slots[other as usize].id));
+        self.enqueue(index, self.due_tick(&slot));
+    }
+
+    /// Notes that the session's client was heard at `heard_ms`, with the timeout that its connection
+    /// negotiated. A report that comes late changes nothing that a later one said. Returns whether
+    /// the session is watched.
+    pub fn touch(&mut self, id: SessionId, timeout_ms: i32, heard_ms: i64) -> bool {
+        let Some(index) = self.find(id) else {
+            return false;
+        };
+        let slot = &mut self.slots[index as usize];
+        if heard_ms < slot.heard_ms {
+            return true;
+        }
+        slot.heard_ms = heard_ms;
+        slot.timeout_ms = timeout_ms;
+        let slot = *slot;
+        let due_tick = self.due_tick(&slot);
+        // A reconnect may negotiate a shorter timeout: only then must it move at once.
+        if due_tick < slot.queued_tick {
+            self.dequeue(index);
+            self.enqueue(index, due_tick);
+        }
+        true
+    }
+
+    /// Ends watching a session that was closed. Returns whether it was watched.
+    pub fn remove(&mut self, id: SessionId) -> bool {
+        let Some(index) = self.find(id) else {
+            return false;
+        };
+        self.dequeue(index);
+        self.forget(index);
+        true
+    }
+
+    /// Appends the sessions whose time is over at `now_ms` to `out` and ends watching them.
+    pub fn due(&mut self, now_ms: i64, out: &mut Vec<SessionId>) {
+        let now_tick = now_ms.div_euclid(self.tick_ms);
+        let first = out.len();
+        while let Some(entry) = self.buckets.first_entry() {
+            if *entry.key() > now_tick {
+                break;
+            }
+            for index in entry.remove() {
+                let slot = self.slots[index as usize];
+                let due_tick = self.due_tick(&slot);
+                if due_tick > now_tick {
+                    self.enqueue(index, due_tick);
+                } else {
+                    out.push(slot.id);
+                }
+            }
+        }
+        for &id in &out[first..] {
+            let index = self.find(id).expect("it was in a bucket");
+            self.forget(index);
+        }
+    }
+
+    /// When [`Expiry::due`] must be called next, milliseconds. Nothing is due before.
+    pub fn next_due_ms(&self) -> Option<i64> {
+        self.buckets.first_key_value().map(|(&tick, _)| tick * self.tick_ms)
+    }
+
+    /// Bytes on the heap, for the memory budget.
+    pub fn heap_bytes(&self) -> usize {
+        let buckets = self.buckets.values();
+        self.slots.capacity() * size_of::<Slot>()
+            + self.by_id.allocation_size()
+            + buckets.map(|bucket| 64 + bucket.capacity() * size_of::<u32>()).sum::<usize>()
+    }
+
+    fn due_tick(&self, slot: &Slot) -> i64 {
+        slot.heard_ms.saturating_add(i64::from(slot.timeout_ms)).div_euclid(self.tick_ms) + 1
+    }
+
+    fn find(&self, id: SessionId) -> Option<u32> {
+        let slots = &self.slots;
+        self.by_id.find(hash(id), |&index| slots[index as usize].id == id).copied()
+    }
+
+    fn enqueue(&mut self, index: u32, tick: i64) {
+        let bucket = self.buckets.entry(tick).or_default();
+        let slot = &mut self.slots[index as usize];
+        slot.queued_tick = tick;
+        slot.position = bucket.len() as u32;
+        bucket.push(index);
+    }
+
+    fn dequeue(&mut self, index: u32) {
+        let Slot { queued_tick, position, .. } = self.slots[index as usize];
+        let bucket = self.buckets.get_mut(&queued_tick).expect("a session is in a bucket");
+        let removed = bucket.swap_remove(position as usize);
+        assert!(removed == index, "a session's place in its bucket is not where it says");
+        if let Some(&moved) = bucket.get(position as usize) {
+            self.slots[moved as usize].position = position;
+        }
+        if bucket.is_empty() {
+            self.buckets.remove(&queued_tick);
+        }
+    }
+
+    /// Frees the slot at `index`, which is in no bucket. The last slot takes its place.
+    fn forget(&mut self, index: u32) {
+        let id = self.slots[index as usize].id;
+        let last = self.slots.len() as u32 - 1;
+        let moved = self.slots[last as usize];
+        let Ok(entry) = self.by_id.find_entry(hash(id), |&other| other == index) else {
+            unreachable!("every slot has an entry");
+        };
+        entry.remove();
+        self.slots.swap_remove(index as usize);
+        if last == index {
+            return;
+        }
+        if let Some(entry) = self.by_id.find_mut(hash(moved.id), |&other| other == last) {
+            *entry = index;
+        }
+        if let Some(bucket) = self.buckets.get_mut(&moved.queued_tick)
+            && let Some(entry) = bucket.get_mut(moved.position as usize)
+            && *entry == last
+        {
+            *entry = index;
+        }
+    }
+}
+
+/// Ids are given away by servers, not chosen by clients: mixing is enough, no seed is needed.
+fn hash(id: SessionId) -> u64 {
+    let mixed = (id.0 ^ (id.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
