@@ -1,0 +1,277 @@
+//! Settings of one server: everything but the ensemble.
+
+use std::path::PathBuf;
+
+use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
+use farwatch_observer::config::{
+    DigestAlgorithm, LocalSessions, LogDriver, SESSION_TIMEOUT_TICKS_MAX,
+    SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, SocketDriver, SuperDigest,
+};
+use farwatch_observer::four_letter::{Whitelist, Word};
+
+use super::setting::Setting;
+use super::{ConfigError, Fault, Reader};
+
+/// Largest number of milliseconds, ticks or the like that makes sense: ZooKeeper keeps them in an
+/// `int`.
+const INT_MAX: i64 = i32::MAX as i64;
+
+impl Reader<'_> {
+    /// Fills everything but the ensemble and the client addresses.
+    pub(super) fn server(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        self.directories(config)?;
+        self.times(config)?;
+        self.limits(config)?;
+        self.snapshots(config)?;
+        self.permissions(config)?;
+        self.sessions(config)?;
+        self.words(config);
+        self.drivers(config)
+    }
+
+    fn directories(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        let Some(data_dir) = self.settings.take("dataDir") else {
+            let hint = ": name the directory of the data, or start with --data-dir";
+            return Err(self.missing("dataDir", Fault::NotSet { name: "dataDir", hint }));
+        };
+        if data_dir.value.starts_with('~') {
+            let text = "`~` is not expanded: this is a directory of that name".to_owned();
+            self.settings.notice(data_dir.place, text);
+        }
+        config.data_dir = PathBuf::from(data_dir.value);
+        let log_dir = self.settings.take("dataLogDir").map(|setting| PathBuf::from(setting.value));
+        config.data_log_dir = log_dir.unwrap_or_else(|| config.data_dir.clone());
+        self.settings.switch_into("datadir.autocreate", &mut config.data_dir_autocreate);
+        Ok(())
+    }
+
+    fn times(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        if let Some((tick, _)) = self.settings.number("tickTime", 1, INT_MAX)? {
+            config.tick_time_ms = tick as u32;
+        }
+        let ticks = |count: u32| config.tick_time_ms.saturating_mul(count).min(INT_MAX as u32);
+        config.session_timeout_ms_min = ticks(SESSION_TIMEOUT_TICKS_MIN);
+        config.session_timeout_ms_max = ticks(SESSION_TIMEOUT_TICKS_MAX);
+        let shortest = self.settings.number("minSessionTimeout", -1, INT_MAX)?;
+        let longest = self.settings.number("maxSessionTimeout", -1, INT_MAX)?;
+        let mut blame = None;
+        for (set, field) in [
+            (shortest, &mut config.session_timeout_ms_min),
+            (longest, &mut config.session_timeout_ms_max),
+        ] {
+            if let Some((value, place)) = set.filter(|(value, _)| *value != -1) {
+                *field = value as u32;
+                blame = Some(place);
+            }
+        }
+        if config.session_timeout_ms_max < config.session_timeout_ms_min {
+            let place = blame.expect("two ticks are never more than twenty");
+            let other = format!(
+                "the other bound: minSessionTimeout would be {} and maxSessionTimeout {}",
+                config.session_timeout_ms_min, config.session_timeout_ms_max
+            );
+            return Err(ConfigError { place, fault: Fault::Contradicts { other } });
+        }
+        let settings = &mut self.settings;
+        settings.number_into("nio.sessionlessCnxnTimeout", &mut config.sessionless_timeout_ms)?;
+        settings.number_into("fsync.warningthresholdms", &mut config.fsync_warning_ms)?;
+        let reaping = &mut config.reaping;
+        let interval = "znode.container.checkIntervalMs";
+        settings.number_into(interval, &mut reaping.check_interval_ms)?;
+        settings.number_into("znode.container.maxPerMinute", &mut reaping.per_minute_max)?;
+        let never_used = "znode.container.maxNeverUsedIntervalMs";
+        if let Some((ms, _)) = settings.number(never_used, 0, i64::MAX)? {
+            reaping.never_used_ms_max = ms as u64;
+        }
+        Ok(())
+    }
+
+    fn limits(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        let settings = &mut self.settings;
+        settings.number_into("maxClientCnxns", &mut config.client_connections_max)?;
+        settings.number_into("maxCnxns", &mut config.connections_max)?;
+        let outstanding = &mut config.outstanding_requests_max;
+        settings.number_into("globalOutstandingLimit", outstanding)?;
+        let throttled = &mut config.throttled_requests_max;
+        settings.number_into("request_throttle_max_requests", throttled)?;
+        settings.number_into("throttled_op_wait_time", &mut config.throttled_op_wait_ms)?;
+        if let Some((backlog, _)) = settings.number("clientPortListenBacklog", -1, INT_MAX)? {
+            config.client_backlog = backlog as i32;
+        }
+        settings.switch_into("clientTcpKeepAlive", &mut config.client_tcp_keep_alive);
+        if let Some((bytes, place)) = settings.number("jute.maxbuffer", 1, INT_MAX)? {
+            config.client_frame_bytes_max = bytes as usize;
+            if CLIENT_FRAME_BYTES_LIMIT < config.client_frame_bytes_max {
+                config.client_frame_bytes_max = CLIENT_FRAME_BYTES_LIMIT;
+                let text = format!(
+                    "lowered to {CLIENT_FRAME_BYTES_LIMIT}, the most that one log record can hold"
+                );
+                settings.notice(place, text);
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshots(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        let settings = &mut self.settings;
+        if let Some((txns, place)) = settings.number("snapCount", 0, INT_MAX)? {
+            config.snapshot_txns = txns.max(2) as u32;
+            if txns < 2 {
+                settings.notice(place, "raised to 2, the least that makes sense".to_owned());
+            }
+        }
+        let kilobytes_max = i64::MAX / 1024;
+        if let Some((kb, _)) = settings.number("snapSizeLimitInKb", i64::MIN, kilobytes_max)? {
+            config.snapshot_log_bytes = kb.max(0) as u64 * 1024;
+        }
+        if let Some((count, place)) = settings.number("autopurge.snapRetainCount", 0, INT_MAX)? {
+            config.autopurge.snapshots_retained = (count as u32).max(SNAPSHOTS_RETAINED_MIN);
+            if (count as u32) < SNAPSHOTS_RETAINED_MIN {
+                let text = format!("raised to {SNAPSHOTS_RETAINED_MIN}, the fewest that are kept");
+                settings.notice(place, text);
+            }
+        }
+        if let Some(interval) = settings.take("autopurge.purgeInterval") {
+            config.autopurge.interval_ms = interval_ms(&interval)?;
+        }
+        if let Some((bytes, _)) = settings.number("farwatch.logRetainBytes", 0, i64::MAX)? {
+            config.log_retain_bytes = bytes as u64;
+        }
+        if let Some((depth, _)) = settings.number("farwatch.logQueueDepth", 1, 64)? {
+            config.log_queue_depth = depth as u32;
+        }
+        settings.switch_into("forceSync", &mut config.force_sync);
+        if !config.force_sync {
+            let place = super::Place::missing(self.source, "forceSync");
+            let text = "off: a power cut loses writes that were acknowledged".to_owned();
+            settings.notice(place, text);
+        }
+        settings.boolean_into("syncEnabled", &mut config.observer_keeps_log)
+    }
+
+    fn permissions(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        let settings = &mut self.settings;
+        settings.switch_into("extendedTypesEnabled", &mut config.extended_types);
+        settings.switch_into("enforceQuota", &mut config.enforce_quota);
+        settings.switch_into("skipACL", &mut config.skip_acl);
+        let authentication = &mut config.authentication;
+        let digest = "DigestAuthenticationProvider.enabled";
+        settings.switch_into(digest, &mut authentication.digest_enabled);
+        if let Some(algorithm) = settings.take("DigestAuthenticationProvider.digestAlg") {
+            authentication.digest_algorithm = match algorithm.value.to_ascii_uppercase().as_str() {
+                "SHA1" | "SHA-1" | "SHA" => DigestAlgorithm::Sha1,
+                _ => return Err(word(&algorithm, "SHA1, the one that clients use")),
+            };
+        }
+        if let Some(digest) = settings.take("DigestAuthenticationProvider.superDigest") {
+            if !digest.value.contains(':') {
+                let text = "matches nobody: it must read super:HASH".to_owned();
+                settings.notice(digest.place, text);
+            }
+            authentication.super_digest = Some(SuperDigest::new(digest.value));
+        }
+        let (mut enforced, mut sasl) = (false, false);
+        settings.switch_into("enforce.auth.enabled", &mut enforced);
+        settings.switch_into("sessionRequireClientSASLAuth", &mut sasl);
+        let schemes = settings.take("enforce.auth.schemes");
+        authentication.ensemble_names = match settings.take("ensembleAuthName") {
+            Some(names) => list(&names),
+            None => Vec::new(),
+        };
+        let needs = Fault::Needs { other: "enforce.auth.schemes" };
+        authentication.enforced_schemes = match (enforced, schemes) {
+            (true, Some(schemes)) => list(&schemes),
+            (true, None) => return Err(self.missing("enforce.auth.enabled", needs)),
+            (false, _unused) => Vec::new(),
+        };
+        if sasl {
+            authentication.enforced_schemes.push("sasl".to_owned());
+        }
+        Ok(())
+    }
+
+    fn sessions(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        let settings = &mut self.settings;
+        let (mut local, mut upgrading) = (false, false);
+        settings.boolean_into("localSessionsEnabled", &mut local)?;
+        settings.boolean_into("localSessionsUpgradingEnabled", &mut upgrading)?;
+        config.local_sessions = match (local, upgrading) {
+            (false, false | true) => LocalSessions::Off,
+            (true, false) => LocalSessions::On,
+            (true, true) => LocalSessions::Upgrading,
+        };
+        settings.switch_into("readonlymode.enabled", &mut config.read_only_mode);
+        settings.switch_into("leaderServes", &mut config.leader_serves);
+        settings.boolean_into("reconfigEnabled", &mut config.reconfig_enabled)?;
+        if config.reconfig_enabled {
+            let place = super::Place::missing(self.source, "reconfigEnabled");
+            let text = "there is no membership change in this release: `reconfig` is answered as \
+                        disabled; stop the servers and change their files instead";
+            settings.notice(place, text.to_owned());
+        }
+        Ok(())
+    }
+
+    fn words(&mut self, config: &mut ServerConfig) {
+        if let Some(list) = self.settings.take("4lw.commands.whitelist") {
+            let (words, unknown) = Whitelist::parse(&list.value);
+            config.four_letter_words = words;
+            if !unknown.is_empty() {
+                let text = format!("no such word: {}", unknown.join(", "));
+                self.settings.notice(list.place, text);
+            }
+        }
+        if config.read_only_mode {
+            // Clients that look for a writable server ask with it.
+            config.four_letter_words = config.four_letter_words.with(Word::Isro);
+        }
+    }
+
+    fn drivers(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        if let Some((threads, _)) = self.settings.number("farwatch.threads", 0, 1024)? {
+            config.threads = threads as u32;
+        }
+        if let Some(driver) = self.settings.take("farwatch.socketDriver") {
+            config.socket_driver = match driver.value.as_str() {
+                "auto" => SocketDriver::Auto,
+                "uring" => SocketDriver::IoUring,
+                "epoll" => SocketDriver::Epoll,
+                _ => return Err(word(&driver, "auto, uring or epoll")),
+            };
+        }
+        if let Some(driver) = self.settings.take("farwatch.logDriver") {
+            config.log_driver = match driver.value.as_str() {
+                "auto" => LogDriver::Auto,
+                "uring" => LogDriver::IoUring,
+                "thread" => LogDriver::Thread,
+                _ => return Err(word(&driver, "auto, uring or thread")),
+            };
+        }
+        if let Some(algorithm) = self.settings.take("electionAlg")
+            && algorithm.value != "3"
+        {
+            return Err(word(&algorithm, "3, or nothing"));
+        }
+        Ok(())
+    }
+}
+
+fn word(setting: &Setting, expected: &'static str) -> ConfigError {
+    setting.fault(Fault::Word { value: setting.value.clone(), expected })
+}
+
+/// The parts of a comma list.
+fn list(setting: &Setting) -> Vec<String> {
+    let parts = setting.value.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(str::to_owned).collect()
+}
+
+/// Hours, or a number with one of the suffixes of later releases.
+fn interval_ms(setting: &Setting) -> Result<u64, ConfigError> {
+    let text = setting.value.as_str();
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000_u64)];
+    let suffixed = units.iter().find_map(|(suffix, ms)| Some((text.strip_suffix(suffix)?, *ms)));
+    let (number, ms) = suffixed.unwrap_or((text, 3_600_000));
+    let interval = number.trim().parse::<u32>().ok().map(|number| u64::from(number) * ms);
+    interval.ok_or_else(|| word(setting, "hours, or a number followed by ms, s, m, h or d"))
+}

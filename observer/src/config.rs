@@ -1,0 +1,456 @@
+//! What a server needs to know before it starts: plain data, each field with its default.
+//!
+//! Nothing is parsed here. Whoever fills a [`ServerConfig`] (the `zoo.cfg` reader of the command
+//! line, a test, an embedder) has already resolved defaults that depend on other fields, so that
+//! the server reads each field as it stands.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::four_letter::Whitelist;
+
+/// Milliseconds of one tick unless `tickTime` says otherwise. ZooKeeper's default.
+pub const TICK_TIME_MS: u32 = 3000;
+
+/// Ticks of the lower bound of negotiated session timeouts. ZooKeeper's default.
+pub const SESSION_TIMEOUT_TICKS_MIN: u32 = 2;
+
+/// Ticks of the upper bound of negotiated session timeouts. ZooKeeper's default.
+pub const SESSION_TIMEOUT_TICKS_MAX: u32 = 20;
+
+/// Fewest snapshots that purging may keep. ZooKeeper's own floor: one may be damaged and one may be
+/// in use by a learner while it is copied.
+pub const SNAPSHOTS_RETAINED_MIN: u32 = 3;
+
+/// Largest server id while TTL nodes are on: they keep the top byte of the owner for their mark,
+/// and 255 is taken by it.
+pub const EXTENDED_TYPES_SERVER_ID_MAX: u64 = 254;
+
+/// Log bytes that are kept for learners and never purged, by default.
+pub const LOG_RETAIN_BYTES: u64 = 1 << 30;
+
+/// Batches that the log may have in flight, by default. More does not raise throughput on one
+/// device and makes each wait longer.
+pub const LOG_QUEUE_DEPTH: u32 = 4;
+
+/// Milliseconds that a connection may stay without a handshake. ZooKeeper's
+/// `nio.sessionlessCnxnTimeout`.
+pub const SESSIONLESS_TIMEOUT_MS: u32 = 10_000;
+
+/// Everything that a server needs to know.
+///
+/// [`ServerConfig::default`] is the server that `farwatch serve` starts without any configuration:
+/// alone, on loopback, port 2181, data in `./farwatch-data`.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// This server's id, `myid`. Default 0, which a server that stands alone also reports.
+    pub server_id: u64,
+    /// The members of the ensemble, by id. Default empty: the server stands alone.
+    pub servers: Vec<ServerSpec>,
+    /// This server's own role. The list of servers wins when it disagrees. Default participant.
+    pub role: ServerRole,
+    /// How the server takes part: alone, or as a member. Default alone.
+    pub standing: Standing,
+    /// Addresses to accept clients on. Default `127.0.0.1:2181`.
+    pub client_addrs: Vec<SocketAddr>,
+    /// Where TLS clients would be accepted. Parsed so that it can be named; nothing listens on it.
+    /// Default none.
+    pub secure_client_addr: Option<SocketAddr>,
+    /// Length of the queue of connections that were not accepted yet; -1 leaves it to the system.
+    /// Default -1.
+    pub client_backlog: i32,
+    /// Where identity, epochs and snapshots live. Default `farwatch-data`.
+    pub data_dir: PathBuf,
+    /// Where the log lives. Default: [`ServerConfig::data_dir`].
+    pub data_log_dir: PathBuf,
+    /// Whether missing directories are created. Default true.
+    pub data_dir_autocreate: bool,
+    /// Milliseconds of one tick. Default 3000.
+    pub tick_time_ms: u32,
+    /// Ticks that a learner may take to connect and to finish syncing. Default 10.
+    pub init_limit_ticks: u32,
+    /// Ticks that a learner and its leader may be silent. Default 5.
+    pub sync_limit_ticks: u32,
+    /// Ticks that a learner may take to connect; 0 means [`ServerConfig::init_limit_ticks`].
+    /// Default 0.
+    pub connect_limit_ticks: u32,
+    /// Connections per client address; 0 is no limit. Default 60.
+    pub client_connections_max: u32,
+    /// Connections over all addresses; 0 is no limit. Default 0.
+    pub connections_max: u32,
+    /// Shortest session timeout that is granted, milliseconds. Default two ticks.
+    pub session_timeout_ms_min: u32,
+    /// Longest session timeout that is granted, milliseconds. Default twenty ticks.
+    pub session_timeout_ms_max: u32,
+    /// Milliseconds that a connection may stay without a handshake. Default 10,000.
+    pub sessionless_timeout_ms: u32,
+    /// Whether idle client sockets are probed (`SO_KEEPALIVE`). Default false.
+    pub client_tcp_keep_alive: bool,
+    /// Largest frame that is accepted from a client, bytes. Default 1,048,575.
+    pub client_frame_bytes_max: usize,
+    /// Requests in progress over all connections before those that have some are no longer read.
+    /// Default 1000 (`globalOutstandingLimit`).
+    pub outstanding_requests_max: u32,
+    /// Requests that may wait in front of the pipeline; 0 is no limit. Default 0
+    /// (`request_throttle_max_requests`).
+    pub throttled_requests_max: u32,
+    /// Milliseconds after which a waiting request is answered with THROTTLEDOP; 0 never. Default 0.
+    pub throttled_op_wait_ms: u32,
+    /// Transactions between snapshots. Default 100,000.
+    pub snapshot_txns: u32,
+    /// Log bytes between snapshots; 0 is no limit. Default 4 GiB.
+    pub snapshot_log_bytes: u64,
+    /// When old snapshots and segments go. Default: kept for ever, as ZooKeeper does.
+    pub autopurge: Autopurge,
+    /// Log bytes that purging always leaves for learners. Default 1 GiB.
+    pub log_retain_bytes: u64,
+    /// Batches that the log may have in flight. Default 4.
+    pub log_queue_depth: u32,
+    /// Whether a write is durable before it is acknowledged. Default true; false loses acknowledged
+    /// writes in a power cut (`forceSync=no`).
+    pub force_sync: bool,
+    /// A durable write that takes longer, milliseconds, is logged. Default 1000.
+    pub fsync_warning_ms: u32,
+    /// Words that are answered on the client port. Default `srvr`.
+    pub four_letter_words: Whitelist,
+    /// Whether TTL nodes may be created. Default false.
+    pub extended_types: bool,
+    /// Whether hard quotas are enforced. Default false.
+    pub enforce_quota: bool,
+    /// Whether permissions are not checked at all. Default false.
+    pub skip_acl: bool,
+    /// Who may do what, and how clients prove who they are.
+    pub authentication: Authentication,
+    /// Which sessions stay on the server that they were opened at. Default: none.
+    pub local_sessions: LocalSessions,
+    /// Whether membership may be changed while running. Default false.
+    pub reconfig_enabled: bool,
+    /// Whether clients that accept a read-only server are served without a quorum. Default false.
+    pub read_only_mode: bool,
+    /// Whether the leader also serves clients. Default true.
+    pub leader_serves: bool,
+    /// Whether an observer keeps its own log and snapshots. Default true.
+    pub observer_keeps_log: bool,
+    /// How empty containers and expired TTL nodes are reaped.
+    pub reaping: Reaping,
+    /// Threads that serve clients; 0 lets [`ServerConfig::reactor_threads`] choose. Default 0.
+    pub threads: u32,
+    /// How sockets are driven. Default automatic.
+    pub socket_driver: SocketDriver,
+    /// How the log is written. Default automatic.
+    pub log_driver: LogDriver,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let data_dir = PathBuf::from("farwatch-data");
+        Self {
+            server_id: 0,
+            servers: Vec::new(),
+            role: ServerRole::Participant,
+            standing: Standing::Alone,
+            client_addrs: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2181))],
+            secure_client_addr: None,
+            client_backlog: -1,
+            data_log_dir: data_dir.clone(),
+            data_dir,
+            data_dir_autocreate: true,
+            tick_time_ms: TICK_TIME_MS,
+            init_limit_ticks: 10,
+            sync_limit_ticks: 5,
+            connect_limit_ticks: 0,
+            client_connections_max: 60,
+            connections_max: 0,
+            session_timeout_ms_min: SESSION_TIMEOUT_TICKS_MIN * TICK_TIME_MS,
+            session_timeout_ms_max: SESSION_TIMEOUT_TICKS_MAX * TICK_TIME_MS,
+            sessionless_timeout_ms: SESSIONLESS_TIMEOUT_MS,
+            client_tcp_keep_alive: false,
+            client_frame_bytes_max: farwatch_core::limits::CLIENT_FRAME_BYTES_MAX,
+            outstanding_requests_max: 1000,
+            throttled_requests_max: 0,
+            throttled_op_wait_ms: 0,
+            snapshot_txns: 100_000,
+            snapshot_log_bytes: 4 << 30,
+            autopurge: Autopurge::default(),
+            log_retain_bytes: LOG_RETAIN_BYTES,
+            log_queue_depth: LOG_QUEUE_DEPTH,
+            force_sync: true,
+            fsync_warning_ms: 1000,
+            four_letter_words: Whitelist::default(),
+            extended_types: false,
+            enforce_quota: false,
+            skip_acl: false,
+            authentication: Authentication::default(),
+            local_sessions: LocalSessions::Off,
+            reconfig_enabled: false,
+            read_only_mode: false,
+            leader_serves: true,
+            observer_keeps_log: true,
+            reaping: Reaping::default(),
+            threads: 0,
+            socket_driver: SocketDriver::Auto,
+            log_driver: LogDriver::Auto,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Threads that serve clients, given how many cores there are: what was configured, or one on
+    /// machines of up to two cores (a hop between threads costs more there than it brings), or one
+    /// less than there are cores, because the core thread needs its own.
+    pub fn reactor_threads(&self, cores: usize) -> usize {
+        match self.threads {
+            0 if cores <= 2 => 1,
+            0 => cores - 1,
+            threads => threads as usize,
+        }
+    }
+
+    /// This server's line in the list of servers, if it is listed.
+    pub fn own_spec(&self) -> Option<&ServerSpec> {
+        self.servers.iter().find(|spec| spec.id == self.server_id)
+    }
+}
+
+/// How a server takes part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// An ensemble of one voter that reports itself as `standalone`.
+    Alone,
+    /// A member of the ensemble that [`ServerConfig::servers`] lists; of one voter when it lists
+    /// one and `standaloneEnabled=false`.
+    Member,
+}
+
+/// What a server does in its ensemble.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServerRole {
+    /// It votes.
+    Participant,
+    /// It learns and serves, without a vote.
+    Observer,
+}
+
+impl fmt::Display for ServerRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Participant => "participant",
+            Self::Observer => "observer",
+        })
+    }
+}
+
+/// One member of the ensemble: `server.ID=HOST:QUORUM:ELECTION[:ROLE][;CLIENT]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerSpec {
+    /// Its id.
+    pub id: u64,
+    /// Where its peers reach it; at least one, the first is used.
+    pub peers: Vec<PeerAddr>,
+    /// What it does.
+    pub role: ServerRole,
+    /// Where clients reach it, if the line says so.
+    pub client: Option<ClientAddr>,
+}
+
+/// Where peers reach a member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerAddr {
+    /// Name or address, without the brackets of an IPv6 address.
+    pub host: String,
+    /// The port of the peer link.
+    pub quorum_port: u16,
+    /// Accepted and not needed: one connection carries everything.
+    pub election_port: Option<u16>,
+}
+
+/// Where clients reach a member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientAddr {
+    /// Name or address, without the brackets of an IPv6 address.
+    pub host: String,
+    /// The client port.
+    pub port: u16,
+}
+
+impl fmt::Display for ServerSpec {
+    /// The line as `/zookeeper/config` and `conf` show it: role and client part always in full.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server.{}=", self.id)?;
+        for (i, peer) in self.peers.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "|" };
+            write!(f, "{separator}{}:{}", Host(&peer.host), peer.quorum_port)?;
+            if let Some(port) = peer.election_port {
+                write!(f, ":{port}")?;
+            }
+            write!(f, ":{}", self.role)?;
+        }
+        match &self.client {
+            Some(client) => write!(f, ";{}:{}", Host(&client.host), client.port),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A host in front of a port: an IPv6 address needs its brackets back.
+struct Host<'a>(&'a str);
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains(':') { write!(f, "[{}]", self.0) } else { f.write_str(self.0) }
+    }
+}
+
+/// When old snapshots and log segments go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Autopurge {
+    /// Snapshots that stay; at least [`SNAPSHOTS_RETAINED_MIN`]. Default 3.
+    pub snapshots_retained: u32,
+    /// Milliseconds between purges; 0 never purges. Default 0.
+    pub interval_ms: u64,
+}
+
+impl Default for Autopurge {
+    fn default() -> Self {
+        Self { snapshots_retained: SNAPSHOTS_RETAINED_MIN, interval_ms: 0 }
+    }
+}
+
+/// How empty containers and expired TTL nodes are reaped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reaping {
+    /// Milliseconds between looks. Default 60,000.
+    pub check_interval_ms: u32,
+    /// Nodes that may be deleted in one minute. Default 10,000.
+    pub per_minute_max: u32,
+    /// Milliseconds after which a container that never had a child goes; 0 never. Default 0.
+    pub never_used_ms_max: u64,
+}
+
+impl Default for Reaping {
+    fn default() -> Self {
+        Self { check_interval_ms: 60_000, per_minute_max: 10_000, never_used_ms_max: 0 }
+    }
+}
+
+/// Which sessions stay on the server that they were opened at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LocalSessions {
+    /// Every session is global.
+    Off,
+    /// Sessions are local and may not own ephemerals.
+    On,
+    /// Sessions are local until they create an ephemeral.
+    Upgrading,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Debug)]
+pub struct Authentication {
+    /// Whether `digest` credentials are accepted. Default true.
+    pub digest_enabled: bool,
+    /// The hash of `digest` identities. Default SHA-1, as every ZooKeeper client assumes.
+    pub digest_algorithm: DigestAlgorithm,
+    /// `super:HASH`: who passes every ACL. Default none.
+    pub super_digest: Option<SuperDigest>,
+    /// Schemes of which a client must have passed one before any other request; empty lets
+    /// everybody in. Default empty.
+    pub enforced_schemes: Vec<String>,
+    /// Names that the `ensemble` scheme accepts. Default empty: any name.
+    pub ensemble_names: Vec<String>,
+}
+
+impl Default for Authentication {
+    fn default() -> Self {
+        Self {
+            digest_enabled: true,
+            digest_algorithm: DigestAlgorithm::Sha1,
+            super_digest: None,
+            enforced_schemes: Vec::new(),
+            ensemble_names: Vec::new(),
+        }
+    }
+}
+
+/// The hash of `digest` identities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DigestAlgorithm {
+    /// SHA-1, the only one that is built in.
+    Sha1,
+}
+
+/// `super:HASH`, the identity that passes every ACL.
+///
+/// It is a secret: whoever reads it can try passwords against it. So it cannot be formatted, and a
+/// configuration that is logged shows only that one is set.
+#[derive(Clone)]
+pub struct SuperDigest(String);
+
+impl SuperDigest {
+    /// Keeps `identity`, the text `super:HASH`.
+    pub fn new(identity: String) -> Self {
+        Self(identity)
+    }
+
+    /// Whether `identity`, computed from a client's credentials, is the one. Takes the same time
+    /// wherever they differ.
+    pub fn matches(&self, identity: &str) -> bool {
+        let (ours, theirs) = (self.0.as_bytes(), identity.as_bytes());
+        ours.len() == theirs.len()
+            && ours.iter().zip(theirs).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    }
+}
+
+impl fmt::Debug for SuperDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(set, not shown)")
+    }
+}
+
+/// How sockets are driven.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SocketDriver {
+    /// io_uring where the kernel has it, else epoll.
+    Auto,
+    /// io_uring or no start.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogDriver {
+    /// A ring where the kernel has it, else a thread.
+    Auto,
+    /// A ring or no start.
+    IoUring,
+    /// `pwritev2` on a thread.
+    Thread,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Authentication, ServerConfig, SuperDigest};
+
+    #[test]
+    fn a_super_digest_matches_only_itself_and_is_never_shown() {
+        let secret = SuperDigest::new("super:0bX78nEegDzJM3ju0iLBEJdWzjg=".to_owned());
+        assert!(secret.matches("super:0bX78nEegDzJM3ju0iLBEJdWzjg="));
+        assert!(!secret.matches("super:0bX78nEegDzJM3ju0iLBEJdWzjG="));
+        assert!(!secret.matches("super:"));
+        let authentication =
+            Authentication { super_digest: Some(secret), ..Authentication::default() };
+        let config = ServerConfig { authentication, ..ServerConfig::default() };
+        assert!(!format!("{config:?}").contains("0bX78"));
+    }
+
+    #[test]
+    fn a_machine_of_two_cores_serves_from_one_thread() {
+        let config = ServerConfig::default();
+        assert_eq!([1, 2, 3, 8].map(|cores| config.reactor_threads(cores)), [1, 1, 2, 7]);
+        let config = ServerConfig { threads: 3, ..config };
+        assert_eq!(config.reactor_threads(2), 3);
+    }
+}
