@@ -290,13 +290,15 @@ impl<'a> Record<'a> {
                 rest = read_part(rest)?.1;
             }
         }
-        let head = TxnHead {
-            zxid: Zxid(u64_at(head, 8)),
-            time_ms: u64_at(head, 16) as i64,
-            session: SessionId(u64_at(head, 24)),
-            cxid: u32_at(head, 32) as i32,
-        };
-        Ok(Self { bytes: record, head, chain: Chain(found) })
+        Ok(Self { bytes: record, head: read_head(record), chain: Chain(found) })
+    }
+
+    /// The record at the start of bytes that [`append`] wrote in this process and nobody changed:
+    /// as [`Record::read`] without the checksum. Panics where that would refuse the content.
+    pub fn own(bytes: &'a [u8]) -> Self {
+        let length = u32_at(bytes, 4) as usize;
+        let bytes = &bytes[..HEAD_BYTES + length];
+        Self { bytes, head: read_head(bytes), chain: Chain(u32_at(bytes, 0)) }
     }
 
     /// Who, when and where in the history.
@@ -333,6 +335,15 @@ impl<'a> MultiTxn<'a> {
             rest = behind;
             Some(part)
         })
+    }
+}
+
+fn read_head(bytes: &[u8]) -> TxnHead {
+    TxnHead {
+        zxid: Zxid(u64_at(bytes, 8)),
+        time_ms: u64_at(bytes, 16) as i64,
+        session: SessionId(u64_at(bytes, 24)),
+        cxid: u32_at(bytes, 32) as i32,
     }
 }
 

@@ -95,16 +95,13 @@ impl Zab {
         self.role = Role::Leading(Leader { proposed: epoch.start(), acks, committed });
     }
 
-    /// The zxid for the next proposal, or `None` while this voter may not propose.
+    /// The zxid that the next proposal will have, or an error while this voter may not propose.
     ///
     /// When the epoch's counter is spent this founds the next epoch; the action is then due.
-    pub fn propose(&mut self) -> Result<Zxid, Option<Action>> {
+    pub fn next_proposal(&mut self) -> Result<Zxid, Option<Action>> {
         let Role::Leading(leader) = &mut self.role else { return Err(None) };
         match leader.proposed.next() {
-            Some(zxid) => {
-                leader.proposed = zxid;
-                Ok(zxid)
-            }
+            Some(zxid) => Ok(zxid),
             // The log must be wholly durable before its epoch is left: its records would otherwise
             // count as the new epoch's history without a quorum behind them.
             None if leader.committed == leader.proposed => {
@@ -113,6 +110,13 @@ impl Zab {
             }
             None => Err(None),
         }
+    }
+
+    /// The proposal that [`Zab::next_proposal`] named was made.
+    pub fn proposed(&mut self, zxid: Zxid) {
+        let Role::Leading(leader) = &mut self.role else { panic!("only a leader proposes") };
+        assert_eq!(leader.proposed.next(), Some(zxid), "proposals are contiguous");
+        leader.proposed = zxid;
     }
 
     /// `server` has everything up to `upto` durable. Returns what is committed now, if that moved.
@@ -171,15 +175,21 @@ mod tests {
         Zab::new(ServerId(1), Quorum::majority([ServerId(1)]), epochs, logged)
     }
 
+    fn propose(zab: &mut Zab) -> Zxid {
+        let zxid = zab.next_proposal().expect("leads");
+        zab.proposed(zxid);
+        zxid
+    }
+
     #[test]
     fn a_single_voter_founds_a_new_epoch_and_proposes_only_when_it_is_durable() {
         let mut zab = alone(Zxid::new(Epoch(4), 9));
         let Some(Action::SaveEpochs(epochs)) = zab.start() else { panic!("not elected") };
         assert_eq!(epochs, Epochs { accepted: Epoch(5), current: Epoch(5) });
-        assert_eq!(zab.propose(), Err(None));
+        assert_eq!(zab.next_proposal(), Err(None));
         zab.epochs_saved(epochs);
-        assert_eq!(zab.propose(), Ok(Zxid::new(Epoch(5), 1)));
-        assert_eq!(zab.propose(), Ok(Zxid::new(Epoch(5), 2)));
+        assert_eq!(propose(&mut zab), Zxid::new(Epoch(5), 1));
+        assert_eq!(propose(&mut zab), Zxid::new(Epoch(5), 2));
     }
 
     #[test]
@@ -187,8 +197,8 @@ mod tests {
         let mut zab = alone(Zxid::ZERO);
         let Some(Action::SaveEpochs(epochs)) = zab.start() else { panic!("not elected") };
         zab.epochs_saved(epochs);
-        let first = zab.propose().unwrap();
-        let second = zab.propose().unwrap();
+        let first = propose(&mut zab);
+        let second = propose(&mut zab);
         assert_eq!(zab.acknowledged(ServerId(1), Zxid::ZERO), None);
         assert_eq!(zab.acknowledged(ServerId(1), first), Some(first));
         assert_eq!(zab.acknowledged(ServerId(1), first), None);
@@ -202,12 +212,14 @@ mod tests {
         zab.epochs_saved(epochs);
         let Role::Leading(leader) = &mut zab.role else { panic!("leads") };
         leader.proposed = Zxid::new(Epoch(1), u32::MAX - 1);
-        let last = zab.propose().unwrap();
-        assert_eq!(zab.propose(), Err(None), "the last proposal is not durable yet");
+        let last = propose(&mut zab);
+        assert_eq!(zab.next_proposal(), Err(None), "the last proposal is not durable yet");
         zab.acknowledged(ServerId(1), last);
-        let Err(Some(Action::SaveEpochs(epochs))) = zab.propose() else { panic!("must found") };
+        let Err(Some(Action::SaveEpochs(epochs))) = zab.next_proposal() else {
+            panic!("must found")
+        };
         zab.epochs_saved(epochs);
-        assert_eq!(zab.propose(), Ok(Zxid::new(Epoch(2), 1)));
+        assert_eq!(propose(&mut zab), Zxid::new(Epoch(2), 1));
     }
 
     #[test]
@@ -216,6 +228,6 @@ mod tests {
         let mut zab =
             Zab::new(ServerId(1), Quorum::majority(voters), Epochs::default(), Zxid::ZERO);
         assert_eq!(zab.start(), None);
-        assert_eq!(zab.propose(), Err(None));
+        assert_eq!(zab.next_proposal(), Err(None));
     }
 }
