@@ -81,6 +81,11 @@ impl<'a> AclList<'a> {
         if r.rest().is_empty() { Ok(list) } else { Err(DecodeError::Truncated) }
     }
 
+    /// A list from bytes that came from a list and were kept since.
+    pub(crate) const fn from_checked(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
     /// The whole vector, its count included, as it goes on the wire, the log and the snapshot.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes

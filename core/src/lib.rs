@@ -20,6 +20,7 @@ pub mod prepare;
 pub mod record;
 pub mod session;
 pub mod snapshot;
+pub mod tree;
 pub mod txn;
 pub mod watch;
 pub mod wire;

@@ -1,0 +1,538 @@
+//! The memory of the tree: versions of nodes, their index, their children, and when they are freed.
+//!
+//! ```text
+//! shard ─► slots ─► newest version of /a ──prev──► older ──prev──► older        (a view follows prev
+//!                   │ children                                                  while zxid > view)
+//!                   └─► entries ─► newest version of /a/b ──prev──► …
+//! ```
+//!
+//! All `unsafe` code of the tree is here and in [`store`], its writing half. [`store::Store`] is the only writer (it is not `Clone`, and
+//! every change takes `&mut`); a [`Pin`] is a reader's view at one zxid. The proofs rest on five facts:
+//!
+//! 1. **A block never changes once it is published**, except for atomics. Publishing is a Release
+//!    store of its pointer; finding it is an Acquire load.
+//! 2. **Whoever may look at view V has seen all stores of transactions ≤ V**: views come from
+//!    `Registry::applied`, an Acquire load of what the writer stored with Release behind them.
+//! 3. **What transaction Z replaces is reachable only from views < Z.** From a view ≥ Z the search
+//!    finds the replacement first (fact 2) and does not follow its `prev`, as its zxid ≤ Z. So it is
+//!    queued with tag Z, and freed once every announced view is ≥ Z.
+//! 4. **A tombstone is reachable from every view until it is unlinked.** It is unlinked when every
+//!    view is ≥ its zxid (no view needs what is behind it), and only then queued, with the tag
+//!    `applied + 1`: a view that large was announced after the unlinking (facts 1, 2).
+//! 5. **Every block has one owner**: newest versions belong to the index, replaced ones, tombstones
+//!    and replaced arrays to the queue, an array in use to its node's newest version. Lists and
+//!    large data are counted, and only the writer counts.
+#![allow(unsafe_code)]
+
+pub(super) mod store;
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use self::store::Remains;
+use super::hash::hash;
+use super::registry::{Announcement, Registry};
+use crate::acl::{self, AclList};
+use crate::txn::NodeKind;
+use crate::zxid::{SessionId, Zxid};
+
+/// Parts of the index that grow on their own: growth of one part of ten million nodes is the
+/// longest pause that the index causes (about 10,000 nodes are placed anew).
+const SHARDS: usize = 1 << SHARD_BITS;
+const SHARD_BITS: u32 = 10;
+
+const TOMBSTONE: u32 = 1;
+const HAS_DATA: u32 = 1 << 1;
+/// The data is in its own block.
+const DETACHED: u32 = 1 << 2;
+/// [`Branch`] is present: the node has or had children.
+const BRANCH: u32 = 1 << 3;
+/// The owning session or the time to live is present.
+const OWNER: u32 = 1 << 4;
+const KIND_SHIFT: u32 = 8;
+
+/// The numbers of a node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Meta {
+    pub(super) kind: NodeKind,
+    pub(super) czxid: Zxid,
+    pub(super) mzxid: Zxid,
+    pub(super) pzxid: Zxid,
+    pub(super) ctime: i64,
+    pub(super) mtime: i64,
+    pub(super) version: i32,
+    pub(super) cversion: i32,
+    pub(super) aversion: i32,
+    pub(super) num_children: i32,
+}
+
+/// The fixed start of a version. Behind it, as the flags say: owner (8), [`Branch`] (24), pointer to
+/// detached data (8); then the path; then the data unless it is detached.
+#[repr(C)]
+struct Block {
+    prev: *const Block,
+    /// The transaction that made this version; 0 when it came from a snapshot.
+    zxid: u64,
+    czxid: u64,
+    mzxid: u64,
+    ctime: i64,
+    mtime: i64,
+    /// Null for `world:anyone:31`.
+    acl: *const AclBlock,
+    version: i32,
+    aversion: i32,
+    /// Place among the parent's children. The writer's own; moves when the array is packed.
+    child_index: AtomicU32,
+    path_bytes: u32,
+    data_bytes: u32,
+    flags: u32,
+}
+
+/// What only a node has that has or had children.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Branch {
+    pzxid: u64,
+    children: *const Pointers,
+    cversion: i32,
+    num_children: i32,
+}
+
+const _: () = assert!(size_of::<Block>() == 80 && align_of::<Block>() == 8);
+const _: () = assert!(size_of::<Branch>() == 24 && align_of::<Branch>() == 8);
+
+/// A list of access rights that nodes share.
+struct AclBlock {
+    /// Versions that point here; the writer's own.
+    refs: AtomicU32,
+    /// Anyone may read: events need no check.
+    open: bool,
+    bytes: Arc<[u8]>,
+}
+
+/// Data that versions share.
+struct DataBlock {
+    /// Versions that point here; the writer's own.
+    refs: AtomicU32,
+    bytes: Box<[u8]>,
+}
+
+/// An array of pointers behind a short head: the slots of a shard, or the children of a node.
+#[repr(C, align(8))]
+struct Pointers {
+    capacity: u32,
+    /// Children: entries ever filled. Slots: entries that are not empty. Stored by the writer.
+    len: AtomicU32,
+    /// Of those, the ones that hold nothing any more. The writer's own.
+    free: AtomicU32,
+}
+
+const POINTERS_HEAD: usize = 16;
+const _: () = assert!(size_of::<Pointers>() == POINTERS_HEAD);
+
+impl Pointers {
+    fn layout(capacity: usize) -> Layout {
+        Layout::from_size_align(POINTERS_HEAD + capacity * size_of::<AtomicPtr<Block>>(), 8)
+            .expect("far below isize::MAX")
+    }
+
+    fn new(capacity: usize) -> NonNull<Self> {
+        let count = u32::try_from(capacity).expect("fewer than 2^32 children or slots");
+        let layout = Self::layout(capacity);
+        // SAFETY: the layout is not of size zero. Zeroes are a valid head and valid null pointers.
+        unsafe {
+            let Some(array) = NonNull::new(alloc_zeroed(layout).cast::<Self>()) else {
+                handle_alloc_error(layout)
+            };
+            (*array.as_ptr()).capacity = count;
+            array
+        }
+    }
+
+    /// # Safety
+    /// `array` is alive for `'a`.
+    unsafe fn entries<'a>(array: NonNull<Self>) -> &'a [AtomicPtr<Block>] {
+        // SAFETY: `new` made room for `capacity` pointers behind the head, all initialized; they are
+        // atomics, so shared references are sound while others store.
+        unsafe {
+            let first = array.cast::<u8>().add(POINTERS_HEAD).cast::<AtomicPtr<Block>>();
+            slice::from_raw_parts(first.as_ptr(), array.as_ref().capacity as usize)
+        }
+    }
+
+    /// # Safety
+    /// Nobody can reach `array` any more.
+    unsafe fn free(array: NonNull<Self>) -> usize {
+        // SAFETY: allocated by `new` with this very layout; the caller is the last.
+        unsafe {
+            let layout = Self::layout(array.as_ref().capacity as usize);
+            dealloc(array.cast().as_ptr(), layout);
+            layout.size()
+        }
+    }
+}
+
+/// A pointer in a slot carries 16 bits of the hash above its 48 bits of address.
+const ADDRESS_BITS: u32 = 48;
+const ADDRESS: usize = (1 << ADDRESS_BITS) - 1;
+/// A slot whose node was unlinked: the search goes on behind it.
+const UNLINKED: usize = 1;
+
+fn tagged(block: NonNull<Block>, hash: u64) -> *mut Block {
+    let address = block.addr().get();
+    assert!(address & !ADDRESS == 0); // user addresses have 47 bits unless a process asks for more
+    block.as_ptr().map_addr(|address| address | (hash as usize & 0xffff) << ADDRESS_BITS)
+}
+
+fn first_slot(hash: u64, mask: usize) -> usize {
+    (hash >> 16) as usize & mask
+}
+
+/// A version that cannot be freed for `'r`, seen from one view.
+pub(super) struct VersionRef<'r> {
+    block: NonNull<Block>,
+    view: u64,
+    alive: PhantomData<&'r Block>,
+}
+
+impl Clone for VersionRef<'_> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl Copy for VersionRef<'_> {}
+
+impl<'r> VersionRef<'r> {
+    fn head(self) -> &'r Block {
+        // SAFETY: alive for `'r` by construction, and unchanged since it was published (fact 1).
+        unsafe { self.block.as_ref() }
+    }
+
+    /// The bytes from `offset` on as a `T`.
+    ///
+    /// # Safety
+    /// A `T` was written there when the block was made.
+    unsafe fn part<T: Copy>(self, offset: usize) -> T {
+        // SAFETY: by the caller; all parts are aligned to 8, as offsets and the block are.
+        unsafe { self.block.cast::<u8>().add(offset).cast::<T>().read() }
+    }
+
+    fn has(self, flag: u32) -> bool {
+        self.head().flags & flag != 0
+    }
+
+    fn branch(self) -> Option<Branch> {
+        let offset = Offsets::of(self.head().flags).branch;
+        // SAFETY: the flag says that it is there.
+        self.has(BRANCH).then(|| unsafe { self.part(offset) })
+    }
+
+    fn children_array(self) -> *const Pointers {
+        self.branch().map_or(ptr::null(), |branch| branch.children)
+    }
+
+    fn detached(self) -> Option<NonNull<DataBlock>> {
+        let offset = Offsets::of(self.head().flags).detached;
+        // SAFETY: the flag says that it is there.
+        self.has(DETACHED).then(|| unsafe { self.part(offset) })
+    }
+
+    fn size(self) -> usize {
+        let head = self.head();
+        let inline = if self.has(DETACHED) { 0 } else { head.data_bytes as usize };
+        Offsets::of(head.flags).path + head.path_bytes as usize + inline
+    }
+
+    pub(super) fn path(self) -> &'r [u8] {
+        let head = self.head();
+        // SAFETY: `allocate` wrote the path there.
+        unsafe {
+            let first = self.block.cast::<u8>().add(Offsets::of(head.flags).path);
+            slice::from_raw_parts(first.as_ptr(), head.path_bytes as usize)
+        }
+    }
+
+    pub(super) fn data(self) -> Option<&'r [u8]> {
+        let head = self.head();
+        if !self.has(HAS_DATA) {
+            return None;
+        }
+        if let Some(detached) = self.detached() {
+            // SAFETY: this version counts as a reference, and it lives for `'r`.
+            return Some(unsafe { &detached.as_ref().bytes });
+        }
+        // SAFETY: `allocate` wrote the data behind the path.
+        unsafe {
+            let offset = Offsets::of(head.flags).path + head.path_bytes as usize;
+            let first = self.block.cast::<u8>().add(offset);
+            Some(slice::from_raw_parts(first.as_ptr(), head.data_bytes as usize))
+        }
+    }
+
+    pub(super) fn data_bytes(self) -> usize {
+        self.head().data_bytes as usize
+    }
+
+    fn acl_block(self) -> Option<&'r AclBlock> {
+        // SAFETY: this version counts as a reference, and it lives for `'r`.
+        unsafe { self.head().acl.as_ref() }
+    }
+
+    pub(super) fn acl(self) -> AclList<'r> {
+        self.acl_block().map_or(acl::OPEN, |block| AclList::from_checked(&block.bytes))
+    }
+
+    /// The list to check before someone is told about this node, or `None` when anyone may read it.
+    pub(super) fn guard(self) -> Option<Arc<[u8]>> {
+        self.acl_block().filter(|block| !block.open).map(|block| Arc::clone(&block.bytes))
+    }
+
+    pub(super) fn kind(self) -> NodeKind {
+        let flags = self.head().flags;
+        // SAFETY: an ephemeral or TTL node has the owner right behind its head.
+        let owner = || unsafe { self.part::<u64>(size_of::<Block>()) };
+        match flags >> KIND_SHIFT {
+            0 => NodeKind::Persistent,
+            1 => NodeKind::Ephemeral(SessionId(owner())),
+            2 => NodeKind::Container,
+            3 => NodeKind::Ttl(owner() as i64),
+            other => unreachable!("kind {other} was never written"),
+        }
+    }
+
+    pub(super) fn meta(self) -> Meta {
+        let head = self.head();
+        let branch = self.branch();
+        Meta {
+            kind: self.kind(),
+            czxid: Zxid(head.czxid),
+            mzxid: Zxid(head.mzxid),
+            pzxid: Zxid(branch.map_or(head.czxid, |branch| branch.pzxid)),
+            ctime: head.ctime,
+            mtime: head.mtime,
+            version: head.version,
+            cversion: branch.map_or(0, |branch| branch.cversion),
+            aversion: head.aversion,
+            num_children: branch.map_or(0, |branch| branch.num_children),
+        }
+    }
+
+    /// The children of this node in this view, in the order in which they were created.
+    pub(super) fn children(self) -> Children<'r> {
+        let entries: &[AtomicPtr<Block>] = match NonNull::new(self.children_array().cast_mut()) {
+            // SAFETY: the array belongs to this version or to one that replaced it later than this
+            // view, so it lives as long as this version (fact 3).
+            Some(array) => unsafe {
+                let len = array.as_ref().len.load(Ordering::Acquire) as usize;
+                &Pointers::entries(array)[..len]
+            },
+            None => &[],
+        };
+        Children { entries: entries.iter(), view: self.view }
+    }
+
+    /// The version of the same life of this node that `view` sees, going back from this one.
+    ///
+    /// Going back further, into a life that ended before this one began, would list a child twice
+    /// that was deleted and created again: that life has an entry of its own.
+    fn in_view(mut self) -> Option<Self> {
+        loop {
+            let head = self.head();
+            if head.zxid <= self.view {
+                return (!self.has(TOMBSTONE)).then_some(self);
+            }
+            if head.czxid > self.view {
+                return None;
+            }
+            // SAFETY: made by a transaction that this view does not see, and its node is older than
+            // the view: so it replaced something, which this view keeps alive (fact 3).
+            self.block = unsafe { NonNull::new_unchecked(head.prev.cast_mut()) };
+        }
+    }
+}
+
+/// See [`VersionRef::children`].
+#[derive(Clone)]
+pub(super) struct Children<'r> {
+    entries: slice::Iter<'r, AtomicPtr<Block>>,
+    view: u64,
+}
+
+impl<'r> Iterator for Children<'r> {
+    type Item = VersionRef<'r>;
+
+    fn next(&mut self) -> Option<VersionRef<'r>> {
+        loop {
+            let entry = self.entries.next()?.load(Ordering::Acquire);
+            let Some(block) = NonNull::new(entry) else { continue };
+            // An entry holds the newest version or a tombstone, both alive for this view (facts 3, 4).
+            let newest = VersionRef { block, view: self.view, alive: PhantomData };
+            if let Some(child) = newest.in_view() {
+                return Some(child);
+            }
+        }
+    }
+}
+
+/// Where the parts of a block begin.
+struct Offsets {
+    branch: usize,
+    detached: usize,
+    path: usize,
+}
+
+impl Offsets {
+    const fn of(flags: u32) -> Self {
+        let branch = size_of::<Block>() + if flags & OWNER != 0 { 8 } else { 0 };
+        let detached = branch + if flags & BRANCH != 0 { size_of::<Branch>() } else { 0 };
+        let path = detached + if flags & DETACHED != 0 { 8 } else { 0 };
+        Self { branch, detached, path }
+    }
+}
+
+/// What readers and the writer share.
+pub(super) struct Shared {
+    seed: u64,
+    pub(super) registry: Registry,
+    shards: Box<[AtomicPtr<Pointers>]>,
+    /// What the writer left behind when it went while readers stayed.
+    remains: Mutex<Option<Remains>>,
+}
+
+// SAFETY: all that is reached from here is immutable, atomic or behind a lock, except what facts 1
+// to 5 reserve for the one writer; blocks are plain memory and may be freed by any thread.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// The slot of `path` and the newest version in it.
+    ///
+    /// # Safety
+    /// For `'s`, the caller is the writer and changes nothing, or has announced a view.
+    unsafe fn find<'s>(&'s self, path: &[u8]) -> Option<(&'s AtomicPtr<Block>, NonNull<Block>)> {
+        let hash = hash(path, self.seed);
+        let array = NonNull::new(self.shard(hash).load(Ordering::Acquire))?;
+        // SAFETY: an array found in a shard is in use, or was replaced later than the caller's view.
+        let slots = unsafe { Pointers::entries::<'s>(array) };
+        let mask = slots.len() - 1;
+        let mut at = first_slot(hash, mask);
+        loop {
+            let found = slots[at].load(Ordering::Acquire);
+            if found.is_null() {
+                return None;
+            }
+            let address = found.addr() & ADDRESS;
+            if found.addr() >> ADDRESS_BITS == hash as usize & 0xffff && address != UNLINKED {
+                // SAFETY: not null and not the mark, so a block; alive as it was found (facts 3, 4).
+                let block = unsafe { NonNull::new_unchecked(found.map_addr(|_| address)) };
+                let version = VersionRef { block, view: u64::MAX, alive: PhantomData };
+                if version.path() == path {
+                    return Some((&slots[at], block));
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn shard(&self, hash: u64) -> &AtomicPtr<Pointers> {
+        &self.shards[(hash >> (64 - SHARD_BITS)) as usize]
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut remains = self.remains.get_mut().expect("nothing panics under it").take();
+        let remains = remains.get_or_insert_default();
+        for shard in &mut self.shards {
+            let Some(array) = NonNull::new(*shard.get_mut()) else { continue };
+            // SAFETY: the last owner is dropping: nobody else reaches any block. The index owns its
+            // arrays, newest versions and their children arrays; tombstones are the queue's (fact 5).
+            unsafe {
+                for slot in Pointers::entries(array) {
+                    let found = slot.load(Ordering::Relaxed).map_addr(|address| address & ADDRESS);
+                    let Some(block) = NonNull::new(found) else { continue };
+                    let version = VersionRef { block, view: u64::MAX, alive: PhantomData };
+                    if found.addr() == UNLINKED || version.has(TOMBSTONE) {
+                        continue;
+                    }
+                    if let Some(children) = NonNull::new(version.children_array().cast_mut()) {
+                        Pointers::free(children);
+                    }
+                    remains.free_version(block);
+                }
+                Pointers::free(array);
+            }
+        }
+        // SAFETY: as above; each block is in the queue once.
+        unsafe { remains.free_queue() };
+        assert!(remains.acls_left() == 0); // every list was counted by the nodes that used it
+    }
+}
+
+/// A reader's place among the views.
+pub(super) struct Slot {
+    shared: Arc<Shared>,
+    announcement: Arc<Announcement>,
+    view: u64,
+}
+
+impl Slot {
+    pub(super) fn join(shared: &Arc<Shared>) -> Self {
+        let (announcement, view) = shared.registry.join();
+        Self { shared: Arc::clone(shared), announcement, view }
+    }
+
+    pub(super) fn view(&self) -> u64 {
+        self.view
+    }
+
+    /// `&mut`: no reference that was read through this slot is left.
+    pub(super) fn advance(&mut self, to: u64) {
+        assert!(self.view <= to); // what older views saw may be gone
+        assert!(to <= self.shared.registry.applied());
+        self.view = to;
+        self.announcement.announce(to);
+    }
+
+    pub(super) fn pin(&self, view: u64) -> Pin<'_> {
+        assert!(self.view <= view);
+        assert!(view <= self.shared.registry.applied());
+        Pin { shared: &self.shared, view }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shared.registry.leave(&self.announcement);
+    }
+}
+
+/// A view that nothing can be freed under.
+#[derive(Clone, Copy)]
+pub(super) struct Pin<'r> {
+    shared: &'r Shared,
+    view: u64,
+}
+
+impl<'r> Pin<'r> {
+    pub(super) fn view(self) -> u64 {
+        self.view
+    }
+
+    pub(super) fn get(self, path: &[u8]) -> Option<VersionRef<'r>> {
+        // SAFETY: a pin borrows a slot that announced this view or an earlier one, or the writer.
+        let (_, block) = unsafe { self.shared.find(path)? };
+        let mut version = VersionRef { block, view: self.view, alive: PhantomData };
+        while version.head().zxid > self.view {
+            // SAFETY: what a transaction behind this view replaced is kept alive by it (fact 3).
+            version.block = NonNull::new(version.head().prev.cast_mut())?;
+        }
+        (!version.has(TOMBSTONE)).then_some(version)
+    }
+}

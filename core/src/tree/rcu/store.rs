@@ -1,0 +1,732 @@
+//! The writing half: making versions, linking them, and freeing what nobody can see.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::collections::{BTreeMap, VecDeque};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::{
+    ADDRESS, AclBlock, BRANCH, Block, Branch, DETACHED, DataBlock, HAS_DATA, KIND_SHIFT, Meta,
+    OWNER, Offsets, Pin, Pointers, SHARDS, Shared, TOMBSTONE, UNLINKED, VersionRef, first_slot,
+    tagged,
+};
+use crate::acl::{self, AclList, Perms};
+use crate::path;
+use crate::tree::hash::hash;
+use crate::tree::registry::Registry;
+use crate::txn::NodeKind;
+use crate::zxid::Zxid;
+
+/// Data above this many bytes has its own block: a node that gets a child is copied, and must not
+/// drag its data along.
+const DATA_INLINE_BYTES_MAX: usize = 1024;
+
+/// Queue entries that one call of `reclaim` frees at least, if they are due. Bounds the pause when a
+/// long view ends and millions come due at once.
+const RECLAIM_MIN: usize = 16 * 1024;
+
+/// Slots of a shard's first array.
+const SLOTS_MIN: usize = 8;
+
+/// Entries of a first array of children.
+const CHILDREN_MIN: usize = 2;
+
+/// A packed array is worth its copy when this many entries, and more than half, hold nothing.
+const CHILDREN_FREE_MIN: u32 = 16;
+
+/// A block that views before a certain one may still see.
+enum Retired {
+    /// Replaced, or a tombstone that was unlinked.
+    Version(NonNull<Block>),
+    /// To be unlinked once no view needs what is behind it.
+    Tombstone(NonNull<Block>),
+    /// Slots or children.
+    Array(NonNull<Pointers>),
+}
+
+/// The queue and the lists: all blocks that are not in the index belong to it.
+#[derive(Default)]
+pub(super) struct Remains {
+    /// Tags never decrease from front to back.
+    queue: VecDeque<(u64, Retired)>,
+    acls: BTreeMap<Arc<[u8]>, NonNull<AclBlock>>,
+    /// Bytes of all blocks that are not freed.
+    heap_bytes: usize,
+}
+
+// SAFETY: the pointers in the queue and the lists are owned, and the blocks are plain memory.
+unsafe impl Send for Remains {}
+
+/// A version to make.
+struct Draft<'a> {
+    prev: *const Block,
+    zxid: u64,
+    meta: Meta,
+    path: &'a [u8],
+    data: Payload<'a>,
+    acl: *const AclBlock,
+    children: *const Pointers,
+    child_index: u32,
+    tombstone: bool,
+}
+
+/// Data of a version; what is shared is counted already.
+#[derive(Clone, Copy)]
+enum Payload<'a> {
+    Null,
+    Inline(&'a [u8]),
+    Detached(NonNull<DataBlock>),
+}
+
+impl Draft<'_> {
+    fn flags(&self) -> u32 {
+        let meta = &self.meta;
+        let (kind, owner) = match meta.kind {
+            NodeKind::Persistent => (0, 0),
+            NodeKind::Ephemeral(_) => (1, OWNER),
+            NodeKind::Container => (2, 0),
+            NodeKind::Ttl(_) => (3, OWNER),
+        };
+        let data = match self.data {
+            Payload::Null => 0,
+            Payload::Inline(_) => HAS_DATA,
+            Payload::Detached(_) => HAS_DATA | DETACHED,
+        };
+        let had_children = !self.children.is_null()
+            || meta.num_children != 0
+            || meta.cversion != 0
+            || meta.pzxid != meta.czxid;
+        let branch = if had_children { BRANCH } else { 0 };
+        let tombstone = if self.tombstone { TOMBSTONE } else { 0 };
+        kind << KIND_SHIFT | owner | data | branch | tombstone
+    }
+
+    /// Makes the block; nobody knows it yet.
+    fn make(&self) -> NonNull<Block> {
+        let flags = self.flags();
+        let offsets = Offsets::of(flags);
+        let (inline, data_bytes): (&[u8], usize) = match self.data {
+            Payload::Null => (&[], 0),
+            Payload::Inline(bytes) => (bytes, bytes.len()),
+            // SAFETY: counted for this draft, so alive.
+            Payload::Detached(block) => (&[], unsafe { block.as_ref() }.bytes.len()),
+        };
+        let meta = &self.meta;
+        let head = Block {
+            prev: self.prev,
+            zxid: self.zxid,
+            czxid: meta.czxid.0,
+            mzxid: meta.mzxid.0,
+            ctime: meta.ctime,
+            mtime: meta.mtime,
+            acl: self.acl,
+            version: meta.version,
+            aversion: meta.aversion,
+            child_index: AtomicU32::new(self.child_index),
+            path_bytes: u32::try_from(self.path.len()).expect("a path fits a frame"),
+            data_bytes: u32::try_from(data_bytes).expect("data fits a frame"),
+            flags,
+        };
+        let layout = block_layout(offsets.path + self.path.len() + inline.len());
+        // SAFETY: the layout has room for all parts at their offsets, each aligned to 8 except the
+        // bytes at the end; the memory is new, so nothing overlaps and nobody else looks.
+        unsafe {
+            let Some(block) = NonNull::new(alloc(layout)) else { handle_alloc_error(layout) };
+            block.cast::<Block>().write(head);
+            match meta.kind {
+                NodeKind::Persistent | NodeKind::Container => {}
+                NodeKind::Ephemeral(session) => {
+                    block.add(size_of::<Block>()).cast::<u64>().write(session.0);
+                }
+                NodeKind::Ttl(ms) => block.add(size_of::<Block>()).cast::<i64>().write(ms),
+            }
+            if flags & BRANCH != 0 {
+                block.add(offsets.branch).cast::<Branch>().write(Branch {
+                    pzxid: meta.pzxid.0,
+                    children: self.children,
+                    cversion: meta.cversion,
+                    num_children: meta.num_children,
+                });
+            }
+            if let Payload::Detached(data) = self.data {
+                block.add(offsets.detached).cast::<NonNull<DataBlock>>().write(data);
+            }
+            let path = block.add(offsets.path);
+            ptr::copy_nonoverlapping(self.path.as_ptr(), path.as_ptr(), self.path.len());
+            let data = path.add(self.path.len());
+            ptr::copy_nonoverlapping(inline.as_ptr(), data.as_ptr(), inline.len());
+            block.cast()
+        }
+    }
+}
+
+fn block_layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, align_of::<Block>()).expect("a node fits two frames")
+}
+
+fn acl_block_bytes(list: &[u8]) -> usize {
+    size_of::<AclBlock>() + 2 * size_of::<usize>() + list.len()
+}
+
+impl Remains {
+    pub(super) fn acls_left(&self) -> usize {
+        self.acls.len()
+    }
+
+    /// The shared block of `list`, counted once more; null for the list that most nodes have.
+    fn acquire_acl(&mut self, list: AclList<'_>) -> *const AclBlock {
+        if list == acl::OPEN {
+            return ptr::null();
+        }
+        if let Some(block) = self.acls.get(list.as_bytes()) {
+            // SAFETY: in the map, so counted and alive.
+            unsafe { block.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
+            return block.as_ptr();
+        }
+        let anyone = |entry: acl::AclEntry<'_>| {
+            entry.scheme == Some(b"world")
+                && entry.id == Some(b"anyone")
+                && entry.perms.allows(Perms::READ)
+        };
+        let bytes: Arc<[u8]> = Arc::from(list.as_bytes());
+        self.heap_bytes += acl_block_bytes(&bytes);
+        let block = NonNull::from(Box::leak(Box::new(AclBlock {
+            refs: AtomicU32::new(1),
+            open: list.entries().len() == 0 || list.entries().any(anyone),
+            bytes: Arc::clone(&bytes),
+        })));
+        self.acls.insert(bytes, block);
+        block.as_ptr()
+    }
+
+    fn make(&mut self, draft: &Draft<'_>) -> NonNull<Block> {
+        let block = draft.make();
+        self.heap_bytes += version(block).size();
+        block
+    }
+
+    fn payload<'a>(&mut self, data: Option<&'a [u8]>) -> Payload<'a> {
+        let Some(bytes) = data else { return Payload::Null };
+        if bytes.len() <= DATA_INLINE_BYTES_MAX {
+            return Payload::Inline(bytes);
+        }
+        self.heap_bytes += size_of::<DataBlock>() + bytes.len();
+        let block = Box::new(DataBlock { refs: AtomicU32::new(1), bytes: Box::from(bytes) });
+        Payload::Detached(NonNull::from(Box::leak(block)))
+    }
+
+    fn make_array(&mut self, capacity: usize) -> NonNull<Pointers> {
+        self.heap_bytes += Pointers::layout(capacity).size();
+        Pointers::new(capacity)
+    }
+
+    fn retire(&mut self, tag: u64, retired: Retired) {
+        debug_assert!(self.queue.back().is_none_or(|&(last, _)| last <= tag));
+        self.queue.push_back((tag, retired));
+    }
+
+    /// # Safety
+    /// Nobody can reach `block` any more.
+    pub(super) unsafe fn free_version(&mut self, block: NonNull<Block>) {
+        let freed = version(block);
+        if let Some(list) = NonNull::new(freed.head().acl.cast_mut()) {
+            // SAFETY: this version was counted; the last one takes the list with it.
+            unsafe {
+                if list.as_ref().refs.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    let list = Box::from_raw(list.as_ptr());
+                    self.heap_bytes -= acl_block_bytes(&list.bytes);
+                    self.acls.remove(&list.bytes);
+                }
+            }
+        }
+        if let Some(data) = freed.detached() {
+            // SAFETY: as above.
+            unsafe {
+                if data.as_ref().refs.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    let data = Box::from_raw(data.as_ptr());
+                    self.heap_bytes -= size_of::<DataBlock>() + data.bytes.len();
+                }
+            }
+        }
+        let layout = block_layout(freed.size());
+        self.heap_bytes -= layout.size();
+        // SAFETY: `Draft::make` allocated it with this very layout; the caller is the last.
+        unsafe { dealloc(block.cast().as_ptr(), layout) };
+    }
+
+    /// # Safety
+    /// Nobody can reach what was retired any more; a tombstone is not in the index.
+    unsafe fn free(&mut self, retired: Retired) {
+        // SAFETY: by the caller.
+        unsafe {
+            match retired {
+                Retired::Version(block) | Retired::Tombstone(block) => self.free_version(block),
+                Retired::Array(array) => self.heap_bytes -= Pointers::free(array),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The whole tree is being dropped.
+    pub(super) unsafe fn free_queue(&mut self) {
+        while let Some((_, retired)) = self.queue.pop_front() {
+            // SAFETY: each block is in the queue once, and nobody else is left.
+            unsafe { self.free(retired) };
+        }
+    }
+}
+
+/// The writer's own look at a block that it knows to be alive.
+fn version<'s>(block: NonNull<Block>) -> VersionRef<'s> {
+    VersionRef { block, view: u64::MAX, alive: PhantomData }
+}
+
+/// A node's versions around a change.
+#[derive(Clone, Copy)]
+pub(in crate::tree) struct Replaced<'s> {
+    pub(in crate::tree) before: Option<VersionRef<'s>>,
+    pub(in crate::tree) after: Option<VersionRef<'s>>,
+}
+
+/// What a create or a delete did: to the node, and to its parent (`None` for the root).
+pub(in crate::tree) struct Change<'s> {
+    pub(in crate::tree) node: Replaced<'s>,
+    pub(in crate::tree) parent: Option<Replaced<'s>>,
+}
+
+/// The one writer.
+pub(in crate::tree) struct Store {
+    shared: Arc<Shared>,
+    own: Remains,
+}
+
+impl Store {
+    pub(in crate::tree) fn new(seed: u64) -> Self {
+        let shards = (0..SHARDS).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
+        let registry = Registry::new();
+        let shared = Shared { seed, registry, shards, remains: Mutex::new(None) };
+        Self { shared: Arc::new(shared), own: Remains::default() }
+    }
+
+    pub(in crate::tree) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The newest state. The borrow keeps the writer from changing or freeing anything.
+    pub(in crate::tree) fn latest(&self) -> Pin<'_> {
+        Pin { shared: &self.shared, view: u64::MAX }
+    }
+
+    pub(in crate::tree) fn publish(&mut self, zxid: Zxid) {
+        self.shared.registry.publish(zxid.0);
+    }
+
+    pub(in crate::tree) fn heap_bytes(&self) -> usize {
+        self.own.heap_bytes
+    }
+
+    pub(in crate::tree) fn retired(&self) -> usize {
+        self.own.queue.len()
+    }
+
+    /// Makes a node that does not exist. `parent_meta` derives the parent's new numbers.
+    pub(in crate::tree) fn create(
+        &mut self,
+        zxid: Zxid,
+        path: &[u8],
+        meta: Meta,
+        data: Option<&[u8]>,
+        acl: AclList<'_>,
+        parent_meta: impl FnOnce(Meta) -> Meta,
+    ) -> Change<'_> {
+        self.check(zxid);
+        let last_life = self.find(path).map(|(_, block)| block);
+        assert!(last_life.is_none_or(|block| version(block).has(TOMBSTONE)));
+        let parent = path::parent(path).map(|parent| self.live(parent));
+        let (children, child_index) = parent.map_or((None, 0), |parent| {
+            let (children, index) = self.place_for_child(parent, zxid.0);
+            (Some(children), index)
+        });
+        let draft = Draft {
+            prev: last_life.map_or(ptr::null(), |block| block.as_ptr().cast_const()),
+            zxid: zxid.0,
+            meta,
+            path,
+            data: self.own.payload(data),
+            acl: self.own.acquire_acl(acl),
+            children: ptr::null(),
+            child_index,
+            tombstone: false,
+        };
+        let block = self.own.make(&draft);
+        if let Some(children) = children {
+            // SAFETY: in use: the parent's, or new and about to be.
+            unsafe {
+                let entry = &Pointers::entries(children)[child_index as usize];
+                entry.store(block.as_ptr(), Ordering::Release);
+                children.as_ref().len.store(child_index + 1, Ordering::Release);
+            }
+        }
+        match self.find(path) {
+            Some((slot, _)) => slot.store(tagged(block, self.hash(path)), Ordering::Release),
+            None => self.insert(block, zxid.0),
+        }
+        let parent = parent.map(|parent| {
+            let meta = parent_meta(version(parent).meta());
+            self.replace(zxid.0, parent, meta, children)
+        });
+        Change { node: Replaced { before: None, after: Some(version(block)) }, parent }
+    }
+
+    /// Gives a node that exists new numbers, and new data or a new list where there is one.
+    pub(in crate::tree) fn update(
+        &mut self,
+        zxid: Zxid,
+        path: &[u8],
+        meta: impl FnOnce(Meta) -> Meta,
+        data: Option<Option<&[u8]>>,
+        acl: Option<AclList<'_>>,
+    ) -> Replaced<'_> {
+        self.check(zxid);
+        let before = self.live(path);
+        let meta = meta(version(before).meta());
+        let data = match data {
+            Some(data) => self.own.payload(data),
+            None => kept_payload(before),
+        };
+        let acl = match acl {
+            Some(list) => self.own.acquire_acl(list),
+            None => kept_acl(before),
+        };
+        let children = version(before).children_array();
+        self.install(zxid.0, before, meta, data, acl, children)
+    }
+
+    /// Ends a childless node that exists and is not the root.
+    pub(in crate::tree) fn remove(
+        &mut self,
+        zxid: Zxid,
+        path: &[u8],
+        parent_meta: impl FnOnce(Meta) -> Meta,
+    ) -> Change<'_> {
+        self.check(zxid);
+        let before = self.live(path);
+        let meta = version(before).meta();
+        assert!(meta.num_children == 0);
+        let parent = self.live(path::parent(path).expect("the root stays"));
+        let draft = Draft {
+            prev: before.as_ptr(),
+            zxid: zxid.0,
+            // The life's beginning tells views before it that there is nothing behind.
+            meta: Meta { kind: NodeKind::Persistent, cversion: 0, pzxid: meta.czxid, ..meta },
+            path,
+            data: Payload::Null,
+            acl: ptr::null(),
+            children: ptr::null(),
+            child_index: version(before).head().child_index.load(Ordering::Relaxed),
+            tombstone: true,
+        };
+        let tombstone = self.own.make(&draft);
+        if let Some(array) = NonNull::new(version(before).children_array().cast_mut()) {
+            self.own.retire(zxid.0, Retired::Array(array));
+        }
+        self.link(before, tombstone);
+        self.own.retire(zxid.0, Retired::Version(before));
+        self.own.retire(zxid.0, Retired::Tombstone(tombstone));
+        let meta = parent_meta(version(parent).meta());
+        let children = self.packed(parent, zxid.0);
+        let parent = self.replace(zxid.0, parent, meta, children);
+        Change {
+            node: Replaced { before: Some(version(before)), after: None },
+            parent: Some(parent),
+        }
+    }
+
+    /// Frees what no view can see any more. To be called between transactions, once per batch.
+    pub(in crate::tree) fn reclaim(&mut self) {
+        if self.own.queue.is_empty() {
+            return;
+        }
+        let horizon = self.shared.registry.horizon();
+        let unlinked = self.shared.registry.applied() + 1;
+        // Only what was in the queue at the look: a reader that joined since may have found a
+        // tombstone that is unlinked here.
+        let most = self.own.queue.len().min(RECLAIM_MIN + self.own.queue.len() / 8);
+        for _ in 0..most {
+            let Some((tag, retired)) = self.own.queue.pop_front() else { return };
+            if horizon < tag {
+                self.own.queue.push_front((tag, retired));
+                return;
+            }
+            match retired {
+                Retired::Tombstone(block) => {
+                    self.unlink(block);
+                    self.own.retire(unlinked, Retired::Version(block));
+                }
+                // SAFETY: every view is at least the tag (facts 3 and 4).
+                Retired::Version(_) | Retired::Array(_) => unsafe { self.own.free(retired) },
+            }
+        }
+    }
+
+    /// A change belongs to a transaction that no view sees, or to a tree that no reader knows yet.
+    fn check(&self, zxid: Zxid) {
+        assert!(self.shared.registry.applied() < zxid.0 || Arc::strong_count(&self.shared) == 1);
+    }
+
+    fn hash(&self, path: &[u8]) -> u64 {
+        hash(path, self.shared.seed)
+    }
+
+    /// The newest version, be it a tombstone.
+    fn find(&self, path: &[u8]) -> Option<(&AtomicPtr<Block>, NonNull<Block>)> {
+        // SAFETY: the writer, which changes nothing meanwhile.
+        unsafe { self.shared.find(path) }
+    }
+
+    /// The newest version of a node that exists. Callers know that it does: the leader checked, and
+    /// every server applies the same history.
+    fn live(&self, path: &[u8]) -> NonNull<Block> {
+        let (_, block) = self.find(path).expect("the transaction's node exists");
+        assert!(!version(block).has(TOMBSTONE));
+        block
+    }
+
+    /// A new version of `before` with other numbers and children.
+    fn replace<'s>(
+        &mut self,
+        zxid: u64,
+        before: NonNull<Block>,
+        meta: Meta,
+        children: Option<NonNull<Pointers>>,
+    ) -> Replaced<'s> {
+        let children = children.map_or(ptr::null(), |array| array.as_ptr().cast_const());
+        self.install(zxid, before, meta, kept_payload(before), kept_acl(before), children)
+    }
+
+    fn install<'s>(
+        &mut self,
+        zxid: u64,
+        before: NonNull<Block>,
+        meta: Meta,
+        data: Payload<'_>,
+        acl: *const AclBlock,
+        children: *const Pointers,
+    ) -> Replaced<'s> {
+        let draft = Draft {
+            prev: before.as_ptr(),
+            zxid,
+            meta,
+            path: version(before).path(),
+            data,
+            acl,
+            children,
+            child_index: version(before).head().child_index.load(Ordering::Relaxed),
+            tombstone: false,
+        };
+        let after = self.own.make(&draft);
+        self.link(before, after);
+        self.own.retire(zxid, Retired::Version(before));
+        Replaced { before: Some(version(before)), after: Some(version(after)) }
+    }
+
+    /// Puts `after` where `before` was: into the index and into the parent's children.
+    fn link(&self, before: NonNull<Block>, after: NonNull<Block>) {
+        let path = version(before).path();
+        let (slot, newest) = self.find(path).expect("in the index");
+        assert!(newest == before);
+        slot.store(tagged(after, self.hash(path)), Ordering::Release);
+        let entry = self.entry(after).expect("every node but the root is its parent's child");
+        if let Some(entry) = entry {
+            assert!(entry.load(Ordering::Relaxed) == before.as_ptr());
+            entry.store(after.as_ptr(), Ordering::Release);
+        }
+    }
+
+    /// The entry among the parent's children at the index that `block` has: `Some(None)` for the
+    /// root, `None` when the parent is gone or has no such entry.
+    fn entry(&self, block: NonNull<Block>) -> Option<Option<&AtomicPtr<Block>>> {
+        let Some(parent) = path::parent(version(block).path()) else { return Some(None) };
+        let (_, parent) = self.find(parent)?;
+        let array = NonNull::new(version(parent).children_array().cast_mut())?;
+        let index = version(block).head().child_index.load(Ordering::Relaxed);
+        // SAFETY: the array of a newest version is in use.
+        unsafe { Pointers::entries(array) }.get(index as usize).map(Some)
+    }
+
+    /// An array with room for one more child of `parent`, and the place of that child.
+    fn place_for_child(&mut self, parent: NonNull<Block>, zxid: u64) -> (NonNull<Pointers>, u32) {
+        let Some(array) = self.packed(parent, zxid) else {
+            return (self.own.make_array(CHILDREN_MIN), 0);
+        };
+        // SAFETY: in use, or new.
+        let head = unsafe { array.as_ref() };
+        let len = head.len.load(Ordering::Relaxed);
+        if len < head.capacity {
+            return (array, len);
+        }
+        let grown = self.pack(array);
+        // An array that `packed` has just made has room, so the full one is the parent's.
+        self.own.retire(zxid, Retired::Array(array));
+        // SAFETY: new.
+        (grown, unsafe { grown.as_ref() }.len.load(Ordering::Relaxed))
+    }
+
+    /// The children of `parent`, in a new array if most entries of the old one hold nothing.
+    fn packed(&mut self, parent: NonNull<Block>, zxid: u64) -> Option<NonNull<Pointers>> {
+        let array = NonNull::new(version(parent).children_array().cast_mut())?;
+        // SAFETY: the array of a newest version is in use.
+        let head = unsafe { array.as_ref() };
+        let free = head.free.load(Ordering::Relaxed);
+        let held = head.len.load(Ordering::Relaxed) - free;
+        if free < CHILDREN_FREE_MIN || free <= held {
+            return Some(array);
+        }
+        let packed = (held != 0).then(|| self.pack(array));
+        self.own.retire(zxid, Retired::Array(array));
+        packed
+    }
+
+    /// A copy of `array` without what holds nothing, with room for half as many more.
+    fn pack(&mut self, array: NonNull<Pointers>) -> NonNull<Pointers> {
+        // SAFETY: both arrays are in use, and so are the newest versions and tombstones in them.
+        unsafe {
+            let head = array.as_ref();
+            let held = head.len.load(Ordering::Relaxed) - head.free.load(Ordering::Relaxed);
+            let held = held as usize;
+            let packed = self.own.make_array((held + held / 2 + 1).max(CHILDREN_MIN));
+            let mut places = Pointers::entries(packed).iter().zip(0_u32..);
+            for entry in Pointers::entries(array) {
+                let child = entry.load(Ordering::Relaxed);
+                let Some(block) = NonNull::new(child) else { continue };
+                let (place, index) = places.next().expect("as many places as held");
+                place.store(child, Ordering::Relaxed);
+                version(block).head().child_index.store(index, Ordering::Relaxed);
+            }
+            packed.as_ref().len.store(held as u32, Ordering::Relaxed);
+            packed
+        }
+    }
+
+    /// Puts a path that the index does not have into it.
+    fn insert(&mut self, block: NonNull<Block>, zxid: u64) {
+        let hash = self.hash(version(block).path());
+        let shard = self.shared.shard(hash);
+        let current = NonNull::new(shard.load(Ordering::Relaxed));
+        // SAFETY: the array of a shard is in use.
+        let room = current.map(|array| unsafe { array.as_ref() }).is_some_and(|head| {
+            let used = head.len.load(Ordering::Relaxed) as usize + 1;
+            used * 4 <= head.capacity as usize * 3
+        });
+        let array = match current {
+            Some(array) if room => array,
+            Some(_) | None => {
+                let grown = self.grown(current);
+                self.shared.shard(hash).store(grown.as_ptr(), Ordering::Release);
+                if let Some(array) = current {
+                    self.own.retire(zxid, Retired::Array(array));
+                }
+                grown
+            }
+        };
+        // SAFETY: in use.
+        unsafe { fill(array, tagged(block, hash), hash) };
+    }
+
+    /// A copy of a shard's slots without the unlinked ones, at most half full.
+    fn grown(&mut self, current: Option<NonNull<Pointers>>) -> NonNull<Pointers> {
+        // SAFETY: the array of a shard is in use.
+        let slots = current.map_or(&[][..], |array| unsafe { Pointers::entries(array) });
+        let held = current.map_or(0, |array| {
+            // SAFETY: as above.
+            let head = unsafe { array.as_ref() };
+            head.len.load(Ordering::Relaxed) - head.free.load(Ordering::Relaxed)
+        });
+        let capacity = ((held as usize + 1) * 2).next_power_of_two().max(SLOTS_MIN);
+        let grown = self.own.make_array(capacity);
+        for slot in slots {
+            let found = slot.load(Ordering::Relaxed);
+            let Some(block) = NonNull::new(found.map_addr(|address| address & ADDRESS)) else {
+                continue;
+            };
+            if block.addr().get() != UNLINKED {
+                // SAFETY: new, and larger than what is held.
+                unsafe { fill(grown, found, self.hash(version(block).path())) };
+            }
+        }
+        grown
+    }
+
+    /// Takes a tombstone out of the index and out of its parent's children, wherever it still is.
+    fn unlink(&mut self, tombstone: NonNull<Block>) {
+        let path = version(tombstone).path();
+        if let Some((slot, newest)) = self.find(path)
+            && newest == tombstone
+        {
+            slot.store(ptr::without_provenance_mut(UNLINKED), Ordering::Release);
+            let array = self.shared.shard(self.hash(path)).load(Ordering::Relaxed);
+            // SAFETY: the array of a shard is in use, and this one has a slot.
+            unsafe { (*array).free.fetch_add(1, Ordering::Relaxed) };
+        }
+        let Some(Some(entry)) = self.entry(tombstone) else { return };
+        if entry.load(Ordering::Relaxed) != tombstone.as_ptr() {
+            return; // the parent is another one than at that time
+        }
+        entry.store(ptr::null_mut(), Ordering::Release);
+        let parent = self.live(path::parent(path).expect("the entry is a parent's"));
+        // SAFETY: the array of a newest version is in use, and this one has an entry.
+        unsafe { (*version(parent).children_array()).free.fetch_add(1, Ordering::Relaxed) };
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Readers may stay: the last of them frees everything.
+        let mut remains = self.shared.remains.lock().expect("nothing panics under it");
+        *remains = Some(std::mem::take(&mut self.own));
+    }
+}
+
+/// The data of `before` for one more version of it.
+fn kept_payload<'s>(before: NonNull<Block>) -> Payload<'s> {
+    if let Some(block) = version(before).detached() {
+        // SAFETY: `before` is counted, so the block is alive.
+        unsafe { block.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
+        return Payload::Detached(block);
+    }
+    version(before).data().map_or(Payload::Null, Payload::Inline)
+}
+
+/// The list of `before` for one more version of it.
+fn kept_acl(before: NonNull<Block>) -> *const AclBlock {
+    if let Some(block) = version(before).acl_block() {
+        block.refs.fetch_add(1, Ordering::Relaxed);
+    }
+    version(before).head().acl
+}
+
+/// Puts `pointer` into the first free slot of its search.
+///
+/// # Safety
+/// `array` is in use and has an empty slot.
+unsafe fn fill(array: NonNull<Pointers>, pointer: *mut Block, hash: u64) {
+    // SAFETY: by the caller.
+    let (head, slots) = unsafe { (array.as_ref(), Pointers::entries(array)) };
+    let mask = slots.len() - 1;
+    let mut at = first_slot(hash, mask);
+    loop {
+        let found = slots[at].load(Ordering::Relaxed);
+        if found.is_null() {
+            head.len.fetch_add(1, Ordering::Relaxed);
+            break;
+        }
+        if found.addr() == UNLINKED {
+            head.free.fetch_sub(1, Ordering::Relaxed);
+            break;
+        }
+        at = (at + 1) & mask;
+    }
+    slots[at].store(pointer, Ordering::Release);
+}

@@ -1,0 +1,107 @@
+//! A tree from the images of a snapshot.
+
+use std::sync::Arc;
+use thiserror::Error;
+
+use super::rcu::Meta;
+use super::{Tree, TreeOptions, Writer};
+use crate::acl::{self, AclList};
+use crate::path;
+use crate::snapshot::NodeImage;
+use crate::txn::NodeKind;
+use crate::zxid::Zxid;
+
+/// The nodes of a fresh server. Source: ZooKeeper 3.9, `DataTree()`.
+pub(super) const BUILT_IN: [NodeImage<'static>; 4] = [
+    built_in(b"/", acl::OPEN, 0),
+    built_in(b"/zookeeper", acl::OPEN, 0),
+    built_in(b"/zookeeper/quota", acl::OPEN, 0),
+    // Upstream sets its list in passing, with -1 for the version, and clients see that.
+    built_in(b"/zookeeper/config", acl::READ_ONLY, -1),
+];
+
+const fn built_in(path: &'static [u8], acl: AclList<'static>, aversion: i32) -> NodeImage<'static> {
+    NodeImage {
+        path,
+        data: Some(b""),
+        acl,
+        kind: NodeKind::Persistent,
+        czxid: Zxid::ZERO,
+        mzxid: Zxid::ZERO,
+        pzxid: Zxid::ZERO,
+        ctime: 0,
+        mtime: 0,
+        version: 0,
+        cversion: 0,
+        aversion,
+    }
+}
+
+/// Why images are not a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RestoreError {
+    /// The parent's image did not come before.
+    #[error("the snapshot holds a node before its parent: use an older snapshot")]
+    Orphan,
+    /// Two images have one path.
+    #[error("the snapshot holds a node twice: use an older snapshot")]
+    Twice,
+    /// There is no image of the root.
+    #[error("the snapshot holds no root node: use an older snapshot")]
+    NoRoot,
+}
+
+/// Takes images, parents first and siblings in order of creation, and becomes the tree.
+pub struct Restorer {
+    writer: Writer,
+    pushed: u32,
+}
+
+/// Replaced versions of parents that may wait to be freed while a tree is restored.
+const PUSHES_PER_RECLAIM: u32 = 1024;
+
+impl Restorer {
+    /// Begins with nothing at all.
+    pub fn new(options: TreeOptions) -> Self {
+        Self { writer: Writer::empty(options), pushed: 0 }
+    }
+
+    /// Adds a node.
+    pub fn push(&mut self, image: &NodeImage<'_>) -> Result<(), RestoreError> {
+        if self.writer.get(image.path).is_some() {
+            return Err(RestoreError::Twice);
+        }
+        if image.path != b"/" {
+            let parent = path::parent(image.path).ok_or(RestoreError::Orphan)?;
+            self.writer.get(parent).ok_or(RestoreError::Orphan)?;
+        }
+        let meta = Meta {
+            kind: image.kind,
+            czxid: image.czxid,
+            mzxid: image.mzxid,
+            pzxid: image.pzxid,
+            ctime: image.ctime,
+            mtime: image.mtime,
+            version: image.version,
+            cversion: image.cversion,
+            aversion: image.aversion,
+            num_children: 0,
+        };
+        self.writer.adopt(image, meta);
+        self.pushed += 1;
+        if self.pushed.is_multiple_of(PUSHES_PER_RECLAIM) {
+            self.writer.reclaim();
+        }
+        Ok(())
+    }
+
+    /// The tree at `zxid`, the snapshot's.
+    pub fn finish(mut self, zxid: Zxid) -> Result<(Writer, Arc<Tree>), RestoreError> {
+        if self.writer.get(b"/").is_none() {
+            return Err(RestoreError::NoRoot);
+        }
+        self.writer.reclaim();
+        let tree = self.writer.open(zxid);
+        Ok((self.writer, tree))
+    }
+}
