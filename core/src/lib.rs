@@ -11,7 +11,9 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod acl;
+pub mod disk;
 pub mod limits;
+pub mod log;
 pub mod path;
 pub mod record;
 pub mod snapshot;
