@@ -13,8 +13,10 @@
 pub mod acl;
 pub mod answer;
 pub mod auth;
+pub mod disk;
 pub mod hash;
 pub mod limits;
+pub mod log;
 pub mod path;
 pub mod prepare;
 pub mod record;

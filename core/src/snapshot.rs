@@ -1,8 +1,18 @@
 //! The tree as bytes at one zxid.
+//!
+//! ```text
+//! header │ sessions chunk … │ nodes chunk … │ footer
+//!          each chunk's checksum is seeded with the one before: the footer's covers the file
+//! ```
 
 use crate::acl::AclList;
 use crate::txn::NodeKind;
 use crate::zxid::Zxid;
+
+pub mod files;
+pub mod format;
+pub mod reader;
+pub mod writer;
 
 /// One node as a snapshot holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]

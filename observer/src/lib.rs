@@ -1,5 +1,18 @@
-//! The shell of a server that learns and serves.
+//! The shell that learns and serves: what a Farwatch server does with files, sockets and threads.
 #![deny(missing_docs)]
 
 pub mod config;
+pub mod connection;
+pub mod data_dir;
+pub mod drive;
 pub mod four_letter;
+pub mod inbox;
+pub mod listen;
+pub mod log_file;
+pub mod port;
+pub mod reactor;
+pub mod report;
+pub mod runtime;
+pub mod server;
+pub mod snapshot_file;
+pub mod words;

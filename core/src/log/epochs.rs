@@ -1,0 +1,143 @@
+//! The epochs file: what this voter has promised and what it follows.
+//!
+//! ```text
+//! 0     4     8        10  12       16        20                28
+//! ├FWEP─┼crc──┼version─┼0──┼accepted┼current──┼ cluster id ─────┤
+//! ```
+
+use thiserror::Error;
+
+use super::format::ClusterId;
+use crate::disk::{self, Disk, DiskError};
+use crate::zxid::Epoch;
+
+/// The file's name.
+pub const EPOCHS_FILE: &str = "epochs";
+
+/// Bytes of the file.
+pub const EPOCHS_BYTES: usize = 28;
+
+const MAGIC: [u8; 4] = *b"FWEP";
+const VERSION: u16 = 1;
+const _: () = assert!(20 + size_of::<ClusterId>() == EPOCHS_BYTES);
+
+/// Both epochs, written together so that no crash separates them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epochs {
+    /// The newest leader that was promised to be followed.
+    pub accepted: Epoch,
+    /// The leader whose history this server has.
+    pub current: Epoch,
+}
+
+/// Why the epochs cannot be known. A voter must not vote then.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EpochsError {
+    /// Damaged.
+    #[error(
+        "{EPOCHS_FILE}: the file is damaged. It holds what this server has promised to its \
+         ensemble, so it must not vote without it: copy a leader's history with --rejoin"
+    )]
+    Damaged,
+    /// Written for another ensemble.
+    #[error(
+        "{EPOCHS_FILE}: the file is of another ensemble than the data directory's identity: \
+         restore the whole data directory from one backup"
+    )]
+    Cluster,
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl Epochs {
+    /// The file.
+    pub fn encode(&self, cluster: ClusterId) -> [u8; EPOCHS_BYTES] {
+        assert!(self.current <= self.accepted, "a leader is accepted before it is followed");
+        let mut bytes = [0; EPOCHS_BYTES];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.accepted.0.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.current.0.to_le_bytes());
+        bytes[20..28].copy_from_slice(&cluster.0.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// The epochs in `bytes`, checked.
+    pub fn decode(bytes: &[u8], cluster: ClusterId) -> Result<Self, EpochsError> {
+        let bytes: &[u8; EPOCHS_BYTES] = bytes.try_into().map_err(|_| EpochsError::Damaged)?;
+        let u32_at = |at: usize| {
+            u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes of a fixed array"))
+        };
+        let whole = bytes[..4] == MAGIC
+            && u32_at(4) == crc32c::crc32c(&bytes[8..])
+            && bytes[8..12] == [VERSION as u8, (VERSION >> 8) as u8, 0, 0];
+        let epochs = Self { accepted: Epoch(u32_at(12)), current: Epoch(u32_at(16)) };
+        if !whole || epochs.current > epochs.accepted {
+            return Err(EpochsError::Damaged);
+        }
+        if bytes[20..28] != cluster.0.to_le_bytes() {
+            return Err(EpochsError::Cluster);
+        }
+        Ok(epochs)
+    }
+
+    /// Reads the file; without one, no leader was ever accepted.
+    pub fn load<D: Disk>(disk: &D, cluster: ClusterId) -> Result<Self, EpochsError> {
+        match disk::read_small(disk, EPOCHS_FILE, EPOCHS_BYTES + 1)? {
+            Some(bytes) => Self::decode(&bytes, cluster),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Makes both durable. A failure must end the process: what is on disk is not known then.
+    pub fn store<D: Disk>(&self, disk: &D, cluster: ClusterId) -> Result<(), DiskError> {
+        disk::replace(disk, EPOCHS_FILE, &self.encode(cluster))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::fake::FakeDisk;
+
+    const EPOCHS: Epochs = Epochs { accepted: Epoch(7), current: Epoch(6) };
+
+    #[test]
+    fn every_flipped_bit_and_every_other_length_is_refused() {
+        let cluster = ClusterId(0x0102_0304_0506_0708);
+        let mut bytes = EPOCHS.encode(cluster);
+        assert_eq!(Epochs::decode(&bytes, cluster), Ok(EPOCHS));
+        for bit in 0..EPOCHS_BYTES * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Epochs::decode(&bytes, cluster), Err(EpochsError::Damaged), "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        for length in 0..EPOCHS_BYTES {
+            assert_eq!(Epochs::decode(&bytes[..length], cluster), Err(EpochsError::Damaged));
+        }
+        assert_eq!(Epochs::decode(&bytes, ClusterId(1)), Err(EpochsError::Cluster));
+    }
+
+    #[test]
+    fn a_crash_while_they_are_replaced_leaves_the_old_or_the_new() {
+        let cluster = ClusterId(9);
+        let disk = FakeDisk::new();
+        EPOCHS.store(&disk, cluster).unwrap();
+        let new = Epochs { accepted: Epoch(8), current: Epoch(8) };
+        let mark = disk.operations();
+        new.store(&disk, cluster).unwrap();
+        let end = disk.operations();
+        let (mut states, mut prng) = (0, 1);
+        for prefix in mark..=end {
+            disk.crash_states(prefix, 8, &mut prng, |crashed| {
+                states += 1;
+                let found = Epochs::load(crashed, cluster).unwrap();
+                assert!(found == new || (found == EPOCHS && prefix < end), "{found:?} at {prefix}");
+            });
+        }
+        println!("{states} crash states");
+    }
+}

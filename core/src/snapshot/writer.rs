@@ -1,0 +1,116 @@
+//! Writing a snapshot: sessions, nodes, footer; a name only once all of it is durable.
+
+use super::NodeImage;
+use super::files::{SNAPSHOT_DIRECTORY, SnapshotInfo, snapshot_name};
+use super::format::{
+    CHUNK_BYTES, CHUNK_BYTES_MAX, CHUNK_HEAD_BYTES, ChunkHead, ChunkKind, Footer,
+    SNAPSHOT_HEAD_BYTES, SessionImage, SnapshotHead, push_node, push_session,
+};
+use crate::disk::{Disk, DiskError};
+
+/// A snapshot that is being written. Dropped before [`SnapshotWriter::finish`], it leaves a file
+/// without a valid name, which the next start removes.
+#[derive(Debug)]
+pub struct SnapshotWriter<D: Disk> {
+    disk: D,
+    file: D::File,
+    head: SnapshotHead,
+    /// Where the next chunk goes.
+    at: u64,
+    chunk: Vec<u8>,
+    kind: ChunkKind,
+    entries: u32,
+    /// Seeds the next chunk's checksum.
+    seed: u32,
+    sessions: u64,
+    nodes: u64,
+}
+
+impl<D: Disk> SnapshotWriter<D> {
+    /// Begins a snapshot.
+    pub fn create(disk: D, head: SnapshotHead) -> Result<Self, DiskError> {
+        let file = disk.create(&temporary_name(&head))?;
+        let bytes = head.encode();
+        disk.write_at(&file, 0, &bytes)?;
+        let seed = crc32c::crc32c(&bytes[8..]);
+        let mut chunk = Vec::with_capacity(CHUNK_HEAD_BYTES + CHUNK_BYTES);
+        chunk.resize(CHUNK_HEAD_BYTES, 0);
+        Ok(Self {
+            disk,
+            file,
+            head,
+            at: SNAPSHOT_HEAD_BYTES as u64,
+            chunk,
+            kind: ChunkKind::Sessions,
+            entries: 0,
+            seed,
+            sessions: 0,
+            nodes: 0,
+        })
+    }
+
+    /// Adds a session. All sessions come before the first node.
+    pub fn session(&mut self, session: &SessionImage) -> Result<(), DiskError> {
+        assert!(self.kind == ChunkKind::Sessions, "sessions come before nodes");
+        push_session(session, &mut self.chunk);
+        self.sessions += 1;
+        self.count_entry()
+    }
+
+    /// Adds a node. Parents come before their children.
+    pub fn node(&mut self, node: &NodeImage<'_>) -> Result<(), DiskError> {
+        if self.kind == ChunkKind::Sessions {
+            self.flush()?;
+            self.kind = ChunkKind::Nodes;
+        }
+        push_node(node, &mut self.chunk);
+        self.nodes += 1;
+        self.count_entry()
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.at + self.chunk.len() as u64
+    }
+
+    /// Completes the file durably and gives it its name.
+    pub fn finish(mut self, digest: u64) -> Result<SnapshotInfo, DiskError> {
+        self.flush()?;
+        let SnapshotHead { zxid, chain, .. } = self.head;
+        let footer = Footer { zxid, chain, digest, sessions: self.sessions, nodes: self.nodes };
+        self.chunk.extend_from_slice(&footer.encode());
+        (self.kind, self.entries) = (ChunkKind::Footer, 1);
+        self.flush()?;
+        self.disk.sync(&self.file)?;
+        self.disk.rename(&temporary_name(&self.head), &snapshot_name(zxid))?;
+        self.disk.sync_dir(SNAPSHOT_DIRECTORY)?;
+        let (sessions, nodes) = (self.sessions, self.nodes);
+        Ok(SnapshotInfo { zxid, chain, digest, sessions, nodes, bytes: self.at })
+    }
+
+    fn count_entry(&mut self) -> Result<(), DiskError> {
+        self.entries += 1;
+        if self.chunk.len() >= CHUNK_HEAD_BYTES + CHUNK_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), DiskError> {
+        if self.entries == 0 {
+            return Ok(());
+        }
+        let body_bytes = self.chunk.len() - CHUNK_HEAD_BYTES;
+        // Reading would refuse it, so it must never be written.
+        assert!(body_bytes <= CHUNK_BYTES_MAX, "a chunk of {body_bytes} bytes");
+        let (kind, entries) = (self.kind, self.entries);
+        let head = ChunkHead { kind, body_bytes: body_bytes as u32, entries };
+        self.seed = head.seal(&mut self.chunk, self.seed);
+        self.disk.write_at(&self.file, self.at, &self.chunk)?;
+        self.at += self.chunk.len() as u64;
+        self.chunk.truncate(CHUNK_HEAD_BYTES);
+        self.entries = 0;
+        Ok(())
+    }
+}
+
+fn temporary_name(head: &SnapshotHead) -> String {
+    format!("{}.tmp", snapshot_name(head.zxid))
+}

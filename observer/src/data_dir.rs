@@ -1,0 +1,305 @@
+//! A data directory: whose it is, who uses it, and its files as a [`Disk`].
+//!
+//! ```text
+//! dataDir/identity   lock   epochs   snapshot/<zxid>.snap   log/<first zxid>.log   log/spare-N
+//!                                                           └ elsewhere with dataLogDir
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use farwatch_core::disk::{self, Disk, DiskCause, DiskError};
+use farwatch_core::log::LOG_DIRECTORY;
+use farwatch_core::log::format::ClusterId;
+use farwatch_core::log::identity::{IDENTITY_BYTES, IDENTITY_FILE, Identity, IdentityError};
+use farwatch_core::snapshot::files::SNAPSHOT_DIRECTORY;
+use farwatch_core::zxid::ServerId;
+use thiserror::Error;
+
+use crate::log_file::system;
+
+/// Held locked as long as a server uses the directory; says who that is.
+const LOCK_FILE: &str = "lock";
+
+/// Largest process id that is read from the lock file, digits and line end.
+const LOCK_BYTES_MAX: usize = 16;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+pub enum DataDirError {
+    /// A directory cannot be made or looked at.
+    #[error("{path}: {cause}. The data directory must exist or be creatable by this user", path = path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Others could change acknowledged data.
+    #[error(
+        "{path}: group or others may write to it (mode {mode:o}), so they could change \
+         acknowledged data: run chmod go-w on it",
+        path = path.display()
+    )]
+    Permissions {
+        /// Which.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Two servers on one directory would destroy it.
+    #[error(
+        "{path}: in use by process {holder}: stop that server first, or give this one a data \
+         directory of its own",
+        path = path.display()
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The process id that the holder wrote, or `unknown`.
+        holder: String,
+    },
+    /// Not ours, or damaged.
+    #[error("{path}: {cause}", path = path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: IdentityError,
+    },
+    /// History without an owner.
+    #[error(
+        "{path}: there is a log or a snapshot but no identity: files were removed; restore the \
+         directory as a whole, or start with an empty one",
+        path = path.display()
+    )]
+    NoIdentity {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another server's directory.
+    #[error(
+        "{path}: it belongs to server {found}, and this one is {configured}: correct myid, or give \
+         this server a data directory of its own",
+        path = path.display()
+    )]
+    Server {
+        /// The directory.
+        path: PathBuf,
+        /// In the identity file.
+        found: ServerId,
+        /// As configured.
+        configured: ServerId,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// A locked data directory. Clones share it; the lock ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    shared: Arc<Shared>,
+    identity: Identity,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    log: PathBuf,
+    /// Locked as long as it is open.
+    _lock: Vec<File>,
+}
+
+impl DataDir {
+    /// Locks `root`, making it if need be, for `server`; `log_root` is another device for the log.
+    pub fn open(
+        root: &Path,
+        log_root: Option<&Path>,
+        server: ServerId,
+    ) -> Result<Self, DataDirError> {
+        let log_root = log_root.unwrap_or(root);
+        let log = log_root.join(LOG_DIRECTORY);
+        for directory in [root, log_root, &log, &root.join(SNAPSHOT_DIRECTORY)] {
+            make_directory(directory)?;
+        }
+        let mut locks = vec![lock(root)?];
+        if log_root != root {
+            locks.push(lock(log_root)?);
+        }
+        let nobody = Identity { cluster: ClusterId(0), server };
+        let shared = Arc::new(Shared { root: root.to_owned(), log, _lock: locks });
+        let unowned = Self { shared, identity: nobody };
+        Ok(Self { identity: read_identity(&unowned, server)?, ..unowned })
+    }
+
+    /// Whose it is.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.shared.root
+    }
+
+    /// Where a name of the [`Disk`] is in the file system.
+    pub fn path(&self, name: &str) -> PathBuf {
+        match name.strip_prefix(LOG_DIRECTORY).and_then(|rest| rest.strip_prefix('/')) {
+            Some(in_log) => self.shared.log.join(in_log),
+            None if name == LOG_DIRECTORY => self.shared.log.clone(),
+            None => self.shared.root.join(name),
+        }
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), DataDirError> {
+    let failed = |cause| DataDirError::Directory { path: path.to_owned(), cause };
+    if !path.exists() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        // Without this a power cut takes the new directory with all that is in it.
+        if let Some(parent) = path.parent() {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        }
+    }
+    let mode = fs::metadata(path).map_err(failed)?.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(DataDirError::Permissions { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+fn lock(root: &Path) -> Result<File, DataDirError> {
+    let path = root.join(LOCK_FILE);
+    let failed = |cause| DataDirError::Directory { path: path.clone(), cause };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let read = (&file).take(LOCK_BYTES_MAX as u64).read_to_string(&mut text);
+            let known = read.is_ok() && !text.trim().is_empty();
+            let holder = if known { text.trim().to_owned() } else { "unknown".to_owned() };
+            return Err(DataDirError::Locked { path: root.to_owned(), holder });
+        }
+        Err(TryLockError::Error(cause)) => return Err(failed(cause)),
+    }
+    file.set_len(0).map_err(failed)?;
+    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+fn read_identity(dir: &DataDir, server: ServerId) -> Result<Identity, DataDirError> {
+    let identity = match disk::read_small(dir, IDENTITY_FILE, IDENTITY_BYTES + 1)? {
+        Some(bytes) => Identity::decode(&bytes)
+            .map_err(|cause| DataDirError::Identity { path: dir.path(IDENTITY_FILE), cause })?,
+        None => {
+            let history = |directory: &str, suffix: &str| {
+                let names = dir.list(directory)?;
+                Ok::<_, DiskError>(names.iter().any(|name| name.ends_with(suffix)))
+            };
+            if history(LOG_DIRECTORY, ".log")? || history(SNAPSHOT_DIRECTORY, ".snap")? {
+                return Err(DataDirError::NoIdentity { path: dir.root().to_owned() });
+            }
+            let identity = Identity { cluster: ClusterId(system::random()), server };
+            disk::replace(dir, IDENTITY_FILE, &identity.encode())?;
+            identity
+        }
+    };
+    if identity.server != server {
+        let (path, found) = (dir.root().to_owned(), identity.server);
+        return Err(DataDirError::Server { path, found, configured: server });
+    }
+    Ok(identity)
+}
+
+/// The system's error as the core's, naming the call and the file.
+pub(crate) fn disk_error(operation: &'static str, name: &str, error: &io::Error) -> DiskError {
+    let cause = match error.raw_os_error() {
+        Some(libc::ENOENT) => DiskCause::NotFound,
+        Some(libc::ENOSPC | libc::EDQUOT) => DiskCause::Full,
+        Some(code) => DiskCause::Os(code),
+        // The only one that the library makes itself here: the file ended early.
+        None => DiskCause::Os(libc::EIO),
+    };
+    DiskError { operation, name: name.to_owned(), cause }
+}
+
+/// An open file and its name for messages.
+#[derive(Debug)]
+pub struct DataFile {
+    file: File,
+    name: String,
+}
+
+impl Disk for DataDir {
+    type File = DataFile;
+
+    fn create(&self, name: &str) -> Result<DataFile, DiskError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(self.path(name)).map_err(|e| disk_error("create", name, &e))?;
+        Ok(DataFile { file, name: name.to_owned() })
+    }
+
+    fn open(&self, name: &str) -> Result<DataFile, DiskError> {
+        let opened = OpenOptions::new().read(true).write(true).open(self.path(name));
+        let file = opened.map_err(|e| disk_error("open", name, &e))?;
+        Ok(DataFile { file, name: name.to_owned() })
+    }
+
+    fn len(&self, file: &DataFile) -> Result<u64, DiskError> {
+        let metadata = file.file.metadata().map_err(|e| disk_error("stat", &file.name, &e))?;
+        Ok(metadata.len())
+    }
+
+    fn read_at(&self, file: &DataFile, at: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
+        file.file.read_exact_at(bytes, at).map_err(|e| disk_error("read", &file.name, &e))
+    }
+
+    fn write_at(&self, file: &DataFile, at: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        file.file.write_all_at(bytes, at).map_err(|e| disk_error("write", &file.name, &e))
+    }
+
+    fn sync(&self, file: &DataFile) -> Result<(), DiskError> {
+        file.file.sync_data().map_err(|e| disk_error("sync", &file.name, &e))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        let renamed = fs::rename(self.path(from), self.path(to));
+        renamed.map_err(|e| disk_error("rename", from, &e))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), DiskError> {
+        fs::remove_file(self.path(name)).map_err(|e| disk_error("remove", name, &e))
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
+        let failed = |e: io::Error| disk_error("list", directory, &e);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.path(directory)).map_err(failed)? {
+            // What is not UTF-8 is no name of ours.
+            if let Ok(name) = entry.map_err(failed)?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn sync_dir(&self, directory: &str) -> Result<(), DiskError> {
+        let synced = File::open(self.path(directory)).and_then(|opened| opened.sync_all());
+        synced.map_err(|e| disk_error("sync directory", directory, &e))
+    }
+
+    fn available(&self, directory: &str) -> Result<u64, DiskError> {
+        let path = self.path(directory);
+        system::available_bytes(&path).map_err(|e| disk_error("stat", directory, &e))
+    }
+}

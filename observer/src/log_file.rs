@@ -1,0 +1,511 @@
+//! The log on the real disk, owned by the core thread.
+//!
+//! ```text
+//! submit ─► place ─► driver ─► (kernel) ─► event_fd ─► completed ─► durable upto
+//!             └ segment full: spare from the filler thread, drained, begun
+//! ```
+//!
+//! [`farwatch_core::log::Log`] decides what goes where; this file moves the bytes. A failed write or
+//! sync ends the process: what is on disk is not known then, so nothing more may be acknowledged,
+//! and trying again would only hide it (a second fsync succeeds over pages that the first one lost).
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use farwatch_core::disk::{Disk, DiskCause, DiskError};
+use farwatch_core::limits::SEGMENT_BYTES;
+use farwatch_core::log::format::{BLOCK_BYTES, SEGMENT_HEAD_BYTES, Salt, padded_bytes};
+use farwatch_core::log::reader::{LogReader, ReadError};
+use farwatch_core::log::recovery::{Note, RecoverError, recover};
+use farwatch_core::log::{Log, Placement, Ticket, make_spare, spare_name};
+use farwatch_core::record::Chain;
+use farwatch_core::snapshot::files::SnapshotInfo;
+use farwatch_core::zxid::Zxid;
+use thiserror::Error;
+
+use crate::data_dir::{DataDir, disk_error};
+
+mod aligned;
+mod driver;
+mod filler;
+mod ring;
+pub(crate) mod system;
+#[cfg(test)]
+mod tests;
+
+pub use driver::{LADDER, LogDriver, LogWriter};
+
+use aligned::AlignedBuffer;
+use driver::Driver;
+use filler::{Filled, Filler};
+
+/// Batches in flight unless configured otherwise. Two hide the disk's latency, four are its best
+/// throughput before latency grows.
+pub const QUEUE_DEPTH: usize = 4;
+
+/// Log that is kept though snapshots cover it, bytes: what learners catch up from.
+pub const KEEP_BYTES: u64 = 1 << 30;
+
+/// A write that takes so long is told to the operator, as ZooKeeper's `fsync.warningthresholdms`.
+pub const SLOW_WRITE: Duration = Duration::from_secs(1);
+
+/// The file that drivers are tried on.
+const PROBE: &str = "log/probe.tmp";
+
+const _: () = assert!(QUEUE_DEPTH <= ring::DEPTH_MAX);
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// Length of a segment, bytes; whole blocks.
+    pub segment_bytes: u64,
+    /// Batches in flight; 1 to 16.
+    pub queue_depth: usize,
+    /// Log to keep though snapshots cover it, bytes.
+    pub keep_bytes: u64,
+    /// The rung to take, for tests; `None` takes the best that works.
+    pub driver: Option<LogDriver>,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES as u64,
+            queue_depth: QUEUE_DEPTH,
+            keep_bytes: KEEP_BYTES,
+            driver: None,
+        }
+    }
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// What is on disk cannot be trusted, or read.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// No rung of the ladder writes here.
+    #[error("{directory}: the log cannot be written: {cause}. Make room or correct its mount", directory = directory.display())]
+    Driver {
+        /// Where.
+        directory: std::path::PathBuf,
+        /// What the last rung said.
+        cause: io::Error,
+    },
+    /// The background thread could not be started.
+    #[error("the log's background thread cannot be started: {0}. Raise the limit of threads")]
+    Thread(io::Error),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// The disk is full. Nothing was changed; the same call may succeed later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the log's disk is full: writes are refused until there is room for a segment")]
+pub struct LogFull;
+
+/// What was found at open.
+pub struct Recovered {
+    /// What to load first.
+    pub snapshot: Option<SnapshotInfo>,
+    /// The records behind it, to be read to their end before anything is served.
+    pub records: LogReader<DataDir>,
+    /// The last record, or the snapshot's zxid if there is none.
+    pub last: Zxid,
+    /// What seeds the next record.
+    pub chain: Chain,
+    /// What was put right, for the operator.
+    pub notes: Vec<Note>,
+}
+
+/// Counts for the operator since the log was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogCounters {
+    /// Durable writes.
+    pub writes: u64,
+    /// Their time in total, from submission to completion.
+    pub write_time: Duration,
+    /// The longest.
+    pub write_time_max: Duration,
+    /// Those of [`SLOW_WRITE`] and longer.
+    pub slow_writes: u64,
+    /// Bytes of records.
+    pub record_bytes: u64,
+}
+
+/// See the module.
+pub struct LogFile {
+    dir: DataDir,
+    options: LogOptions,
+    log: Log,
+    driver: Driver,
+    rung: LogDriver,
+    event: File,
+    filler: Filler,
+    /// The current segment.
+    file: Option<Arc<File>>,
+    /// Offset behind the last batch.
+    end: u64,
+    /// Of batches that are not in flight.
+    buffers: Vec<AlignedBuffer>,
+    /// When each batch in flight was begun.
+    begun: VecDeque<(Ticket, Instant)>,
+    /// How far durability was reported.
+    reported: Zxid,
+    counters: LogCounters,
+}
+
+impl LogFile {
+    /// Recovers the log of `dir` and makes it ready to be appended to.
+    pub fn open(dir: &DataDir, options: LogOptions) -> Result<(Self, Recovered), OpenError> {
+        assert!(options.segment_bytes.is_multiple_of(BLOCK_BYTES as u64));
+        assert!(options.segment_bytes > SEGMENT_HEAD_BYTES as u64);
+        assert!((1..=ring::DEPTH_MAX).contains(&options.queue_depth));
+        let recovery = recover(dir, dir.identity().cluster)?;
+        let event = system::event_fd().map_err(OpenError::Thread)?;
+        let (driver, rung) = choose_driver(dir, options, &event)?;
+        let filler = Filler::new(dir.clone()).map_err(OpenError::Thread)?;
+        let log = recovery.log;
+        let after = recovery.snapshot.as_ref().map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
+        let chain_at_after = recovery.snapshot.as_ref().map(|snapshot| snapshot.chain);
+        let upto = log.last();
+        let records = LogReader::new(dir.clone(), log.segments(), after, chain_at_after, upto)
+            .map_err(RecoverError::Log)?;
+        let recovered = Recovered {
+            snapshot: recovery.snapshot,
+            records,
+            last: log.last(),
+            chain: log.chain(),
+            notes: recovery.notes,
+        };
+        let mut opened = Self {
+            dir: dir.clone(),
+            options,
+            reported: log.durable(),
+            log,
+            driver,
+            rung,
+            event,
+            filler,
+            file: None,
+            end: 0,
+            buffers: Vec::new(),
+            begun: VecDeque::new(),
+            counters: LogCounters::default(),
+        };
+        opened.discard_other_spares()?;
+        opened.want_spare();
+        if opened.log.current().is_some() {
+            opened.open_current();
+        }
+        // What was recovered counts as acknowledged from here on: a seal says so, and lets later
+        // damage of the last batch be told from a torn tail.
+        opened.seal();
+        opened.wait_all();
+        Ok((opened, recovered))
+    }
+
+    /// The rung of the ladder that was taken.
+    pub const fn driver(&self) -> LogDriver {
+        self.rung
+    }
+
+    /// Whether another batch may be submitted.
+    pub fn has_room(&self) -> bool {
+        self.log.in_flight() < self.options.queue_depth
+    }
+
+    /// Begins one durable write of a run of whole records. Only where [`LogFile::has_room`].
+    ///
+    /// At the end of a segment this waits for what is in flight, begins the next segment, and, if
+    /// the disk is slower than its writers, waits for that to be filled.
+    pub fn submit(
+        &mut self,
+        records: &[u8],
+        first: Zxid,
+        last: Zxid,
+        chain_after: Chain,
+    ) -> Result<(), LogFull> {
+        assert!(self.has_room(), "the caller asks first");
+        if !self.log.fits(records.len()) {
+            self.begin_segment(records.len(), first)?;
+        }
+        let mut buffer = self.take_buffer(records.len());
+        let placement = self.log.place(records, (first, last), chain_after, &mut buffer);
+        self.begin_write(placement, buffer);
+        self.counters.record_bytes += records.len() as u64;
+        Ok(())
+    }
+
+    /// Reaps what has completed. Everything up to the answer is durable; `None` if that has not
+    /// changed. Whoever waits on [`LogFile::event_fd`] reads its eight bytes before this call.
+    pub fn completed(&mut self) -> Option<Zxid> {
+        while let Some(done) = self.driver.reap() {
+            self.finish(done);
+        }
+        self.report()
+    }
+
+    /// An eventfd that is readable when there may be something to reap, whatever the driver. It
+    /// blocks, is read by the waiting side, and stays owned by the log.
+    pub fn event_fd(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+
+    /// Says on disk that all of it is durable, unless something is in flight or that was said. For
+    /// when the log is idle; its completion reports nothing.
+    pub fn seal(&mut self) {
+        if self.log.is_sealed() || self.log.in_flight() > 0 {
+            return;
+        }
+        let mut buffer = self.take_buffer(0);
+        match self.log.place_seal(&mut buffer) {
+            Some(placement) => self.begin_write(placement, buffer),
+            // Only at the end of a segment: the next one will vouch for this.
+            None => self.buffers.push(buffer),
+        }
+    }
+
+    /// Waits for all that is in flight. Before a clean close, [`LogFile::seal`] and this once more.
+    pub fn wait_all(&mut self) -> Option<Zxid> {
+        self.drain();
+        self.report()
+    }
+
+    /// Lets segments go that hold nothing from `keep_from` on, but for the bytes that are to be
+    /// kept for learners. The files change in the background.
+    pub fn purge(&mut self, keep_from: Zxid) {
+        self.take_filled();
+        for _ in 0..self.log.purgeable(keep_from, self.options.keep_bytes) {
+            let due = self.filler.spares_due();
+            let retirement = self.log.retire_oldest(self.options.segment_bytes, due);
+            self.filler.retire(retirement);
+        }
+    }
+
+    /// The last record that was submitted.
+    pub const fn last(&self) -> Zxid {
+        self.log.last()
+    }
+
+    /// What seeds the next record.
+    pub const fn chain(&self) -> Chain {
+        self.log.chain()
+    }
+
+    /// The last record that is durable.
+    pub const fn durable(&self) -> Zxid {
+        self.log.durable()
+    }
+
+    /// Bytes of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.log.size_bytes()
+    }
+
+    /// Bytes of log that a start with a snapshot at `after` would read, to the precision of a
+    /// segment. With [`LogCounters::record_bytes`], the trigger of snapshots.
+    pub fn bytes_since(&self, after: Zxid) -> u64 {
+        let behind = self.log.segments().iter().rev();
+        let behind = behind.take_while(|segment| segment.head.before >= after);
+        let whole: u64 = behind.map(|segment| segment.head.bytes).sum();
+        match self.log.current() {
+            Some(current) if current.head.before >= after => whole - current.head.bytes + self.end,
+            Some(_) => self.end,
+            None => whole,
+        }
+    }
+
+    /// Counts since the log was opened.
+    pub const fn counters(&self) -> LogCounters {
+        self.counters
+    }
+
+    /// Reads the durable records behind `after`. The reader may go to another thread.
+    pub fn read_from(&self, after: Zxid) -> Result<LogReader<DataDir>, ReadError> {
+        let upto = self.log.durable();
+        LogReader::new(self.dir.clone(), self.log.segments(), after, None, upto)
+    }
+
+    fn report(&mut self) -> Option<Zxid> {
+        let durable = self.log.durable();
+        let further = self.reported < durable;
+        self.reported = durable;
+        further.then_some(durable)
+    }
+
+    fn take_buffer(&mut self, body_bytes: usize) -> AlignedBuffer {
+        let bytes = padded_bytes(body_bytes);
+        self.buffers.pop().unwrap_or_else(|| AlignedBuffer::new(bytes))
+    }
+
+    fn begin_write(&mut self, placement: Placement, buffer: AlignedBuffer) {
+        let file = self.file.as_ref().expect("a segment was begun");
+        self.begun.push_back((placement.ticket, Instant::now()));
+        self.end = placement.at + placement.bytes as u64;
+        if let Err(error) = self.driver.begin(file, placement, buffer) {
+            self.fail("write", &error);
+        }
+    }
+
+    fn finish(&mut self, done: driver::Done) {
+        if let Err(error) = done.result {
+            self.fail("write", &error);
+        }
+        let position = self.begun.iter().position(|(ticket, _)| *ticket == done.ticket);
+        let (_, begun) = position.and_then(|at| self.begun.remove(at)).expect("it was begun once");
+        let taken = begun.elapsed();
+        self.counters.writes += 1;
+        self.counters.write_time += taken;
+        self.counters.write_time_max = self.counters.write_time_max.max(taken);
+        if taken >= SLOW_WRITE {
+            self.counters.slow_writes += 1;
+            tracing::warn!(millis = taken.as_millis() as u64, "a durable write to the log is slow");
+        }
+        self.buffers.push(done.buffer);
+        self.log.complete(done.ticket);
+    }
+
+    fn drain(&mut self) {
+        while self.log.in_flight() > 0 {
+            match self.driver.wait() {
+                Ok(done) => self.finish(done),
+                Err(error) => self.fail("wait", &error),
+            }
+        }
+    }
+
+    /// Begins the segment whose first batch is of so many bytes of records.
+    fn begin_segment(&mut self, body_bytes: usize, first: Zxid) -> Result<(), LogFull> {
+        let needed = Log::segment_bytes_for(body_bytes);
+        let spare = if needed <= self.options.segment_bytes {
+            self.take_spare()?
+        } else {
+            // One batch larger than a segment is rare enough to wait for a file of its own.
+            let number = self.log.reserve_spare();
+            match make_spare(&self.dir, number, needed) {
+                Ok(()) => self.log.add_spare(number),
+                Err(error) => return Err(self.full_or_fail(&error)),
+            }
+            number
+        };
+        self.drain();
+        let salt = Salt(system::random());
+        if let Err(error) = self.log.start_segment(&self.dir, spare, first, salt) {
+            return Err(self.full_or_fail(&error));
+        }
+        self.open_current();
+        self.want_spare();
+        Ok(())
+    }
+
+    fn take_spare(&mut self) -> Result<u64, LogFull> {
+        self.take_filled();
+        self.want_spare();
+        while self.log.spares().is_empty() {
+            match self.filler.wait() {
+                Some(filled) => self.settle_filled(filled)?,
+                // It has failed before this call was made; the next call asks again.
+                None => return Err(LogFull),
+            }
+        }
+        Ok(self.log.spares()[0])
+    }
+
+    fn want_spare(&mut self) {
+        if self.log.spares().is_empty() && self.filler.spares_due() == 0 {
+            let number = self.log.reserve_spare();
+            self.filler.fill(number, self.options.segment_bytes);
+        }
+    }
+
+    fn take_filled(&mut self) {
+        while let Some(filled) = self.filler.poll() {
+            // A full disk is told when a spare is really needed.
+            let _full = self.settle_filled(filled);
+        }
+    }
+
+    fn settle_filled(&mut self, filled: Filled) -> Result<(), LogFull> {
+        match filled {
+            Filled::Spare(number) => self.log.add_spare(number),
+            Filled::Removed => {}
+            Filled::Failed(error) => return Err(self.full_or_fail(&error)),
+        }
+        Ok(())
+    }
+
+    fn full_or_fail(&self, error: &DiskError) -> LogFull {
+        if error.cause != DiskCause::Full {
+            abort(&error.to_string());
+        }
+        LogFull
+    }
+
+    /// Spares of another length than configured now are of no use.
+    fn discard_other_spares(&mut self) -> Result<(), DiskError> {
+        for number in self.log.spares().to_vec() {
+            let name = spare_name(number);
+            let file = Disk::open(&self.dir, &name)?;
+            if self.dir.len(&file)? != self.options.segment_bytes {
+                self.dir.remove(&name)?;
+                self.log.drop_spare(number);
+            }
+        }
+        Ok(())
+    }
+
+    fn open_current(&mut self) {
+        let name = self.log.current().expect("a segment was begun").name();
+        match driver::open(&self.dir.path(&name), self.rung) {
+            Ok(file) => self.file = Some(file),
+            Err(error) => abort(&disk_error("open", &name, &error).to_string()),
+        }
+        self.end = self.log.end().expect("a segment was begun");
+    }
+
+    fn fail(&self, operation: &'static str, error: &io::Error) -> ! {
+        let name = self.log.current().map_or_else(|| "log".to_owned(), |segment| segment.name());
+        abort(&disk_error(operation, &name, error).to_string())
+    }
+}
+
+impl Drop for LogFile {
+    /// Waits for what is in flight, so that the directory is quiet once the log is gone.
+    fn drop(&mut self) {
+        while self.log.in_flight() > 0 {
+            match self.driver.wait() {
+                Ok(done) if done.result.is_ok() => {
+                    self.log.complete(done.ticket);
+                }
+                // Nobody will acknowledge it.
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+fn choose_driver(
+    dir: &DataDir,
+    options: LogOptions,
+    event: &File,
+) -> Result<(Driver, LogDriver), OpenError> {
+    dir.create(PROBE)?;
+    let chosen = driver::choose(&dir.path(PROBE), options.driver, event);
+    dir.remove(PROBE)?;
+    chosen.map_err(|cause| OpenError::Driver { directory: dir.path("log"), cause })
+}
+
+/// Ends the process. It is not known what of the last writes is on disk; a restart finds out.
+fn abort(what: &str) -> ! {
+    eprintln!(
+        "farwatch: {what}: what the log's disk holds is not known now, so this server stops without \
+         acknowledging it. Check the disk, then start it again"
+    );
+    std::process::abort()
+}
