@@ -313,13 +313,41 @@ pub fn mask_digests(list: AclList<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// `super:<base64 of a SHA-1>`, the digest identity that passes every ACL.
+///
+/// It is a secret: whoever reads it can try passwords against it. So it cannot be formatted, and a
+/// configuration that is logged shows only that one is set.
+#[derive(Clone)]
+pub struct SuperDigest(String);
+
+impl SuperDigest {
+    /// Keeps `identity`, the text `super:HASH`.
+    pub fn new(identity: String) -> Self {
+        Self(identity)
+    }
+
+    /// Whether `identity`, computed from a client's credentials, is the one. Takes the same time
+    /// wherever they differ.
+    pub fn matches(&self, identity: &str) -> bool {
+        let (ours, theirs) = (self.0.as_bytes(), identity.as_bytes());
+        ours.len() == theirs.len()
+            && ours.iter().zip(theirs).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    }
+}
+
+impl std::fmt::Debug for SuperDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(set, not shown)")
+    }
+}
+
 /// What an operator can set about authentication.
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
     /// `zookeeper.DigestAuthenticationProvider.enabled`.
     pub digest_enabled: bool,
-    /// `zookeeper.DigestAuthenticationProvider.superDigest`: `super:<base64 of a SHA-1>`.
-    pub super_digest: Option<String>,
+    /// `zookeeper.DigestAuthenticationProvider.superDigest`.
+    pub super_digest: Option<SuperDigest>,
 }
 
 impl Default for AuthOptions {
@@ -351,7 +379,7 @@ pub fn authenticate(
         Some(b"ip") => Ok(Vec::new()),
         Some(b"digest") if options.digest_enabled => {
             let digest = digest_identity(data.ok_or(AuthRefused::NullData)?);
-            let is_super = options.super_digest.as_deref() == Some(digest.id.as_str());
+            let is_super = options.super_digest.as_ref().is_some_and(|it| it.matches(&digest.id));
             let mut identities = Vec::with_capacity(2);
             if is_super {
                 identities.push(Identity { scheme: SUPER.into(), id: String::new() });

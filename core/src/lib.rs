@@ -17,6 +17,7 @@ pub mod disk;
 pub mod hash;
 pub mod limits;
 pub mod log;
+pub mod node;
 pub mod path;
 pub mod prepare;
 pub mod record;

@@ -256,6 +256,11 @@ impl Prepare {
         self.overlay.applied(upto);
     }
 
+    /// Whether `session`, which is in the session table, has a close under way.
+    pub fn is_closing(&self, session: SessionId) -> bool {
+        !self.overlay.session_lives(session, true)
+    }
+
     /// How many writes were prepared and not yet applied.
     pub fn outstanding(&self) -> usize {
         self.overlay.writes()

@@ -15,17 +15,9 @@
 
 pub mod quorum;
 
+use crate::log::epochs::Epochs;
 use crate::zab::quorum::Quorum;
 use crate::zxid::{Epoch, ServerId, Zxid};
-
-/// The two numbers that a voter must never forget, written together and before they are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Epochs {
-    /// The highest epoch this voter promised to.
-    pub accepted: Epoch,
-    /// The epoch of the leader whose history this voter last took over.
-    pub current: Epoch,
-}
 
 /// What the shell must do for the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use farwatch_core::auth::SuperDigest;
+
 use crate::four_letter::Whitelist;
 
 /// Milliseconds of one tick unless `tickTime` says otherwise. ZooKeeper's default.
@@ -378,34 +380,6 @@ impl Default for Authentication {
 pub enum DigestAlgorithm {
     /// SHA-1, the only one that is built in.
     Sha1,
-}
-
-/// `super:HASH`, the identity that passes every ACL.
-///
-/// It is a secret: whoever reads it can try passwords against it. So it cannot be formatted, and a
-/// configuration that is logged shows only that one is set.
-#[derive(Clone)]
-pub struct SuperDigest(String);
-
-impl SuperDigest {
-    /// Keeps `identity`, the text `super:HASH`.
-    pub fn new(identity: String) -> Self {
-        Self(identity)
-    }
-
-    /// Whether `identity`, computed from a client's credentials, is the one. Takes the same time
-    /// wherever they differ.
-    pub fn matches(&self, identity: &str) -> bool {
-        let (ours, theirs) = (self.0.as_bytes(), identity.as_bytes());
-        ours.len() == theirs.len()
-            && ours.iter().zip(theirs).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-    }
-}
-
-impl fmt::Debug for SuperDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(set, not shown)")
-    }
 }
 
 /// How sockets are driven.

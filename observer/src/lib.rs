@@ -11,6 +11,8 @@ pub mod listen;
 pub mod log_file;
 pub mod port;
 pub mod reactor;
+pub mod reactor_thread;
+pub mod recover;
 pub mod report;
 pub mod runtime;
 pub mod server;

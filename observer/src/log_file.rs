@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -151,6 +151,8 @@ pub struct LogFile {
     file: Option<Arc<File>>,
     /// Offset behind the last batch.
     end: u64,
+    /// Whether the last attempt to fill a spare found no space.
+    disk_is_full: bool,
     /// Of batches that are not in flight.
     buffers: Vec<AlignedBuffer>,
     /// When each batch in flight was begun.
@@ -194,6 +196,7 @@ impl LogFile {
             filler,
             file: None,
             end: 0,
+            disk_is_full: false,
             buffers: Vec::new(),
             begun: VecDeque::new(),
             counters: LogCounters::default(),
@@ -253,8 +256,8 @@ impl LogFile {
 
     /// An eventfd that is readable when there may be something to reap, whatever the driver. It
     /// blocks, is read by the waiting side, and stays owned by the log.
-    pub fn event_fd(&self) -> RawFd {
-        self.event.as_raw_fd()
+    pub fn event_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 
     /// Says on disk that all of it is durable, unless something is in flight or that was said. For
@@ -330,6 +333,17 @@ impl LogFile {
     pub fn read_from(&self, after: Zxid) -> Result<LogReader<DataDir>, ReadError> {
         let upto = self.log.durable();
         LogReader::new(self.dir.clone(), self.log.segments(), after, None, upto)
+    }
+
+    /// Bytes of records that can certainly still be taken: without limit while the disk is not
+    /// known to be full, else what is left of the current segment. Asking a full disk tries again.
+    pub fn room_bytes(&mut self) -> u64 {
+        self.take_filled();
+        if !self.disk_is_full || !self.log.spares().is_empty() {
+            return u64::MAX;
+        }
+        self.want_spare();
+        self.log.current().map_or(0, |current| current.head.bytes - self.end)
     }
 
     fn report(&mut self) -> Option<Zxid> {
@@ -427,7 +441,7 @@ impl LogFile {
     fn take_filled(&mut self) {
         while let Some(filled) = self.filler.poll() {
             // A full disk is told when a spare is really needed.
-            let _full = self.settle_filled(filled);
+            self.disk_is_full = self.settle_filled(filled).is_err();
         }
     }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
+use farwatch_core::auth::SuperDigest;
 use farwatch_observer::config::{
     DigestAlgorithm, LocalSessions, LogDriver, SESSION_TIMEOUT_TICKS_MAX,
-    SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, SocketDriver, SuperDigest,
+    SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, SocketDriver,
 };
 use farwatch_observer::four_letter::{Whitelist, Word};
 

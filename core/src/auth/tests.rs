@@ -49,7 +49,7 @@ fn digests_are_those_of_zookeeper() {
 #[test]
 fn auth_takes_digest_and_ip_and_nothing_else() {
     let options = AuthOptions {
-        super_digest: Some("super:xQJmxLMiHGwaqBvst5y6rkB6HQs=".into()),
+        super_digest: Some(SuperDigest::new("super:xQJmxLMiHGwaqBvst5y6rkB6HQs=".into())),
         ..AuthOptions::default()
     };
     let auth = |scheme, data| authenticate(scheme, data, &options);

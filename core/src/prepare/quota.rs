@@ -16,6 +16,18 @@ pub struct QuotaWarning {
     pub value: i64,
 }
 
+impl std::fmt::Display for QuotaWarning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let prefix = String::from_utf8_lossy(&self.prefix);
+        let measure = match self.measure {
+            QuotaMeasure::Count => "count",
+            QuotaMeasure::Bytes => "bytes",
+        };
+        let (value, limit) = (self.value, self.limit);
+        write!(f, "quota of {prefix} exceeded: {measure} {value}, soft limit {limit}")
+    }
+}
+
 /// What a quota limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaMeasure {

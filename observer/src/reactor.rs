@@ -1,0 +1,441 @@
+//! One thread's share of the clients: their connections, queues and watches.
+//!
+//! ```text
+//! bytes ─► frames ─┬─ read, nothing before it ─► view of the tree ─► reply ─┐
+//!                  ├─ read behind a write ─────► queue ─────────────────────┤─► one write per turn
+//!                  └─ write ─► Submission ─► core ─► Delivery ─► events, replies ┘
+//! ```
+//!
+//! Three orders hold on each connection, because a reactor moves through deliveries one zxid at a
+//! time and reads only at the zxid where it stands: an event comes before any reply that shows its
+//! change; the zxid of replies never goes back; a write's reply comes after all its events.
+//!
+//! Nothing here awaits: tasks in [`crate::connection`] borrow a reactor, act, and let it go.
+
+mod deliver;
+mod handshake;
+mod reads;
+mod report;
+mod requests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use farwatch_core::acl::Identity;
+use farwatch_core::auth;
+use farwatch_core::node::submission::{Origin, Submission};
+use farwatch_core::tree::{Reader, Tree};
+use farwatch_core::watch::WatchTable;
+use farwatch_core::wire::request::OpCode;
+use farwatch_core::zxid::{SessionId, Zxid};
+use hashbrown::HashMap;
+
+use crate::four_letter::Word;
+use crate::four_letter::counters::{Counter, ThreadCounters};
+use crate::inbox::ToCore;
+use crate::port::Port;
+use crate::runtime::{Signal, Socket, WriteHalf};
+use crate::server::Shared;
+
+pub use deliver::Delivery;
+
+/// Replies and events that may wait for one slow client, bytes; beyond it the client is not read.
+const OUT_BYTES_PAUSE: usize = 1 << 20;
+
+/// Beyond this the connection ends: events cannot be held back, and memory is for all. Must hold
+/// the largest reply that the protocol allows, which has no limit of its own; a list of a million
+/// names fits.
+const OUT_BYTES_MAX: usize = 256 << 20;
+
+/// Requests of one connection that may wait for their turn; beyond it the client is not read.
+const PENDING_MAX: usize = 8 * 1024;
+
+/// Bytes of queued reads of one connection; beyond it the client is not read.
+const PENDING_BYTES_MAX: usize = 4 << 20;
+
+/// How often a session's liveness is passed on at most, milliseconds. Expiry waits this much longer
+/// (see `farwatch_core::node`), so that no touch comes too late.
+const TOUCH_INTERVAL_MS: u64 = farwatch_core::node::TOUCH_INTERVAL_MS as u64;
+
+/// A connection within its reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionKey {
+    /// Where it is.
+    pub index: u32,
+    /// Tells it from an earlier one in the same place.
+    pub generation: u32,
+}
+
+/// What a connection's task does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Read more bytes.
+    Read,
+    /// Wait for the connection's signal, then look at the same bytes again.
+    Wait,
+    /// Answer this word and close.
+    Word(Word),
+    /// Send what there is, then end.
+    Close,
+}
+
+/// How far the bytes of a connection were understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that need not be kept.
+    pub consumed: usize,
+    /// Bytes that the next frame needs in all, when it is not whole yet.
+    pub wanted: usize,
+    /// What comes next.
+    pub next: Next,
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was understood yet.
+    Fresh,
+    /// The handshake is with the core.
+    Opening,
+    /// Requests are served.
+    Serving,
+    /// Nothing more is read; what is queued is sent.
+    Closing,
+}
+
+/// A reply that cannot be sent yet.
+enum Pending {
+    /// The core has it.
+    Waiting { sequence: u32, xid: i32, op: OpCode, since_us: u64 },
+    /// It is encoded and waits for its turn.
+    Ready { frame: Vec<u8>, close: bool },
+    /// A read behind a write of its own session, with what the connection was when it was read.
+    Read { xid: i32, op: OpCode, body: Box<[u8]>, identities: Arc<[Identity]> },
+}
+
+/// What `cons` shows of a connection.
+#[derive(Clone, Debug, Default)]
+struct ConnectionStats {
+    received: u64,
+    sent: u64,
+    established_unix_ms: i64,
+    last_op: Option<OpCode>,
+    last_cxid: Option<i32>,
+    last_zxid: Zxid,
+    last_response_us: u64,
+    last_latency_us: u64,
+    latency_us_min: u64,
+    latency_us_max: u64,
+    latency_us_sum: u64,
+}
+
+struct Connection {
+    generation: u32,
+    peer: SocketAddr,
+    phase: Phase,
+    session: SessionId,
+    timeout_ms: i32,
+    /// Whether the client sent the read-only byte, and so expects one back.
+    read_only_byte: Option<bool>,
+    identities: Arc<[Identity]>,
+    next_sequence: u32,
+    pending: VecDeque<Pending>,
+    pending_bytes: usize,
+    out: Vec<u8>,
+    /// Away while a task writes.
+    writer: Option<WriteHalf>,
+    socket: Socket,
+    /// Pokes the connection's task when it waits.
+    signal: Signal,
+    /// A refused request waits for its turn to be answered; nothing behind it is taken.
+    draining: bool,
+    heard_ms: u64,
+    touched_ms: u64,
+    closing_since_ms: u64,
+    stats: ConnectionStats,
+}
+
+/// One thread's connections, and its view of the tree.
+pub struct Reactor {
+    id: u16,
+    shared: Arc<Shared>,
+    reader: Reader,
+    /// Everything up to here was applied and its events are in the connections' buffers. Reads are
+    /// answered at exactly this place in the history.
+    delivered: Zxid,
+    watches: WatchTable,
+    connections: Vec<Option<Box<Connection>>>,
+    free: Vec<u32>,
+    generation: u32,
+    sessions: HashMap<SessionId, ConnectionKey>,
+    submission: Submission,
+    core: Arc<Port<ToCore>>,
+    /// Notified when the submission has something in it.
+    submitted: Signal,
+    /// Connections that have something to send and no task that sends.
+    dirty: Vec<ConnectionKey>,
+    /// Connections that were held back and look again after the next delivery.
+    waiting: Vec<ConnectionKey>,
+    scratch: Vec<u8>,
+    started: Instant,
+    now_us: u64,
+}
+
+impl Reactor {
+    /// A reactor without connections. `submitted` is poked when there is something for the core.
+    pub fn new(
+        id: u16,
+        shared: Arc<Shared>,
+        tree: &Arc<Tree>,
+        core: Arc<Port<ToCore>>,
+        submitted: Signal,
+    ) -> Self {
+        let reader = tree.reader();
+        let delivered = reader.zxid();
+        let watches = WatchTable::new(shared.hash_seed);
+        let started = shared.started;
+        Self {
+            id,
+            shared,
+            reader,
+            delivered,
+            watches,
+            connections: Vec::new(),
+            free: Vec::new(),
+            generation: 0,
+            sessions: HashMap::new(),
+            submission: Submission::default(),
+            core,
+            submitted,
+            dirty: Vec::new(),
+            waiting: Vec::new(),
+            scratch: Vec::new(),
+            started,
+            now_us: 0,
+        }
+    }
+
+    /// Takes in a connection; its task calls [`Reactor::on_bytes`] from now on.
+    pub fn open(&mut self, peer: SocketAddr, writer: WriteHalf, socket: Socket) -> ConnectionKey {
+        self.look_at_clock();
+        self.generation = self.generation.wrapping_add(1);
+        let identities = Arc::from([auth::ip_identity(peer.ip())]);
+        let connection = Box::new(Connection {
+            generation: self.generation,
+            peer,
+            phase: Phase::Fresh,
+            session: SessionId::NONE,
+            timeout_ms: 0,
+            read_only_byte: None,
+            identities,
+            next_sequence: 0,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            out: Vec::new(),
+            writer: Some(writer),
+            socket,
+            signal: Signal::default(),
+            draining: false,
+            heard_ms: self.now_ms(),
+            touched_ms: 0,
+            closing_since_ms: 0,
+            stats: ConnectionStats {
+                established_unix_ms: self.shared.wall_ms(),
+                ..ConnectionStats::default()
+            },
+        });
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.connections[index as usize] = Some(connection);
+                index
+            }
+            None => {
+                self.connections.push(Some(connection));
+                (self.connections.len() - 1) as u32
+            }
+        };
+        ConnectionKey { index, generation: self.generation }
+    }
+
+    /// Lets a connection go; its socket is closed when its task drops the last half. The session
+    /// lives on.
+    pub fn closed(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else { return };
+        let (session, serving) = (connection.session, connection.session != SessionId::NONE);
+        connection.socket.forget();
+        let owns = self.sessions.get(&session) == Some(&key);
+        if serving && owns {
+            self.sessions.remove(&session);
+            self.leave(key, session);
+        }
+        self.watches.drop_connection(key.index);
+        self.connections[key.index as usize] = None;
+        self.free.push(key.index);
+    }
+
+    /// What all threads share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The signal on which the connection's task waits.
+    pub fn signal(&mut self, key: ConnectionKey) -> Option<Signal> {
+        self.connection(key).map(|connection| connection.signal.clone())
+    }
+
+    /// What is to be written, with the half to write it to; `None` when nothing is to be written or
+    /// another task writes. Give both back with [`Reactor::wrote`].
+    pub fn take_output(&mut self, key: ConnectionKey) -> Option<(WriteHalf, Vec<u8>)> {
+        let connection = self.connection(key)?;
+        if connection.out.is_empty() {
+            return None;
+        }
+        let writer = connection.writer.take()?;
+        Some((writer, std::mem::take(&mut connection.out)))
+    }
+
+    /// The write of [`Reactor::take_output`] ended.
+    pub fn wrote(&mut self, key: ConnectionKey, writer: WriteHalf, mut buffer: Vec<u8>, ok: bool) {
+        let Some(connection) = self.connection(key) else { return };
+        connection.writer = Some(writer);
+        if !ok {
+            connection.out.clear();
+            connection.socket.hang_up();
+            return;
+        }
+        if connection.out.is_empty() && buffer.capacity() <= OUT_BUFFER_KEPT {
+            buffer.clear();
+            connection.out = buffer;
+        }
+        if connection.phase == Phase::Closing
+            && connection.out.is_empty()
+            && connection.pending.is_empty()
+        {
+            connection.socket.finish();
+        }
+        connection.signal.notify();
+    }
+
+    /// Connections for which somebody should call [`Reactor::take_output`].
+    pub fn take_dirty(&mut self) -> Vec<ConnectionKey> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Everything asked since the last call.
+    pub fn swap_submission(&mut self, empty: &mut Submission) {
+        assert!(empty.is_empty(), "the submission to swap in is used up");
+        std::mem::swap(&mut self.submission, empty);
+    }
+
+    /// Ends connections that have been silent for too long. Call about once a second.
+    pub fn sweep(&mut self) {
+        self.look_at_clock();
+        let now_ms = self.now_ms();
+        let handshake_ms = u64::from(self.shared.config.sessionless_timeout_ms);
+        for connection in self.connections.iter().flatten() {
+            let silent_ms = now_ms.saturating_sub(connection.heard_ms);
+            let over = match connection.phase {
+                Phase::Fresh | Phase::Opening => silent_ms > handshake_ms,
+                // Expiry ends the session after its timeout and at most two ticks; a socket that
+                // is silent beyond that is not its client's any more.
+                Phase::Serving => {
+                    let tick_ms = u64::from(self.shared.config.tick_time_ms);
+                    silent_ms > connection.timeout_ms.max(0) as u64 + 2 * tick_ms
+                }
+                Phase::Closing => {
+                    now_ms.saturating_sub(connection.closing_since_ms) > LINGER_MS
+                }
+            };
+            if over {
+                if connection.phase == Phase::Fresh {
+                    self.shared.counters.thread(self.id.into()).add(Counter::SessionlessExpired, 1);
+                }
+                connection.socket.hang_up();
+            }
+        }
+    }
+
+    /// Ends every connection once what is queued for it is sent; for a clean stop.
+    pub fn finish_all(&mut self) {
+        let keys: Vec<ConnectionKey> = (0..)
+            .zip(&self.connections)
+            .filter_map(|(index, connection)| {
+                let generation = connection.as_ref()?.generation;
+                Some(ConnectionKey { index, generation })
+            })
+            .collect();
+        keys.into_iter().for_each(|key| self.end(key));
+    }
+
+    /// Whether nothing waits to be sent.
+    pub fn is_drained(&self) -> bool {
+        self.connections.iter().flatten().all(|it| it.out.is_empty() && it.writer.is_some())
+    }
+
+    /// Where questions about the whole server go.
+    pub fn core(&self) -> &Arc<Port<ToCore>> {
+        &self.core
+    }
+
+    fn leave(&mut self, key: ConnectionKey, session: SessionId) {
+        use farwatch_core::node::submission::Ask;
+        let origin = Origin {
+            reactor: self.id,
+            connection: key.index,
+            generation: key.generation,
+            sequence: 0,
+        };
+        self.submission.push(origin, session, 0, Ask::Left, &[], &self.shared.no_identities);
+        self.submitted.notify();
+    }
+
+    fn connection(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(key.index as usize)?.as_mut()?;
+        (connection.generation == key.generation).then_some(connection)
+    }
+
+    fn counters(&self) -> &ThreadCounters {
+        self.shared.counters.thread(self.id.into())
+    }
+
+    fn mark_dirty(&mut self, key: ConnectionKey) {
+        // A connection may be listed twice in a turn; the second finds nothing to write.
+        self.dirty.push(key);
+    }
+
+    fn look_at_clock(&mut self) {
+        self.now_us = self.started.elapsed().as_micros() as u64;
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now_us / 1000
+    }
+}
+
+/// A connection's empty buffer is kept up to this many bytes; idle connections are many.
+const OUT_BUFFER_KEPT: usize = 512;
+
+/// How long a connection that was told everything may take to close, milliseconds.
+const LINGER_MS: u64 = 1000;
+
+impl Connection {
+    fn has_room(&self) -> bool {
+        self.out.len() < OUT_BYTES_PAUSE
+            && self.pending.len() < PENDING_MAX
+            && self.pending_bytes < PENDING_BYTES_MAX
+    }
+
+    fn replied(&mut self, zxid: Zxid, now_us: u64, took_us: u64) {
+        let stats = &mut self.stats;
+        stats.sent += 1;
+        stats.last_zxid = zxid;
+        stats.last_response_us = now_us;
+        stats.last_latency_us = took_us;
+        stats.latency_us_min =
+            if stats.sent == 1 { took_us } else { stats.latency_us_min.min(took_us) };
+        stats.latency_us_max = stats.latency_us_max.max(took_us);
+        stats.latency_us_sum += took_us;
+    }
+}

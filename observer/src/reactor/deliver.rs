@@ -1,0 +1,188 @@
+//! From what was applied to what clients hear: events first, then replies, zxid by zxid.
+
+use std::sync::atomic::Ordering;
+
+use farwatch_core::acl::Perms;
+use farwatch_core::auth;
+use farwatch_core::node::submission::{Outcome, Reply};
+use farwatch_core::tree::{Event, Events};
+use farwatch_core::wire::jute::{begin_frame, end_frame};
+use farwatch_core::wire::{ErrorCode, OpCode, ReplyHeader, WatcherEvent};
+use farwatch_core::zxid::{SessionId, Zxid};
+
+use super::{ConnectionKey, Pending, Phase, Reactor};
+use crate::four_letter::counters::{Counter, Summary};
+
+/// What one turn of the core means to one reactor.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'d> {
+    /// Everything up to here is applied.
+    pub upto: Zxid,
+    /// What watches may wait for, in the order of the history.
+    pub events: &'d Events,
+    /// Outcomes of this reactor's asks, in the order in which they came about.
+    pub replies: &'d [Reply],
+    /// Bodies of the replies.
+    pub bytes: &'d [u8],
+    /// Sessions that ended.
+    pub closed: &'d [(Zxid, SessionId)],
+    /// Connections of this reactor whose session moved to another one.
+    pub displaced: &'d [(ConnectionKey, SessionId)],
+}
+
+impl Reactor {
+    /// Takes in a delivery. Afterwards [`Reactor::take_dirty`] names whom to write to.
+    pub fn deliver(&mut self, delivery: Delivery<'_>) {
+        self.look_at_clock();
+        for &(key, session) in delivery.displaced {
+            self.displaced(key, session);
+        }
+        let mut events = delivery.events.iter().peekable();
+        for reply in delivery.replies {
+            while let Some(event) = events.next_if(|event| event.zxid() <= reply.zxid) {
+                self.fire(event);
+            }
+            self.stand_at(reply.zxid);
+            self.complete(reply, delivery.bytes);
+        }
+        events.for_each(|event| self.fire(event));
+        self.stand_at(delivery.upto);
+        for &(_zxid, session) in delivery.closed {
+            self.session_closed(session);
+        }
+        if self.reader.zxid() < self.delivered {
+            self.reader.advance(self.delivered);
+        }
+        // Whoever was held back by too many outstanding writes looks again.
+        if !delivery.replies.is_empty() {
+            self.wake_waiting();
+        }
+    }
+
+    fn stand_at(&mut self, zxid: Zxid) {
+        self.delivered = self.delivered.max(zxid);
+    }
+
+    fn fire(&mut self, event: Event<'_>) {
+        let mut notified = 0_u64;
+        let mut bytes = 0_u64;
+        let (connections, dirty) = (&mut self.connections, &mut self.dirty);
+        let skip_acl = self.shared.config.skip_acl;
+        let told = WatcherEvent { kind: event.kind(), path: event.path() };
+        self.watches.fire(event.kind(), event.table(), event.path(), |index| {
+            let Some(Some(connection)) = connections.get_mut(index as usize) else { return };
+            // A one-shot watch is used up also when its owner may no longer see the node.
+            if !skip_acl && !auth::allowed(&connection.identities, event.acl(), Perms::READ) {
+                return;
+            }
+            if connection.phase != Phase::Serving {
+                return;
+            }
+            let before = connection.out.len();
+            told.encode_frame(event.zxid().as_i64(), &mut connection.out);
+            notified += 1;
+            bytes += (connection.out.len() - before) as u64;
+            connection.stats.sent += 1;
+            if connection.out.len() > super::OUT_BYTES_MAX {
+                connection.socket.hang_up(); // it does not read, and events cannot be held back
+            }
+            dirty.push(ConnectionKey { index, generation: connection.generation });
+        });
+        if notified > 0 {
+            let counters = self.counters();
+            counters.add(Counter::PacketsSent, notified);
+            counters.add(Counter::WatchBytes, bytes);
+        }
+    }
+
+    fn complete(&mut self, reply: &Reply, bytes: &[u8]) {
+        let origin = reply.origin;
+        let key = ConnectionKey { index: origin.connection, generation: origin.generation };
+        match reply.outcome {
+            Outcome::Attached { session, password, timeout_ms } => {
+                self.attached(key, session, password, timeout_ms);
+            }
+            Outcome::Expired => self.expired(key),
+            Outcome::Refused => {
+                if let Some(connection) = self.connection(key) {
+                    connection.socket.hang_up();
+                }
+            }
+            Outcome::Done { err, start, end } => {
+                self.shared.outstanding.fetch_sub(1, Ordering::Relaxed);
+                let body = &bytes[start as usize..end as usize];
+                self.answered(key, origin.sequence, reply.zxid, err, body);
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        key: ConnectionKey,
+        sequence: u32,
+        zxid: Zxid,
+        err: ErrorCode,
+        body: &[u8],
+    ) {
+        let now_us = self.now_us;
+        let Some(connection) = self.connection(key) else {
+            self.counters().add(Counter::StaleReplies, 1);
+            return;
+        };
+        let position = connection.pending.iter().position(
+            |pending| matches!(pending, Pending::Waiting { sequence: s, .. } if *s == sequence),
+        );
+        let Some(position) = position else { return }; // the connection is closing
+        let Some(&Pending::Waiting { xid, op, since_us, .. }) = connection.pending.get(position)
+        else {
+            unreachable!("found as waiting just now");
+        };
+        let took_us = now_us.saturating_sub(since_us);
+        connection.replied(zxid, now_us, took_us);
+        let frame_into = |out: &mut Vec<u8>| {
+            let start = begin_frame(out);
+            let mut w = farwatch_core::wire::jute::Writer::new(out);
+            ReplyHeader { xid, zxid: zxid.as_i64(), err: err.code() }.encode(&mut w);
+            out.extend_from_slice(body);
+            end_frame(out, start);
+        };
+        if position == 0 {
+            connection.pending.pop_front();
+            frame_into(&mut connection.out);
+            if op == OpCode::CloseSession && err == ErrorCode::Ok {
+                // The reply goes out, then the end of the stream; the session is no longer its.
+                connection.session = SessionId::NONE;
+                self.end(key);
+            }
+            self.run_queue(key);
+        } else {
+            let mut frame = Vec::with_capacity(body.len() + 4 + ReplyHeader::BYTES);
+            frame_into(&mut frame);
+            let close = op == OpCode::CloseSession && err == ErrorCode::Ok;
+            connection.pending[position] = Pending::Ready { frame, close };
+        }
+        let counters = self.counters();
+        counters.add(Counter::PacketsSent, 1);
+        counters.latency(took_us, 1);
+        counters.record(Summary::UpdateLatency, took_us);
+    }
+
+    /// A session ended: by its own request, which is answered before, or because it expired.
+    fn session_closed(&mut self, session: SessionId) {
+        let Some(key) = self.sessions.remove(&session) else { return };
+        let Some(connection) = self.connection(key) else { return };
+        connection.session = SessionId::NONE;
+        if connection.phase != Phase::Closing {
+            connection.socket.hang_up();
+        }
+    }
+
+    fn wake_waiting(&mut self) {
+        for key in std::mem::take(&mut self.waiting) {
+            if let Some(connection) = self.connection(key) {
+                connection.signal.notify();
+            }
+        }
+    }
+
+}

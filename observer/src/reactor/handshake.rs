@@ -1,0 +1,101 @@
+//! The first frame of a connection, and what the core makes of it.
+
+use farwatch_core::node::submission::{Ask, Origin};
+use farwatch_core::wire::handshake::{ConnectRequest, ConnectResponse, Password};
+use farwatch_core::wire::jute::{begin_frame, end_frame};
+use farwatch_core::zxid::SessionId;
+use tracing::{debug, warn};
+
+use super::{ConnectionKey, Phase, Reactor};
+use crate::four_letter::counters::Counter;
+
+impl Reactor {
+    /// Takes a handshake. False: the connection ends without a byte, so that its client tries
+    /// another server.
+    pub(super) fn on_connect(&mut self, key: ConnectionKey, frame: &[u8]) -> bool {
+        self.counters().add(Counter::ConnectionRequests, 1);
+        let applied = self.shared.applied();
+        let limits = self.shared.timeout_limits;
+        let reactor = self.id;
+        let connection = self.connection(key).expect("fresh");
+        let peer = connection.peer;
+        let Ok(request) = ConnectRequest::decode(frame) else {
+            warn!(%peer, bytes = frame.len(), "closing a connection: its handshake does not decode");
+            return false;
+        };
+        if request.last_zxid_seen > applied.as_i64() {
+            debug!(%peer, seen = request.last_zxid_seen, %applied,
+                "closing a connection: its client has seen more than this server has applied");
+            return false;
+        }
+        let timeout_ms = limits.negotiate(request.timeout_ms);
+        connection.phase = Phase::Opening;
+        connection.timeout_ms = timeout_ms;
+        // This server writes whenever it serves, so the answer to a read-only client is "no".
+        connection.read_only_byte = request.read_only.map(|_| false);
+        let origin = Origin {
+            reactor,
+            connection: key.index,
+            generation: key.generation,
+            sequence: u32::MAX,
+        };
+        let (ask, body) = if request.session == SessionId::NONE {
+            (Ask::Open { timeout_ms, password: Password(self.shared.random_bytes()) }, &[][..])
+        } else {
+            (Ask::Resume { timeout_ms }, request.password.unwrap_or_default())
+        };
+        let none = &self.shared.no_identities;
+        self.submission.push(origin, request.session, 0, ask, body, none);
+        self.submitted.notify();
+        true
+    }
+
+    /// The session is this connection's from now on.
+    pub(super) fn attached(
+        &mut self,
+        key: ConnectionKey,
+        session: SessionId,
+        password: Password,
+        timeout_ms: i32,
+    ) {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connection(key) else {
+            // The client left before its session was made. Say so, or the core would think the
+            // session attached until it expires.
+            self.leave(key, session);
+            return;
+        };
+        connection.phase = Phase::Serving;
+        connection.session = session;
+        connection.timeout_ms = timeout_ms;
+        connection.touched_ms = now_ms;
+        let read_only = connection.read_only_byte;
+        let start = begin_frame(&mut connection.out);
+        ConnectResponse { timeout_ms, session, password, read_only }.encode(&mut connection.out);
+        end_frame(&mut connection.out, start);
+        connection.signal.notify();
+        self.sessions.insert(session, key);
+        self.counters().add(Counter::PacketsSent, 1);
+        self.mark_dirty(key);
+    }
+
+    /// The session is over, or the password was not its own: both look alike.
+    pub(super) fn expired(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else { return };
+        let response = ConnectResponse::expired(connection.read_only_byte);
+        let start = begin_frame(&mut connection.out);
+        response.encode(&mut connection.out);
+        end_frame(&mut connection.out, start);
+        self.end(key);
+    }
+
+    /// Another connection took the session over.
+    pub(super) fn displaced(&mut self, key: ConnectionKey, session: SessionId) {
+        if self.sessions.get(&session) == Some(&key) {
+            self.sessions.remove(&session);
+        }
+        let Some(connection) = self.connection(key) else { return };
+        connection.session = SessionId::NONE;
+        connection.socket.hang_up();
+    }
+}

@@ -1,0 +1,288 @@
+//! Reads and watches: answered from the tree as it was at the zxid where the reactor stands.
+
+use farwatch_core::acl::{Identity, Perms};
+use farwatch_core::auth;
+use farwatch_core::tree::{Node, View};
+use farwatch_core::watch::{ConnectionId, WatchMode, WatchTable, WatcherKind};
+use farwatch_core::wire::jute::{DecodeError, Writer, begin_frame, end_frame};
+use farwatch_core::wire::request::{
+    AddWatchRequest, MultiHeader, MultiRequest, PathKind, PathWatch, Request, SetWatchesRequest,
+};
+use farwatch_core::wire::{ErrorCode, EventType, OpCode, ReplyHeader, WatcherEvent};
+
+use super::{ConnectionKey, Reactor};
+use crate::four_letter::counters::Counter;
+
+/// Everything that answering one read needs.
+struct Answering<'r> {
+    view: View<'r>,
+    watches: &'r mut WatchTable,
+    connection: ConnectionId,
+    identities: &'r [Identity],
+    skip_acl: bool,
+    /// Gets the body, and before the reply's frame any catch-up events.
+    out: &'r mut Vec<u8>,
+    scratch: &'r mut Vec<u8>,
+}
+
+impl Reactor {
+    /// Answers a read into the connection's buffer.
+    pub(super) fn execute(
+        &mut self,
+        key: ConnectionKey,
+        xid: i32,
+        op: OpCode,
+        body: &[u8],
+        identities: &[Identity],
+    ) {
+        let (delivered, now_us) = (self.delivered, self.now_us);
+        let Some(Some(connection)) = self.connections.get_mut(key.index as usize) else { return };
+        let request = Request::decode(op, body);
+        let out = &mut connection.out;
+        if let Ok(Request::SetWatches(lists) | Request::SetWatches2(lists)) = &request {
+            let view = self.reader.view_at(delivered);
+            catch_up(&view, &mut self.watches, key.index, lists, out);
+        }
+        let start = begin_frame(out);
+        out.extend_from_slice(&[0; ReplyHeader::BYTES]);
+        let body_start = out.len();
+        let mut answering = Answering {
+            view: self.reader.view_at(delivered),
+            watches: &mut self.watches,
+            connection: key.index,
+            identities,
+            skip_acl: self.shared.config.skip_acl,
+            out,
+            scratch: &mut self.scratch,
+        };
+        let code = match request {
+            Ok(request) => answering.answer(&request),
+            Err(_) => Err(ErrorCode::MarshallingError),
+        };
+        let out = &mut connection.out;
+        let err = match code {
+            Ok(()) => ErrorCode::Ok,
+            Err(code) => {
+                out.truncate(body_start); // an error is a header and nothing else
+                code
+            }
+        };
+        let header = ReplyHeader { xid, zxid: delivered.as_i64(), err: err.code() };
+        out[start..start + 4].copy_from_slice(&header.xid.to_be_bytes());
+        out[start + 4..start + 12].copy_from_slice(&header.zxid.to_be_bytes());
+        out[start + 12..start + 16].copy_from_slice(&header.err.to_be_bytes());
+        end_frame(out, start);
+        let bytes = out.len() - start;
+        connection.replied(delivered, now_us, 0);
+        let counters = self.counters();
+        counters.add(Counter::PacketsSent, 1);
+        counters.add(Counter::ResponseBytes, bytes as u64);
+        counters.response_size(bytes);
+    }
+}
+
+impl<'r> Answering<'r> {
+    fn answer(&mut self, request: &Request<'_>) -> Result<(), ErrorCode> {
+        match *request {
+            Request::Exists(PathWatch { path, watch }) => self.exists(path, watch),
+            Request::GetData(PathWatch { path, watch }) => {
+                self.data(path)?;
+                self.arm(path, watch, WatchMode::Data);
+                Ok(())
+            }
+            Request::GetChildren(PathWatch { path, watch }) => {
+                self.children(path)?;
+                self.arm(path, watch, WatchMode::Child);
+                Ok(())
+            }
+            Request::GetChildren2(PathWatch { path, watch }) => {
+                let node = self.children(path)?;
+                node.stat().encode(&mut Writer::new(self.out));
+                self.arm(path, watch, WatchMode::Child);
+                Ok(())
+            }
+            Request::GetAcl { path } => self.acl(path),
+            Request::GetAllChildrenNumber { path } => {
+                self.readable(path)?;
+                let count = self.view.count_descendants(path).ok_or(ErrorCode::NoNode)?;
+                Writer::new(self.out).int(i32::try_from(count).unwrap_or(i32::MAX));
+                Ok(())
+            }
+            Request::MultiRead(multi) => self.multi_read(multi),
+            Request::SetWatches(_) | Request::SetWatches2(_) => Ok(()), // done before the frame
+            Request::AddWatch(AddWatchRequest { path, mode }) => {
+                let mode = match mode {
+                    0 => WatchMode::Persistent,
+                    1 => WatchMode::Recursive,
+                    _unknown => return Err(ErrorCode::MarshallingError),
+                };
+                self.watches.add(self.connection, path, mode);
+                Writer::new(self.out).int(0);
+                Ok(())
+            }
+            Request::CheckWatches(PathKind { path, kind }) => {
+                let kind = WatcherKind::from_code(kind).ok_or(ErrorCode::MarshallingError)?;
+                let found = self.watches.check(self.connection, path, kind);
+                if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
+            }
+            Request::RemoveWatches(PathKind { path, kind }) => {
+                let kind = WatcherKind::from_code(kind).ok_or(ErrorCode::MarshallingError)?;
+                let found = self.watches.remove(self.connection, path, kind);
+                if found { Ok(()) } else { Err(ErrorCode::NoWatcher) }
+            }
+            Request::WhoAmI => {
+                auth::encode_who_am_i(self.identities, self.out);
+                Ok(())
+            }
+            Request::Create(_)
+            | Request::Create2(_)
+            | Request::CreateContainer(_)
+            | Request::CreateTtl(_)
+            | Request::Delete(_)
+            | Request::SetData(_)
+            | Request::SetAcl(_)
+            | Request::Sync { .. }
+            | Request::Ping
+            | Request::Check(_)
+            | Request::Multi(_)
+            | Request::Reconfig(_)
+            | Request::Auth(_)
+            | Request::Sasl { .. }
+            | Request::GetEphemerals { .. }
+            | Request::CloseSession
+            | Request::DeleteContainer { .. }
+            | Request::CreateSession { .. } => unreachable!("not a read: {:?}", request.op()),
+        }
+    }
+
+    fn exists(&mut self, path: &[u8], watch: bool) -> Result<(), ErrorCode> {
+        if path.contains(&0) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let found = self.readable(path);
+        if found.is_ok() || matches!(found, Err(ErrorCode::NoNode)) {
+            self.arm(path, watch, WatchMode::Data);
+        }
+        found?.stat().encode(&mut Writer::new(self.out));
+        Ok(())
+    }
+
+    fn data(&mut self, path: &[u8]) -> Result<(), ErrorCode> {
+        let node = self.readable(path)?;
+        let mut w = Writer::new(self.out);
+        w.buffer(node.data());
+        node.stat().encode(&mut w);
+        Ok(())
+    }
+
+    fn children(&mut self, path: &[u8]) -> Result<Node<'r>, ErrorCode> {
+        let node = self.readable(path)?;
+        let count_at = self.out.len();
+        let mut w = Writer::new(self.out);
+        w.int(0);
+        let mut count = 0_i32;
+        for name in node.children() {
+            w.string(name);
+            count += 1;
+        }
+        self.out[count_at..count_at + 4].copy_from_slice(&count.to_be_bytes());
+        Ok(node)
+    }
+
+    fn acl(&mut self, path: &[u8]) -> Result<(), ErrorCode> {
+        let node = self.view.get(path).ok_or(ErrorCode::NoNode)?;
+        let list = node.acl();
+        let is_admin = self.allowed(&node, Perms::ADMIN);
+        if !is_admin && !self.allowed(&node, Perms::READ) {
+            return Err(ErrorCode::NoAuth);
+        }
+        if is_admin {
+            self.out.extend_from_slice(list.as_bytes());
+        } else {
+            self.scratch.clear();
+            auth::mask_digests(list, self.scratch);
+            self.out.extend_from_slice(self.scratch);
+        }
+        node.stat().encode(&mut Writer::new(self.out));
+        Ok(())
+    }
+
+    fn multi_read(&mut self, multi: MultiRequest<'_>) -> Result<(), ErrorCode> {
+        for part in multi.parts() {
+            let part = part.map_err(|_: DecodeError| ErrorCode::MarshallingError)?;
+            let header_at = self.out.len();
+            let ok = MultiHeader { kind: part.op().code(), done: false, err: 0 };
+            ok.encode(&mut Writer::new(self.out));
+            // Watch flags of the parts are ignored, as ZooKeeper does.
+            let result = match part {
+                Request::GetData(read) => self.data(read.path),
+                Request::GetChildren(read) => self.children(read.path).map(drop),
+                _not_a_read_here => return Err(ErrorCode::MarshallingError),
+            };
+            if let Err(code) = result {
+                self.out.truncate(header_at);
+                let mut w = Writer::new(self.out);
+                MultiHeader { kind: -1, done: false, err: code.code() }.encode(&mut w);
+                w.int(code.code());
+            }
+        }
+        MultiHeader::END.encode(&mut Writer::new(self.out));
+        Ok(())
+    }
+
+    fn readable(&self, path: &[u8]) -> Result<Node<'r>, ErrorCode> {
+        let node = self.view.get(path).ok_or(ErrorCode::NoNode)?;
+        if self.allowed(&node, Perms::READ) { Ok(node) } else { Err(ErrorCode::NoAuth) }
+    }
+
+    fn allowed(&self, node: &Node<'_>, needed: Perms) -> bool {
+        self.skip_acl || auth::allowed(self.identities, node.acl(), needed)
+    }
+
+    fn arm(&mut self, path: &[u8], watch: bool, mode: WatchMode) {
+        if watch {
+            self.watches.add(self.connection, path, mode);
+        }
+    }
+}
+
+/// Re-arms a client's watches after a reconnect; what changed meanwhile is told at once instead.
+/// Persistent watches are armed and told nothing, as ZooKeeper does.
+fn catch_up(
+    view: &View<'_>,
+    watches: &mut WatchTable,
+    connection: ConnectionId,
+    lists: &SetWatchesRequest<'_>,
+    out: &mut Vec<u8>,
+) {
+    let mut tell = |kind, path| WatcherEvent { kind, path }.encode_frame(-1, out);
+    let since = lists.relative_zxid;
+    for path in lists.data {
+        match view.get(path) {
+            None => tell(EventType::NodeDeleted, path),
+            Some(node) if node.mzxid().as_i64() > since => tell(EventType::NodeDataChanged, path),
+            Some(_) => watches.add(connection, path, WatchMode::Data),
+        }
+    }
+    for path in lists.exist {
+        match view.get(path) {
+            Some(_) => tell(EventType::NodeCreated, path),
+            None => watches.add(connection, path, WatchMode::Data),
+        }
+    }
+    for path in lists.child {
+        match view.get(path) {
+            None => tell(EventType::NodeDeleted, path),
+            Some(node) if node.pzxid().as_i64() > since => {
+                tell(EventType::NodeChildrenChanged, path);
+            }
+            Some(_) => watches.add(connection, path, WatchMode::Child),
+        }
+    }
+    for path in lists.persistent.into_iter().flatten() {
+        watches.add(connection, path, WatchMode::Persistent);
+    }
+    for path in lists.recursive.into_iter().flatten() {
+        watches.add(connection, path, WatchMode::Recursive);
+    }
+}

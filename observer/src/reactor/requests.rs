@@ -1,0 +1,358 @@
+//! From bytes to requests: what is answered here, what waits, what goes to the core.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use farwatch_core::auth;
+use farwatch_core::node::submission::{Ask, Origin};
+use farwatch_core::wire::jute::{Reader as JuteReader, Writer, begin_frame, end_frame};
+use farwatch_core::wire::request::{AuthRequest, Request, RequestHeader, XID_PING};
+use farwatch_core::wire::{ErrorCode, OpCode, ReplyHeader};
+use tracing::{debug, warn};
+
+use super::{ConnectionKey, Next, Pending, Phase, Progress, Reactor};
+use crate::four_letter::FirstBytes;
+use crate::four_letter::counters::Counter;
+
+/// What became of one frame.
+enum Taken {
+    Go,
+    /// Nothing behind it is read before the connection is poked.
+    Pause,
+    Close,
+}
+
+impl Reactor {
+    /// Acts on all whole frames in `bytes`, which begin where the last call stopped.
+    pub fn on_bytes(&mut self, key: ConnectionKey, bytes: &[u8]) -> Progress {
+        self.look_at_clock();
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connection(key) else {
+            return Progress { consumed: bytes.len(), wanted: 0, next: Next::Close };
+        };
+        connection.heard_ms = now_ms;
+        if connection.phase == Phase::Closing {
+            // What a client still sends is read and dropped, so that closing does not reset what
+            // is on its way to it.
+            return Progress { consumed: bytes.len(), wanted: 0, next: Next::Read };
+        }
+        let mut consumed = 0;
+        let mut taken = 0_u64;
+        let (next, wanted) = loop {
+            let rest = &bytes[consumed..];
+            let Some((head, behind)) = rest.split_first_chunk::<4>() else {
+                break (Next::Read, 4);
+            };
+            if !self.may_take(key) {
+                break (Next::Wait, 0);
+            }
+            let length = match self.frame_length(key, *head) {
+                Ok(length) => length,
+                Err(next) => break (next, 0),
+            };
+            let Some(frame) = behind.get(..length) else {
+                break (Next::Read, 4 + length);
+            };
+            consumed += 4 + length;
+            taken += 1;
+            match self.on_frame(key, frame) {
+                Taken::Go => {}
+                Taken::Pause => break (Next::Wait, 0),
+                Taken::Close => break (Next::Close, 0),
+            }
+        };
+        if next == Next::Wait {
+            self.waiting.push(key);
+        }
+        let counters = self.counters();
+        counters.add(Counter::PacketsReceived, taken);
+        counters.add(Counter::BytesReceived, consumed as u64);
+        if let Some(connection) = self.connection(key) {
+            connection.stats.received += taken;
+        }
+        Progress { consumed, wanted, next }
+    }
+
+    /// Whether another frame of this connection may be taken now. Back-pressure: what is not taken
+    /// stays in the socket, and the client waits.
+    fn may_take(&mut self, key: ConnectionKey) -> bool {
+        let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
+        let crowded = outstanding >= self.shared.outstanding_max;
+        let Some(connection) = self.connection(key) else { return true };
+        let may = connection.has_room()
+            && connection.phase != Phase::Opening
+            && !connection.draining
+            && !(crowded && !connection.pending.is_empty());
+        if !may && connection.out.len() > super::OUT_BYTES_MAX {
+            connection.socket.hang_up();
+        }
+        may
+    }
+
+    fn frame_length(&mut self, key: ConnectionKey, head: [u8; 4]) -> Result<usize, Next> {
+        let limit = self.shared.config.client_frame_bytes_max;
+        let connection = self.connection(key).ok_or(Next::Close)?;
+        if connection.phase == Phase::Fresh {
+            match FirstBytes::read(head) {
+                FirstBytes::Word(word) => return Err(Next::Word(word)),
+                FirstBytes::TelnetClose => return Err(Next::Close),
+                FirstBytes::FrameLength(_) => {}
+            }
+        }
+        let length = i32::from_be_bytes(head);
+        let peer = connection.peer;
+        let session = connection.session;
+        match usize::try_from(length) {
+            Ok(length) if length <= limit => Ok(length),
+            Ok(_) | Err(_) => {
+                warn!(%peer, %session, length, limit,
+                    "closing a connection: a frame of this length is not accepted; jute.maxbuffer sets the limit");
+                self.counters().add(Counter::LargeRequestsRejected, 1);
+                Err(Next::Close)
+            }
+        }
+    }
+
+    fn on_frame(&mut self, key: ConnectionKey, frame: &[u8]) -> Taken {
+        let phase = self.connection(key).expect("looked up by the caller").phase;
+        match phase {
+            Phase::Fresh => {
+                if self.on_connect(key, frame) { Taken::Pause } else { Taken::Close }
+            }
+            Phase::Serving => self.on_request(key, frame),
+            Phase::Opening | Phase::Closing => unreachable!("no frame is taken in this phase"),
+        }
+    }
+
+    fn on_request(&mut self, key: ConnectionKey, frame: &[u8]) -> Taken {
+        let mut reader = JuteReader::new(frame);
+        let Ok(header) = RequestHeader::decode(&mut reader) else {
+            let connection = self.connection(key).expect("serving");
+            warn!(peer = %connection.peer, session = %connection.session, bytes = frame.len(),
+                "closing a connection: a request is shorter than its header");
+            return Taken::Close;
+        };
+        let body = reader.rest();
+        let op = OpCode::from_code(header.op);
+        let now_ms = self.now_ms();
+        let connection = self.connection(key).expect("serving");
+        connection.stats.last_cxid = Some(header.xid);
+        connection.stats.last_op = op;
+        if op != Some(OpCode::Auth) && op != Some(OpCode::Sasl) {
+            let due = connection.touched_ms + super::TOUCH_INTERVAL_MS <= now_ms;
+            if due {
+                connection.touched_ms = now_ms;
+                let (session, timeout_ms) = (connection.session, connection.timeout_ms);
+                self.submission.touch(session, timeout_ms);
+                self.submitted.notify();
+            }
+            if !self.is_authenticated(key) {
+                let code = ErrorCode::SessionClosedRequireSaslAuth;
+                return self.refuse(key, header.xid, 0, code);
+            }
+        }
+        let Some(op) = op else {
+            return self.refuse(key, header.xid, -1, ErrorCode::Unimplemented);
+        };
+        self.counters().request(op);
+        self.dispatch(key, header.xid, op, body)
+    }
+
+    fn dispatch(&mut self, key: ConnectionKey, xid: i32, op: OpCode, body: &[u8]) -> Taken {
+        match op {
+            OpCode::Ping => {
+                // Answered at once: liveness must not wait for a disk.
+                let zxid = self.delivered;
+                let now_us = self.now_us;
+                let connection = self.connection(key).expect("serving");
+                let zxid_shown = zxid.as_i64();
+                ReplyHeader::encode_frame(XID_PING, zxid_shown, ErrorCode::Ok, &mut connection.out);
+                connection.replied(zxid, now_us, 0);
+                self.counters().add(Counter::PacketsSent, 1);
+                Taken::Go
+            }
+            OpCode::Auth => self.on_auth(key, xid, body),
+            OpCode::Sasl => {
+                // A server without SASL: a null token, and the client goes on without.
+                let connection = self.connection(key).expect("serving");
+                let start = begin_frame(&mut connection.out);
+                let mut w = Writer::new(&mut connection.out);
+                ReplyHeader { xid, zxid: 0, err: 0 }.encode(&mut w);
+                w.buffer(None);
+                end_frame(&mut connection.out, start);
+                Taken::Go
+            }
+            OpCode::Create
+            | OpCode::Create2
+            | OpCode::CreateContainer
+            | OpCode::CreateTtl
+            | OpCode::Delete
+            | OpCode::SetData
+            | OpCode::SetAcl
+            | OpCode::Multi
+            | OpCode::Reconfig
+            | OpCode::CloseSession => self.submit(key, xid, op, Ask::Write(op), body),
+            OpCode::Sync => match Request::decode(op, body) {
+                Ok(_) => self.submit(key, xid, op, Ask::Sync, body),
+                Err(_) => self.read(key, xid, op, body),
+            },
+            OpCode::GetEphemerals => match Request::decode(op, body) {
+                Ok(Request::GetEphemerals { prefix }) => {
+                    self.submit(key, xid, op, Ask::Ephemerals, prefix.unwrap_or_default())
+                }
+                Ok(_) | Err(_) => self.read(key, xid, op, body),
+            },
+            OpCode::Exists
+            | OpCode::GetData
+            | OpCode::GetAcl
+            | OpCode::GetChildren
+            | OpCode::GetChildren2
+            | OpCode::MultiRead
+            | OpCode::CheckWatches
+            | OpCode::RemoveWatches
+            | OpCode::SetWatches
+            | OpCode::SetWatches2
+            | OpCode::GetAllChildrenNumber
+            | OpCode::AddWatch
+            | OpCode::WhoAmI => self.read(key, xid, op, body),
+            // The reaper's and the session tracker's own, and a check outside a multi: ZooKeeper
+            // executes the first two for any client, without asking for permission.
+            OpCode::DeleteContainer | OpCode::CreateSession | OpCode::Check => {
+                self.refuse(key, xid, -1, ErrorCode::Unimplemented)
+            }
+        }
+    }
+
+    /// Answers a read now, or behind the writes of its session that came before it.
+    fn read(&mut self, key: ConnectionKey, xid: i32, op: OpCode, body: &[u8]) -> Taken {
+        let connection = self.connection(key).expect("serving");
+        if connection.pending.is_empty() {
+            let identities = Arc::clone(&connection.identities);
+            self.execute(key, xid, op, body, &identities);
+        } else {
+            connection.pending_bytes += body.len();
+            let identities = Arc::clone(&connection.identities);
+            connection.pending.push_back(Pending::Read { xid, op, body: body.into(), identities });
+        }
+        Taken::Go
+    }
+
+    fn submit(&mut self, key: ConnectionKey, xid: i32, op: OpCode, ask: Ask, body: &[u8]) -> Taken {
+        let now_us = self.now_us;
+        let reactor = self.id;
+        let connection = self.connection(key).expect("serving");
+        let sequence = connection.next_sequence;
+        connection.next_sequence = sequence.wrapping_add(1);
+        connection.pending.push_back(Pending::Waiting { sequence, xid, op, since_us: now_us });
+        let origin =
+            Origin { reactor, connection: key.index, generation: key.generation, sequence };
+        let session = connection.session;
+        let identities = Arc::clone(&connection.identities);
+        self.submission.push(origin, session, xid, ask, body, &identities);
+        self.submitted.notify();
+        self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
+        Taken::Go
+    }
+
+    /// Answers an error in its turn, and ends the connection with it.
+    fn refuse(&mut self, key: ConnectionKey, xid: i32, zxid: i64, code: ErrorCode) -> Taken {
+        let connection = self.connection(key).expect("serving");
+        let mut frame = Vec::with_capacity(4 + ReplyHeader::BYTES);
+        ReplyHeader::encode_frame(xid, zxid, code, &mut frame);
+        connection.pending.push_back(Pending::Ready { frame, close: true });
+        connection.draining = true;
+        connection.stats.sent += 1;
+        self.run_queue(key);
+        Taken::Pause
+    }
+
+    fn on_auth(&mut self, key: ConnectionKey, xid: i32, body: &[u8]) -> Taken {
+        let Ok(Request::Auth(AuthRequest { scheme, auth })) = Request::decode(OpCode::Auth, body)
+        else {
+            return self.immediate(key, xid, ErrorCode::MarshallingError);
+        };
+        match auth::authenticate(scheme, auth, &self.shared.auth) {
+            Ok(added) => {
+                let connection = self.connection(key).expect("serving");
+                let mut identities = connection.identities.to_vec();
+                for identity in added {
+                    if !identities.contains(&identity) {
+                        identities.push(identity);
+                    }
+                }
+                connection.identities = identities.into();
+                self.immediate(key, xid, ErrorCode::Ok)
+            }
+            Err(reason) => {
+                let connection = self.connection(key).expect("serving");
+                debug!(peer = %connection.peer, session = %connection.session, %reason,
+                    "closing a connection: its authentication was refused");
+                self.counters().add(Counter::AuthFailed, 1);
+                self.immediate(key, xid, ErrorCode::AuthFailed);
+                Taken::Close
+            }
+        }
+    }
+
+    /// Replies at once, ahead of what waits: authentication takes effect where it is read.
+    fn immediate(&mut self, key: ConnectionKey, xid: i32, code: ErrorCode) -> Taken {
+        let connection = self.connection(key).expect("serving");
+        ReplyHeader::encode_frame(xid, 0, code, &mut connection.out);
+        connection.stats.sent += 1;
+        self.counters().add(Counter::PacketsSent, 1);
+        Taken::Go
+    }
+
+    fn is_authenticated(&mut self, key: ConnectionKey) -> bool {
+        if self.shared.config.authentication.enforced_schemes.is_empty() {
+            return true;
+        }
+        let shared = Arc::clone(&self.shared);
+        let schemes = &shared.config.authentication.enforced_schemes;
+        let connection = self.connection(key).expect("serving");
+        connection.identities.iter().any(|identity| schemes.contains(&identity.scheme))
+    }
+
+    /// Sends the replies at the head of a connection's queue that are ready, and runs the reads
+    /// that nothing waits in front of any more.
+    pub(super) fn run_queue(&mut self, key: ConnectionKey) {
+        loop {
+            let Some(connection) = self.connection(key) else { return };
+            match connection.pending.pop_front() {
+                None => break,
+                Some(waiting @ Pending::Waiting { .. }) => {
+                    connection.pending.push_front(waiting);
+                    break;
+                }
+                Some(Pending::Ready { frame, close }) => {
+                    connection.out.extend_from_slice(&frame);
+                    if close {
+                        self.end(key);
+                    }
+                }
+                Some(Pending::Read { xid, op, body, identities }) => {
+                    connection.pending_bytes -= body.len();
+                    self.execute(key, xid, op, &body, &identities);
+                }
+            }
+        }
+        self.mark_dirty(key);
+    }
+
+    /// Nothing more is read from this connection; it ends when its buffer is sent.
+    pub(crate) fn end(&mut self, key: ConnectionKey) {
+        let now_ms = self.now_ms();
+        let Some(connection) = self.connection(key) else { return };
+        connection.phase = Phase::Closing;
+        connection.closing_since_ms = now_ms;
+        connection.pending.clear();
+        connection.pending_bytes = 0;
+        connection.draining = false;
+        if connection.out.is_empty() && connection.writer.is_some() {
+            connection.socket.finish();
+        }
+        connection.signal.notify();
+        self.mark_dirty(key);
+    }
+}
+

@@ -1,0 +1,208 @@
+//! monoio, wrapped: the only module that names it, so that it can be replaced.
+//!
+//! monoio 0.2.4 is pinned and treated as frozen. Rules that its known bugs impose on us: no
+//! `BufWriter`; a read future is never dropped, so an idle socket is ended by [`Socket::hang_up`],
+//! which lets its read return; a task never wakes itself; the process ends instead of dropping a
+//! runtime with operations in flight.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use monoio::buf::IoBufMut;
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::net::{TcpListener, TcpStream};
+use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+
+/// How this thread's sockets are driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoDriver {
+    /// io_uring.
+    Uring,
+    /// epoll, where io_uring is refused or its memory cannot be locked.
+    Epoll,
+}
+
+impl std::fmt::Display for IoDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Uring => "io_uring",
+            Self::Epoll => "epoll",
+        })
+    }
+}
+
+/// Ring sizes to try, largest first: a container's default memlock limit of 64 KiB passes a probe
+/// with a small ring and then refuses a large one.
+const RING_ENTRIES: [u32; 2] = [1024, 256];
+
+/// Runs `main` to its end on this thread, by the first driver of the ladder that can be had.
+/// `main` is told which one that is.
+pub fn block_on<F, T>(allow_uring: bool, main: impl FnOnce(IoDriver) -> F) -> io::Result<T>
+where
+    F: Future<Output = T>,
+{
+    if allow_uring {
+        for entries in RING_ENTRIES {
+            let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(entries);
+            if let Ok(mut runtime) = builder.enable_timer().build() {
+                return Ok(runtime.block_on(main(IoDriver::Uring)));
+            }
+        }
+    }
+    let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
+    Ok(runtime.block_on(main(IoDriver::Epoll)))
+}
+
+/// Starts a task on this thread.
+pub fn spawn(task: impl Future<Output = ()> + 'static) {
+    drop(monoio::spawn(task)); // a dropped handle detaches the task
+}
+
+/// Waits; about a millisecond late, always.
+pub async fn sleep(duration: Duration) {
+    monoio::time::sleep(duration).await;
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener(TcpListener);
+
+impl Listener {
+    /// Takes over a bound, listening socket.
+    pub fn new(listener: StdListener) -> io::Result<Self> {
+        TcpListener::from_std(listener).map(Self)
+    }
+
+    /// The next connection, not yet tied to a thread.
+    pub async fn accept(&self) -> io::Result<(StdStream, SocketAddr)> {
+        let (stream, peer) = self.0.accept().await?;
+        let fd = std::os::fd::IntoRawFd::into_raw_fd(stream);
+        // SAFETY: `into_raw_fd` gave the descriptor up, so this is its only owner.
+        Ok((unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }, peer))
+    }
+}
+
+/// The receiving half of a connection.
+#[derive(Debug)]
+pub struct ReadHalf(OwnedReadHalf<TcpStream>);
+
+/// The sending half of a connection.
+#[derive(Debug)]
+pub struct WriteHalf(OwnedWriteHalf<TcpStream>);
+
+/// Ends a connection from outside its tasks.
+#[derive(Clone, Debug)]
+pub struct Socket(Rc<Cell<Option<i32>>>);
+
+/// Ties an accepted connection to this thread.
+pub fn adopt(stream: StdStream) -> io::Result<(ReadHalf, WriteHalf, Socket)> {
+    stream.set_nodelay(true)?;
+    let stream = TcpStream::from_std(stream)?;
+    let fd = stream.as_raw_fd();
+    let (read, write) = stream.into_split();
+    Ok((ReadHalf(read), WriteHalf(write), Socket(Rc::new(Cell::new(Some(fd))))))
+}
+
+impl ReadHalf {
+    /// Reads behind what `buffer` holds, up to its capacity; 0 is the end. The buffer comes back,
+    /// also on errors.
+    pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let filled = buffer.len();
+        let room = buffer.capacity();
+        assert!(filled < room, "a read needs room");
+        let (result, slice) = self.0.read(buffer.slice_mut(filled..room)).await;
+        (result, slice.into_inner())
+    }
+}
+
+impl WriteHalf {
+    /// Writes all of `buffer`, which comes back.
+    pub async fn write_all(&mut self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
+        let (result, buffer) = self.0.write_all(buffer).await;
+        (result.map(drop), buffer)
+    }
+}
+
+impl Socket {
+    /// Says that nothing more is sent; what was sent arrives first.
+    pub fn finish(&self) {
+        self.shutdown(libc::SHUT_WR);
+    }
+
+    /// Ends both directions; a pending read returns 0.
+    pub fn hang_up(&self) {
+        self.shutdown(libc::SHUT_RDWR);
+    }
+
+    /// Must be called before both halves are dropped: the number may then name another file.
+    pub fn forget(&self) {
+        self.0.set(None);
+    }
+
+    fn shutdown(&self, how: i32) {
+        if let Some(fd) = self.0.get() {
+            // SAFETY: shutdown takes no pointers; `forget` clears the number before it is closed.
+            // An error means that the connection is down already, which is what is wanted.
+            unsafe { libc::shutdown(fd, how) };
+        }
+    }
+}
+
+/// A descriptor that becomes readable when another thread, or the kernel, pokes it.
+#[derive(Debug)]
+pub struct Doorbell {
+    stream: TcpStream,
+}
+
+impl Doorbell {
+    /// Watches a duplicate of an eventfd.
+    pub fn new(event: BorrowedFd<'_>) -> io::Result<Self> {
+        let fd: OwnedFd = event.try_clone_to_owned()?;
+        // Only readiness is asked of it, which works for any pollable descriptor.
+        Ok(Self { stream: TcpStream::from_std(StdStream::from(fd))? })
+    }
+
+    /// Waits until the descriptor is readable; the caller then drains it.
+    pub async fn rung(&self) -> io::Result<()> {
+        self.stream.readable(false).await
+    }
+}
+
+/// Wakes one task of the same thread; rings while it is busy are kept as one.
+#[derive(Clone, Debug, Default)]
+pub struct Signal(Rc<SignalState>);
+
+#[derive(Debug, Default)]
+struct SignalState {
+    set: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Signal {
+    /// Makes the current or next [`Signal::wait`] return.
+    pub fn notify(&self) {
+        if !self.0.set.replace(true)
+            && let Some(waker) = self.0.waker.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Waits for a notification that was not yet waited for.
+    pub async fn wait(&self) {
+        std::future::poll_fn(|context| {
+            if self.0.set.replace(false) {
+                return Poll::Ready(());
+            }
+            *self.0.waker.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

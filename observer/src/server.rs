@@ -1,0 +1,147 @@
+//! What all threads of a server share: settings, counters, and a few numbers that only grow.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use farwatch_core::acl::Identity;
+use farwatch_core::auth::AuthOptions;
+use farwatch_core::limits::WRITES_OUTSTANDING_MAX;
+use farwatch_core::session::TimeoutLimits;
+use farwatch_core::tree::Tree;
+use farwatch_core::zxid::Zxid;
+use hashbrown::HashMap;
+
+use crate::config::ServerConfig;
+use crate::four_letter::counters::ServerCounters;
+
+/// Shared by reactors, core and background threads. Only counters are written on the data path.
+pub struct Shared {
+    /// As the operator set it.
+    pub config: ServerConfig,
+    /// One block for each thread: reactors by their number, the core's last.
+    pub counters: ServerCounters,
+    /// Writes and the like that were handed to the core and not yet answered.
+    pub outstanding: AtomicUsize,
+    /// Beyond it, connections with something outstanding are not read.
+    pub outstanding_max: usize,
+    /// When the process began to serve.
+    pub started: Instant,
+    /// Seeds tables whose keys clients choose.
+    pub hash_seed: u64,
+    /// What auth packets are checked against.
+    pub auth: AuthOptions,
+    /// Between which bounds session timeouts are negotiated.
+    pub timeout_limits: TimeoutLimits,
+    /// The identities of the server's own asks.
+    pub no_identities: Arc<[Identity]>,
+    tree: Arc<Tree>,
+    addresses: Mutex<Addresses>,
+}
+
+/// Open connections, in all and by client address. Touched once for each connection.
+#[derive(Default)]
+struct Addresses {
+    all: u32,
+    by_ip: HashMap<IpAddr, u32>,
+}
+
+impl Shared {
+    /// The shared state of a server over `tree`.
+    pub fn new(config: ServerConfig, tree: Arc<Tree>, threads: usize) -> Arc<Self> {
+        let auth = config.authentication.options();
+        let timeout_limits = config.timeout_limits();
+        let limit = config.outstanding_requests_max as usize;
+        Arc::new(Self {
+            counters: ServerCounters::new(threads),
+            outstanding: AtomicUsize::new(0),
+            // ZooKeeper's default of 1000 would not fill one log batch of deep pipelines; an
+            // operator who sets another number gets that one.
+            outstanding_max: if limit == OUTSTANDING_DEFAULT { WRITES_OUTSTANDING_MAX } else { limit },
+            started: Instant::now(),
+            hash_seed: u64::from_ne_bytes(random()),
+            auth,
+            timeout_limits,
+            no_identities: Arc::from([]),
+            tree,
+            addresses: Mutex::default(),
+            config,
+        })
+    }
+
+    /// The last transaction that is wholly in the tree.
+    pub fn applied(&self) -> Zxid {
+        self.tree.applied()
+    }
+
+    /// The tree.
+    pub fn tree(&self) -> &Arc<Tree> {
+        &self.tree
+    }
+
+    /// Wall clock, milliseconds since 1970.
+    pub fn wall_ms(&self) -> i64 {
+        wall_ms()
+    }
+
+    /// Fresh bytes that nobody can guess.
+    pub fn random_bytes(&self) -> [u8; 16] {
+        random()
+    }
+
+    /// Counts a connection in. False: a limit is reached and the connection must be closed.
+    pub fn admit(&self, ip: IpAddr) -> bool {
+        let mut addresses = self.addresses.lock().expect("no holder of this lock panics");
+        let (all_max, ip_max) = (self.config.connections_max, self.config.client_connections_max);
+        let from_ip = addresses.by_ip.get(&ip).copied().unwrap_or(0);
+        if (all_max != 0 && addresses.all >= all_max) || (ip_max != 0 && from_ip >= ip_max) {
+            return false;
+        }
+        addresses.all += 1;
+        addresses.by_ip.insert(ip, from_ip + 1);
+        true
+    }
+
+    /// Counts a connection out.
+    pub fn release(&self, ip: IpAddr) {
+        let mut addresses = self.addresses.lock().expect("no holder of this lock panics");
+        addresses.all -= 1;
+        if let Some(count) = addresses.by_ip.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.by_ip.remove(&ip);
+            }
+        }
+    }
+
+    /// Open client connections.
+    pub fn connections(&self) -> u32 {
+        self.addresses.lock().expect("no holder of this lock panics").all
+    }
+
+    /// Requests that the core has not answered yet.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+}
+
+/// ZooKeeper's default of `globalOutstandingLimit`.
+const OUTSTANDING_DEFAULT: usize = 1000;
+
+/// Wall clock, milliseconds since 1970; before 1970 it is 0.
+pub fn wall_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Fresh bytes from the kernel.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        let flags = rustix::rand::GetRandomFlags::empty();
+        // The kernel only fails here when it was interrupted before its pool was first filled.
+        filled += rustix::rand::getrandom(&mut bytes[filled..], flags).unwrap_or(0);
+    }
+    bytes
+}

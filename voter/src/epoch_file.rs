@@ -1,0 +1,18 @@
+//! What a voter must never forget: the epoch it promised to, and the epoch of its history.
+
+use farwatch_core::log::epochs::{Epochs, EpochsError};
+use farwatch_observer::data_dir::DataDir;
+
+/// Reads the epochs; a fresh directory has none, and both are zero.
+pub fn load(dir: &DataDir) -> Result<Epochs, EpochsError> {
+    Epochs::load(dir, dir.identity().cluster)
+}
+
+/// Makes the epochs durable before anything is done in them. A failure ends the process: what is on
+/// disk is not known then, and a voter that goes on might break a promise.
+pub fn store(dir: &DataDir, epochs: Epochs) {
+    if let Err(error) = epochs.store(dir, dir.identity().cluster) {
+        eprintln!("farwatch: the epochs cannot be saved, so this server stops: {error}");
+        std::process::abort();
+    }
+}

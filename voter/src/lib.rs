@@ -1,0 +1,348 @@
+//! The shell that also decides: an observer that votes, leads, and acknowledges only what is durable.
+//!
+//! ```text
+//! open: data directory ─► epochs ─► snapshot + log ─► sockets bound
+//! run:  election ─► reactors ─► core (see farwatch_observer::drive) ─► stop
+//! ```
+#![deny(missing_docs)]
+
+pub mod epoch_file;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use farwatch_core::log::epochs::EpochsError;
+use farwatch_core::node::{Clock, Node, NodeOptions, ReapOptions};
+use farwatch_core::prepare;
+use farwatch_core::session::{ServerIdTooLarge, SessionIds};
+use farwatch_core::zab::Zab;
+use farwatch_core::zab::quorum::Quorum;
+use farwatch_core::zxid::{ServerId, Zxid};
+use farwatch_observer::config::{LogDriver as LogDriverChoice, ServerConfig, SocketDriver, Standing};
+use farwatch_observer::data_dir::{DataDir, DataDirError};
+use farwatch_observer::drive::{Core, ReactorLink, SaveEpochs};
+use farwatch_observer::inbox::{CORE_INBOX, REACTOR_INBOX, ToCore, ToReactor};
+use farwatch_observer::log_file::{LogDriver, LogFile, LogOptions, LogWriter};
+use farwatch_observer::port::Port;
+use farwatch_observer::reactor::Reactor;
+use farwatch_observer::recover::{self, RecoverError};
+use farwatch_observer::runtime::{self, IoDriver, Listener, Signal};
+use farwatch_observer::server::{Shared, random, wall_ms};
+use farwatch_observer::{listen, reactor_thread};
+use thiserror::Error;
+use tracing::warn;
+
+/// Why a server does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// More than one voter, or an observer's role: what this version does not do yet.
+    #[error(
+        "this version of Farwatch serves as an ensemble of one voter, and the configuration names \
+         {0} voters: start it with one server line or with none"
+    )]
+    Ensemble(usize),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// What is in it cannot be used.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// What this voter promised cannot be read.
+    #[error(transparent)]
+    Epochs(#[from] EpochsError),
+    /// Epochs and log contradict each other.
+    #[error(
+        "{directory}: the log reaches epoch {logged}, the epoch file only {current}. They do not belong together: \
+         restore the whole directory from one backup", directory = directory.display()
+    )]
+    EpochBehindLog {
+        /// The data directory.
+        directory: PathBuf,
+        /// Of the last record.
+        logged: u32,
+        /// In the file.
+        current: u32,
+    },
+    /// The number in `myid` does not fit a session id.
+    #[error(transparent)]
+    ServerId(#[from] ServerIdTooLarge),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {cause}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The system refuses a queue, a thread or a ring.
+    #[error("the server cannot be set up: {0}")]
+    System(#[from] io::Error),
+}
+
+/// What a started server says about itself.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Where clients connect.
+    pub addresses: Vec<SocketAddr>,
+    /// `standalone` or `leader`.
+    pub role: &'static str,
+    /// How sockets are driven.
+    pub io_driver: IoDriver,
+    /// How the log is written.
+    pub log_driver: LogDriver,
+    /// Threads that serve clients.
+    pub reactors: usize,
+}
+
+/// Asks a running server to stop; from any thread.
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<Port<ToCore>>);
+
+impl Stopper {
+    /// Everything acknowledged is made durable, then [`Server::run`] returns. Asking twice is one.
+    pub fn stop(&self) {
+        // A full inbox is drained within a turn of the core.
+        while self.0.push(ToCore::Stop).is_err() {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A server that recovered and holds its sockets, and does not serve yet.
+pub struct Server {
+    shared: Arc<Shared>,
+    node: Node,
+    log: LogFile,
+    dir: DataDir,
+    recovered: (Option<Zxid>, u64),
+    listeners: Vec<TcpListener>,
+    inbox: Arc<Port<ToCore>>,
+    reactors: usize,
+}
+
+impl Server {
+    /// Recovers the state and binds the sockets. Blocks until the data is loaded.
+    pub fn open(config: ServerConfig) -> Result<Self, StartError> {
+        let me = own_id(&config)?;
+        // Sockets first: a taken port is found before a large tree is loaded for nothing.
+        let listeners = bind_all(&config)?;
+        let log_root = (config.data_log_dir != config.data_dir).then_some(&*config.data_log_dir);
+        let dir = DataDir::open(&config.data_dir, log_root, me)?;
+        let epochs = epoch_file::load(&dir)?;
+        let hash_seed = u64::from_ne_bytes(random());
+        let recovered = recover::recover(&dir, log_options(&config), hash_seed)?;
+        for note in &recovered.notes {
+            warn!("{note}");
+        }
+        let applied = recovered.state.tree.applied();
+        if epochs.current < applied.epoch() {
+            return Err(StartError::EpochBehindLog {
+                directory: config.data_dir.clone(),
+                logged: applied.epoch().0,
+                current: epochs.current.0,
+            });
+        }
+        let zab = Zab::new(me, Quorum::majority([me]), epochs, applied);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let reactors = config.reactor_threads(cores);
+        let shared = Shared::new(config, Arc::clone(&recovered.state.tree), reactors + 1);
+        let ids = SessionIds::new(me, wall_ms())?;
+        let clock = Clock { mono_ms: 0, wall_ms: wall_ms() };
+        let options = node_options(&shared.config, hash_seed);
+        let node = Node::new(options, zab, ids, recovered.state, clock);
+        Ok(Self {
+            shared,
+            node,
+            log: recovered.log,
+            dir,
+            recovered: (recovered.snapshot, recovered.replayed),
+            listeners,
+            inbox: Arc::new(Port::new(CORE_INBOX)?),
+            reactors,
+        })
+    }
+
+    /// A handle that ends [`Server::run`].
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.inbox))
+    }
+
+    /// Serves on this thread, and on more where configured, until it is stopped. `on_started` is
+    /// called once, when clients can connect.
+    pub fn run(self, on_started: impl FnOnce(&Started)) -> io::Result<()> {
+        let allow_uring = self.shared.config.socket_driver != SocketDriver::Epoll;
+        if self.reactors == 1 {
+            runtime::block_on(allow_uring, |io| self.serve_on_one_thread(io, on_started))?
+        } else {
+            runtime::block_on(allow_uring, |io| self.serve_on_many(io, allow_uring, on_started))?
+        }
+    }
+
+    async fn serve_on_one_thread(
+        self,
+        io: IoDriver,
+        on_started: impl FnOnce(&Started),
+    ) -> io::Result<()> {
+        let wake = Signal::default();
+        let tree = Arc::clone(self.node.tree());
+        let reactor =
+            Reactor::new(0, Arc::clone(&self.shared), &tree, Arc::clone(&self.inbox), wake.clone());
+        let reactor = Rc::new(RefCell::new(reactor));
+        let started = self.started(io);
+        let (mut core, listeners) = self.into_core(wake.clone());
+        core.add_reactor(ReactorLink::Local(Rc::clone(&reactor)));
+        core.start();
+        assert!(core.is_leading(), "one voter is a quorum of one");
+        for listener in listeners {
+            let reactor = Rc::clone(&reactor);
+            let shared = Arc::clone(reactor.borrow().shared());
+            let listener = Listener::new(listener)?;
+            runtime::spawn(listen::accept(listener, shared, move |stream, peer| {
+                farwatch_observer::connection::start(&reactor, stream, peer);
+            }));
+        }
+        reactor_thread::sweep_for_ever(&reactor);
+        on_started(&started);
+        core.run().await?;
+        reactor_thread::drain(&reactor).await;
+        Ok(())
+    }
+
+    async fn serve_on_many(
+        self,
+        io: IoDriver,
+        allow_uring: bool,
+        on_started: impl FnOnce(&Started),
+    ) -> io::Result<()> {
+        let tree = Arc::clone(self.node.tree());
+        let started = self.started(io);
+        let (shared, inbox, reactors) =
+            (Arc::clone(&self.shared), Arc::clone(&self.inbox), self.reactors);
+        let (mut core, listeners) = self.into_core(Signal::default());
+        let mut threads = Vec::new();
+        let mut inboxes: Vec<Arc<Port<ToReactor>>> = Vec::new();
+        for id in 0..reactors {
+            let own = Arc::new(Port::new(REACTOR_INBOX)?);
+            core.add_reactor(ReactorLink::Remote(Arc::clone(&own), VecDeque::new()));
+            inboxes.push(Arc::clone(&own));
+            threads.push(reactor_thread::start(
+                id as u16,
+                Arc::clone(&shared),
+                Arc::clone(&tree),
+                own,
+                Arc::clone(&inbox),
+                allow_uring,
+            )?);
+        }
+        core.start();
+        assert!(core.is_leading(), "one voter is a quorum of one");
+        let next = Rc::new(std::cell::Cell::new(0_usize));
+        for listener in listeners {
+            let (inboxes, next, shared) = (inboxes.clone(), Rc::clone(&next), Arc::clone(&shared));
+            let releasing = Arc::clone(&shared);
+            let listener = Listener::new(listener)?;
+            runtime::spawn(listen::accept(listener, shared, move |stream, peer| {
+                // In turn: connections live long, so that counts stay even.
+                let at = next.replace((next.get() + 1) % inboxes.len());
+                if inboxes[at].push(ToReactor::Adopt(stream, peer)).is_err() {
+                    releasing.release(peer.ip()); // its thread is stuck; the client tries again
+                }
+            }));
+        }
+        on_started(&started);
+        core.run().await?;
+        for thread in threads {
+            // A reactor that panicked has said so; the log is sealed either way.
+            let _ = thread.join();
+        }
+        Ok(())
+    }
+
+    fn started(&self, io_driver: IoDriver) -> Started {
+        let addresses = self.listeners.iter().filter_map(|it| it.local_addr().ok()).collect();
+        Started {
+            addresses,
+            role: match self.shared.config.standing {
+                Standing::Alone => "standalone",
+                Standing::Member => "leader",
+            },
+            io_driver,
+            log_driver: self.log.driver(),
+            reactors: self.reactors,
+        }
+    }
+
+    fn into_core(self, wake: Signal) -> (Core, Vec<TcpListener>) {
+        let dir = self.dir.clone();
+        let save_epochs: SaveEpochs = Box::new(move |epochs| epoch_file::store(&dir, epochs));
+        let core = Core::new(
+            self.shared,
+            self.node,
+            self.log,
+            self.dir,
+            self.recovered,
+            self.inbox,
+            save_epochs,
+            wake,
+        );
+        (core, self.listeners)
+    }
+}
+
+/// This server's number. A standalone server is server 1, also in its session ids, as in ZooKeeper.
+fn own_id(config: &ServerConfig) -> Result<ServerId, StartError> {
+    match config.standing {
+        Standing::Alone => Ok(ServerId(1)),
+        Standing::Member if config.servers.len() == 1 => {
+            Ok(ServerId(u32::try_from(config.server_id).unwrap_or(u32::MAX)))
+        }
+        Standing::Member => Err(StartError::Ensemble(config.servers.len())),
+    }
+}
+
+fn bind_all(config: &ServerConfig) -> Result<Vec<TcpListener>, StartError> {
+    let bind = |&address: &SocketAddr| {
+        listen::bind(address, config.client_backlog)
+            .map_err(|cause| StartError::Bind { address, cause })
+    };
+    config.client_addrs.iter().map(bind).collect()
+}
+
+fn log_options(config: &ServerConfig) -> LogOptions {
+    let forced = match config.log_driver {
+        LogDriverChoice::Auto => None,
+        LogDriverChoice::IoUring => Some(LogWriter::Ring),
+        LogDriverChoice::Thread => Some(LogWriter::Thread),
+    };
+    LogOptions {
+        queue_depth: config.log_queue_depth as usize,
+        keep_bytes: config.log_retain_bytes,
+        writer: forced,
+        ..LogOptions::default()
+    }
+}
+
+fn node_options(config: &ServerConfig, hash_seed: u64) -> NodeOptions {
+    let reaping = config.reaping;
+    NodeOptions {
+        prepare: prepare::Options {
+            extended_types: config.extended_types,
+            enforce_quota: config.enforce_quota,
+            skip_acl: config.skip_acl,
+            reconfig_enabled: config.reconfig_enabled,
+        },
+        tick_ms: config.tick_time_ms as i32,
+        hash_seed,
+        reap: ReapOptions {
+            interval_ms: i64::from(reaping.check_interval_ms),
+            per_minute_max: reaping.per_minute_max,
+            never_used_ms: (reaping.never_used_ms_max != 0)
+                .then_some(reaping.never_used_ms_max as i64),
+        },
+    }
+}
