@@ -6,7 +6,8 @@
 //!                   └─► entries ─► newest version of /a/b ──prev──► …
 //! ```
 //!
-//! All `unsafe` code of the tree is here and in [`store`], its writing half. [`store::Store`] is the only writer (it is not `Clone`, and
+//! All `unsafe` code of the tree is here, in [`store`], its writing half, and in [`remains`], which makes and
+//! frees blocks. [`store::Store`] is the only writer (it is not `Clone`, and
 //! every change takes `&mut`); a [`Pin`] is a reader's view at one zxid. The proofs rest on five facts:
 //!
 //! 1. **A block never changes once it is published**, except for atomics. Publishing is a Release
@@ -24,6 +25,7 @@
 //!    large data are counted, and only the writer counts.
 #![allow(unsafe_code)]
 
+mod remains;
 pub(super) mod store;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -33,9 +35,9 @@ use std::slice;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use self::store::Remains;
+use self::remains::Remains;
 use super::hash::hash;
-use super::registry::{Announcement, Registry};
+use super::registry::{Handle, Registry};
 use crate::acl::{self, AclList};
 use crate::txn::NodeKind;
 use crate::zxid::{SessionId, Zxid};
@@ -478,7 +480,7 @@ impl Drop for Shared {
 /// A reader's place among the views.
 pub(super) struct Slot {
     shared: Arc<Shared>,
-    announcement: Arc<Announcement>,
+    announcement: Handle,
     view: u64,
 }
 

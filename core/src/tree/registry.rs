@@ -32,10 +32,13 @@ impl Announcement {
     }
 }
 
+/// A reader's and the registry's hold on one announcement.
+pub(super) type Handle = Arc<Announcement>;
+
 /// The applied zxid and the announcements of all readers.
 pub(super) struct Registry {
     applied: AtomicU64,
-    readers: Mutex<Vec<Arc<Announcement>>>,
+    readers: Mutex<Vec<Handle>>,
 }
 
 impl Registry {
@@ -55,7 +58,7 @@ impl Registry {
     }
 
     /// A new reader's announcement, with the view that it begins with.
-    pub(super) fn join(&self) -> (Arc<Announcement>, u64) {
+    pub(super) fn join(&self) -> (Handle, u64) {
         let mut readers = self.readers.lock().expect("nothing panics under this lock");
         // Under the lock: a look of the writer comes either before, and then this load sees at
         // least what was applied at that look, or after, and then it finds the announcement.
@@ -66,7 +69,7 @@ impl Registry {
     }
 
     /// Takes a reader's announcement out. The reader holds nothing any more.
-    pub(super) fn leave(&self, announcement: &Arc<Announcement>) {
+    pub(super) fn leave(&self, announcement: &Handle) {
         let mut readers = self.readers.lock().expect("nothing panics under this lock");
         readers.retain(|other| !Arc::ptr_eq(other, announcement));
     }
@@ -76,5 +79,104 @@ impl Registry {
         let readers = self.readers.lock().expect("nothing panics under this lock");
         let views = readers.iter().map(|reader| reader.0.load(Ordering::Acquire));
         views.min().unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::thread;
+
+    /// The tree in small: a slot with the newest of versions 0, 1, 2, where version `n` was made by
+    /// transaction `n`, and the memory of each, which whoever frees it writes to.
+    struct Small {
+        registry: Registry,
+        slot: AtomicUsize,
+        memory: [UnsafeCell<u64>; 4],
+    }
+
+    const UNLINKED: usize = 3;
+
+    impl Small {
+        fn new() -> Arc<Self> {
+            let memory = [0, 1, 2, u64::MAX].map(UnsafeCell::new);
+            Arc::new(Self { registry: Registry::new(), slot: AtomicUsize::new(0), memory })
+        }
+
+        /// What `view` finds: it goes back from the newest, and must find itself alive.
+        fn read(&self, view: u64) {
+            let mut at = self.slot.load(Ordering::Acquire);
+            if at == UNLINKED {
+                return;
+            }
+            while at as u64 > view {
+                // SAFETY: loom checks that no write is concurrent.
+                self.memory[at].with(|zxid| assert_eq!(unsafe { *zxid }, at as u64));
+                at -= 1;
+            }
+            // SAFETY: as above.
+            self.memory[at].with(|zxid| assert_eq!(unsafe { *zxid }, at as u64));
+        }
+
+        fn apply(&self, zxid: usize) {
+            self.slot.store(zxid, Ordering::Release);
+            self.registry.publish(zxid as u64);
+        }
+
+        fn free(&self, version: usize) {
+            // SAFETY: as above.
+            self.memory[version].with_mut(|zxid| unsafe { *zxid = u64::MAX });
+        }
+    }
+
+    #[test]
+    fn what_a_view_may_look_at_is_never_freed() {
+        loom::model(|| {
+            let small = Small::new();
+            let writer = Arc::clone(&small);
+            let reader = thread::spawn(move || {
+                let (announcement, view) = small.registry.join();
+                small.read(view);
+                let next = small.registry.applied();
+                announcement.announce(next);
+                small.read(next);
+                small.registry.leave(&announcement);
+            });
+            for zxid in 1..=2 {
+                writer.apply(zxid);
+                let horizon = writer.registry.horizon();
+                if horizon >= zxid as u64 {
+                    // Everything older was replaced by a transaction up to this one.
+                    (0..zxid).for_each(|version| writer.free(version));
+                }
+            }
+            reader.join().expect("no version was missing");
+        });
+    }
+
+    #[test]
+    fn a_tombstone_is_freed_only_when_its_unlinking_was_seen() {
+        loom::model(|| {
+            let small = Small::new();
+            let writer = Arc::clone(&small);
+            let reader = thread::spawn(move || {
+                let (announcement, view) = small.registry.join();
+                small.read(view);
+                let next = small.registry.applied();
+                announcement.announce(next);
+                small.read(next);
+                small.registry.leave(&announcement);
+            });
+            // Version 0 is a tombstone here, which every view may still find.
+            let unlinked = writer.registry.applied() + 1;
+            writer.slot.store(UNLINKED, Ordering::Release);
+            writer.registry.publish(1);
+            if writer.registry.horizon() >= unlinked {
+                writer.free(0);
+            }
+            reader.join().expect("no version was missing");
+        });
     }
 }

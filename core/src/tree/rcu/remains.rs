@@ -1,0 +1,266 @@
+//! Making blocks and freeing them, and the queue between the two.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::collections::{BTreeMap, VecDeque};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{
+    AclBlock, BRANCH, Block, Branch, DETACHED, DataBlock, HAS_DATA, KIND_SHIFT, Meta, OWNER,
+    Offsets, Pointers, TOMBSTONE, VersionRef,
+};
+use crate::acl::{self, AclList, Perms};
+use crate::txn::NodeKind;
+
+/// Data above this many bytes has its own block: a node that gets a child is copied, and must not
+/// drag its data along.
+const DATA_INLINE_BYTES_MAX: usize = 1024;
+
+/// A block that views before a certain one may still see.
+pub(super) enum Retired {
+    /// Replaced, or a tombstone that was unlinked.
+    Version(NonNull<Block>),
+    /// To be unlinked once no view needs what is behind it.
+    Tombstone(NonNull<Block>),
+    /// Slots or children.
+    Array(NonNull<Pointers>),
+}
+
+/// The queue and the lists: all blocks that are not in the index belong to it.
+#[derive(Default)]
+pub(super) struct Remains {
+    /// Tags never decrease from front to back.
+    pub(super) queue: VecDeque<(u64, Retired)>,
+    acls: BTreeMap<Arc<[u8]>, NonNull<AclBlock>>,
+    /// Bytes of all blocks that are not freed.
+    pub(super) heap_bytes: usize,
+}
+
+// SAFETY: the pointers in the queue and the lists are owned, and the blocks are plain memory.
+unsafe impl Send for Remains {}
+
+/// A version to make.
+pub(super) struct Draft<'a> {
+    pub(super) prev: *const Block,
+    pub(super) zxid: u64,
+    pub(super) meta: Meta,
+    pub(super) path: &'a [u8],
+    pub(super) data: Payload<'a>,
+    pub(super) acl: *const AclBlock,
+    pub(super) children: *const Pointers,
+    pub(super) child_index: u32,
+    pub(super) tombstone: bool,
+}
+
+/// Data of a version; what is shared is counted already.
+#[derive(Clone, Copy)]
+pub(super) enum Payload<'a> {
+    Null,
+    Inline(&'a [u8]),
+    Detached(NonNull<DataBlock>),
+}
+
+impl Draft<'_> {
+    fn flags(&self) -> u32 {
+        let meta = &self.meta;
+        let (kind, owner) = match meta.kind {
+            NodeKind::Persistent => (0, 0),
+            NodeKind::Ephemeral(_) => (1, OWNER),
+            NodeKind::Container => (2, 0),
+            NodeKind::Ttl(_) => (3, OWNER),
+        };
+        let data = match self.data {
+            Payload::Null => 0,
+            Payload::Inline(_) => HAS_DATA,
+            Payload::Detached(_) => HAS_DATA | DETACHED,
+        };
+        let had_children = !self.children.is_null()
+            || meta.num_children != 0
+            || meta.cversion != 0
+            || meta.pzxid != meta.czxid;
+        let branch = if had_children { BRANCH } else { 0 };
+        let tombstone = if self.tombstone { TOMBSTONE } else { 0 };
+        kind << KIND_SHIFT | owner | data | branch | tombstone
+    }
+
+    /// Makes the block; nobody knows it yet.
+    fn make(&self) -> NonNull<Block> {
+        let flags = self.flags();
+        let offsets = Offsets::of(flags);
+        let (inline, data_bytes): (&[u8], usize) = match self.data {
+            Payload::Null => (&[], 0),
+            Payload::Inline(bytes) => (bytes, bytes.len()),
+            // SAFETY: counted for this draft, so alive.
+            Payload::Detached(block) => (&[], unsafe { block.as_ref() }.bytes.len()),
+        };
+        let meta = &self.meta;
+        let head = Block {
+            prev: self.prev,
+            zxid: self.zxid,
+            czxid: meta.czxid.0,
+            mzxid: meta.mzxid.0,
+            ctime: meta.ctime,
+            mtime: meta.mtime,
+            acl: self.acl,
+            version: meta.version,
+            aversion: meta.aversion,
+            child_index: AtomicU32::new(self.child_index),
+            path_bytes: u32::try_from(self.path.len()).expect("a path fits a frame"),
+            data_bytes: u32::try_from(data_bytes).expect("data fits a frame"),
+            flags,
+        };
+        let layout = block_layout(offsets.path + self.path.len() + inline.len());
+        // SAFETY: the layout has room for all parts at their offsets, each aligned to 8 except the
+        // bytes at the end; the memory is new, so nothing overlaps and nobody else looks.
+        unsafe {
+            let Some(block) = NonNull::new(alloc(layout)) else { handle_alloc_error(layout) };
+            block.cast::<Block>().write(head);
+            match meta.kind {
+                NodeKind::Persistent | NodeKind::Container => {}
+                NodeKind::Ephemeral(session) => {
+                    block.add(size_of::<Block>()).cast::<u64>().write(session.0);
+                }
+                NodeKind::Ttl(ms) => block.add(size_of::<Block>()).cast::<i64>().write(ms),
+            }
+            if flags & BRANCH != 0 {
+                block.add(offsets.branch).cast::<Branch>().write(Branch {
+                    pzxid: meta.pzxid.0,
+                    children: self.children,
+                    cversion: meta.cversion,
+                    num_children: meta.num_children,
+                });
+            }
+            if let Payload::Detached(data) = self.data {
+                block.add(offsets.detached).cast::<NonNull<DataBlock>>().write(data);
+            }
+            let path = block.add(offsets.path);
+            ptr::copy_nonoverlapping(self.path.as_ptr(), path.as_ptr(), self.path.len());
+            let data = path.add(self.path.len());
+            ptr::copy_nonoverlapping(inline.as_ptr(), data.as_ptr(), inline.len());
+            block.cast()
+        }
+    }
+}
+
+fn block_layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, align_of::<Block>()).expect("a node fits two frames")
+}
+
+fn acl_block_bytes(list: &[u8]) -> usize {
+    size_of::<AclBlock>() + 2 * size_of::<usize>() + list.len()
+}
+
+impl Remains {
+    pub(super) fn acls_left(&self) -> usize {
+        self.acls.len()
+    }
+
+    /// The shared block of `list`, counted once more; null for the list that most nodes have.
+    pub(super) fn acquire_acl(&mut self, list: AclList<'_>) -> *const AclBlock {
+        if list == acl::OPEN {
+            return ptr::null();
+        }
+        if let Some(block) = self.acls.get(list.as_bytes()) {
+            // SAFETY: in the map, so counted and alive.
+            unsafe { block.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
+            return block.as_ptr();
+        }
+        let anyone = |entry: acl::AclEntry<'_>| {
+            entry.scheme == Some(b"world")
+                && entry.id == Some(b"anyone")
+                && entry.perms.allows(Perms::READ)
+        };
+        let bytes: Arc<[u8]> = Arc::from(list.as_bytes());
+        self.heap_bytes += acl_block_bytes(&bytes);
+        let block = NonNull::from(Box::leak(Box::new(AclBlock {
+            refs: AtomicU32::new(1),
+            open: list.entries().len() == 0 || list.entries().any(anyone),
+            bytes: Arc::clone(&bytes),
+        })));
+        self.acls.insert(bytes, block);
+        block.as_ptr()
+    }
+
+    pub(super) fn make(&mut self, draft: &Draft<'_>) -> NonNull<Block> {
+        let block = draft.make();
+        self.heap_bytes += version(block).size();
+        block
+    }
+
+    pub(super) fn payload<'a>(&mut self, data: Option<&'a [u8]>) -> Payload<'a> {
+        let Some(bytes) = data else { return Payload::Null };
+        if bytes.len() <= DATA_INLINE_BYTES_MAX {
+            return Payload::Inline(bytes);
+        }
+        self.heap_bytes += size_of::<DataBlock>() + bytes.len();
+        let block = Box::new(DataBlock { refs: AtomicU32::new(1), bytes: Box::from(bytes) });
+        Payload::Detached(NonNull::from(Box::leak(block)))
+    }
+
+    pub(super) fn make_array(&mut self, capacity: usize) -> NonNull<Pointers> {
+        self.heap_bytes += Pointers::layout(capacity).size();
+        Pointers::new(capacity)
+    }
+
+    pub(super) fn retire(&mut self, tag: u64, retired: Retired) {
+        debug_assert!(self.queue.back().is_none_or(|&(last, _)| last <= tag));
+        self.queue.push_back((tag, retired));
+    }
+
+    /// # Safety
+    /// Nobody can reach `block` any more.
+    pub(super) unsafe fn free_version(&mut self, block: NonNull<Block>) {
+        let freed = version(block);
+        if let Some(list) = NonNull::new(freed.head().acl.cast_mut()) {
+            // SAFETY: this version was counted; the last one takes the list with it.
+            unsafe {
+                if list.as_ref().refs.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    let list = Box::from_raw(list.as_ptr());
+                    self.heap_bytes -= acl_block_bytes(&list.bytes);
+                    self.acls.remove(&list.bytes);
+                }
+            }
+        }
+        if let Some(data) = freed.detached() {
+            // SAFETY: as above.
+            unsafe {
+                if data.as_ref().refs.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    let data = Box::from_raw(data.as_ptr());
+                    self.heap_bytes -= size_of::<DataBlock>() + data.bytes.len();
+                }
+            }
+        }
+        let layout = block_layout(freed.size());
+        self.heap_bytes -= layout.size();
+        // SAFETY: `Draft::make` allocated it with this very layout; the caller is the last.
+        unsafe { dealloc(block.cast().as_ptr(), layout) };
+    }
+
+    /// # Safety
+    /// Nobody can reach what was retired any more; a tombstone is not in the index.
+    pub(super) unsafe fn free(&mut self, retired: Retired) {
+        // SAFETY: by the caller.
+        unsafe {
+            match retired {
+                Retired::Version(block) | Retired::Tombstone(block) => self.free_version(block),
+                Retired::Array(array) => self.heap_bytes -= Pointers::free(array),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The whole tree is being dropped.
+    pub(super) unsafe fn free_queue(&mut self) {
+        while let Some((_, retired)) = self.queue.pop_front() {
+            // SAFETY: each block is in the queue once, and nobody else is left.
+            unsafe { self.free(retired) };
+        }
+    }
+}
+
+/// The writer's own look at a block that it knows to be alive.
+pub(super) fn version<'s>(block: NonNull<Block>) -> VersionRef<'s> {
+    VersionRef { block, view: u64::MAX, alive: PhantomData }
+}
