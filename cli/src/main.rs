@@ -1,9 +1,101 @@
-//! `farwatch`: one binary that serves, asks, and looks into files.
+//! `farwatch`: one binary that serves, asks servers, and looks into their files.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::process::ExitCode;
 
-mod config_file;
+use clap::{Parser, Subcommand};
+use farwatch_cli::serve::{self, ServeArgs};
+use farwatch_cli::signals::StopSignals;
+use farwatch_cli::status::{self, StatusArgs};
+use farwatch_observer::config::ServerConfig;
+use tracing_subscriber::EnvFilter;
+
+/// A coordination service that speaks the protocol of ZooKeeper.
+#[derive(Parser, Debug)]
+#[command(name = "farwatch", version, max_term_width = 100)]
+struct Arguments {
+    /// What to log: error, warn, info, debug, trace, or a filter such as `info,farwatch_core=debug`.
+    /// Without it the variable FARWATCH_LOG counts, and without that `info`.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Serve(ServeArgs),
+    Status(StatusArgs),
+    /// Prints the version.
+    Version,
+}
 
 fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = Arguments::parse();
+    let level = arguments.log_level.or_else(|| std::env::var("FARWATCH_LOG").ok());
+    if let Err(error) = log_to_stderr(level.as_deref().unwrap_or("info")) {
+        eprintln!("farwatch: --log-level or FARWATCH_LOG cannot be used: {error}");
+        return ExitCode::from(serve::EXIT_BAD_CONFIG);
+    }
+    match arguments.command {
+        Command::Serve(args) => serve(&args),
+        Command::Status(args) => match status::run(&args, &mut io::stdout().lock()) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) | Err(_) => ExitCode::FAILURE, // Err: nobody reads what we say
+        },
+        Command::Version => {
+            println!("farwatch {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Logs go to stderr: stdout belongs to what was asked for.
+fn log_to_stderr(level: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::try_new(level)?;
+    let colours = io::IsTerminal::is_terminal(&io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(colours).init();
+    Ok(())
+}
+
+fn serve(args: &ServeArgs) -> ExitCode {
+    // Before any thread exists, so that all of them leave the signals to one.
+    let signals = match StopSignals::block() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!("SIGTERM and SIGINT cannot be taken over: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // What is not UTF-8 is no variable of ours.
+    let variables: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let config = match serve::prepare(args, &variables) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    if args.check {
+        println!("the configuration can be used");
+        return ExitCode::SUCCESS;
+    }
+    match start(config, signals) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the server until it is asked to stop.
+fn start(config: ServerConfig, _signals: StopSignals) -> anyhow::Result<()> {
+    let data_dir = config.data_dir.display();
+    anyhow::bail!("this build reads configurations and holds no server for {data_dir}")
 }

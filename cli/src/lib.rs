@@ -1,0 +1,10 @@
+//! The parts of the `farwatch` binary, so that tests and fuzz targets reach them.
+#![deny(missing_docs)]
+#![deny(unsafe_code)] // but for signals.rs
+
+pub mod config_file;
+pub mod port_holder;
+pub mod serve;
+#[allow(unsafe_code)]
+pub mod signals;
+pub mod status;

@@ -1,0 +1,236 @@
+//! `farwatch serve`: from arguments, files and variables to a running server.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use farwatch_observer::config::{ServerConfig, ServerRole, Standing};
+
+use crate::config_file::{self, BUILT_IN, ConfigError, Input, Loaded, Surroundings, container};
+use crate::port_holder;
+
+/// Exit code of a configuration that cannot be used. ZooKeeper's.
+pub const EXIT_BAD_CONFIG: u8 = 2;
+
+/// Exit code of a data directory that cannot be used. ZooKeeper's.
+pub const EXIT_DATA_DIR: u8 = 3;
+
+/// Starts a server. Without options and ZOO_* variables: alone, on 127.0.0.1:2181, with its data in
+/// ./farwatch-data.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// A zoo.cfg. Without it, ZOO_* variables of the container image are taken where they are set.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The directory of the data, instead of dataDir.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// An address to accept clients on: a port, or host:port. May be repeated.
+    #[arg(long, value_name = "ADDR", value_parser = listen_addr)]
+    pub listen: Vec<SocketAddr>,
+
+    /// Threads that serve clients; 0 chooses by the number of cores.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<u32>,
+
+    /// Any key of a zoo.cfg. May be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub settings: Vec<(String, String)>,
+
+    /// Only reads the configuration and looks at the directories; says what is wrong.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration.
+    #[error("Invalid config, exiting abnormally: {0}")]
+    Config(#[from] ConfigError),
+    /// A configuration file.
+    #[error("Invalid config, exiting abnormally: {path} cannot be read ({error})")]
+    ConfigFile {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A data directory.
+    #[error(
+        "the data directory {path} cannot be used ({error}): create it, let this user write to it, \
+         or start with --data-dir"
+    )]
+    DataDir {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl ServeError {
+    /// ZooKeeper's exit code for it.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::ConfigFile { .. } => EXIT_BAD_CONFIG,
+            Self::DataDir { .. } => EXIT_DATA_DIR,
+        }
+    }
+}
+
+/// Reads the configuration that `args` and `variables` ask for, logs what the operator should know,
+/// and makes sure of the data directories.
+pub fn prepare(
+    args: &ServeArgs,
+    variables: &BTreeMap<String, String>,
+) -> Result<ServerConfig, ServeError> {
+    let Loaded { config, notices } = read(args, variables)?;
+    for notice in &notices {
+        tracing::warn!("{notice}");
+    }
+    for dir in [&config.data_dir, &config.data_log_dir] {
+        let usable = usable_dir(dir, config.data_dir_autocreate);
+        usable.map_err(|error| ServeError::DataDir { path: dir.clone(), error })?;
+    }
+    Ok(config)
+}
+
+fn read(args: &ServeArgs, variables: &BTreeMap<String, String>) -> Result<Loaded, ServeError> {
+    let in_image = variables.get("ZOO_CONF_DIR").map(|dir| Path::new(dir).join("zoo.cfg"));
+    let file = args.config.clone().or_else(|| in_image.filter(|path| path.exists()));
+    let (source, text) = match &file {
+        Some(path) => {
+            let text = fs::read(path)
+                .map_err(|error| ServeError::ConfigFile { path: path.clone(), error })?;
+            (path.display().to_string(), text)
+        }
+        None if container::is_asked_for(variables) => {
+            let text = container::zoo_cfg(variables);
+            ("ZOO_* variables".to_owned(), text.into_bytes())
+        }
+        None => ("built-in configuration".to_owned(), BUILT_IN.as_bytes().to_vec()),
+    };
+    let overrides = overrides(args);
+    let listen = &args.listen;
+    let input = Input { source: &source, text: &text, overrides: &overrides, listen };
+    let given_id =
+        (file.is_none() && container::is_asked_for(variables)).then(|| container::my_id(variables));
+    Ok(config_file::load(&input, &Machine { given_id })?)
+}
+
+/// The options that stand for keys of a `zoo.cfg`; `--set` comes first, so that the special ones
+/// win.
+fn overrides(args: &ServeArgs) -> Vec<(&'static str, String, String)> {
+    let mut overrides: Vec<_> =
+        args.settings.iter().map(|(key, value)| ("--set", key.clone(), value.clone())).collect();
+    if let Some(dir) = &args.data_dir {
+        overrides.push(("--data-dir", "dataDir".to_owned(), dir.display().to_string()));
+    }
+    if let Some(threads) = args.threads {
+        overrides.push(("--threads", "farwatch.threads".to_owned(), threads.to_string()));
+    }
+    overrides
+}
+
+/// The machine that the server runs on.
+struct Machine {
+    /// What `myid` gets when it is missing: the container's `ZOO_MY_ID`.
+    given_id: Option<String>,
+}
+
+impl Surroundings for Machine {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let id = self.given_id.as_ref().filter(|_| path.file_name().is_some_and(|n| n == "myid"));
+        match (fs::read(path), id) {
+            (Err(error), Some(id)) if error.kind() == io::ErrorKind::NotFound => {
+                // Kept, as the image keeps it: a later change of the variable changes no server.
+                path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                fs::write(path, format!("{id}\n"))?;
+                Ok(id.clone().into_bytes())
+            }
+            (read, _) => read,
+        }
+    }
+
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Ok((host, 0).to_socket_addrs()?.map(|addr| addr.ip()).collect())
+    }
+
+    fn has_ipv6(&self) -> bool {
+        UdpSocket::bind("[::]:0").is_ok()
+    }
+}
+
+/// Makes sure that `dir` is there and can be written to.
+fn usable_dir(dir: &Path, create: bool) -> io::Result<()> {
+    if create {
+        fs::create_dir_all(dir)?;
+    }
+    let probe = dir.join(".farwatch-write-probe");
+    fs::write(&probe, [])?;
+    fs::remove_file(&probe)
+}
+
+/// What to tell the operator when `addr` cannot be listened on: for a port that is taken, who holds
+/// it.
+pub fn explain_bind(addr: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => port_holder::explain(addr),
+        io::ErrorKind::PermissionDenied => {
+            format!("this user may not listen on {addr}: use a port from 1024, or another user")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{addr} is no address of this machine: see clientPortAddress or --listen")
+        }
+        _ => format!("{addr} cannot be listened on: {error}"),
+    }
+}
+
+/// The one line that a server says when it serves.
+pub fn start_line(config: &ServerConfig, bound: &[SocketAddr], io_driver: &str) -> String {
+    let addresses: Vec<String> = bound.iter().map(ToString::to_string).collect();
+    let role = match (config.standing, config.role) {
+        (Standing::Alone, _) => "standalone".to_owned(),
+        (Standing::Member, ServerRole::Participant) => format!("voter {}", config.server_id),
+        (Standing::Member, ServerRole::Observer) => format!("observer {}", config.server_id),
+    };
+    let log = match config.data_log_dir == config.data_dir {
+        true => String::new(),
+        false => format!(", log in {}", config.data_log_dir.display()),
+    };
+    format!(
+        "farwatch {} serves clients on {}, data in {}{log}, {role}, {io_driver}",
+        env!("CARGO_PKG_VERSION"),
+        addresses.join(" and "),
+        config.data_dir.display(),
+    )
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        Some(_) | None => Err("write it as KEY=VALUE, such as tickTime=2000".to_owned()),
+    }
+}
+
+/// `2181` is that port on loopback, which is what a port alone means everywhere else here.
+fn listen_addr(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    let found = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    let addrs: Vec<SocketAddr> = found.collect();
+    let ipv4 = addrs.iter().find(|addr| addr.is_ipv4());
+    ipv4.or(addrs.first()).copied().ok_or_else(|| "it has no address".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

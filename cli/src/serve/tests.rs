@@ -1,0 +1,106 @@
+//! What `serve` reads and says before a server runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use farwatch_observer::config::{ServerConfig, Standing};
+
+use super::{EXIT_BAD_CONFIG, EXIT_DATA_DIR, ServeArgs, listen_addr, prepare, start_line};
+
+fn args(config: Option<&Path>, data_dir: Option<&Path>, settings: &[(&str, &str)]) -> ServeArgs {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    ServeArgs {
+        config: config.map(Path::to_owned),
+        data_dir: data_dir.map(Path::to_owned),
+        listen: Vec::new(),
+        threads: Some(2),
+        settings: settings.iter().map(owned).collect(),
+        check: false,
+    }
+}
+
+#[test]
+fn o2_a_bad_file_exits_with_2_and_o3_a_data_dir_that_cannot_be_used_with_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = BTreeMap::new();
+    let file = dir.path().join("zoo.cfg");
+    fs::write(&file, "dataDir=/d\nclientPort=2181\nstandaloneEnabled=maybe\n").unwrap();
+    let error = prepare(&args(Some(&file), None, &[]), &none).unwrap_err();
+    assert_eq!(error.exit_code(), EXIT_BAD_CONFIG);
+    assert!(error.to_string().contains("zoo.cfg:3: standaloneEnabled: "), "{error}");
+    let error = prepare(&args(Some(&dir.path().join("no")), None, &[]), &none).unwrap_err();
+    assert_eq!(error.exit_code(), EXIT_BAD_CONFIG);
+    // A file where the directory should be refuses every user, root included.
+    let error = prepare(&args(None, Some(&file), &[]), &none).unwrap_err();
+    assert_eq!(error.exit_code(), EXIT_DATA_DIR);
+    let missing = dir.path().join("missing");
+    let keep = [("datadir.autocreate", "false")];
+    let error = prepare(&args(None, Some(&missing), &keep), &none).unwrap_err();
+    assert_eq!(error.exit_code(), EXIT_DATA_DIR);
+    assert!(!missing.exists());
+}
+
+#[test]
+fn without_a_configuration_a_server_stands_alone_on_loopback() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("a/b");
+    let config = prepare(&args(None, Some(&data), &[]), &BTreeMap::new()).unwrap();
+    assert!(data.is_dir() && fs::read_dir(&data).unwrap().next().is_none());
+    assert_eq!((config.standing, config.threads), (Standing::Alone, 2));
+    let line = start_line(&config, &config.client_addrs, "io_uring");
+    let version = env!("CARGO_PKG_VERSION");
+    let data = data.display();
+    let expected = format!(
+        "farwatch {version} serves clients on 127.0.0.1:2181, data in {data}, standalone, io_uring"
+    );
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn o13_the_containers_id_is_written_once_and_ignored_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let log = dir.path().join("log");
+    let mut variables = BTreeMap::from(
+        [
+            ("ZOO_MY_ID", "2"),
+            ("ZOO_DATA_DIR", data.to_str().unwrap()),
+            ("ZOO_DATA_LOG_DIR", log.to_str().unwrap()),
+            ("ZOO_SERVERS", "server.1=a:1:2;1 server.2=b:1:2;2 server.3=c:1:2;3"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let id = |variables: &BTreeMap<String, String>| -> u64 {
+        prepare(&args(None, None, &[]), variables).unwrap().server_id
+    };
+    assert_eq!(id(&variables), 2);
+    variables.insert("ZOO_MY_ID".to_owned(), "3".to_owned());
+    assert_eq!(id(&variables), 2);
+    assert_eq!(fs::read_to_string(data.join("myid")).unwrap(), "2\n");
+    assert!(log.is_dir());
+}
+
+#[test]
+fn the_file_of_the_image_wins_over_its_variables() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let text = format!("dataDir={}\nclientPort=2999\n", data.display());
+    fs::write(dir.path().join("zoo.cfg"), text).unwrap();
+    let variables = BTreeMap::from([
+        ("ZOO_CONF_DIR".to_owned(), dir.path().to_str().unwrap().to_owned()),
+        ("ZOO_TICK_TIME".to_owned(), "17".to_owned()),
+    ]);
+    let config = prepare(&args(None, None, &[]), &variables).unwrap();
+    assert_eq!((config.client_addrs[0].port(), config.tick_time_ms), (2999, 3000));
+}
+
+#[test]
+fn addresses_are_ports_or_hosts_with_ports() {
+    assert_eq!(listen_addr("2182").unwrap().to_string(), "127.0.0.1:2182");
+    assert_eq!(listen_addr("0.0.0.0:2182").unwrap().to_string(), "0.0.0.0:2182");
+    assert_eq!(listen_addr("[::1]:2182").unwrap().to_string(), "[::1]:2182");
+    assert!(listen_addr("nonsense").is_err());
+    let member = ServerConfig { standing: Standing::Member, server_id: 4, ..Default::default() };
+    assert!(start_line(&member, &[], "epoll").ends_with(", voter 4, epoll"));
+}

@@ -1,0 +1,105 @@
+//! `status` against sockets that answer as servers do.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+
+use serde_json::Value;
+
+use super::{StatusArgs, run};
+
+/// A server that answers each word by `answer`, until the process ends.
+fn server(answer: fn(&str) -> String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut word = [0; 4];
+            if stream.read_exact(&mut word).is_ok() {
+                let text = answer(std::str::from_utf8(&word).unwrap());
+                // The asker may be gone already: that is its business.
+                let _gone = stream.write_all(text.as_bytes());
+            }
+        }
+    });
+    addr
+}
+
+fn status(servers: &[String]) -> (bool, Vec<Value>) {
+    let args = StatusArgs { servers: servers.to_vec(), json: true, timeout: 5 };
+    let mut out = Vec::new();
+    let all_serve = run(&args, &mut out).unwrap();
+    (all_serve, serde_json::from_slice(&out).unwrap())
+}
+
+fn healthy(word: &str) -> String {
+    match word {
+        "srvr" => "Zookeeper version: 3.9.4-x, built on d\nLatency min/avg/max: 0/0.7852/12\n\
+                   Received: 159\nSent: 166\nConnections: 2\nOutstanding: 0\nZxid: 0x2f\n\
+                   Mode: standalone\nNode count: 15\n"
+            .to_owned(),
+        "mntr" => "zk_version\tx\nzk_global_sessions\t3\nzk_local_sessions\t1\n".to_owned(),
+        "isro" => "rw".to_owned(),
+        word => format!("{word} is not executed because it is not in the whitelist.\n"),
+    }
+}
+
+#[test]
+fn a_server_that_serves_is_described() {
+    let addr = server(healthy).to_string();
+    let (all_serve, reports) = status(std::slice::from_ref(&addr));
+    assert!(all_serve);
+    let report = &reports[0];
+    assert_eq!(report["server"], addr.as_str());
+    assert_eq!((&report["role"], &report["zxid"]), (&"standalone".into(), &"0x2f".into()));
+    assert_eq!((&report["sessions"], &report["nodes"]), (&4.into(), &15.into()));
+    assert_eq!((&report["read_only"], &report["alive"]), (&false.into(), &Value::Null));
+    let args = StatusArgs { servers: vec![addr.clone()], json: false, timeout: 5 };
+    let mut out = Vec::new();
+    assert!(run(&args, &mut out).unwrap());
+    let text = String::from_utf8(out).unwrap();
+    let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(cells, [addr.as_str(), "standalone", "0x2f", "4", "2", "0/0.7852/12"]);
+}
+
+#[test]
+fn a_server_that_does_not_serve_says_why() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // dropped again
+    let looking = server(|word| match word {
+        "ruok" => "imok".to_owned(),
+        "isro" => "null".to_owned(),
+        _ => "This ZooKeeper instance is not currently serving requests\n".to_owned(),
+    });
+    let silent = server(|_| String::new());
+    let web = server(|_| "HTTP/1.1 400 Bad Request\r\n".to_owned());
+    let secretive =
+        server(|word| format!("{word} is not executed because it is not in the whitelist.\n"));
+    let servers = [closed, looking, silent, web, secretive].map(|addr| addr.to_string());
+    let (all_serve, reports) = status(&servers);
+    assert!(!all_serve);
+    let expected = [
+        "connection refused",
+        "has no leader",
+        "closes connections without an answer",
+        "it answers `HTTP/1.1 400 Bad Request`",
+        "`srvr` is not in its whitelist",
+    ];
+    for (report, expected) in reports.iter().zip(expected) {
+        assert_eq!(report["serves"], false);
+        assert!(report["reason"].as_str().unwrap().contains(expected), "{report}");
+    }
+    assert_eq!(reports[1]["alive"], true);
+}
+
+#[test]
+fn one_that_only_answers_isro_serves_without_details() {
+    let addr = server(|word| match word {
+        "isro" => "ro".to_owned(),
+        _ => format!("{word} is not executed because it is not in the whitelist.\n"),
+    });
+    let (all_serve, reports) = status(&[addr.to_string(), server(healthy).to_string()]);
+    assert!(all_serve);
+    assert_eq!(reports[0]["read_only"], true);
+    assert_eq!(reports[0]["role"], Value::Null);
+}
