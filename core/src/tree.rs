@@ -23,7 +23,7 @@ pub mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use events::{Applied, Event, Events, WatchTable};
+pub use events::{Applied, Event, Events};
 pub use node::Node;
 pub use quota::{QuotaFacts, QuotaLimits, QuotaUsage};
 pub use restore::{RestoreError, Restorer};

@@ -313,8 +313,7 @@ impl Core {
         }
         let mut displaced: Vec<Vec<(ConnectionKey, _)>> = vec![Vec::new(); self.reactors.len()];
         for &(origin, session) in &self.output.displaced {
-            let key =
-                ConnectionKey { index: origin.connection, generation: origin.generation };
+            let key = ConnectionKey { index: origin.connection, generation: origin.generation };
             displaced[usize::from(origin.reactor)].push((key, session));
         }
         if let ([ReactorLink::Local(reactor)], true) = (&self.reactors[..], alone) {
@@ -401,8 +400,8 @@ impl Core {
                 .node
                 .sessions()
                 .iter()
-                .map(|(session, state)| SessionImage {
-                    session,
+                .map(|(id, state)| SessionImage {
+                    id,
                     timeout_ms: state.timeout_ms,
                     password: state.password,
                 })
@@ -446,7 +445,8 @@ impl Core {
 
     fn purge_if_due(&mut self) {
         let interval_ms = self.shared.config.autopurge.interval_ms;
-        let due = interval_ms != 0 && self.snapshots.purged.elapsed().as_millis() as u64 >= interval_ms;
+        let due =
+            interval_ms != 0 && self.snapshots.purged.elapsed().as_millis() as u64 >= interval_ms;
         if due && !self.snapshots.running {
             self.purge();
         }

@@ -69,6 +69,8 @@ pub struct LogOptions {
     pub keep_bytes: u64,
     /// The rung to take, for tests; `None` takes the best that works.
     pub driver: Option<LogDriver>,
+    /// Who must write, where the operator says so; `None` takes the best that works.
+    pub writer: Option<LogWriter>,
 }
 
 impl Default for LogOptions {
@@ -78,6 +80,7 @@ impl Default for LogOptions {
             queue_depth: QUEUE_DEPTH,
             keep_bytes: KEEP_BYTES,
             driver: None,
+            writer: None,
         }
     }
 }
@@ -510,7 +513,11 @@ fn choose_driver(
     event: &File,
 ) -> Result<(Driver, LogDriver), OpenError> {
     dir.create(PROBE)?;
-    let chosen = driver::choose(&dir.path(PROBE), options.driver, event);
+    let rungs = LADDER.into_iter().filter(|rung| {
+        options.driver.is_none_or(|driver| driver == *rung)
+            && options.writer.is_none_or(|writer| writer == rung.writer)
+    });
+    let chosen = driver::choose(&dir.path(PROBE), rungs, event);
     dir.remove(PROBE)?;
     chosen.map_err(|cause| OpenError::Driver { directory: dir.path("log"), cause })
 }

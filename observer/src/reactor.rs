@@ -25,6 +25,7 @@ use std::time::Instant;
 
 use farwatch_core::acl::Identity;
 use farwatch_core::auth;
+use farwatch_core::hash::Seeded;
 use farwatch_core::node::submission::{Origin, Submission};
 use farwatch_core::tree::{Reader, Tree};
 use farwatch_core::watch::WatchTable;
@@ -169,7 +170,7 @@ pub struct Reactor {
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<u32>,
     generation: u32,
-    sessions: HashMap<SessionId, ConnectionKey>,
+    sessions: HashMap<SessionId, ConnectionKey, Seeded>,
     submission: Submission,
     core: Arc<Port<ToCore>>,
     /// Notified when the submission has something in it.
@@ -194,6 +195,7 @@ impl Reactor {
     ) -> Self {
         let reader = tree.reader();
         let delivered = reader.zxid();
+        let seed = Seeded(shared.hash_seed);
         let watches = WatchTable::new(shared.hash_seed);
         let started = shared.started;
         Self {
@@ -205,7 +207,7 @@ impl Reactor {
             connections: Vec::new(),
             free: Vec::new(),
             generation: 0,
-            sessions: HashMap::new(),
+            sessions: HashMap::with_hasher(seed),
             submission: Submission::default(),
             core,
             submitted,
@@ -344,9 +346,7 @@ impl Reactor {
                     let tick_ms = u64::from(self.shared.config.tick_time_ms);
                     silent_ms > connection.timeout_ms.max(0) as u64 + 2 * tick_ms
                 }
-                Phase::Closing => {
-                    now_ms.saturating_sub(connection.closing_since_ms) > LINGER_MS
-                }
+                Phase::Closing => now_ms.saturating_sub(connection.closing_since_ms) > LINGER_MS,
             };
             if over {
                 if connection.phase == Phase::Fresh {
@@ -372,6 +372,19 @@ impl Reactor {
     /// Whether nothing waits to be sent.
     pub fn is_drained(&self) -> bool {
         self.connections.iter().flatten().all(|it| it.out.is_empty() && it.writer.is_some())
+    }
+
+    /// This reactor's number.
+    pub fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Sends raw bytes and ends the connection: the answer to a four-letter word.
+    pub fn say(&mut self, key: ConnectionKey, text: &[u8]) {
+        if let Some(connection) = self.connection(key) {
+            connection.out.extend_from_slice(text);
+            self.end(key);
+        }
     }
 
     /// Where questions about the whole server go.

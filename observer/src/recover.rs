@@ -35,7 +35,9 @@ pub enum RecoverError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The snapshot holds nodes that do not make a tree.
-    #[error("the snapshot at {zxid} is no tree: {cause}. Move it away, and the one before it is used")]
+    #[error(
+        "the snapshot at {zxid} is no tree: {cause}. Move it away, and the one before it is used"
+    )]
     Tree {
         /// Which snapshot.
         zxid: Zxid,
@@ -122,7 +124,7 @@ fn load(
                 for image in entries.sessions() {
                     let session =
                         Session { timeout_ms: image.timeout_ms, password: image.password };
-                    sessions.insert(image.session, session);
+                    sessions.insert(image.id, session);
                 }
             }
             Chunk::Nodes(entries) => {

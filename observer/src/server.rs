@@ -1,8 +1,9 @@
 //! What all threads of a server share: settings, counters, and a few numbers that only grow.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use farwatch_core::acl::Identity;
@@ -11,10 +12,11 @@ use farwatch_core::limits::WRITES_OUTSTANDING_MAX;
 use farwatch_core::session::TimeoutLimits;
 use farwatch_core::tree::Tree;
 use farwatch_core::zxid::Zxid;
-use hashbrown::HashMap;
 
 use crate::config::ServerConfig;
 use crate::four_letter::counters::ServerCounters;
+use crate::inbox::ToReactor;
+use crate::port::Port;
 
 /// Shared by reactors, core and background threads. Only counters are written on the data path.
 pub struct Shared {
@@ -38,6 +40,10 @@ pub struct Shared {
     pub no_identities: Arc<[Identity]>,
     tree: Arc<Tree>,
     addresses: Mutex<Addresses>,
+    /// Kept for `stmk` and `gtmk`; nothing is traced by it.
+    trace_mask: AtomicU64,
+    /// The inboxes of reactors on threads of their own.
+    reactors: OnceLock<Vec<Arc<Port<ToReactor>>>>,
 }
 
 /// Open connections, in all and by client address. Touched once for each connection.
@@ -50,15 +56,26 @@ struct Addresses {
 impl Shared {
     /// The shared state of a server over `tree`.
     pub fn new(config: ServerConfig, tree: Arc<Tree>, threads: usize) -> Arc<Self> {
-        let auth = config.authentication.options();
-        let timeout_limits = config.timeout_limits();
+        let authentication = &config.authentication;
+        let auth = AuthOptions {
+            digest_enabled: authentication.digest_enabled,
+            super_digest: authentication.super_digest.clone(),
+        };
+        let timeout_limits = TimeoutLimits {
+            min_ms: i32::try_from(config.session_timeout_ms_min).unwrap_or(i32::MAX),
+            max_ms: i32::try_from(config.session_timeout_ms_max).unwrap_or(i32::MAX),
+        };
         let limit = config.outstanding_requests_max as usize;
         Arc::new(Self {
             counters: ServerCounters::new(threads),
             outstanding: AtomicUsize::new(0),
             // ZooKeeper's default of 1000 would not fill one log batch of deep pipelines; an
             // operator who sets another number gets that one.
-            outstanding_max: if limit == OUTSTANDING_DEFAULT { WRITES_OUTSTANDING_MAX } else { limit },
+            outstanding_max: if limit == OUTSTANDING_DEFAULT {
+                WRITES_OUTSTANDING_MAX
+            } else {
+                limit
+            },
             started: Instant::now(),
             hash_seed: u64::from_ne_bytes(random()),
             auth,
@@ -66,6 +83,8 @@ impl Shared {
             no_identities: Arc::from([]),
             tree,
             addresses: Mutex::default(),
+            trace_mask: AtomicU64::new(TRACE_MASK),
+            reactors: OnceLock::new(),
             config,
         })
     }
@@ -78,6 +97,26 @@ impl Shared {
     /// The tree.
     pub fn tree(&self) -> &Arc<Tree> {
         &self.tree
+    }
+
+    /// The inboxes of reactors on threads of their own; none when all is on one thread.
+    pub fn reactors(&self) -> &[Arc<Port<ToReactor>>] {
+        self.reactors.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Names the reactors, once, before anything is accepted.
+    pub fn set_reactors(&self, inboxes: Vec<Arc<Port<ToReactor>>>) {
+        assert!(self.reactors.set(inboxes).is_ok(), "reactors are named once");
+    }
+
+    /// What `gtmk` shows.
+    pub fn trace_mask(&self) -> u64 {
+        self.trace_mask.load(Ordering::Relaxed)
+    }
+
+    /// What `stmk` sets.
+    pub fn set_trace_mask(&self, mask: u64) {
+        self.trace_mask.store(mask, Ordering::Relaxed);
     }
 
     /// Wall clock, milliseconds since 1970.
@@ -125,6 +164,9 @@ impl Shared {
         self.outstanding.load(Ordering::Relaxed)
     }
 }
+
+/// ZooKeeper's default trace mask, which `gtmk` shows as 306.
+const TRACE_MASK: u64 = 306;
 
 /// ZooKeeper's default of `globalOutstandingLimit`.
 const OUTSTANDING_DEFAULT: usize = 1000;

@@ -23,7 +23,9 @@ use farwatch_core::session::{ServerIdTooLarge, SessionIds};
 use farwatch_core::zab::Zab;
 use farwatch_core::zab::quorum::Quorum;
 use farwatch_core::zxid::{ServerId, Zxid};
-use farwatch_observer::config::{LogDriver as LogDriverChoice, ServerConfig, SocketDriver, Standing};
+use farwatch_observer::config::{
+    LogDriver as LogDriverChoice, ServerConfig, SocketDriver, Standing,
+};
 use farwatch_observer::data_dir::{DataDir, DataDirError};
 use farwatch_observer::drive::{Core, ReactorLink, SaveEpochs};
 use farwatch_observer::inbox::{CORE_INBOX, REACTOR_INBOX, ToCore, ToReactor};
@@ -239,6 +241,7 @@ impl Server {
                 allow_uring,
             )?);
         }
+        shared.set_reactors(inboxes.clone());
         core.start();
         assert!(core.is_leading(), "one voter is a quorum of one");
         let next = Rc::new(std::cell::Cell::new(0_usize));

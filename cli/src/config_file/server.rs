@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
 use farwatch_core::auth::SuperDigest;
+use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
 use farwatch_observer::config::{
     DigestAlgorithm, LocalSessions, LogDriver, SESSION_TIMEOUT_TICKS_MAX,
     SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, SocketDriver,

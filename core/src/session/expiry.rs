@@ -131,6 +131,11 @@ impl Expiry {
         }
     }
 
+    /// Every session with the moment when it is over if it stays silent, milliseconds.
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, i64)> {
+        self.slots.iter().map(|slot| (slot.id, self.due_tick(slot) * self.tick_ms))
+    }
+
     /// When [`Expiry::due`] must be called next, milliseconds. Nothing is due before.
     pub fn next_due_ms(&self) -> Option<i64> {
         self.buckets.first_key_value().map(|(&tick, _)| tick * self.tick_ms)

@@ -3,17 +3,9 @@
 use std::sync::Arc;
 
 use crate::acl::AclList;
+use crate::watch::Table;
 use crate::wire::{EventType, Stat};
 use crate::zxid::Zxid;
-
-/// Which of the two tables of watches an event goes through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WatchTable {
-    /// Watches of exists and getData, persistent and recursive ones.
-    Data,
-    /// Watches of getChildren, and persistent ones.
-    Child,
-}
 
 /// Something happened at a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +13,7 @@ pub struct Event {
     /// What.
     pub kind: EventType,
     /// Through which table.
-    pub table: WatchTable,
+    pub table: Table,
     /// By which transaction.
     pub zxid: Zxid,
     start: usize,
@@ -91,7 +83,7 @@ impl Firing<'_> {
     pub(super) fn fire(
         &mut self,
         kind: EventType,
-        table: WatchTable,
+        table: Table,
         bytes: usize,
         guard: Option<Arc<[u8]>>,
     ) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::events::{Applied, WatchTable};
+use super::events::Applied;
 use super::ledger::Ledger;
 use super::node::Node;
 use super::quota::{self, Prefixes, QuotaFacts, QuotaLimits, QuotaNode, QuotaUsage};
@@ -14,6 +14,7 @@ use crate::acl::AclList;
 use crate::path;
 use crate::snapshot::NodeImage;
 use crate::txn::{CreateTxn, NodeKind, Txn, TxnHead};
+use crate::watch::Table;
 use crate::wire::EventType;
 use crate::zxid::{SessionId, Zxid};
 
@@ -139,8 +140,8 @@ impl Writer {
         out.stats.push(Node::new(node).stat());
         let mut firing = out.events.at(zxid, create.path);
         let (bytes, parent_bytes) = (create.path.len(), parent.path().len());
-        firing.fire(EventType::NodeCreated, WatchTable::Data, bytes, node.guard());
-        let (kind, table) = (EventType::NodeChildrenChanged, WatchTable::Child);
+        firing.fire(EventType::NodeCreated, Table::Data, bytes, node.guard());
+        let (kind, table) = (EventType::NodeChildrenChanged, Table::Child);
         firing.fire(kind, table, parent_bytes, parent.guard());
 
         self.index_kind(create.path, create.kind, zxid);
@@ -165,9 +166,9 @@ impl Writer {
         let parent = change.parent.expect("not the root").after.expect("a parent stays");
         let mut firing = out.events.at(zxid, path);
         let (bytes, parent_bytes) = (path.len(), parent.path().len());
-        firing.fire(EventType::NodeDeleted, WatchTable::Data, bytes, node.guard());
-        firing.fire(EventType::NodeDeleted, WatchTable::Child, bytes, node.guard());
-        let (kind, table) = (EventType::NodeChildrenChanged, WatchTable::Child);
+        firing.fire(EventType::NodeDeleted, Table::Data, bytes, node.guard());
+        firing.fire(EventType::NodeDeleted, Table::Child, bytes, node.guard());
+        let (kind, table) = (EventType::NodeChildrenChanged, Table::Child);
         firing.fire(kind, table, parent_bytes, parent.guard());
 
         let (meta, data_bytes) = (node.meta(), node.data_bytes() as i64);
@@ -194,7 +195,7 @@ impl Writer {
         let before = replaced.before.expect("it was");
         out.stats.push(Node::new(node).stat());
         let mut firing = out.events.at(zxid, path);
-        firing.fire(EventType::NodeDataChanged, WatchTable::Data, path.len(), node.guard());
+        firing.fire(EventType::NodeDataChanged, Table::Data, path.len(), node.guard());
         let difference = node.data_bytes() as i64 - before.data_bytes() as i64;
         self.charge(zxid, path, 0, difference);
     }

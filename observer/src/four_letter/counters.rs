@@ -293,6 +293,7 @@ pub struct ThreadCounters {
     summaries: Box<[Distribution]>,
     latency: Distribution,
     response_size: SizeCounters,
+    proposal_size: SizeCounters,
 }
 
 impl ThreadCounters {
@@ -305,18 +306,19 @@ impl ThreadCounters {
                 .collect(),
             latency: Distribution::new(false),
             response_size: SizeCounters::new(),
+            proposal_size: SizeCounters::new(),
         }
     }
 
     /// Counts `times` more of `counter`.
     pub fn add(&self, counter: Counter, times: u64) {
-        self.counters[counter as usize].fetch_add(times, Ordering::Relaxed);
+        bump(&self.counters[counter as usize], times);
     }
 
     /// Counts one request of kind `op`.
     pub fn request(&self, op: OpCode) {
         if let Some(index) = OpCode::ALL.iter().position(|&other| other == op) {
-            self.ops[index].fetch_add(1, Ordering::Relaxed);
+            bump(&self.ops[index], 1);
         }
     }
 
@@ -340,12 +342,23 @@ impl ThreadCounters {
         self.response_size.record(bytes as i64);
     }
 
+    /// Records the size of a proposal, bytes.
+    pub fn proposal_size(&self, bytes: usize) {
+        self.proposal_size.record(bytes as i64);
+    }
+
     fn reset(&self) {
         self.counters.iter().chain(&self.ops).for_each(|count| count.store(0, Ordering::Relaxed));
         self.summaries.iter().for_each(Distribution::reset);
         self.latency.reset();
         self.response_size.reset();
+        self.proposal_size.reset();
     }
+}
+
+/// Adds without a locked instruction: each block has one writing thread.
+fn bump(count: &AtomicU64, times: u64) {
+    count.store(count.load(Ordering::Relaxed) + times, Ordering::Relaxed);
 }
 
 /// Last, smallest and largest of some sizes.
@@ -489,7 +502,16 @@ impl ServerCounters {
 
     /// Sizes of replies. The last is the last of some thread.
     pub fn response_sizes(&self) -> Sizes {
-        let sizes = || self.threads.iter().map(|one| &one.response_size);
+        self.sizes(|one| &one.response_size)
+    }
+
+    /// Sizes of proposals, which one thread makes.
+    pub fn proposal_sizes(&self) -> Sizes {
+        self.sizes(|one| &one.proposal_size)
+    }
+
+    fn sizes(&self, of: impl Fn(&ThreadCounters) -> &SizeCounters) -> Sizes {
+        let sizes = || self.threads.iter().map(|one| of(one));
         let max = sizes().map(|one| one.max.load(Ordering::Relaxed)).max().unwrap_or(-1);
         if max < 0 {
             return Sizes::default();

@@ -131,11 +131,10 @@ pub(crate) fn open(path: &Path, rung: LogDriver) -> io::Result<Arc<File>> {
 /// be made where a filter forbids its use.
 pub(crate) fn choose(
     probe: &Path,
-    forced: Option<LogDriver>,
+    rungs: impl Iterator<Item = LogDriver>,
     event: &File,
 ) -> io::Result<(Driver, LogDriver)> {
     let mut failure = io::Error::from(io::ErrorKind::Unsupported);
-    let rungs = LADDER.into_iter().filter(|&rung| forced.is_none_or(|forced| forced == rung));
     for rung in rungs {
         match try_rung(probe, rung, event) {
             Ok(driver) => return Ok((driver, rung)),

@@ -39,13 +39,13 @@ impl Reactor {
         }
         let mut events = delivery.events.iter().peekable();
         for reply in delivery.replies {
-            while let Some(event) = events.next_if(|event| event.zxid() <= reply.zxid) {
-                self.fire(event);
+            while let Some((event, path)) = events.next_if(|(event, _)| event.zxid <= reply.zxid) {
+                self.fire(event, path);
             }
             self.stand_at(reply.zxid);
             self.complete(reply, delivery.bytes);
         }
-        events.for_each(|event| self.fire(event));
+        events.for_each(|(event, path)| self.fire(event, path));
         self.stand_at(delivery.upto);
         for &(_zxid, session) in delivery.closed {
             self.session_closed(session);
@@ -63,23 +63,26 @@ impl Reactor {
         self.delivered = self.delivered.max(zxid);
     }
 
-    fn fire(&mut self, event: Event<'_>) {
+    fn fire(&mut self, event: &Event, path: &[u8]) {
         let mut notified = 0_u64;
         let mut bytes = 0_u64;
         let (connections, dirty) = (&mut self.connections, &mut self.dirty);
         let skip_acl = self.shared.config.skip_acl;
-        let told = WatcherEvent { kind: event.kind(), path: event.path() };
-        self.watches.fire(event.kind(), event.table(), event.path(), |index| {
+        let told = WatcherEvent { kind: event.kind, path };
+        self.watches.fire(event.kind, event.table, path, |index| {
             let Some(Some(connection)) = connections.get_mut(index as usize) else { return };
             // A one-shot watch is used up also when its owner may no longer see the node.
-            if !skip_acl && !auth::allowed(&connection.identities, event.acl(), Perms::READ) {
+            let guarded = event.acl().is_some_and(|list| {
+                !skip_acl && !auth::allowed(&connection.identities, list, Perms::READ)
+            });
+            if guarded {
                 return;
             }
             if connection.phase != Phase::Serving {
                 return;
             }
             let before = connection.out.len();
-            told.encode_frame(event.zxid().as_i64(), &mut connection.out);
+            told.encode_frame(event.zxid.as_i64(), &mut connection.out);
             notified += 1;
             bytes += (connection.out.len() - before) as u64;
             connection.stats.sent += 1;
@@ -184,5 +187,4 @@ impl Reactor {
             }
         }
     }
-
 }

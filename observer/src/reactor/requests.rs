@@ -117,7 +117,11 @@ impl Reactor {
         let phase = self.connection(key).expect("looked up by the caller").phase;
         match phase {
             Phase::Fresh => {
-                if self.on_connect(key, frame) { Taken::Pause } else { Taken::Close }
+                if self.on_connect(key, frame) {
+                    Taken::Pause
+                } else {
+                    Taken::Close
+                }
             }
             Phase::Serving => self.on_request(key, frame),
             Phase::Opening | Phase::Closing => unreachable!("no frame is taken in this phase"),
@@ -355,4 +359,3 @@ impl Reactor {
         self.mark_dirty(key);
     }
 }
-
