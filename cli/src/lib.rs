@@ -3,8 +3,12 @@
 #![deny(unsafe_code)] // but for signals.rs
 
 pub mod config_file;
+pub mod data_files;
+pub mod dump;
+pub mod log_command;
 pub mod port_holder;
 pub mod serve;
 #[allow(unsafe_code)]
 pub mod signals;
+pub mod snapshot_command;
 pub mod status;

@@ -1,12 +1,14 @@
 //! `farwatch`: one binary that serves, asks servers, and looks into their files.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use farwatch_cli::log_command::{self, LogArgs};
 use farwatch_cli::serve::{self, ServeArgs};
 use farwatch_cli::signals::StopSignals;
+use farwatch_cli::snapshot_command::{self, SnapshotArgs};
 use farwatch_cli::status::{self, StatusArgs};
 use farwatch_observer::config::ServerConfig;
 use tracing_subscriber::EnvFilter;
@@ -28,6 +30,8 @@ struct Arguments {
 enum Command {
     Serve(ServeArgs),
     Status(StatusArgs),
+    Log(LogArgs),
+    Snapshot(SnapshotArgs),
     /// Prints the version.
     Version,
 }
@@ -45,9 +49,31 @@ fn main() -> ExitCode {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) | Err(_) => ExitCode::FAILURE, // Err: nobody reads what we say
         },
+        Command::Log(args) => {
+            let mut out = BufWriter::new(io::stdout().lock());
+            let done = log_command::run(&args, &mut out);
+            said(done.and_then(|()| Ok(out.flush().map(|()| true)?)))
+        }
+        Command::Snapshot(args) => {
+            let mut out = BufWriter::new(io::stdout().lock());
+            let done = snapshot_command::run(&args, &mut out);
+            said(done.and_then(|whole| Ok(out.flush().map(|()| whole)?)))
+        }
         Command::Version => {
             println!("farwatch {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
+        }
+    }
+}
+
+/// The exit code of a command that printed something: 1 when it found or met something bad.
+fn said<E: std::fmt::Display>(done: Result<bool, E>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("farwatch: {error}");
+            ExitCode::FAILURE
         }
     }
 }

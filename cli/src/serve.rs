@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -150,7 +151,7 @@ impl Surroundings for Machine {
         match (fs::read(path), id) {
             (Err(error), Some(id)) if error.kind() == io::ErrorKind::NotFound => {
                 // Kept, as the image keeps it: a later change of the variable changes no server.
-                path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                path.parent().map_or(Ok(()), create_private)?;
                 fs::write(path, format!("{id}\n"))?;
                 Ok(id.clone().into_bytes())
             }
@@ -167,10 +168,15 @@ impl Surroundings for Machine {
     }
 }
 
+/// Creates `dir` for this user alone: it holds secrets of sessions.
+fn create_private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// Makes sure that `dir` is there and can be written to.
 fn usable_dir(dir: &Path, create: bool) -> io::Result<()> {
     if create {
-        fs::create_dir_all(dir)?;
+        create_private(dir)?;
     }
     let probe = dir.join(".farwatch-write-probe");
     fs::write(&probe, [])?;

@@ -85,8 +85,8 @@ impl Reader<'_> {
     fn servers(&mut self, config: &ServerConfig) -> Result<Vec<ServerSpec>, ConfigError> {
         let mut servers = Vec::new();
         for (name, setting) in self.settings.take_all("server.") {
-            let Ok(id) = name.parse::<u64>() else {
-                let (min, max) = (0, i64::MAX);
+            let Ok(id) = name.parse::<u32>().map(u64::from) else {
+                let (min, max) = (0, i64::from(u32::MAX));
                 return Err(setting.fault(Fault::Number { value: name, min, max }));
             };
             if config.extended_types && EXTENDED_TYPES_SERVER_ID_MAX < id {
@@ -194,7 +194,7 @@ impl Reader<'_> {
         let text = String::from_utf8_lossy(&text);
         let value = text.lines().next().unwrap_or_default().trim().to_owned();
         let wrong = |value| self.missing("myid", Fault::MyId { path: path.clone(), value });
-        value.parse().map_err(|_| wrong(value))
+        value.parse::<u32>().map(u64::from).map_err(|_| wrong(value))
     }
 
     /// Where clients are accepted: the command line, else the static file, else the own line.
