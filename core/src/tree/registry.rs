@@ -83,6 +83,7 @@ impl Registry {
 }
 
 #[cfg(all(test, loom))]
+#[allow(unsafe_code)] // loom's cell is read through a pointer, and loom itself finds the races
 mod tests {
     use super::*;
     use loom::cell::UnsafeCell;
