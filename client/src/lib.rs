@@ -20,7 +20,7 @@ pub mod operation;
 pub mod outcome;
 mod watch_set;
 
-pub use client::{Client, Options};
+pub use client::{Children, Client, Created, NodeAcl, NodeData, Options};
 pub use connect_string::{ConnectString, ServerName};
 pub use error::{ClientError, ConnectStringError, OpenError};
 pub use event::{Event, NodeEvent, NodeEventKind, SessionState};
