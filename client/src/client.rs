@@ -127,6 +127,8 @@ struct State {
     stream: Option<Arc<std::net::TcpStream>>,
     /// The server that `stream` leads to.
     server: Option<usize>,
+    /// What the reader could not write at once.
+    unsent: Vec<u8>,
     /// Whether some thread is writing; it takes along what others add.
     writing: bool,
     reader: Option<ThreadId>,
@@ -207,6 +209,7 @@ impl Client {
                 machine: Machine::new(settings),
                 stream: None,
                 server: None,
+                unsent: Vec::new(),
                 writing: false,
                 reader: None,
             }),
@@ -221,7 +224,6 @@ impl Client {
                 move || link::run(&shared, options.on_event)
             })
             .map_err(OpenError::Thread)?;
-        shared.lock().reader = Some(reader.thread().id());
         let handle = Arc::new(Handle { shared, reader: Mutex::new(Some(reader)) });
         Ok(Self { handle, request_timeout: options.request_timeout })
     }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Completion, EventHandler, Shared, State};
 use crate::connect_string::ServerName;
@@ -24,33 +24,81 @@ const TICK_MS_MAX: u64 = 1000;
 const TICK_MS_MIN: u64 = 10;
 
 /// Sends what the machine has, unless another thread is sending: then that one takes it along.
+///
+/// The reader gives up for now when the socket is full. It must go on reading: a server that holds
+/// back because its answers are not taken would otherwise wait for us while we wait for it.
 pub(super) fn flush<'s>(shared: &'s Shared, mut state: MutexGuard<'s, State>) {
     if state.writing {
         return;
     }
     state.writing = true;
-    let mut bytes = Vec::new();
-    while state.machine.poll_transmit(&mut bytes) {
+    let is_reader = state.reader == Some(std::thread::current().id());
+    let mut bytes = std::mem::take(&mut state.unsent);
+    loop {
+        state.machine.poll_transmit(&mut bytes);
+        if bytes.is_empty() {
+            break;
+        }
         let Some(stream) = state.stream.clone() else {
             bytes.clear();
             continue; // the link went down, and its bytes with it
         };
+        let stall = Duration::from_millis(state.machine.session_timeout_ms());
         drop(state);
-        if (&*stream).write_all(&bytes).is_err() {
+        let written = write(&stream, &bytes, if is_reader { Duration::ZERO } else { stall });
+        state = shared.lock();
+        match written {
+            Ok(count) if count < bytes.len() => {
+                let same_link = state.stream.as_ref().is_some_and(|now| Arc::ptr_eq(now, &stream));
+                if same_link {
+                    bytes.drain(..count);
+                    state.unsent = bytes;
+                }
+                break;
+            }
+            Ok(_all) => {}
             // The reader sees the end of the stream and tells the machine.
-            drop(stream.shutdown(Shutdown::Both));
+            Err(_broken) => drop(stream.shutdown(Shutdown::Both)),
         }
         bytes.clear();
-        state = shared.lock();
     }
     state.writing = false;
+}
+
+/// Writes until all is written, or until nothing has moved for `patience`: without any patience
+/// that is an answer, with it an error.
+fn write(mut stream: &TcpStream, bytes: &[u8], patience: Duration) -> std::io::Result<usize> {
+    let mut written = 0;
+    let mut moved = Instant::now();
+    while written < bytes.len() {
+        match stream.write(&bytes[written..]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                written += count;
+                moved = Instant::now();
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_wait(&error) && patience.is_zero() => return Ok(written),
+            Err(error) if is_wait(&error) && moved.elapsed() < patience => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+/// A socket with a timeout answers one or the other.
+fn is_wait(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// The reader thread: runs until the session is over.
 pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
     let mut buffer = vec![0; READ_BYTES];
     let mut tick_ms = 0;
-    shared.lock().machine.start(shared.now_ms());
+    let mut state = shared.lock();
+    state.reader = Some(std::thread::current().id());
+    state.machine.start(shared.now_ms());
+    drop(state);
     loop {
         let mut state = shared.lock();
         state.machine.handle_timeout(shared.now_ms());
@@ -83,8 +131,10 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
             wait(shared, state);
             continue;
         };
-        let wanted_ms = state.machine.session_timeout_ms() / TICKS_PER_TIMEOUT;
+        let timeout_ms = state.machine.session_timeout_ms();
         flush(shared, state);
+        let is_stuck = !shared.lock().unsent.is_empty(); // then soon again
+        let wanted_ms = if is_stuck { 0 } else { timeout_ms / TICKS_PER_TIMEOUT };
         let wanted_ms = wanted_ms.clamp(TICK_MS_MIN, TICK_MS_MAX);
         if wanted_ms != tick_ms {
             tick_ms = wanted_ms;
@@ -96,6 +146,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
 
 fn hang_up(state: &mut State) {
     state.server = None;
+    state.unsent.clear();
     if let Some(stream) = state.stream.take() {
         drop(stream.shutdown(Shutdown::Both));
     }
@@ -111,11 +162,7 @@ fn read(shared: &Shared, stream: &TcpStream, buffer: &mut [u8]) {
             state.machine.handle_disconnected(now_ms);
         }
         Ok(count) => state.machine.handle_bytes(now_ms, &buffer[..count]),
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-            ) => {}
+        Err(error) if is_wait(&error) || error.kind() == ErrorKind::Interrupted => {}
         Err(error) => {
             tracing::debug!(%error, "the connection broke");
             hang_up(&mut state);
@@ -191,8 +238,7 @@ fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Res
         let share = Duration::from_millis(share_ms);
         match TcpStream::connect_timeout(address, share).and_then(|stream| {
             stream.set_nodelay(true)?;
-            // A server that takes no bytes for so long would be given up by the reader anyway.
-            stream.set_write_timeout(Some(Duration::from_millis(left_ms.max(1) * 2)))?;
+            stream.set_write_timeout(Some(Duration::from_millis(TICK_MS_MIN)))?;
             stream.set_read_timeout(Some(Duration::from_millis(TICK_MS_MIN)))?;
             Ok(stream)
         }) {

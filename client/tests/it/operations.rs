@@ -221,3 +221,38 @@ fn a_blocking_call_inside_a_callback_is_refused_instead_of_hanging() {
     let refused = receiver.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(refused, Err(ClientError::InsideCallback));
 }
+
+#[test]
+fn more_than_the_sockets_hold_goes_both_ways_from_inside_callbacks() {
+    // Each completion submits the next large read and write, all of it on the reader thread: it
+    // must keep reading while the socket takes no more.
+    const CHAINS: usize = 12;
+    const ROUNDS: usize = 6;
+    let client = client_below(&own_root());
+    client.create("/n", &vec![1; 400_000], &Acl::open(), CreateMode::Persistent).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    fn go(client: farwatch_client::Client, left: usize, done: mpsc::Sender<()>) {
+        if left == 0 {
+            return done.send(()).unwrap();
+        }
+        let next = client.clone();
+        let operation = if left.is_multiple_of(2) {
+            Operation::GetData { path: "/n".to_owned(), watch: false }
+        } else {
+            let data = Some(vec![1; 400_000]);
+            Operation::SetData { path: "/n".to_owned(), data, version: -1 }
+        };
+        client
+            .submit(&operation, move |result| {
+                result.unwrap();
+                go(next, left - 1, done);
+            })
+            .unwrap();
+    }
+    for _ in 0..CHAINS {
+        go(client.clone(), ROUNDS, sender.clone());
+    }
+    for _ in 0..CHAINS {
+        receiver.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
+}

@@ -51,7 +51,7 @@ fn start() -> Started {
     // never dropped, and a killed test run must not leave servers behind.
     let script = r#""$@" <&3 & server=$!; cat >/dev/null; kill $server"#;
     let process = Command::new("sh")
-        .args(["-c", &format!("exec 3</dev/null; {script}"), "sh", "java", "-Xmx96m"])
+        .args(["-c", &format!("exec 3</dev/null; {script}"), "sh", "java", "-Xmx256m"])
         .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", ZOOKEEPER_JAR])
         .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
         .arg(&config)
