@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use farwatch_cli::log_command::{self, LogArgs};
 use farwatch_cli::serve::{self, ServeArgs};
+use farwatch_cli::shell::{self, ShellArgs};
 use farwatch_cli::signals::StopSignals;
 use farwatch_cli::snapshot_command::{self, SnapshotArgs};
 use farwatch_cli::status::{self, StatusArgs};
@@ -34,6 +35,8 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(ServeArgs),
+    /// Talks to a server with the commands of ZooKeeper's own shell.
+    Shell(ShellArgs),
     Status(StatusArgs),
     Log(LogArgs),
     Snapshot(SnapshotArgs),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     }
     match arguments.command {
         Command::Serve(args) => serve(&args),
+        Command::Shell(args) => shell::run(args),
         Command::Status(args) => match status::run(&args, &mut io::stdout().lock()) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) | Err(_) => ExitCode::FAILURE, // Err: nobody reads what we say

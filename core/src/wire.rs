@@ -10,6 +10,7 @@
 //! it to be a path: what is malformed there is answered per operation, not here.
 //! Source: ZooKeeper 3.9, `zookeeper.jute`; checked against running servers.
 
+pub mod encode;
 pub mod error_code;
 pub mod handshake;
 pub mod jute;

@@ -1,0 +1,129 @@
+//! When to dial whom: a shuffled list, and full jitter between rounds.
+
+/// First bound of the wait after every server was tried in vain, milliseconds.
+pub const BACKOFF_MS_MIN: u64 = 100;
+
+/// Largest bound of the wait, milliseconds. Sessions of the default timeout survive several rounds.
+pub const BACKOFF_MS_MAX: u64 = 10_000;
+
+/// Bound of the wait after a working connection broke, milliseconds: spreads the clients of a
+/// server that went away, and is short against any session timeout.
+pub const RECONNECT_JITTER_MS_MAX: u64 = 50;
+
+/// A small generator (SplitMix64); its quality is far beyond what jitter needs.
+#[derive(Clone, Debug)]
+pub struct Prng(u64);
+
+impl Prng {
+    /// The same seed gives the same sequence.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in `0..=max`, up to a bias that jitter does not notice.
+    pub fn up_to(&mut self, max: u64) -> u64 {
+        if max == u64::MAX { self.next_u64() } else { self.next_u64() % (max + 1) }
+    }
+}
+
+/// The order in which servers are tried and the waits between the tries.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    order: Vec<usize>,
+    next: usize,
+    failures: u32,
+    prng: Prng,
+}
+
+impl Rotation {
+    /// Shuffles `servers` indexes by `seed`.
+    pub fn new(servers: usize, seed: u64) -> Self {
+        assert!(0 < servers);
+        let mut prng = Prng::new(seed);
+        let mut order: Vec<usize> = (0..servers).collect();
+        for i in (1..servers).rev() {
+            order.swap(i, prng.up_to(i as u64) as usize);
+        }
+        Self { order, next: 0, failures: 0, prng }
+    }
+
+    /// The server to try now; each call moves on to the next.
+    pub fn take(&mut self) -> usize {
+        let server = self.order[self.next];
+        self.next = (self.next + 1) % self.order.len();
+        server
+    }
+
+    /// A try failed. Returns how long to wait, milliseconds: nothing within a round over all
+    /// servers, then a random part of a bound that doubles with each round.
+    pub fn failed(&mut self) -> u64 {
+        self.failures = self.failures.saturating_add(1);
+        let servers = self.order.len() as u32;
+        if !self.failures.is_multiple_of(servers) {
+            return 0;
+        }
+        let rounds = self.failures / servers;
+        let bound = BACKOFF_MS_MIN.saturating_mul(1 << rounds.min(20)).min(BACKOFF_MS_MAX);
+        self.prng.up_to(bound)
+    }
+
+    /// A session was established: the next failure begins a new first round.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// The wait after a working connection broke, milliseconds.
+    pub fn jitter(&mut self) -> u64 {
+        self.prng.up_to(RECONNECT_JITTER_MS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_is_tried_once_before_any_wait() {
+        for seed in 0..50 {
+            let mut rotation = Rotation::new(5, seed);
+            let mut seen = Vec::new();
+            for tried in 1..=5 {
+                seen.push(rotation.take());
+                let wait_ms = rotation.failed();
+                assert!(tried == 5 || wait_ms == 0, "seed {seed}");
+                assert!(wait_ms <= 2 * BACKOFF_MS_MIN, "seed {seed}");
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, [0, 1, 2, 3, 4], "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn waits_stay_below_their_bound_and_use_all_of_it() {
+        let mut rotation = Rotation::new(1, 7);
+        let waits: Vec<u64> = (0..200).map(|_| rotation.failed()).collect();
+        assert!(waits.iter().all(|&wait_ms| wait_ms <= BACKOFF_MS_MAX));
+        assert!(waits[20..].iter().any(|&wait_ms| wait_ms < BACKOFF_MS_MAX / 10));
+        assert!(waits[20..].iter().any(|&wait_ms| BACKOFF_MS_MAX * 9 / 10 < wait_ms));
+        rotation.succeeded();
+        assert!(rotation.failed() <= 2 * BACKOFF_MS_MIN);
+    }
+
+    #[test]
+    fn different_seeds_spread_clients_over_the_servers() {
+        let mut first = [0; 3];
+        for seed in 0..300 {
+            first[Rotation::new(3, seed).take()] += 1;
+        }
+        assert!(first.iter().all(|&clients| 60 < clients), "{first:?}");
+    }
+}

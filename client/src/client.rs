@@ -1,0 +1,360 @@
+//! The shell around the machine: one reader thread, writes by whoever submits.
+//!
+//! A submitting thread puts its frame into the machine's buffer under the lock. If nobody is
+//! writing it becomes the writer, and takes along what others add meanwhile; so a busy client
+//! sends many requests with one system call, and an idle one sends without waking a thread. Reads,
+//! results and events belong to the reader thread alone, which is why they arrive in order.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use farwatch_core::limits::CLIENT_FRAME_BYTES_MAX;
+
+use crate::connect_string::{ConnectString, ServerName};
+use crate::error::{ClientError, OpenError};
+use crate::event::Event;
+use crate::machine::{Abandoned, Machine, RequestId, SessionToken, Settings};
+use crate::operation::Operation;
+use crate::outcome::Outcome;
+
+mod link;
+mod operations;
+
+pub use operations::{Children, Created, NodeAcl, NodeData};
+
+/// What is called with the result of a submitted operation, on the client's reader thread.
+type Completion = Box<dyn FnOnce(Result<Outcome, ClientError>) + Send>;
+
+/// What is called with each event, on the client's reader thread.
+type EventHandler = Box<dyn FnMut(Event) + Send>;
+
+/// How a client behaves. `Options::default()` is what ZooKeeper's own clients do.
+pub struct Options {
+    session_timeout: Duration,
+    request_timeout: Duration,
+    read_only: bool,
+    renew_expired: bool,
+    resume: Option<SessionToken>,
+    seed: Option<u64>,
+    frame_bytes_max: usize,
+    on_event: Option<EventHandler>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            session_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
+            read_only: false,
+            renew_expired: false,
+            resume: None,
+            seed: None,
+            frame_bytes_max: CLIENT_FRAME_BYTES_MAX,
+            on_event: None,
+        }
+    }
+}
+
+impl Options {
+    /// Wanted session timeout; the server grants what lies within its own limits. Default: 30 s.
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
+        self
+    }
+
+    /// How long a blocking operation waits for its reply, connecting included. Default: 30 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Accepts a server that can only read at the moment. Default: no.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Begins a new session when the old one has expired; the expiry is told all the same.
+    /// Default: no, every later operation fails with [`ClientError::SessionExpired`].
+    pub fn renew_expired(mut self, renew_expired: bool) -> Self {
+        self.renew_expired = renew_expired;
+        self
+    }
+
+    /// Takes up a session that another client had.
+    pub fn resume(mut self, session: SessionToken) -> Self {
+        self.resume = Some(session);
+        self
+    }
+
+    /// Fixes the order of the servers and the waits between attempts. Default: random.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Largest frame to send: the servers' `jute.maxbuffer`. Default: 1 048 575.
+    pub fn frame_bytes_max(mut self, bytes: usize) -> Self {
+        self.frame_bytes_max = bytes;
+        self
+    }
+
+    /// Where events go, in order, on the client's reader thread: it must not block. A channel does:
+    /// `on_event(move |event| drop(sender.send(event)))`.
+    pub fn on_event(mut self, handler: impl FnMut(Event) + Send + 'static) -> Self {
+        self.on_event = Some(Box::new(handler));
+        self
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("session_timeout", &self.session_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("read_only", &self.read_only)
+            .field("renew_expired", &self.renew_expired)
+            .field("resume", &self.resume)
+            .finish_non_exhaustive()
+    }
+}
+
+struct State {
+    machine: Machine<Completion>,
+    /// The connection that the machine's bytes belong to.
+    stream: Option<Arc<std::net::TcpStream>>,
+    /// The server that `stream` leads to.
+    server: Option<usize>,
+    /// What the reader could not write at once.
+    unsent: Vec<u8>,
+    /// Whether some thread is writing; it takes along what others add.
+    writing: bool,
+    reader: Option<ThreadId>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Tells the reader that it need not wait, and waiters that the session's state has changed.
+    changed: Condvar,
+    servers: Vec<ServerName>,
+    started: Instant,
+}
+
+impl Shared {
+    /// A panic of a caller's closure cannot leave the machine half-changed: none runs under the
+    /// lock. So a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+}
+
+/// Ends the session when the last clone of the client is dropped.
+struct Handle {
+    shared: Arc<Shared>,
+    reader: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let now_ms = self.shared.now_ms();
+        state.machine.close(now_ms, Box::new(|_result| {}));
+        link::flush(&self.shared, state);
+        self.shared.changed.notify_all();
+    }
+}
+
+/// A session with a Farwatch or ZooKeeper service. Clones share the session; it ends with
+/// [`Client::close`] or when the last clone is dropped.
+///
+/// Every operation has two forms: a method that blocks until the reply is there or the request
+/// timeout has passed, and [`Client::submit`] with a closure, which returns at once and is how
+/// requests are pipelined. Requests of one client are executed in the order they were submitted.
+#[derive(Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+    request_timeout: Duration,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("session", &self.session()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Opens a client for `host:port[,host:port…][/chroot]`. Returns at once; the session is
+    /// established in the background, and operations wait for it.
+    pub fn open(connect_string: &str, options: Options) -> Result<Self, OpenError> {
+        let ConnectString { servers, chroot } = ConnectString::parse(connect_string)?;
+        let seed = options.seed.unwrap_or_else(random_seed);
+        let settings = Settings {
+            chroot,
+            session_timeout_ms: u32::try_from(options.session_timeout.as_millis())
+                .unwrap_or(i32::MAX as u32),
+            read_only: options.read_only,
+            resume: options.resume,
+            renew_expired: options.renew_expired,
+            frame_bytes_max: options.frame_bytes_max,
+            ..Settings::new(servers.len(), seed)
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                machine: Machine::new(settings),
+                stream: None,
+                server: None,
+                unsent: Vec::new(),
+                writing: false,
+                reader: None,
+            }),
+            changed: Condvar::new(),
+            servers,
+            started: Instant::now(),
+        });
+        let reader = std::thread::Builder::new()
+            .name("farwatch-client".to_owned())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || link::run(&shared, options.on_event)
+            })
+            .map_err(OpenError::Thread)?;
+        let handle = Arc::new(Handle { shared, reader: Mutex::new(Some(reader)) });
+        Ok(Self { handle, request_timeout: options.request_timeout })
+    }
+
+    /// The same session with another timeout for blocking operations.
+    pub fn with_request_timeout(&self, request_timeout: Duration) -> Self {
+        Self { handle: Arc::clone(&self.handle), request_timeout }
+    }
+
+    /// Waits until a server serves the session.
+    pub fn wait_connected(&self, timeout: Duration) -> Result<(), ClientError> {
+        let shared = &self.handle.shared;
+        let deadline = Instant::now() + timeout;
+        let mut state = shared.lock();
+        loop {
+            if state.machine.is_connected() {
+                return Ok(());
+            }
+            if state.machine.is_over() {
+                return Err(state.machine.end_reason().expect("over"));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ClientError::Timeout { maybe_applied: false });
+            }
+            let waited = shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Asks for `operation` and returns at once; `completion` is called with the result on the
+    /// client's reader thread, in the order of submission. On an error it is not called.
+    pub fn submit(
+        &self,
+        operation: &Operation,
+        completion: impl FnOnce(Result<Outcome, ClientError>) + Send + 'static,
+    ) -> Result<RequestId, ClientError> {
+        let shared = &self.handle.shared;
+        let mut state = shared.lock();
+        let id = state.machine.submit(shared.now_ms(), operation, Box::new(completion))?;
+        link::flush(shared, state);
+        Ok(id)
+    }
+
+    /// Forgets a submitted request: its completion will not be called any more, unless it is being
+    /// called already.
+    pub fn abandon(&self, request: RequestId) -> Abandoned {
+        self.handle.shared.lock().machine.abandon(request)
+    }
+
+    /// Asks for `operation` and waits for the result.
+    pub fn call(&self, operation: &Operation) -> Result<Outcome, ClientError> {
+        self.refuse_inside_callback()?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let request = self.submit(operation, move |result| drop(sender.send(result)))?;
+        match receiver.recv_timeout(self.request_timeout) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Disconnected) => Err(ClientError::Closed),
+            Err(RecvTimeoutError::Timeout) => match self.abandon(request) {
+                Abandoned::Unsent => Err(ClientError::Timeout { maybe_applied: false }),
+                Abandoned::Sent { maybe_applied } => Err(ClientError::Timeout { maybe_applied }),
+                // The result is on its way to us.
+                Abandoned::Completed => receiver.recv().unwrap_or(Err(ClientError::Closed)),
+            },
+        }
+    }
+
+    /// Ends the session: its ephemeral nodes are gone when this returns `Ok`. With no server at
+    /// hand it fails with a connection loss, and the session ends by its timeout.
+    pub fn close(&self) -> Result<(), ClientError> {
+        self.refuse_inside_callback()?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let shared = &self.handle.shared;
+        let mut state = shared.lock();
+        let completion: Completion = Box::new(move |result| drop(sender.send(result)));
+        state.machine.close(shared.now_ms(), completion);
+        link::flush(shared, state);
+        shared.changed.notify_all();
+        let result = match receiver.recv_timeout(self.request_timeout) {
+            Ok(result) => result.map(drop),
+            Err(RecvTimeoutError::Disconnected) => return Ok(()), // it had ended before
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(ClientError::Timeout { maybe_applied: true });
+            }
+        };
+        // The reader has delivered our result and ends; no callback comes after this.
+        let reader = self.handle.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reader) = reader {
+            drop(reader.join());
+        }
+        result
+    }
+
+    fn refuse_inside_callback(&self) -> Result<(), ClientError> {
+        let inside = self.handle.shared.lock().reader == Some(std::thread::current().id());
+        if inside { Err(ClientError::InsideCallback) } else { Ok(()) }
+    }
+
+    /// Whether a server serves the session now.
+    pub fn is_connected(&self) -> bool {
+        self.handle.shared.lock().machine.is_connected()
+    }
+
+    /// Whether the session has ended for good.
+    pub fn is_over(&self) -> bool {
+        self.handle.shared.lock().machine.is_over()
+    }
+
+    /// Whether the server that serves the session can only read now.
+    pub fn is_read_only(&self) -> bool {
+        self.handle.shared.lock().machine.is_read_only()
+    }
+
+    /// The session, once there is one: what [`Options::resume`] takes.
+    pub fn session(&self) -> Option<SessionToken> {
+        self.handle.shared.lock().machine.session()
+    }
+
+    /// The session timeout that the server granted, or the wanted one before that.
+    pub fn session_timeout(&self) -> Duration {
+        Duration::from_millis(self.handle.shared.lock().machine.session_timeout_ms())
+    }
+
+    /// The server that the session is connected to.
+    pub fn server(&self) -> Option<ServerName> {
+        let server = self.handle.shared.lock().server?;
+        Some(self.handle.shared.servers[server].clone())
+    }
+}
+
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,250 @@
+//! The connection: dialled and read by one thread, written by all.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Completion, EventHandler, Shared, State};
+use crate::connect_string::ServerName;
+use crate::event::Event;
+use crate::machine::{LinkAction, Output};
+
+/// One read takes at most so much, bytes: many replies of a pipeline, one part of a huge one.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A blocked read returns this many times per session timeout, so that pings leave in time.
+const TICKS_PER_TIMEOUT: u64 = 12;
+
+/// Longest wait of a blocked read, milliseconds.
+const TICK_MS_MAX: u64 = 1000;
+
+/// Shortest wait of a blocked read, milliseconds: the kernel's own grain is about as large.
+const TICK_MS_MIN: u64 = 10;
+
+/// Sends what the machine has, unless another thread is sending: then that one takes it along.
+///
+/// The reader gives up for now when the socket is full. It must go on reading: a server that holds
+/// back because its answers are not taken would otherwise wait for us while we wait for it.
+pub(super) fn flush<'s>(shared: &'s Shared, mut state: MutexGuard<'s, State>) {
+    if state.writing {
+        return;
+    }
+    state.writing = true;
+    let is_reader = state.reader == Some(std::thread::current().id());
+    let mut bytes = std::mem::take(&mut state.unsent);
+    loop {
+        state.machine.poll_transmit(&mut bytes);
+        if bytes.is_empty() {
+            break;
+        }
+        let Some(stream) = state.stream.clone() else {
+            bytes.clear();
+            continue; // the link went down, and its bytes with it
+        };
+        let stall = Duration::from_millis(state.machine.session_timeout_ms());
+        drop(state);
+        let written = write(&stream, &bytes, if is_reader { Duration::ZERO } else { stall });
+        state = shared.lock();
+        match written {
+            Ok(count) if count < bytes.len() => {
+                let same_link = state.stream.as_ref().is_some_and(|now| Arc::ptr_eq(now, &stream));
+                if same_link {
+                    bytes.drain(..count);
+                    state.unsent = bytes;
+                }
+                break;
+            }
+            Ok(_all) => {}
+            // The reader sees the end of the stream and tells the machine.
+            Err(_broken) => drop(stream.shutdown(Shutdown::Both)),
+        }
+        bytes.clear();
+    }
+    state.writing = false;
+}
+
+/// Writes until all is written, or until nothing has moved for `patience`: without any patience
+/// that is an answer, with it an error.
+fn write(mut stream: &TcpStream, bytes: &[u8], patience: Duration) -> std::io::Result<usize> {
+    let mut written = 0;
+    let mut moved = Instant::now();
+    while written < bytes.len() {
+        match stream.write(&bytes[written..]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                written += count;
+                moved = Instant::now();
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_wait(&error) && patience.is_zero() => return Ok(written),
+            Err(error) if is_wait(&error) && moved.elapsed() < patience => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+/// A socket with a timeout answers one or the other.
+fn is_wait(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// The reader thread: runs until the session is over.
+pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
+    let mut buffer = vec![0; READ_BYTES];
+    let mut tick_ms = 0;
+    let mut state = shared.lock();
+    state.reader = Some(std::thread::current().id());
+    state.machine.start(shared.now_ms());
+    drop(state);
+    loop {
+        let mut state = shared.lock();
+        state.machine.handle_timeout(shared.now_ms());
+        let outputs: Vec<Output<Completion>> =
+            std::iter::from_fn(|| state.machine.poll_output()).collect();
+        if !outputs.is_empty() {
+            drop(state);
+            shared.changed.notify_all();
+            outputs.into_iter().for_each(|output| deliver(output, &mut on_event));
+            continue;
+        }
+        match state.machine.poll_link() {
+            Some(LinkAction::Dial { server, deadline_ms }) => {
+                drop(state);
+                dial(shared, server, deadline_ms);
+                tick_ms = 0;
+                continue;
+            }
+            Some(LinkAction::HangUp) => {
+                hang_up(&mut state);
+                continue;
+            }
+            None => {}
+        }
+        if state.machine.is_over() {
+            shared.changed.notify_all();
+            return;
+        }
+        let Some(stream) = state.stream.clone() else {
+            wait(shared, state);
+            continue;
+        };
+        let timeout_ms = state.machine.session_timeout_ms();
+        flush(shared, state);
+        let is_stuck = !shared.lock().unsent.is_empty(); // then soon again
+        let wanted_ms = if is_stuck { 0 } else { timeout_ms / TICKS_PER_TIMEOUT };
+        let wanted_ms = wanted_ms.clamp(TICK_MS_MIN, TICK_MS_MAX);
+        if wanted_ms != tick_ms {
+            tick_ms = wanted_ms;
+            drop(stream.set_read_timeout(Some(Duration::from_millis(tick_ms))));
+        }
+        read(shared, &stream, &mut buffer);
+    }
+}
+
+fn hang_up(state: &mut State) {
+    state.server = None;
+    state.unsent.clear();
+    if let Some(stream) = state.stream.take() {
+        drop(stream.shutdown(Shutdown::Both));
+    }
+}
+
+fn read(shared: &Shared, stream: &TcpStream, buffer: &mut [u8]) {
+    let result = (&*stream).read(buffer);
+    let mut state = shared.lock();
+    let now_ms = shared.now_ms();
+    match result {
+        Ok(0) => {
+            hang_up(&mut state);
+            state.machine.handle_disconnected(now_ms);
+        }
+        Ok(count) => state.machine.handle_bytes(now_ms, &buffer[..count]),
+        Err(error) if is_wait(&error) || error.kind() == ErrorKind::Interrupted => {}
+        Err(error) => {
+            tracing::debug!(%error, "the connection broke");
+            hang_up(&mut state);
+            state.machine.handle_disconnected(now_ms);
+        }
+    }
+}
+
+/// No connection: waits for the machine's next time, or for a caller that closes.
+fn wait(shared: &Shared, state: MutexGuard<'_, State>) {
+    let Some(timeout_ms) = state.machine.poll_timeout() else {
+        return;
+    };
+    let left_ms = timeout_ms.saturating_sub(shared.now_ms()).clamp(1, TICK_MS_MAX);
+    let waited = shared.changed.wait_timeout(state, Duration::from_millis(left_ms));
+    drop(waited.unwrap_or_else(PoisonError::into_inner));
+}
+
+/// A closure that panics must not take the session with it: others depend on it.
+fn deliver(output: Output<Completion>, on_event: &mut Option<EventHandler>) {
+    let delivered = catch_unwind(AssertUnwindSafe(|| match output {
+        Output::Completed { context, result } => context(result),
+        Output::Event(event) => {
+            log(&event);
+            if let Some(on_event) = on_event {
+                on_event(event);
+            }
+        }
+    }));
+    if delivered.is_err() {
+        tracing::error!("a closure given to the client panicked; the session goes on");
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Session(state) => tracing::info!(?state, "session"),
+        Event::Node(event) => tracing::debug!(?event, "watch"),
+    }
+}
+
+fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
+    let name = &shared.servers[server];
+    let dialled = connect(shared, name, deadline_ms);
+    let mut state = shared.lock();
+    let now_ms = shared.now_ms();
+    match dialled {
+        Ok(stream) => {
+            state.stream = Some(Arc::new(stream));
+            state.server = Some(server);
+            state.machine.handle_connected(now_ms);
+        }
+        Err(error) => {
+            tracing::debug!(server = %name, %error, "no connection");
+            state.machine.handle_disconnected(now_ms);
+        }
+    }
+}
+
+/// Resolves the name anew, because addresses move, and tries all that it has.
+fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Result<TcpStream> {
+    let mut addresses: Vec<SocketAddr> =
+        (name.host.as_str(), name.port).to_socket_addrs()?.collect();
+    if !addresses.is_empty() {
+        // A server that accepts and then does not serve must not hide the name's other addresses.
+        let first = shared.now_ms() as usize % addresses.len();
+        addresses.rotate_left(first);
+    }
+    let mut last = std::io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left_ms = deadline_ms.saturating_sub(shared.now_ms());
+        let share_ms = (left_ms / (addresses.len() - tried) as u64).max(1);
+        let share = Duration::from_millis(share_ms);
+        match TcpStream::connect_timeout(address, share).and_then(|stream| {
+            stream.set_nodelay(true)?;
+            stream.set_write_timeout(Some(Duration::from_millis(TICK_MS_MIN)))?;
+            stream.set_read_timeout(Some(Duration::from_millis(TICK_MS_MIN)))?;
+            Ok(stream)
+        }) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,145 @@
+//! A server to test against, and a proxy that cuts connections.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use farwatch_client::{Acl, Client, CreateMode, Options};
+
+/// Debian's place for ZooKeeper's classes.
+const ZOOKEEPER_JAR: &str = "/usr/share/java/zookeeper.jar";
+
+/// How long a Java server may take to answer on a busy machine.
+const START_SECONDS_MAX: u64 = 60;
+
+struct Started {
+    address: String,
+    /// Kept so that the server can be killed with the process, and its files removed.
+    _process: Option<(Mutex<Child>, tempfile::TempDir)>,
+}
+
+/// `host:port` of the server; started at the first call.
+pub fn address() -> &'static str {
+    static STARTED: OnceLock<Started> = OnceLock::new();
+    &STARTED.get_or_init(start).address
+}
+
+fn start() -> Started {
+    if let Ok(address) = std::env::var("FARWATCH_TEST_SERVER") {
+        return Started { address, _process: None };
+    }
+    assert!(
+        std::path::Path::new(ZOOKEEPER_JAR).exists(),
+        "no server to test against: set FARWATCH_TEST_SERVER=host:port, or install Debian's \
+         zookeeper package ({ZOOKEEPER_JAR})"
+    );
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let port = free_port();
+    let data = directory.path().join("data");
+    let config = directory.path().join("zoo.cfg");
+    let text = format!(
+        "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+         extendedTypesEnabled=true\nenforceQuota=true\nadmin.enableServer=false\n\
+         maxClientCnxns=0\n4lw.commands.whitelist=*\n",
+        data.display()
+    );
+    std::fs::write(&config, text).expect("zoo.cfg");
+    // The wrapper kills the server when this process, and with it the pipe, is gone: a static is
+    // never dropped, and a killed test run must not leave servers behind.
+    let script = r#""$@" <&3 & server=$!; cat >/dev/null; kill $server"#;
+    let process = Command::new("sh")
+        .args(["-c", &format!("exec 3</dev/null; {script}"), "sh", "java", "-Xmx256m"])
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", ZOOKEEPER_JAR])
+        .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+        .arg(&config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("java");
+    let address = format!("127.0.0.1:{port}");
+    await_ok(&address);
+    Started { address, _process: Some((Mutex::new(process), directory)) }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+fn await_ok(address: &str) {
+    let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
+    while Instant::now() < deadline {
+        if let Ok(mut stream) = TcpStream::connect(address) {
+            let mut answer = String::new();
+            let asked = stream.write_all(b"ruok").and_then(|()| stream.read_to_string(&mut answer));
+            if asked.is_ok() && answer == "imok" {
+                return;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50)); // between attempts at a starting process
+    }
+    panic!("{address} did not answer within {START_SECONDS_MAX} s");
+}
+
+/// A path that no other test uses.
+pub fn own_root() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let root = format!("/client-test-{}-{number}", std::process::id());
+    let client = Client::open(address(), Options::default()).expect("connect string");
+    client.create(&root, b"", &Acl::open(), CreateMode::Persistent).expect("own root");
+    client.close().expect("close");
+    root
+}
+
+/// A client whose root is a fresh node.
+pub fn client_below(root: &str) -> Client {
+    client_with(root, Options::default())
+}
+
+/// As [`client_below`], with options.
+pub fn client_with(root: &str, options: Options) -> Client {
+    Client::open(&format!("{}{root}", address()), options).expect("connect string")
+}
+
+/// Forwards bytes to the server until told to cut.
+pub struct Proxy {
+    /// Where clients connect to.
+    pub address: String,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    /// Listens on a free port.
+    pub fn start() -> Self {
+        let target = address();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let streams = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&streams);
+        std::thread::spawn(move || {
+            for inward in listener.incoming().flatten() {
+                let outward = TcpStream::connect(target).expect("the server");
+                for (from, to) in [(&inward, &outward), (&outward, &inward)] {
+                    kept.lock().unwrap().push(from.try_clone().unwrap());
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    std::thread::spawn(move || {
+                        drop(std::io::copy(&mut from, &mut to));
+                        drop(to.shutdown(Shutdown::Both));
+                    });
+                }
+            }
+        });
+        Self { address, streams }
+    }
+
+    /// Cuts every connection that stands now.
+    pub fn cut(&self) {
+        for stream in self.streams.lock().unwrap().drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+}
