@@ -1,5 +1,6 @@
 //! A connection whose every surprise is a failed test.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 
@@ -158,6 +159,12 @@ impl Client {
     pub fn login(&mut self, credentials: &str) {
         let reply = self.ok(&request::auth("digest", credentials.as_bytes()));
         assert!(reply.body.is_empty());
+    }
+
+    /// Sends an auth packet; true when the server has closed the connection.
+    pub fn auth_meets_a_close(&mut self) -> bool {
+        let auth = request::auth("digest", b"bob:pw");
+        self.connection.call(&auth).is_err_and(|error| error.kind() != ErrorKind::WouldBlock)
     }
 
     /// Ends the session and waits for the server's close.
