@@ -11,7 +11,8 @@ pub mod request;
 
 pub use body::{Body, Reader};
 pub use connection::{
-    Connection, DEADLINE, Handshake, Session, four_letter_word, framed, request_bytes,
+    Connection, DEADLINE, Handshake, Session, four_letter_word, four_letter_word_within, framed,
+    request_bytes,
 };
 pub use reply::{Event, MultiResult, Reply, Stat, multi_results};
 pub use request::{Acl, Request, ids, op};

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 pub use options::Options;
 use watchdog::Watchdog;
 
-use crate::raw::four_letter_word;
+use crate::raw::four_letter_word_within;
 
 /// Where the directories of subjects are made, when the environment says so. Put them on the disk
 /// that is to be measured: a temporary directory in memory makes every log look fast.
@@ -32,6 +32,10 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The pause between two questions whether a starting server answers yet.
 const READY_POLL: Duration = Duration::from_millis(20);
+
+/// How long one such question waits. ZooKeeper sometimes never answers a connection that it accepted
+/// while it was starting, so that the question must be asked again on another.
+const PROBE_WITHIN: Duration = Duration::from_millis(500);
 
 /// A free port can be taken by someone else before the server binds it: then another is tried.
 const PORT_ATTEMPTS_MAX: u32 = 5;
@@ -220,7 +224,7 @@ impl Subject {
                 bail!("the server ended while starting ({status}):\n{}", self.log()?);
             }
             // Refused and reset connections are what a starting server looks like.
-            if let Ok(text) = four_letter_word(self.address, "srvr")
+            if let Ok(text) = four_letter_word_within(self.address, "srvr", PROBE_WITHIN)
                 && text.contains("Mode: ")
             {
                 return Ok(());
