@@ -237,7 +237,10 @@ impl Subject {
     fn log_names_a_taken_port(&self) -> bool {
         self.log().is_ok_and(|log| {
             let log = log.to_lowercase();
-            log.contains("address already in use") || log.contains("port is in use")
+            // Java's words, then Farwatch's own.
+            ["address already in use", "is in use by", "is held by"]
+                .iter()
+                .any(|words| log.contains(words))
         })
     }
 
