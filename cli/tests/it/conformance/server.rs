@@ -49,6 +49,10 @@ fn chosen() -> &'static Chosen {
 
 /// Starts a server for one test alone.
 pub fn own(options: Options) -> Subject {
+    start(options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn start(options: Options) -> Result<Subject, String> {
     let started = match chosen() {
         Chosen::Farwatch => Subject::farwatch(env!("CARGO_BIN_EXE_farwatch"), options),
         Chosen::ZooKeeper => {
@@ -60,12 +64,28 @@ pub fn own(options: Options) -> Subject {
             panic!("this test needs a server of its own, not the one at {address}")
         }
     };
-    started.unwrap_or_else(|error| panic!("{error:#}"))
+    started.map_err(|error| format!("{error:#}"))
+}
+
+/// A shared server. One that does not start is tried once: each test would wait for it again.
+struct Shared(OnceLock<Result<Subject, String>>);
+
+impl Shared {
+    const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn address(&self, options: Options) -> SocketAddr {
+        match self.0.get_or_init(|| start(options)) {
+            Ok(subject) => subject.address(),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// The address of the shared server of `kind`. It ends with the test process.
 pub fn server(kind: Kind) -> SocketAddr {
-    static SERVERS: [OnceLock<Subject>; 5] = [const { OnceLock::new() }; 5];
+    static SERVERS: [Shared; 5] = [const { Shared::new() }; 5];
     if let Chosen::Running(address) = chosen() {
         return *address;
     }
@@ -79,7 +99,7 @@ pub fn server(kind: Kind) -> SocketAddr {
             (4, options.line("enforce.auth.schemes=digest"))
         }
     };
-    SERVERS[slot].get_or_init(|| own(options)).address()
+    SERVERS[slot].address(options)
 }
 
 fn quick() -> Options {
@@ -102,14 +122,14 @@ fn guarded() -> Options {
 /// session behind. Only srvr, ruok, isro and mntr are allowed.
 pub fn fresh() -> (MutexGuard<'static, ()>, SocketAddr) {
     static TURN: Mutex<()> = Mutex::new(());
-    static SERVER: OnceLock<Subject> = OnceLock::new();
+    static SERVER: Shared = Shared::new();
     // A test that failed must not fail the ones behind it.
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Chosen::Running(address) = chosen() {
         return (turn, *address);
     }
     let words = Options::new().words("srvr,ruok,isro,mntr");
-    (turn, SERVER.get_or_init(|| own(words)).address())
+    (turn, SERVER.address(words))
 }
 
 /// True, after saying so, when the server is ZooKeeper and `item` is where Farwatch differs on
