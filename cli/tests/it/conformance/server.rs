@@ -1,0 +1,143 @@
+//! The servers under test: one per kind of configuration, started by the first test that asks.
+
+use std::env;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use farwatch_bench::subject::{Options, Subject};
+
+/// The release by which the tests are checked.
+const ZOOKEEPER_VERSION: &str = "3.9.5";
+
+/// How a shared server is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Defaults: tick 2000 ms, no extended types.
+    Plain,
+    /// Tick 100 ms, extended types, containers and TTL nodes checked every 200 ms, connections
+    /// without a session closed after 1000 ms.
+    Quick,
+    /// Hard quotas enforced; the super user's password is `admin`.
+    Guarded,
+    /// No ACL is ever checked.
+    SkipAcl,
+    /// Only connections with a digest identity are served.
+    EnforceAuth,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Chosen {
+    Farwatch,
+    ZooKeeper,
+    Running(SocketAddr),
+}
+
+fn chosen() -> &'static Chosen {
+    static CHOSEN: OnceLock<Chosen> = OnceLock::new();
+    CHOSEN.get_or_init(|| match env::var("FARWATCH_CONFORMANCE_SUBJECT").as_deref() {
+        Err(_) | Ok("" | "farwatch") => Chosen::Farwatch,
+        Ok("zookeeper") => Chosen::ZooKeeper,
+        Ok(address) => Chosen::Running(
+            address
+                .to_socket_addrs()
+                .ok()
+                .and_then(|mut addresses| addresses.next())
+                .expect("FARWATCH_CONFORMANCE_SUBJECT is farwatch, zookeeper or HOST:PORT"),
+        ),
+    })
+}
+
+/// Starts a server for one test alone.
+pub fn own(options: Options) -> Subject {
+    start(options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn start(options: Options) -> Result<Subject, String> {
+    let started = match chosen() {
+        Chosen::Farwatch => Subject::farwatch(env!("CARGO_BIN_EXE_farwatch"), options),
+        Chosen::ZooKeeper => {
+            // A short life: the compiler that optimizes slowly would only take the cores away.
+            let options = options.java_flag("-Xmx256m").java_flag("-XX:TieredStopAtLevel=1");
+            Subject::zookeeper_jar(ZOOKEEPER_VERSION, options.java_flag("-XX:+UseSerialGC"))
+        }
+        Chosen::Running(address) => {
+            panic!("this test needs a server of its own, not the one at {address}")
+        }
+    };
+    started.map_err(|error| format!("{error:#}"))
+}
+
+/// A shared server. One that does not start is tried once: each test would wait for it again.
+struct Shared(OnceLock<Result<Subject, String>>);
+
+impl Shared {
+    const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn address(&self, options: Options) -> SocketAddr {
+        match self.0.get_or_init(|| start(options)) {
+            Ok(subject) => subject.address(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The address of the shared server of `kind`. It ends with the test process.
+pub fn server(kind: Kind) -> SocketAddr {
+    static SERVERS: [Shared; 5] = [const { Shared::new() }; 5];
+    if let Chosen::Running(address) = chosen() {
+        return *address;
+    }
+    let (slot, options) = match kind {
+        Kind::Plain => (0, Options::new()),
+        Kind::Quick => (1, quick()),
+        Kind::Guarded => (2, guarded()),
+        Kind::SkipAcl => (3, Options::new().line("skipACL=yes")),
+        Kind::EnforceAuth => {
+            let options = Options::new().line("enforce.auth.enabled=true");
+            (4, options.line("enforce.auth.schemes=digest"))
+        }
+    };
+    SERVERS[slot].address(options)
+}
+
+fn quick() -> Options {
+    Options::new()
+        .tick_millis(100)
+        .line("maxSessionTimeout=60000")
+        .line("extendedTypesEnabled=true")
+        .line("nio.sessionlessCnxnTimeout=1000")
+        .property("znode.container.checkIntervalMs", "200")
+}
+
+fn guarded() -> Options {
+    let digest = "super:xQJmxLMiHGwaqBvst5y6rkB6HQs=";
+    Options::new()
+        .line("enforceQuota=true")
+        .line(&format!("DigestAuthenticationProvider.superDigest={digest}"))
+}
+
+/// A server without any node of a client, for one test at a time. Its tests leave no node and no
+/// session behind. Only srvr, ruok, isro and mntr are allowed.
+pub fn fresh() -> (MutexGuard<'static, ()>, SocketAddr) {
+    static TURN: Mutex<()> = Mutex::new(());
+    static SERVER: Shared = Shared::new();
+    // A test that failed must not fail the ones behind it.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Chosen::Running(address) = chosen() {
+        return (turn, *address);
+    }
+    let words = Options::new().words("srvr,ruok,isro,mntr");
+    (turn, SERVER.address(words))
+}
+
+/// True, after saying so, when the server is ZooKeeper and `item` is where Farwatch differs on
+/// purpose.
+pub fn differs(item: &str, zookeeper: &str) -> bool {
+    let skip = *chosen() == Chosen::ZooKeeper;
+    if skip {
+        eprintln!("{item} differs, not run against ZooKeeper: there, {zookeeper}");
+    }
+    skip
+}

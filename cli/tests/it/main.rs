@@ -1,0 +1,3 @@
+//! Everything that is tested through the `farwatch` binary, in one test binary.
+
+mod conformance;
