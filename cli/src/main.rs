@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser, Debug)]
 #[command(name = "farwatch", version, max_term_width = 100)]
 struct Arguments {
-    /// What to log: error, warn, info, debug, trace, or a filter such as `info,farwatch_core=debug`.
+    /// What to log: error, warn, info, debug, trace, or a filter such as `info,farwatch_core=off`.
     /// Without it the variable FARWATCH_LOG counts, and without that `info`.
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,

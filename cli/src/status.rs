@@ -25,7 +25,8 @@ pub struct StatusArgs {
     pub json: bool,
 
     /// Seconds to wait for each answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=600))]
     pub timeout: u64,
 }
 
@@ -51,9 +52,9 @@ impl fmt::Display for Trouble {
             Self::NoAddress(error) => return write!(f, "the name has no address ({error})"),
             Self::Refused => "connection refused: no server runs there, or it has another port",
             Self::NoConnection(error) => {
-                return write!(f, "no connection ({error}): the host is down, or a firewall is closed");
+                return write!(f, "no connection ({error}): host down, or firewall closed");
             }
-            Self::NoAnswer => "it accepts connections but does not answer: it hangs, or the port is TLS",
+            Self::NoAnswer => "it accepts connections and does not answer: it hangs, or speaks TLS",
             Self::Closed => {
                 "it closes connections without an answer: maxClientCnxns is reached, or the port is \
                  no client port"
@@ -64,7 +65,7 @@ impl fmt::Display for Trouble {
             Self::NotServing => {
                 "it runs, but has no leader: a majority of the voters must run and reach each other"
             }
-            Self::Unexpected(answer) => return write!(f, "it answers `{answer}`: is it a client port?"),
+            Self::Unexpected(answer) => return write!(f, "it answers `{answer}`: no client port?"),
         })
     }
 }
