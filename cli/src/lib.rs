@@ -8,7 +8,6 @@ pub mod dump;
 pub mod log_command;
 pub mod port_holder;
 pub mod serve;
-#[allow(unsafe_code)]
 pub mod shell;
 pub mod signals;
 pub mod snapshot_command;

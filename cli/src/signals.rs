@@ -2,6 +2,7 @@
 //!
 //! The signals are blocked before any other thread starts, and threads inherit that. So no handler
 //! ever runs in the middle of something; one thread waits for them and may do what it likes.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
