@@ -16,8 +16,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::quota::Usage;
-use super::state::{NodeFacts, State};
+use super::state::{NodeFacts, QuotaUsage, State};
 use crate::acl::{self, AclList};
 use crate::txn::NodeKind;
 use crate::zxid::{SessionId, Zxid};
@@ -118,7 +117,7 @@ impl Entry {
 enum Forget {
     Node(Arc<[u8]>),
     Session(SessionId),
-    Usage(Arc<[u8]>, Usage),
+    Usage(Arc<[u8]>, QuotaUsage),
     Write,
 }
 
@@ -127,6 +126,9 @@ enum SessionChange {
     Opening,
     Closing,
 }
+
+/// What stood at a path before a change.
+type Replaced = (Arc<[u8]>, Option<Entry>);
 
 /// Where a multi began.
 #[must_use]
@@ -141,11 +143,11 @@ pub(super) struct Overlay {
     /// Exactly the entries that are ephemeral nodes, so that a close finds its own.
     ephemerals: BTreeSet<(SessionId, Arc<[u8]>)>,
     sessions: BTreeMap<SessionId, (SessionChange, Zxid)>,
-    usage: BTreeMap<Arc<[u8]>, Usage>,
+    usage: BTreeMap<Arc<[u8]>, QuotaUsage>,
     forget: VecDeque<(Zxid, Forget)>,
     writes: usize,
     /// While a multi is being decided: what each change replaced.
-    undo: Option<Vec<(Arc<[u8]>, Option<Entry>)>>,
+    undo: Option<Vec<Replaced>>,
 }
 
 impl Overlay {
@@ -273,12 +275,12 @@ impl Overlay {
     }
 
     /// What outstanding writes add to the usage of the quota at `prefix`.
-    pub(super) fn usage(&self, prefix: &[u8]) -> Usage {
+    pub(super) fn usage(&self, prefix: &[u8]) -> QuotaUsage {
         self.usage.get(prefix).copied().unwrap_or_default()
     }
 
-    pub(super) fn charge(&mut self, prefix: &[u8], zxid: Zxid, change: Usage) {
-        if change == Usage::default() {
+    pub(super) fn charge(&mut self, prefix: &[u8], zxid: Zxid, change: QuotaUsage) {
+        if change == QuotaUsage::default() {
             return;
         }
         let known = self.usage.get_key_value(prefix).map(|(key, _)| key.clone());
@@ -289,13 +291,13 @@ impl Overlay {
         usage.bytes += change.bytes;
     }
 
-    fn uncharge(&mut self, prefix: &Arc<[u8]>, change: Usage) {
+    fn uncharge(&mut self, prefix: &Arc<[u8]>, change: QuotaUsage) {
         // An entry is dropped whenever the sum is zero, though later charges that cancel each other
         // may still be outstanding: those make it anew.
         let usage = self.usage.entry(prefix.clone()).or_default();
         usage.count -= change.count;
         usage.bytes -= change.bytes;
-        if *usage == Usage::default() {
+        if *usage == QuotaUsage::default() {
             self.usage.remove(prefix);
         }
     }

@@ -37,28 +37,35 @@ pub struct NodeFacts<'a> {
     pub acl: AclList<'a>,
 }
 
-/// A quota and what is used of it.
+/// The quota that a path is under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaFacts<'a> {
-    /// The root of the subtree.
+    /// The deepest prefix of the path that has a quota.
     pub prefix: &'a [u8],
-    /// The limits, or `None` when the text of the limits node does not parse.
+    /// `None` when the text of the limits is junk.
     pub limits: Option<QuotaLimits>,
-    /// Nodes in the subtree.
-    pub count: i64,
-    /// Bytes of data in the subtree.
-    pub bytes: i64,
+    /// `None` when there is no usage node; nothing can be enforced then.
+    pub usage: Option<QuotaUsage>,
 }
 
-/// The four limits of a quota; negative is unlimited. A hard one takes the place of its soft one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a subtree may hold; `None` is no limit. A hard limit takes the place of its soft one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuotaLimits {
-    /// Nodes, only warned about.
+    /// Nodes; passing it is logged.
+    pub count_soft: Option<i64>,
+    /// Bytes of data; passing it is logged.
+    pub bytes_soft: Option<i64>,
+    /// Nodes; passing it is refused.
+    pub count_hard: Option<i64>,
+    /// Bytes of data; passing it is refused.
+    pub bytes_hard: Option<i64>,
+}
+
+/// What a subtree holds, or what a change adds to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaUsage {
+    /// Nodes, the quota's own root included.
     pub count: i64,
-    /// Bytes, only warned about.
+    /// Bytes of data.
     pub bytes: i64,
-    /// Nodes.
-    pub count_hard: i64,
-    /// Bytes.
-    pub bytes_hard: i64,
 }

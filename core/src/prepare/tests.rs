@@ -88,10 +88,10 @@ fn step(world: &mut World, line: &str) -> Option<String> {
             None
         }
         ["quota", prefix, count, bytes, count_hard, bytes_hard] => {
-            let number = |text: &str| text.parse().unwrap();
+            let number = |text: &str| text.parse().ok().filter(|&limit| limit >= 0);
             let limits = QuotaLimits {
-                count: number(count),
-                bytes: number(bytes),
+                count_soft: number(count),
+                bytes_soft: number(bytes),
                 count_hard: number(count_hard),
                 bytes_hard: number(bytes_hard),
             };

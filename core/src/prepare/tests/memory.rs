@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    Internal, NodeFacts, Options, Prepare, Prepared, QuotaFacts, QuotaLimits, State, WriteRequest,
+    Internal, NodeFacts, Options, Prepare, Prepared, QuotaFacts, QuotaLimits, QuotaUsage, State,
+    WriteRequest,
 };
 use crate::acl::{self, AclList, Identity};
 use crate::path;
@@ -50,15 +51,15 @@ impl State for MemoryState {
 
     fn quota(&self, path: &[u8]) -> Option<QuotaFacts<'_>> {
         let (prefix, limits) = self.deepest_quota(path)?;
-        let mut facts = QuotaFacts { prefix, limits: *limits, count: 0, bytes: 0 };
+        let mut usage = QuotaUsage::default();
         for (path, node) in &self.nodes {
             // What an inner quota covers is not charged to the outer one.
             if self.deepest_quota(path).is_some_and(|(deepest, _)| deepest == prefix) {
-                facts.count += 1;
-                facts.bytes += node.data.as_ref().map_or(0, Vec::len) as i64;
+                usage.count += 1;
+                usage.bytes += node.data.as_ref().map_or(0, Vec::len) as i64;
             }
         }
-        Some(facts)
+        Some(QuotaFacts { prefix, limits: *limits, usage: Some(usage) })
     }
 
     fn ephemerals(&self, session: SessionId, visit: &mut dyn FnMut(&[u8])) {
