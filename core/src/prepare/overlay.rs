@@ -11,29 +11,15 @@
 //! moment still says the truth. Only quota usage is a difference.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::state::{NodeFacts, QuotaUsage, State};
 use crate::acl::{self, AclList};
+use crate::hash::Seeded;
 use crate::txn::NodeKind;
 use crate::zxid::{SessionId, Zxid};
-
-/// Paths are chosen by clients, so the table is keyed: nobody may aim at one bucket.
-#[derive(Clone, Copy, Debug)]
-struct Seeded(u64);
-
-impl BuildHasher for Seeded {
-    type Hasher = DefaultHasher;
-
-    fn build_hasher(&self) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.0);
-        hasher
-    }
-}
 
 /// An ACL kept for as long as its node is outstanding. Most are open, which costs nothing.
 #[derive(Clone, Debug)]

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Options, run};
+use super::memory::World;
+use super::{Options, request, run};
+use crate::answer::Answer;
+use crate::record::{Chain, Record};
+use crate::wire::{ErrorCode, OpCode, Stat};
+use crate::zxid::SessionId;
 
 /// SplitMix64: a seed is a history.
 struct Prng(u64);
@@ -115,4 +120,55 @@ fn whether_earlier_writes_were_applied_never_shows() {
     ] {
         assert!(outcomes.get(kind).is_some_and(|&count| count >= 10), "{kind}: {outcomes:?}");
     }
+}
+
+/// X4, K7: whatever a body holds, it is refused, or logged as what can be read, applied, answered.
+#[test]
+fn no_body_of_a_write_goes_unanswered() {
+    let (mut refused, mut logged) = (0, 0);
+    for seed in 0..60 {
+        let mut prng = Prng(seed);
+        let options = Options { extended_types: true, ..Options::default() };
+        let mut world = World::new(options);
+        (1..=3).for_each(|session| assert!(world.open(session).is_some()));
+        world.apply(3);
+        for _ in 0..150 {
+            let line = match prng.below(3) {
+                0 => format!("multi {} ; {}", prng.part(), prng.part()),
+                _one => prng.part(),
+            };
+            let (op, mut body) = request(&line.split_whitespace().collect::<Vec<_>>());
+            for _ in 0..prng.below(4) {
+                let at = prng.below(body.len() as u64) as usize;
+                match prng.below(4) {
+                    0 => body.truncate(at.max(1)),
+                    1 => body[at] = 0xff,
+                    2 => body[at] ^= 1 << prng.below(8),
+                    _any => body[at] = prng.below(256) as u8,
+                }
+            }
+            let op = match prng.below(10) {
+                0 => OpCode::ALL[prng.below(OpCode::ALL.len() as u64) as usize],
+                _meant => op,
+            };
+            let session = SessionId(1 + prng.below(3));
+            match world.write(session, op, &body) {
+                Err(code) => {
+                    assert!(matches!(code, ErrorCode::MarshallingError | ErrorCode::Unimplemented));
+                    refused += 1;
+                }
+                Ok((mut record, answer)) => {
+                    let crc = crc32c::crc32c(&record[4..]);
+                    record[..4].copy_from_slice(&crc.to_le_bytes());
+                    let record = Record::read(&record, Chain(0)).unwrap();
+                    let decoded = crate::wire::Request::decode(op, &body).unwrap();
+                    assert_eq!(answer, Answer::for_request(&decoded), "seed {seed}");
+                    answer.encode(&record.txn(), &[Stat::default(); 4], &mut Vec::new());
+                    logged += 1;
+                }
+            }
+            world.apply(prng.below(3) as usize);
+        }
+    }
+    assert!(refused > 500 && logged > 500, "{refused} refused, {logged} logged");
 }
