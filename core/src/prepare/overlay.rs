@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::state::{NodeFacts, QuotaUsage, State};
+use super::state::{NodeFacts, State};
 use crate::acl::{self, AclList};
 use crate::hash::Seeded;
+use crate::tree::QuotaUsage;
 use crate::txn::NodeKind;
 use crate::zxid::{SessionId, Zxid};
 

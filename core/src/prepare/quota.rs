@@ -1,6 +1,6 @@
 //! Whether a change fits its quota.
 
-use super::state::{QuotaFacts, QuotaUsage};
+use crate::tree::{QuotaFacts, QuotaUsage};
 use crate::wire::ErrorCode;
 
 /// A soft limit that a write passed, for the operator's log.

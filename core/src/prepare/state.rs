@@ -1,6 +1,7 @@
 //! What prepare needs to know of the committed tree.
 
 use crate::acl::AclList;
+use crate::tree::{self, QuotaFacts};
 use crate::txn::NodeKind;
 use crate::zxid::SessionId;
 
@@ -37,35 +38,27 @@ pub struct NodeFacts<'a> {
     pub acl: AclList<'a>,
 }
 
-/// The quota that a path is under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuotaFacts<'a> {
-    /// The deepest prefix of the path that has a quota.
-    pub prefix: &'a [u8],
-    /// `None` when the text of the limits is junk.
-    pub limits: Option<QuotaLimits>,
-    /// `None` when there is no usage node; nothing can be enforced then.
-    pub usage: Option<QuotaUsage>,
-}
+impl State for tree::Writer {
+    fn node(&self, path: &[u8]) -> Option<NodeFacts<'_>> {
+        let node = self.get(path)?;
+        let stat = node.stat();
+        Some(NodeFacts {
+            kind: node.kind(),
+            version: stat.version,
+            cversion: node.stored_cversion(),
+            aversion: stat.aversion,
+            num_children: stat.num_children,
+            data_length: stat.data_length,
+            mtime: stat.mtime,
+            acl: node.acl(),
+        })
+    }
 
-/// What a subtree may hold; `None` is no limit. A hard limit takes the place of its soft one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QuotaLimits {
-    /// Nodes; passing it is logged.
-    pub count_soft: Option<i64>,
-    /// Bytes of data; passing it is logged.
-    pub bytes_soft: Option<i64>,
-    /// Nodes; passing it is refused.
-    pub count_hard: Option<i64>,
-    /// Bytes of data; passing it is refused.
-    pub bytes_hard: Option<i64>,
-}
+    fn quota(&self, path: &[u8]) -> Option<QuotaFacts<'_>> {
+        self.quota_of(path)
+    }
 
-/// What a subtree holds, or what a change adds to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QuotaUsage {
-    /// Nodes, the quota's own root included.
-    pub count: i64,
-    /// Bytes of data.
-    pub bytes: i64,
+    fn ephemerals(&self, session: SessionId, visit: &mut dyn FnMut(&[u8])) {
+        self.ephemerals(session).for_each(visit);
+    }
 }

@@ -78,21 +78,37 @@ impl Prng {
 #[test]
 fn whether_earlier_writes_were_applied_never_shows() {
     let mut outcomes = BTreeMap::<String, usize>::new();
-    for seed in 0..150 {
+    for seed in 0..60 {
         let mut prng = Prng(seed);
         let mut script = String::from(
             "s2 who digest:b:1\ns3 open\ncreate /q\ncreate /q/k\napply\n\
-             quota /q -1 -1 6 40\nquota /q/k 1 2 -1 25\n",
+             quota /q -1 -1 6 40\nquota /a 1 2 -1 25\n",
         );
+        // The same quotas for the tree, which takes them from its nodes.
+        let (on_q, on_a) =
+            ("=;byteHardLimit=40;countHardLimit=6", "count=1,bytes=2=;byteHardLimit=25");
+        for (path, data) in [
+            ("/q", ""),
+            ("/q/zookeeper_limits", &*format!("count=-1,bytes=-1{on_q}")),
+            ("/q/zookeeper_stats", ""),
+            ("/a", ""),
+            ("/a/zookeeper_limits", on_a),
+            ("/a/zookeeper_stats", ""),
+        ] {
+            script.push_str(&format!("create /zookeeper/quota{path} data={data}\n"));
+        }
+        script.push_str("apply\n");
         for _ in 0..120 {
             script.push_str(&prng.line());
             script.push('\n');
         }
         let options = Options { extended_types: true, enforce_quota: true, ..Options::default() };
-        let at_once = run(options, &script, true);
-        let late = run(options, &script, false);
-        for (one, other) in at_once.lines().zip(late.lines()) {
+        let at_once = run(World::new(options), &script, true);
+        let late = run(World::new(options), &script, false);
+        let over_a_tree = run(World::over_a_tree(options), &script, false);
+        for ((one, other), third) in at_once.lines().zip(late.lines()).zip(over_a_tree.lines()) {
             assert_eq!(one, other, "seed {seed}");
+            assert_eq!(one, third, "seed {seed}, over the tree");
             let outcome = one.rsplit_once("-> ").unwrap().1;
             let words = outcome.split(' ').skip(1).take(2).collect::<Vec<_>>();
             let is_error = words[..].first() == Some(&"error");
