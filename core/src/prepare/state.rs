@@ -40,6 +40,9 @@ pub struct NodeFacts<'a> {
 
 impl State for tree::Writer {
     fn node(&self, path: &[u8]) -> Option<NodeFacts<'_>> {
+        if path.is_empty() {
+            return None; // The tree takes it for the root, writes do not.
+        }
         let node = self.get(path)?;
         let stat = node.stat();
         Some(NodeFacts {
@@ -59,6 +62,6 @@ impl State for tree::Writer {
     }
 
     fn ephemerals(&self, session: SessionId, visit: &mut dyn FnMut(&[u8])) {
-        self.ephemerals(session).for_each(visit);
+        Self::ephemerals(self, session).for_each(visit);
     }
 }
