@@ -14,7 +14,6 @@ pub mod submission;
 
 mod apply;
 mod sessions;
-mod state;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -41,7 +41,7 @@ use overlay::Overlay;
 use part::{Part, multi_part, single_mode};
 
 pub use quota::{QuotaMeasure, QuotaWarning};
-pub use state::{NodeFacts, QuotaFacts, QuotaLimits, State};
+pub use state::{NodeFacts, State};
 
 /// A write as its client sent it.
 #[derive(Clone, Copy, Debug)]

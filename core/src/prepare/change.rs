@@ -3,12 +3,13 @@
 use super::Options;
 use super::overlay::{Held, HeldAcl, Overlay};
 use super::part::{Keep, Mode, Part};
-use super::quota::{self, QuotaWarning, Usage};
+use super::quota::{self, QuotaWarning};
 use super::state::{NodeFacts, State};
 use crate::acl::{self, AclList, Identity, Perms};
 use crate::auth;
 use crate::path::{self, ZnodePath};
 use crate::session::SessionTable;
+use crate::tree::QuotaUsage;
 use crate::txn::{CreateTxn, NodeKind, Txn};
 use crate::wire::request::{CreateRequest, PathVersion, SetAclRequest, SetDataRequest};
 use crate::wire::{ErrorCode, OpCode};
@@ -88,7 +89,7 @@ impl<S: State> Decision<'_, S> {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         let data_length = request.data.map_or(0, <[u8]>::len);
-        let usage = Usage { count: 1, bytes: data_length as i64 };
+        let usage = QuotaUsage { count: 1, bytes: data_length as i64 };
         self.check_quota(created_path, usage)?;
 
         let acl = stored_list(&scratch.acl);
@@ -145,7 +146,7 @@ impl<S: State> Decision<'_, S> {
             parent.num_children -= 1;
         });
         self.overlay.put(path, self.zxid, None);
-        self.charge(path, Usage { count: -1, bytes: -i64::from(data_length) });
+        self.charge(path, QuotaUsage { count: -1, bytes: -i64::from(data_length) });
     }
 
     fn set_data<'t>(&mut self, request: &SetDataRequest<'t>) -> Result<Txn<'t>, ErrorCode> {
@@ -155,7 +156,8 @@ impl<S: State> Decision<'_, S> {
         self.check_allowed(&node, auth::needs(OpCode::SetData))?;
         let (current, length_before) = (node.version, node.data_length);
         let data_length = request.data.map_or(0, <[u8]>::len) as i32;
-        let usage = Usage { count: 0, bytes: i64::from(data_length) - i64::from(length_before) };
+        let usage =
+            QuotaUsage { count: 0, bytes: i64::from(data_length) - i64::from(length_before) };
         self.check_quota(path, usage)?;
         let version = next_version(current, request.version)?;
         let time_ms = self.time_ms;
@@ -255,7 +257,7 @@ impl<S: State> Decision<'_, S> {
         }
     }
 
-    fn check_quota(&mut self, path: &[u8], change: Usage) -> Result<(), ErrorCode> {
+    fn check_quota(&mut self, path: &[u8], change: QuotaUsage) -> Result<(), ErrorCode> {
         if !self.options.enforce_quota {
             return Ok(());
         }
@@ -269,7 +271,7 @@ impl<S: State> Decision<'_, S> {
         Ok(())
     }
 
-    fn charge(&mut self, path: &[u8], change: Usage) {
+    fn charge(&mut self, path: &[u8], change: QuotaUsage) {
         if self.options.enforce_quota
             && let Some(facts) = self.state.quota(path)
         {

@@ -11,30 +11,16 @@
 //! moment still says the truth. Only quota usage is a difference.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::quota::Usage;
 use super::state::{NodeFacts, State};
 use crate::acl::{self, AclList};
+use crate::hash::Seeded;
+use crate::tree::QuotaUsage;
 use crate::txn::NodeKind;
 use crate::zxid::{SessionId, Zxid};
-
-/// Paths are chosen by clients, so the table is keyed: nobody may aim at one bucket.
-#[derive(Clone, Copy, Debug)]
-struct Seeded(u64);
-
-impl BuildHasher for Seeded {
-    type Hasher = DefaultHasher;
-
-    fn build_hasher(&self) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.0);
-        hasher
-    }
-}
 
 /// An ACL kept for as long as its node is outstanding. Most are open, which costs nothing.
 #[derive(Clone, Debug)]
@@ -118,7 +104,7 @@ impl Entry {
 enum Forget {
     Node(Arc<[u8]>),
     Session(SessionId),
-    Usage(Arc<[u8]>, Usage),
+    Usage(Arc<[u8]>, QuotaUsage),
     Write,
 }
 
@@ -127,6 +113,9 @@ enum SessionChange {
     Opening,
     Closing,
 }
+
+/// What stood at a path before a change.
+type Replaced = (Arc<[u8]>, Option<Entry>);
 
 /// Where a multi began.
 #[must_use]
@@ -141,11 +130,11 @@ pub(super) struct Overlay {
     /// Exactly the entries that are ephemeral nodes, so that a close finds its own.
     ephemerals: BTreeSet<(SessionId, Arc<[u8]>)>,
     sessions: BTreeMap<SessionId, (SessionChange, Zxid)>,
-    usage: BTreeMap<Arc<[u8]>, Usage>,
+    usage: BTreeMap<Arc<[u8]>, QuotaUsage>,
     forget: VecDeque<(Zxid, Forget)>,
     writes: usize,
     /// While a multi is being decided: what each change replaced.
-    undo: Option<Vec<(Arc<[u8]>, Option<Entry>)>>,
+    undo: Option<Vec<Replaced>>,
 }
 
 impl Overlay {
@@ -273,12 +262,12 @@ impl Overlay {
     }
 
     /// What outstanding writes add to the usage of the quota at `prefix`.
-    pub(super) fn usage(&self, prefix: &[u8]) -> Usage {
+    pub(super) fn usage(&self, prefix: &[u8]) -> QuotaUsage {
         self.usage.get(prefix).copied().unwrap_or_default()
     }
 
-    pub(super) fn charge(&mut self, prefix: &[u8], zxid: Zxid, change: Usage) {
-        if change == Usage::default() {
+    pub(super) fn charge(&mut self, prefix: &[u8], zxid: Zxid, change: QuotaUsage) {
+        if change == QuotaUsage::default() {
             return;
         }
         let known = self.usage.get_key_value(prefix).map(|(key, _)| key.clone());
@@ -289,13 +278,13 @@ impl Overlay {
         usage.bytes += change.bytes;
     }
 
-    fn uncharge(&mut self, prefix: &Arc<[u8]>, change: Usage) {
+    fn uncharge(&mut self, prefix: &Arc<[u8]>, change: QuotaUsage) {
         // An entry is dropped whenever the sum is zero, though later charges that cancel each other
         // may still be outstanding: those make it anew.
         let usage = self.usage.entry(prefix.clone()).or_default();
         usage.count -= change.count;
         usage.bytes -= change.bytes;
-        if *usage == Usage::default() {
+        if *usage == QuotaUsage::default() {
             self.usage.remove(prefix);
         }
     }

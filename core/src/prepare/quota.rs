@@ -1,6 +1,6 @@
 //! Whether a change fits its quota.
 
-use super::state::QuotaFacts;
+use crate::tree::{QuotaFacts, QuotaUsage};
 use crate::wire::ErrorCode;
 
 /// A soft limit that a write passed, for the operator's log.
@@ -37,35 +37,32 @@ pub enum QuotaMeasure {
     Bytes,
 }
 
-/// A change of a subtree's usage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Usage {
-    pub(super) count: i64,
-    pub(super) bytes: i64,
-}
-
 /// Checks `change` on top of what is committed and what is `pending`. A measure that does not change
 /// is not checked, and one that shrinks is: that is ZooKeeper's rule.
 pub(super) fn check(
     quota: &QuotaFacts<'_>,
-    pending: Usage,
-    change: Usage,
+    pending: QuotaUsage,
+    change: QuotaUsage,
 ) -> Result<Option<QuotaWarning>, ErrorCode> {
     let limits = quota.limits.ok_or(ErrorCode::MarshallingError)?;
+    let Some(used) = quota.usage else {
+        return Ok(None);
+    };
     let mut warning = None;
-    let count = (QuotaMeasure::Count, limits.count, limits.count_hard);
-    let bytes = (QuotaMeasure::Bytes, limits.bytes, limits.bytes_hard);
-    for ((measure, soft, hard), used, pending, change) in [
-        (count, quota.count, pending.count, change.count),
-        (bytes, quota.bytes, pending.bytes, change.bytes),
+    let count = (QuotaMeasure::Count, limits.count_hard, limits.count_soft);
+    let bytes = (QuotaMeasure::Bytes, limits.bytes_hard, limits.bytes_soft);
+    for ((measure, hard, soft), used, pending, change) in [
+        (count, used.count, pending.count, change.count),
+        (bytes, used.bytes, pending.bytes, change.bytes),
     ] {
-        let is_hard = hard >= 0;
-        let limit = if is_hard { hard } else { soft };
+        let Some(limit) = hard.or(soft) else {
+            continue;
+        };
         let value = used.saturating_add(pending).saturating_add(change);
-        if change == 0 || limit < 0 || value <= limit {
+        if change == 0 || value <= limit {
             continue;
         }
-        if is_hard {
+        if hard.is_some() {
             return Err(ErrorCode::QuotaExceeded);
         }
         let prefix = quota.prefix.into();

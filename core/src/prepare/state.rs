@@ -1,6 +1,7 @@
 //! What prepare needs to know of the committed tree.
 
 use crate::acl::AclList;
+use crate::tree::{self, QuotaFacts};
 use crate::txn::NodeKind;
 use crate::zxid::SessionId;
 
@@ -37,28 +38,30 @@ pub struct NodeFacts<'a> {
     pub acl: AclList<'a>,
 }
 
-/// A quota and what is used of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuotaFacts<'a> {
-    /// The root of the subtree.
-    pub prefix: &'a [u8],
-    /// The limits, or `None` when the text of the limits node does not parse.
-    pub limits: Option<QuotaLimits>,
-    /// Nodes in the subtree.
-    pub count: i64,
-    /// Bytes of data in the subtree.
-    pub bytes: i64,
-}
+impl State for tree::Writer {
+    fn node(&self, path: &[u8]) -> Option<NodeFacts<'_>> {
+        if path.is_empty() {
+            return None; // The tree takes it for the root, writes do not.
+        }
+        let node = self.get(path)?;
+        let stat = node.stat();
+        Some(NodeFacts {
+            kind: node.kind(),
+            version: stat.version,
+            cversion: node.stored_cversion(),
+            aversion: stat.aversion,
+            num_children: stat.num_children,
+            data_length: stat.data_length,
+            mtime: stat.mtime,
+            acl: node.acl(),
+        })
+    }
 
-/// The four limits of a quota; negative is unlimited. A hard one takes the place of its soft one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuotaLimits {
-    /// Nodes, only warned about.
-    pub count: i64,
-    /// Bytes, only warned about.
-    pub bytes: i64,
-    /// Nodes.
-    pub count_hard: i64,
-    /// Bytes.
-    pub bytes_hard: i64,
+    fn quota(&self, path: &[u8]) -> Option<QuotaFacts<'_>> {
+        self.quota_of(path)
+    }
+
+    fn ephemerals(&self, session: SessionId, visit: &mut dyn FnMut(&[u8])) {
+        Self::ephemerals(self, session).for_each(visit);
+    }
 }

@@ -11,9 +11,11 @@
 //! prolongs only notes the time. A silent session ends between its timeout and a tick later.
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
+use crate::hash::Seeded;
 use crate::zxid::SessionId;
 
 /// One session. `position` is its place in the bucket of `queued_tick`.
@@ -204,8 +206,7 @@ impl Expiry {
     }
 }
 
-/// Ids are given away by servers, not chosen by clients: mixing is enough, no seed is needed.
+/// Ids are given away by servers, not chosen by clients: no seed is needed.
 fn hash(id: SessionId) -> u64 {
-    let mixed = (id.0 ^ (id.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ (mixed >> 29)
+    Seeded(0).hash_one(id.0)
 }

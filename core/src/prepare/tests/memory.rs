@@ -1,14 +1,14 @@
 //! The committed state as an obvious map, and a world in which writes are prepared and applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::super::{
-    Internal, NodeFacts, Options, Prepare, Prepared, QuotaFacts, QuotaLimits, State, WriteRequest,
-};
+use super::super::{Internal, NodeFacts, Options, Prepare, Prepared, State, WriteRequest};
 use crate::acl::{self, AclList, Identity};
+use crate::answer::Answer;
 use crate::path;
 use crate::record::{Chain, Record};
 use crate::session::SessionTable;
+use crate::tree::{self, Applied, QuotaFacts, QuotaLimits, QuotaUsage, TreeOptions};
 use crate::txn::{NodeKind, Txn};
 use crate::wire::handshake::Password;
 use crate::wire::{ErrorCode, OpCode};
@@ -50,15 +50,15 @@ impl State for MemoryState {
 
     fn quota(&self, path: &[u8]) -> Option<QuotaFacts<'_>> {
         let (prefix, limits) = self.deepest_quota(path)?;
-        let mut facts = QuotaFacts { prefix, limits: *limits, count: 0, bytes: 0 };
+        let mut usage = QuotaUsage::default();
         for (path, node) in &self.nodes {
             // What an inner quota covers is not charged to the outer one.
             if self.deepest_quota(path).is_some_and(|(deepest, _)| deepest == prefix) {
-                facts.count += 1;
-                facts.bytes += node.data.as_ref().map_or(0, Vec::len) as i64;
+                usage.count += 1;
+                usage.bytes += node.data.as_ref().map_or(0, Vec::len) as i64;
             }
         }
-        Some(facts)
+        Some(QuotaFacts { prefix, limits: *limits, usage: Some(usage) })
     }
 
     fn ephemerals(&self, session: SessionId, visit: &mut dyn FnMut(&[u8])) {
@@ -145,6 +145,10 @@ pub(super) struct World {
     pub(super) prepare: Prepare,
     pub(super) identities: BTreeMap<SessionId, Vec<Identity>>,
     pub(super) time_ms: i64,
+    /// The real tree, which is applied to as well, and decided over when `uses_tree`.
+    pub(super) tree: tree::Writer,
+    uses_tree: bool,
+    answers: VecDeque<Option<Answer>>,
     chain: Chain,
     applied_chain: Chain,
     zxid: Zxid,
@@ -159,11 +163,19 @@ impl World {
             prepare: Prepare::new(options, 7),
             identities: BTreeMap::new(),
             time_ms: 1_000,
+            tree: tree::new(TreeOptions { hash_seed: 3 }).0,
+            uses_tree: false,
+            answers: VecDeque::new(),
             chain: Chain(0),
             applied_chain: Chain(0),
             zxid: Zxid::new(Epoch(1), 0),
             unapplied: Vec::new(),
         }
+    }
+
+    /// A world that decides over the real tree.
+    pub(super) fn over_a_tree(options: Options) -> Self {
+        Self { uses_tree: true, ..Self::new(options) }
     }
 
     /// Prepares a write; the record's bytes and what the answer is, or the refusal.
@@ -172,16 +184,22 @@ impl World {
         session: SessionId,
         op: OpCode,
         body: &[u8],
-    ) -> Result<(Vec<u8>, crate::answer::Answer), ErrorCode> {
+    ) -> Result<(Vec<u8>, Answer), ErrorCode> {
         let none = Vec::new();
         let identities = self.identities.get(&session).unwrap_or(&none);
         let request = WriteRequest { session, cxid: 5, op, body, identities };
         let zxid = self.zxid.next().unwrap();
         let start = self.unapplied.len();
         let (chain, out) = (&mut self.chain, &mut self.unapplied);
-        let (state, sessions) = (&self.state, &self.sessions);
-        match self.prepare.prepare(state, sessions, &request, zxid, self.time_ms, chain, out) {
+        let (prepare, sessions, time_ms) = (&mut self.prepare, &self.sessions, self.time_ms);
+        let prepared = if self.uses_tree {
+            prepare.prepare(&self.tree, sessions, &request, zxid, time_ms, chain, out)
+        } else {
+            prepare.prepare(&self.state, sessions, &request, zxid, time_ms, chain, out)
+        };
+        match prepared {
             Prepared::Logged(answer) => {
+                self.answers.push_back(Some(answer.clone()));
                 self.zxid = zxid;
                 Ok((self.unapplied[start..].to_vec(), answer))
             }
@@ -197,10 +215,14 @@ impl World {
         let zxid = self.zxid.next().unwrap();
         let start = self.unapplied.len();
         let (chain, out) = (&mut self.chain, &mut self.unapplied);
-        let (state, sessions) = (&self.state, &self.sessions);
-        let is_logged =
-            self.prepare.prepare_internal(state, sessions, change, zxid, self.time_ms, chain, out);
+        let (prepare, sessions, time_ms) = (&mut self.prepare, &self.sessions, self.time_ms);
+        let is_logged = if self.uses_tree {
+            prepare.prepare_internal(&self.tree, sessions, change, zxid, time_ms, chain, out)
+        } else {
+            prepare.prepare_internal(&self.state, sessions, change, zxid, time_ms, chain, out)
+        };
         if is_logged {
+            self.answers.push_back(None);
             self.zxid = zxid;
         }
         assert_eq!(is_logged, start < self.unapplied.len());
@@ -226,6 +248,13 @@ impl World {
             assert!(upto.is_none_or(|upto| head.zxid.follows(upto)));
             self.state.apply(head.session, head.time_ms, &record.txn());
             self.sessions.apply(&head, &record.txn());
+            let mut applied = Applied::default();
+            self.tree.apply(&head, &record.txn(), &mut applied);
+            if let Some(answer) = self.answers.pop_front().unwrap() {
+                // The Stats that the tree gives must be those that the answer takes.
+                assert_eq!(applied.stats.len(), stats_made(&record.txn()), "{answer:?}");
+                answer.encode(&record.txn(), &applied.stats, &mut Vec::new());
+            }
             self.applied_chain = record.chain();
             upto = Some(head.zxid);
             at += record.bytes().len();
@@ -234,5 +263,28 @@ impl World {
         if let Some(upto) = upto {
             self.prepare.applied(upto);
         }
+    }
+}
+
+impl World {
+    /// The map and the tree must be one, but for the usage that the tree writes by itself.
+    pub(super) fn compare_trees(&self) {
+        let is_usage = |path: &&Vec<u8>| path::name(path) == b"zookeeper_stats";
+        for path in self.state.nodes.keys().filter(|path| !is_usage(path)) {
+            assert_eq!(self.tree.node(path), self.state.node(path), "{path:?}");
+        }
+    }
+}
+
+/// How many Stats a transaction makes.
+fn stats_made(txn: &Txn<'_>) -> usize {
+    match txn {
+        Txn::Create(_) | Txn::SetData { .. } | Txn::SetAcl { .. } => 1,
+        Txn::Multi(multi) => multi.iter().map(|part| stats_made(&part)).sum(),
+        Txn::Delete { .. }
+        | Txn::Check { .. }
+        | Txn::CreateSession { .. }
+        | Txn::CloseSession
+        | Txn::Error(_) => 0,
     }
 }

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Options, run};
+use super::memory::World;
+use super::{Options, request, run};
+use crate::answer::Answer;
+use crate::record::{Chain, Record};
+use crate::wire::{ErrorCode, OpCode, Stat};
+use crate::zxid::SessionId;
 
 /// SplitMix64: a seed is a history.
 struct Prng(u64);
@@ -73,21 +78,37 @@ impl Prng {
 #[test]
 fn whether_earlier_writes_were_applied_never_shows() {
     let mut outcomes = BTreeMap::<String, usize>::new();
-    for seed in 0..150 {
+    for seed in 0..60 {
         let mut prng = Prng(seed);
         let mut script = String::from(
             "s2 who digest:b:1\ns3 open\ncreate /q\ncreate /q/k\napply\n\
-             quota /q -1 -1 6 40\nquota /q/k 1 2 -1 25\n",
+             quota /q -1 -1 6 40\nquota /a 1 2 -1 25\n",
         );
+        // The same quotas for the tree, which takes them from its nodes.
+        let (on_q, on_a) =
+            ("=;byteHardLimit=40;countHardLimit=6", "count=1,bytes=2=;byteHardLimit=25");
+        for (path, data) in [
+            ("/q", ""),
+            ("/q/zookeeper_limits", &*format!("count=-1,bytes=-1{on_q}")),
+            ("/q/zookeeper_stats", ""),
+            ("/a", ""),
+            ("/a/zookeeper_limits", on_a),
+            ("/a/zookeeper_stats", ""),
+        ] {
+            script.push_str(&format!("create /zookeeper/quota{path} data={data}\n"));
+        }
+        script.push_str("apply\n");
         for _ in 0..120 {
             script.push_str(&prng.line());
             script.push('\n');
         }
         let options = Options { extended_types: true, enforce_quota: true, ..Options::default() };
-        let at_once = run(options, &script, true);
-        let late = run(options, &script, false);
-        for (one, other) in at_once.lines().zip(late.lines()) {
+        let at_once = run(World::new(options), &script, true);
+        let late = run(World::new(options), &script, false);
+        let over_a_tree = run(World::over_a_tree(options), &script, false);
+        for ((one, other), third) in at_once.lines().zip(late.lines()).zip(over_a_tree.lines()) {
             assert_eq!(one, other, "seed {seed}");
+            assert_eq!(one, third, "seed {seed}, over the tree");
             let outcome = one.rsplit_once("-> ").unwrap().1;
             let words = outcome.split(' ').skip(1).take(2).collect::<Vec<_>>();
             let is_error = words[..].first() == Some(&"error");
@@ -115,4 +136,55 @@ fn whether_earlier_writes_were_applied_never_shows() {
     ] {
         assert!(outcomes.get(kind).is_some_and(|&count| count >= 10), "{kind}: {outcomes:?}");
     }
+}
+
+/// X4, K7: whatever a body holds, it is refused, or logged as what can be read, applied, answered.
+#[test]
+fn no_body_of_a_write_goes_unanswered() {
+    let (mut refused, mut logged) = (0, 0);
+    for seed in 0..60 {
+        let mut prng = Prng(seed);
+        let options = Options { extended_types: true, ..Options::default() };
+        let mut world = World::new(options);
+        (1..=3).for_each(|session| assert!(world.open(session).is_some()));
+        world.apply(3);
+        for _ in 0..150 {
+            let line = match prng.below(3) {
+                0 => format!("multi {} ; {}", prng.part(), prng.part()),
+                _one => prng.part(),
+            };
+            let (op, mut body) = request(&line.split_whitespace().collect::<Vec<_>>());
+            for _ in 0..prng.below(4) {
+                let at = prng.below(body.len() as u64) as usize;
+                match prng.below(4) {
+                    0 => body.truncate(at.max(1)),
+                    1 => body[at] = 0xff,
+                    2 => body[at] ^= 1 << prng.below(8),
+                    _any => body[at] = prng.below(256) as u8,
+                }
+            }
+            let op = match prng.below(10) {
+                0 => OpCode::ALL[prng.below(OpCode::ALL.len() as u64) as usize],
+                _meant => op,
+            };
+            let session = SessionId(1 + prng.below(3));
+            match world.write(session, op, &body) {
+                Err(code) => {
+                    assert!(matches!(code, ErrorCode::MarshallingError | ErrorCode::Unimplemented));
+                    refused += 1;
+                }
+                Ok((mut record, answer)) => {
+                    let crc = crc32c::crc32c(&record[4..]);
+                    record[..4].copy_from_slice(&crc.to_le_bytes());
+                    let record = Record::read(&record, Chain(0)).unwrap();
+                    let decoded = crate::wire::Request::decode(op, &body).unwrap();
+                    assert_eq!(answer, Answer::for_request(&decoded), "seed {seed}");
+                    answer.encode(&record.txn(), &[Stat::default(); 4], &mut Vec::new());
+                    logged += 1;
+                }
+            }
+            world.apply(prng.below(3) as usize);
+        }
+    }
+    assert!(refused > 500 && logged > 500, "{refused} refused, {logged} logged");
 }
