@@ -303,3 +303,65 @@ impl Disk for DataDir {
         system::available_bytes(&path).map_err(|e| disk_error("stat", directory, &e))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const SERVER: ServerId = ServerId(4);
+
+    #[test]
+    fn a_directory_in_use_is_refused_and_its_holder_named() {
+        let root = tempfile::tempdir().unwrap();
+        let first = DataDir::open(root.path(), None, SERVER).unwrap();
+        let refused = DataDir::open(root.path(), None, SERVER).unwrap_err().to_string();
+        assert!(refused.contains(&format!("process {}:", std::process::id())), "{refused}");
+        let identity = first.identity();
+        drop(first);
+        assert_eq!(DataDir::open(root.path(), None, SERVER).unwrap().identity(), identity);
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        for mode in [0o770, 0o702, 0o777] {
+            std::fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let refused = DataDir::open(root.path(), None, SERVER).unwrap_err();
+            assert!(
+                matches!(refused, DataDirError::Permissions { mode: found, .. } if found == mode)
+            );
+        }
+        std::fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        DataDir::open(root.path(), None, SERVER).unwrap();
+    }
+
+    #[test]
+    fn another_servers_a_damaged_and_an_ownerless_directory_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        drop(DataDir::open(root.path(), None, SERVER).unwrap());
+        let other = DataDir::open(root.path(), None, ServerId(5)).unwrap_err();
+        assert!(matches!(other, DataDirError::Server { found: SERVER, .. }));
+        let identity = root.path().join(IDENTITY_FILE);
+        let mut bytes = fs::read(&identity).unwrap();
+        bytes[20] ^= 1;
+        fs::write(&identity, bytes).unwrap();
+        let damaged = DataDir::open(root.path(), None, SERVER).unwrap_err();
+        assert!(matches!(damaged, DataDirError::Identity { .. }));
+        fs::remove_file(identity).unwrap();
+        fs::write(root.path().join("log/0000000100000001.log"), b"").unwrap();
+        let ownerless = DataDir::open(root.path(), None, SERVER).unwrap_err();
+        assert!(matches!(ownerless, DataDirError::NoIdentity { .. }));
+    }
+
+    #[test]
+    fn the_log_may_be_on_a_device_of_its_own() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let dir = DataDir::open(root.path(), Some(other.path()), SERVER).unwrap();
+        assert_eq!(dir.path("log/x"), other.path().join("log/x"));
+        assert_eq!(dir.path("snapshot/x"), root.path().join("snapshot/x"));
+        let refused = DataDir::open(other.path(), None, SERVER).unwrap_err();
+        assert!(matches!(refused, DataDirError::Locked { .. }));
+    }
+}

@@ -206,7 +206,10 @@ impl FakeDisk {
                 }
                 _change if durable => apply(&mut image, operation, None),
                 Operation::Finish { .. } | Operation::Sync { .. } | Operation::SyncDir { .. } => {}
-                _change => pending.push(operation),
+                Operation::Create { .. }
+                | Operation::Write { .. }
+                | Operation::Rename { .. }
+                | Operation::Remove { .. } => pending.push(operation),
             }
         }
         check(&Self::from_image(image.clone()));
@@ -220,12 +223,12 @@ impl FakeDisk {
             let mut state = image.clone();
             let torn = next(prng) as usize % (2 * pending.len());
             for (index, operation) in pending.iter().enumerate() {
-                let keep_bytes = match operation {
-                    Operation::Write { bytes, .. } if index == torn => {
-                        Some(tear(bytes.len() as u64, prng))
-                    }
-                    _whole => None,
-                };
+                let mut keep_bytes = None;
+                if let Operation::Write { bytes, .. } = operation
+                    && index == torn
+                {
+                    keep_bytes = Some(tear(bytes.len() as u64, prng));
+                }
                 if next(prng) & 1 == 0 || keep_bytes.is_some() {
                     apply_again(&mut state, operation, keep_bytes);
                 }

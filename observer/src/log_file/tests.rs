@@ -299,3 +299,56 @@ fn a_failed_write_aborts_the_process_with_one_line() {
         assert!(stderr.starts_with("farwatch: write log/0000000100000001.log: "), "{stderr}");
     }
 }
+
+#[test]
+fn a_full_disk_refuses_a_write_as_it_was_and_takes_it_once_there_is_room() {
+    over_every_rung(|root, rung| {
+        let mut history = History::new();
+        let dir = dir(root);
+        // No disk has room for such a segment.
+        let too_long = LogOptions { segment_bytes: 1 << 60, ..options(rung) };
+        let (mut log, _) = LogFile::open(&dir, too_long).unwrap();
+        let run = history.run(3);
+        for _ in 0..3 {
+            assert_eq!(log.submit(&run.0, run.1, run.2, run.3), Err(LogFull));
+        }
+        assert_eq!((log.last(), log.wait_all(), log.size_bytes()), (Zxid::ZERO, None, 0));
+        log.options.segment_bytes = SEGMENT;
+        submit(&mut log, &run);
+        assert_eq!(log.wait_all(), Some(run.2));
+        drop(log);
+        let (_, recovered) = LogFile::open(&dir, options(rung)).unwrap();
+        assert_eq!(check(recovered.records, Zxid::ZERO), run.2);
+    });
+}
+
+#[test]
+fn a_start_from_a_snapshot_reads_only_the_records_behind_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = dir(root.path());
+    let mut history = History::new();
+    let (mut log, _) = LogFile::open(&dir, options(LADDER[0])).unwrap();
+    let (mut at, mut chain) = (Zxid::ZERO, Chain(0));
+    for batch in 0..40 {
+        let run = history.run(2);
+        submit(&mut log, &run);
+        log.wait_all();
+        if batch == 19 {
+            (at, chain) = (run.2, run.3);
+        }
+    }
+    let mut writer = crate::snapshot_file::create(&dir, at, chain).unwrap();
+    writer.session(&session()).unwrap();
+    writer.finish(77).unwrap();
+    assert_eq!(crate::snapshot_file::purge(&dir, 2).unwrap(), None);
+    assert_eq!(crate::snapshot_file::purge(&dir, 1).unwrap(), Some(Zxid(at.0 + 1)));
+    log.purge(Zxid(at.0 + 1));
+    let last = log.last();
+    drop(log);
+    let (_, recovered) = LogFile::open(&dir, options(LADDER[0])).unwrap();
+    let snapshot = recovered.snapshot.unwrap();
+    assert_eq!((snapshot.zxid, snapshot.chain, snapshot.digest), (at, chain, 77));
+    assert_eq!(check(recovered.records, at), last);
+    let mut reader = crate::snapshot_file::open(&dir, at).unwrap();
+    assert!(reader.next_chunk().unwrap().is_some() && reader.next_chunk().unwrap().is_none());
+}
