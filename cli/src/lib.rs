@@ -8,8 +8,8 @@ pub mod dump;
 pub mod log_command;
 pub mod port_holder;
 pub mod serve;
-#[allow(unsafe_code)]
 pub mod shell;
+#[allow(unsafe_code)]
 pub mod signals;
 pub mod snapshot_command;
 pub mod status;
