@@ -309,12 +309,32 @@ impl Client {
                 return Err(ClientError::Timeout { maybe_applied: true });
             }
         };
-        // The reader has delivered our result and ends; no callback comes after this.
+        self.join_reader(); // it has delivered our result and ends
+        result
+    }
+
+    /// Ends this client and leaves the session alive at the servers until its timeout: another
+    /// client, here or in another process, takes it up with [`Options::resume`]. `None` if there
+    /// is no session. Two clients must not hold one session: each would cut the other off.
+    pub fn detach(&self) -> Result<Option<SessionToken>, ClientError> {
+        self.refuse_inside_callback()?;
+        let mut state = self.handle.shared.lock();
+        let token = state.machine.detach();
+        if let Some(stream) = &state.stream {
+            drop(stream.shutdown(std::net::Shutdown::Both)); // wakes the reader
+        }
+        drop(state);
+        self.handle.shared.changed.notify_all();
+        self.join_reader();
+        Ok(token)
+    }
+
+    /// No callback comes after this.
+    fn join_reader(&self) {
         let reader = self.handle.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(reader) = reader {
             drop(reader.join());
         }
-        result
     }
 
     fn refuse_inside_callback(&self) -> Result<(), ClientError> {

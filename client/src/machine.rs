@@ -322,6 +322,17 @@ impl<C> Machine<C> {
         }
     }
 
+    /// Command: leaves the session alive at the servers and ends here. What has no reply yet fails
+    /// with a connection loss. Returns what another machine needs to take the session up.
+    pub fn detach(&mut self) -> Option<SessionToken> {
+        if self.is_over() {
+            return None;
+        }
+        self.fail_in_flight(|op| ClientError::ConnectionLoss { maybe_applied: changes_state(op) });
+        self.finish(ClientError::Closed, SessionState::Closed);
+        self.session()
+    }
+
     /// Handler: the connection that was asked for stands.
     pub fn handle_connected(&mut self, _now_ms: u64) {
         let Phase::Dialing { deadline_ms } = self.phase else {

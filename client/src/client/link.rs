@@ -199,7 +199,7 @@ fn deliver(output: Output<Completion>, on_event: &mut Option<EventHandler>) {
 
 fn log(event: &Event) {
     match event {
-        Event::Session(state) => tracing::info!(?state, "session"),
+        Event::Session(state) => tracing::debug!(?state, "session"),
         Event::Node(event) => tracing::debug!(?event, "watch"),
     }
 }

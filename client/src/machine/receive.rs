@@ -88,8 +88,8 @@ impl<C> Machine<C> {
         match header.xid {
             XID_NOTIFICATION => self.handle_notification(header.zxid, &mut r)?,
             XID_PING | XID_SET_WATCHES => {}
-            XID_AUTH => self.handle_auth(header.err)?,
-            _xid => self.handle_reply(now_ms, header, &mut r)?,
+            XID_AUTH => self.handle_auth(now_ms, header.err)?,
+            _xid => self.handle_reply(header, &mut r)?,
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ impl<C> Machine<C> {
         self.outputs.push_back(Output::Event(Event::Node(NodeEvent { kind, path, zxid })));
     }
 
-    fn handle_auth(&mut self, err: i32) -> Result<(), Garbage> {
+    fn handle_auth(&mut self, now_ms: u64, err: i32) -> Result<(), Garbage> {
         let id = self.auth_due.pop_front().ok_or(Garbage)?;
         let Some(place) = self.credentials.iter().position(|credential| credential.id == id) else {
             return Ok(()); // replaced by an equal one meanwhile
@@ -153,15 +153,14 @@ impl<C> Machine<C> {
         if let Some(context) = waiting {
             self.outputs.push_back(Output::Completed { context, result });
         }
+        if err != 0 {
+            // The server closes behind its refusal: what is submitted now must not go down with it.
+            self.lose_link(now_ms);
+        }
         Ok(())
     }
 
-    fn handle_reply(
-        &mut self,
-        _now_ms: u64,
-        header: ReplyHeader,
-        r: &mut Reader<'_>,
-    ) -> Result<(), Garbage> {
+    fn handle_reply(&mut self, header: ReplyHeader, r: &mut Reader<'_>) -> Result<(), Garbage> {
         let sent = match self.in_flight.front() {
             Some(front) if front.xid == header.xid => self.in_flight.pop_front().expect("front"),
             Some(_) | None => return Err(Garbage), // replies come in order or not at all

@@ -446,7 +446,6 @@ fn a_refused_credential_is_not_tried_again() {
     let mut stage = Stage::up(Settings::new(1, 1));
     stage.submit("auth", auth());
     stage.reply(-4, 0, ErrorCode::AuthFailed, &[]);
-    stage.disconnect();
     stage.pass();
     stage.connect();
     stage.accept(0x51, 6000);
@@ -454,9 +453,9 @@ fn a_refused_credential_is_not_tried_again() {
         [0] submit auth
             -> Auth xid -4
         [0] reply -4 zxid 0 AuthFailed
+            HangUp
             Session(AuthFailed)
             auth: Server(AuthFailed)
-        [0] disconnected
             Session(Disconnected)
         [44] time
             Dial { server: 0, deadline_ms: 6044 }
@@ -585,6 +584,24 @@ fn removed_watches_are_told_and_not_rearmed() {
             Node(NodeEvent { kind: NodeDeleted, path: "/x", zxid: -1 })
         [0] event NodeDeleted /r
             Node(NodeEvent { kind: NodeDeleted, path: "/", zxid: -1 })
+    "#]]);
+}
+
+#[test]
+fn a_detached_session_is_not_closed_at_the_server() {
+    let mut stage = Stage::up(Settings::new(1, 1));
+    stage.submit("write", set("/a"));
+    let token = stage.machine.detach().unwrap();
+    assert_eq!((token.id, token.password), (SessionId(0x51), PASSWORD));
+    stage.note("detach");
+    assert_eq!(stage.machine.detach(), None);
+    stage.check(expect![[r#"
+        [0] submit write
+            -> SetData xid 1
+        [0] detach
+            HangUp
+            write: ConnectionLoss { maybe_applied: true }
+            Session(Closed)
     "#]]);
 }
 

@@ -89,7 +89,8 @@ fn a_session_moves_to_another_client_by_id_and_password() {
     let root = own_root();
     let first = client_below(&root);
     first.create("/eph", b"", &Acl::open(), CreateMode::Ephemeral).unwrap();
-    let token = first.session().unwrap();
+    let token = first.detach().unwrap().unwrap();
+    assert_eq!(first.get("/eph", false), Err(ClientError::Closed));
     let second = client_with(&root, Options::default().resume(token));
     assert_eq!(second.get_ephemerals("/").unwrap(), ["/eph"]);
     assert_eq!(second.session().unwrap().id, token.id);
