@@ -308,14 +308,16 @@ impl<'a> Request<'a> {
             OpCode::GetData => Self::GetData(path_watch(r)?),
             OpCode::GetChildren => Self::GetChildren(path_watch(r)?),
             OpCode::GetChildren2 => Self::GetChildren2(path_watch(r)?),
+            // ZooKeeper looks at these two paths before it asks whether they are null, and answers
+            // BADARGUMENTS as it does for an empty one.
             OpCode::SetData => Self::SetData(SetDataRequest {
-                path: r.string()?,
+                path: r.buffer()?.unwrap_or_default(),
                 data: r.buffer()?,
                 version: r.int()?,
             }),
             OpCode::GetAcl => Self::GetAcl { path: r.string()? },
             OpCode::SetAcl => Self::SetAcl(SetAclRequest {
-                path: r.string()?,
+                path: r.buffer()?.unwrap_or_default(),
                 acl: AclList::decode(r)?,
                 version: r.int()?,
             }),
