@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::raw::{self, Connection, Handshake, ids, request_bytes};
+use crate::raw::{self, Connection, Handshake, framed, ids, request_bytes};
 
 /// The parent of everything that a load touches.
 const ROOT: &str = "/bench";
@@ -90,7 +90,7 @@ impl Plan {
         let writes = workload.kind != Kind::Get && workload.kind != Kind::Create;
         let frames = |wanted: bool, build: &dyn Fn(&str) -> raw::Request| -> Arc<[Vec<u8>]> {
             let paths = if wanted { &paths[..] } else { &[] };
-            paths.iter().map(|path| request_bytes(0, &build(path))).collect()
+            paths.iter().map(|path| framed(&request_bytes(0, &build(path)))).collect()
         };
         let gets = frames(reads, &|path| raw::request::get_data(path, false));
         let sets = frames(writes, &|path| raw::request::set_data(path, Some(&value), -1));
@@ -112,7 +112,7 @@ impl Plan {
             (false, Kind::Create) => {
                 let path = format!("{ROOT}/{:x}-{of}-{xid}", self.tag);
                 let request = raw::request::create(&path, Some(&self.value), &ids::open(), 0);
-                out.extend_from_slice(&request_bytes(0, &request));
+                out.extend_from_slice(&framed(&request_bytes(0, &request)));
             }
             (false, _) => out.extend_from_slice(&self.sets[draw as u32 as usize % self.sets.len()]),
         }
@@ -142,7 +142,7 @@ pub(super) fn populate_keys(address: SocketAddr, keys: usize, value_bytes: usize
     for path in paths {
         xid += 1;
         let request = raw::request::create(&path, Some(&value), &ids::open(), 0);
-        bytes.extend_from_slice(&request_bytes(xid, &request));
+        bytes.extend_from_slice(&framed(&request_bytes(xid, &request)));
         outstanding += 1;
         if outstanding == POPULATE_OUTSTANDING {
             connection.send_raw(&bytes)?;
