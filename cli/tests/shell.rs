@@ -40,7 +40,7 @@ fn normal(text: &str) -> String {
             None => line.replace(address(), "SERVER"),
         }
     };
-    text.lines().map(|text| line(text) + "\n").collect()
+    text.lines().map(|text| line(text).trim_end().to_owned() + "\n").collect()
 }
 
 fn check(script: &str, expected: Expect) {
@@ -241,24 +241,24 @@ fn the_shell_itself() {
             farwatch shell -server host:port[,host:port][/chroot] cmd args
             	addWatch [-m mode] path # optional mode is one of [PERSISTENT, PERSISTENT_RECURSIVE] - default is PERSISTENT_RECURSIVE
             	addauth scheme auth
-            	close 
+            	close
             	config [-c] [-w] [-s]
             	connect host:port
             	create [-s] [-e] [-c] [-t ttl] path [data] [acl]
             	delete [-v version] path
             	deleteall path [-b batch size]
             	delquota [-n|-b|-N|-B] path
-            	exit 
+            	exit
             	get [-s] [-w] [-b] [-x] path
             	getAcl [-s] path
             	getAllChildrenNumber path
             	getEphemerals path
-            	help 
-            	history 
+            	help
+            	history
             	listquota path
             	ls [-s] [-w] [-R] path
             	printwatches on|off
-            	quit 
+            	quit
             	reconfig [-s] [-v version] [[-file path] | [-members serverID=host:port1:port2;port3[,...]*]] | [-add serverId=host:port1:port2;port3[,...]]* [-remove serverId[,...]*]
             	redo cmdno
             	removewatches path [-c|-d|-a|-p|-r] [-l]
@@ -267,13 +267,13 @@ fn the_shell_itself() {
             	setquota -n|-b|-N|-B val path
             	stat [-w] path
             	sync path
-            	version 
-            	whoami 
+            	version
+            	whoami
             Command not found: junk
             KeeperErrorCode = Reconfig is disabled
             reconfig [-s] [-v version] [[-file path] | [-members serverID=host:port1:port2;port3[,...]*]] | [-add serverId=host:port1:port2;port3[,...]]* [-remove serverId[,...]*]
 
- 
+
 
             WATCHER::
 
