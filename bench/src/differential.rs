@@ -1,0 +1,59 @@
+//! Random scripts played to two servers at once, everything a client can see compared.
+//!
+//! ```text
+//! seed ─► Generator ─► Step ─┬─► Side A ─► frames ─┐
+//!                            └─► Side B ─► frames ─┴─► Comparison ─► known? ─► Divergence
+//! Divergence ─► minimise (new subtree, new sessions each time) ─► a short script
+//! ```
+//!
+//! A step is over when its reply is here: each connection then shows the same frames in the same
+//! order on every correct server, and the events that a step causes on other connections stand
+//! before the next reply there.
+
+mod compare;
+mod generate;
+mod known;
+mod minimise;
+mod pair;
+mod prng;
+mod script;
+mod side;
+mod value;
+
+pub use compare::{Comparison, Difference};
+pub use generate::{CLIENTS, Generator, Wishes};
+pub use known::{KNOWN, Kind, Kinds, Known, WITHHELD, Withheld};
+pub use minimise::minimise;
+pub use pair::{Divergence, Pair};
+pub use script::{AclEntry, AclList, Act, Data, End, Garbage, Op, Path, Reconnect, Step};
+pub use value::Value;
+
+/// How many runs a minimisation may take.
+const MINIMISING_RUNS_MAX: usize = 400;
+
+/// What a run found.
+#[derive(Debug)]
+pub struct Finding {
+    /// The divergence as it came up.
+    pub divergence: Divergence,
+    /// The steps that are needed to show it.
+    pub script: Vec<Step>,
+}
+
+/// Plays `count` steps of `seed`; a divergence is minimised.
+pub fn run(pair: &mut Pair, seed: u64, count: usize, wishes: Wishes) -> Option<Finding> {
+    let mut generator = Generator::new(seed, wishes);
+    let mut played = Vec::with_capacity(count);
+    let steps = std::iter::repeat_with(|| {
+        let step = generator.step();
+        played.push(step.clone());
+        step
+    });
+    let divergence = pair.play(steps.take(count))?;
+    let signature = divergence.signature();
+    let script = minimise(played, MINIMISING_RUNS_MAX, |steps| {
+        let again = pair.play(steps.iter().cloned());
+        again.is_some_and(|again| again.signature() == signature)
+    });
+    Some(Finding { divergence, script })
+}

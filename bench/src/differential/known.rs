@@ -1,0 +1,192 @@
+//! Differences that are expected, each with its reason. `docs/compatibility.md` lists the same
+//! ids, and a test holds the two together.
+
+use super::compare::Difference;
+use super::script::{Act, Op, Reconnect, Step};
+use super::value::Value;
+use crate::raw::op;
+
+/// What runs on one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Apache ZooKeeper of this release.
+    ZooKeeper(u32, u32, u32),
+    /// Farwatch.
+    Farwatch,
+    /// A server that could not be told.
+    Unknown,
+}
+
+impl Kind {
+    fn is_zookeeper_before(self, release: (u32, u32, u32)) -> bool {
+        matches!(self, Self::ZooKeeper(major, minor, patch) if (major, minor, patch) < release)
+    }
+
+    fn is_zookeeper(self) -> bool {
+        matches!(self, Self::ZooKeeper(..))
+    }
+}
+
+/// The kinds of the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds {
+    /// What runs as A.
+    pub a: Kind,
+    /// What runs as B.
+    pub b: Kind,
+}
+
+impl Kinds {
+    fn any(self, is: impl Fn(Kind) -> bool) -> bool {
+        is(self.a) || is(self.b)
+    }
+
+    /// Whether `is` holds for one side only.
+    fn differ_in(self, is: impl Fn(Kind) -> bool) -> bool {
+        is(self.a) != is(self.b)
+    }
+
+    fn is_farwatch_against_zookeeper(self) -> bool {
+        let farwatch = |kind| kind == Kind::Farwatch;
+        self.differ_in(farwatch) && self.any(Kind::is_zookeeper)
+    }
+}
+
+/// An expected difference.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its name in `docs/compatibility.md`.
+    pub id: &'static str,
+    /// Why it is expected.
+    pub reason: &'static str,
+    /// Whether it explains this difference.
+    explains: fn(Kinds, &Step, &Difference) -> bool,
+}
+
+/// The table. The first entry that explains a difference is counted.
+pub const KNOWN: &[Known] = &[
+    Known {
+        id: "notification-zxid",
+        reason: "3.8 sends -1 in the header of every notification; 3.9 sends the zxid of the cause",
+        explains: |kinds, _, difference| {
+            kinds.differ_in(|kind| kind.is_zookeeper_before((3, 9, 0)))
+                && difference.place.ends_with(" event.zxid")
+                && (difference.a == Value::Zxid(-1) || difference.b == Value::Zxid(-1))
+        },
+    },
+    Known {
+        id: "wrong-password-closes",
+        reason: "X7: ZooKeeper closes the session's proper connection before it looks at the \
+                 password; Farwatch verifies first",
+        explains: |kinds, step, _| {
+            kinds.is_farwatch_against_zookeeper()
+                && matches!(
+                    step.act,
+                    Act::Reconnect(Reconnect::WrongPassword | Reconnect::NullPassword)
+                )
+        },
+    },
+    Known {
+        id: "undecodable-write-zxid",
+        reason: "a write whose body cannot be decoded consumes a zxid in 3.8, none in 3.9 unless \
+                 it is a multi, and none in Farwatch",
+        explains: |kinds, step, difference| {
+            (kinds.is_farwatch_against_zookeeper()
+                || kinds.differ_in(|kind| kind.is_zookeeper_before((3, 9, 0))))
+                && is_refused_body(step)
+                && difference.place.ends_with(" reply.zxid")
+        },
+    },
+    Known {
+        id: "multi-read-partial-body",
+        reason: "ZooKeeper leaves part of a MultiResponse behind the header of a multiRead that it \
+                 refuses; clients ignore it, and Farwatch sends none",
+        explains: |kinds, step, difference| {
+            kinds.is_farwatch_against_zookeeper()
+                && step.code() == Some(op::MULTI_READ)
+                && difference.place.ends_with(" reply.body")
+        },
+    },
+];
+
+/// The entry that explains `difference`.
+#[must_use]
+pub fn explanation(kinds: Kinds, step: &Step, difference: &Difference) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| (known.explains)(kinds, step, difference))
+}
+
+/// A step that no script holds because one of the sides would not survive it, or the trees would
+/// differ from there on; with the reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Withheld {
+    /// Its name in `docs/compatibility.md`.
+    pub id: &'static str,
+    /// Why it is withheld.
+    pub reason: &'static str,
+    withholds: fn(Kinds, &Op) -> bool,
+}
+
+/// The table of what scripts leave out.
+pub const WITHHELD: &[Withheld] = &[
+    Withheld {
+        id: "ttl-crash",
+        reason: "X1: op 21 with a plain flag and a negative ttl stops ZooKeeper for good",
+        withholds: |kinds, op| {
+            kinds.any(Kind::is_zookeeper)
+                && matches!(op, Op::Create { code: op::CREATE_TTL, flags: 0..=4, ttl, .. } if *ttl < 0)
+        },
+    },
+    Withheld {
+        id: "delete-container",
+        reason: "X5: ZooKeeper executes the reaper's deleteContainer for any client",
+        withholds: |kinds, op| {
+            kinds.is_farwatch_against_zookeeper() && op.code() == op::DELETE_CONTAINER
+        },
+    },
+    Withheld {
+        id: "create-session",
+        reason: "X6: ZooKeeper executes createSession for any client and answers in mid-stream",
+        withholds: |kinds, op| kinds.any(Kind::is_zookeeper) && op.code() == op::CREATE_SESSION,
+    },
+    Withheld {
+        id: "lone-check",
+        reason: "X10: ZooKeeper before 3.8.5 never answers a check outside of a multi",
+        withholds: |kinds, op| {
+            op.code() == op::CHECK && kinds.any(|kind| kind.is_zookeeper_before((3, 8, 5)))
+        },
+    },
+    Withheld {
+        id: "release-watches",
+        reason: "3.8 keeps one watch mode for a path, and does not know the types 4 and 5 of \
+                 removeWatches: against a later release the watches would differ from there on",
+        withholds: |kinds, op| {
+            kinds.differ_in(|kind| kind.is_zookeeper_before((3, 9, 0)))
+                && matches!(
+                    op.code(),
+                    op::ADD_WATCH | op::SET_WATCHES2 | op::CHECK_WATCHES | op::REMOVE_WATCHES
+                )
+        },
+    },
+];
+
+/// The entry that keeps `op` out of scripts.
+#[must_use]
+pub fn withheld(kinds: Kinds, op: &Op) -> Option<&'static Withheld> {
+    let inner = match op {
+        Op::Truncated { op, .. } | Op::Padded { op } => op,
+        other => other,
+    };
+    WITHHELD.iter().find(|withheld| (withheld.withholds)(kinds, inner))
+}
+
+/// Whether the step is a write or a multi whose content a server refuses as a whole.
+fn is_refused_body(step: &Step) -> bool {
+    match &step.act {
+        Act::Send { op, .. } => {
+            op.is_truncated()
+                || matches!(op.code(), op::MULTI | op::MULTI_READ)
+                || op.has_null_path_or_acl()
+        }
+        Act::Reconnect(_) | Act::Garbage(_) => false,
+    }
+}
