@@ -32,6 +32,9 @@ struct Arguments {
     /// Takes known differences for divergences too.
     #[arg(long)]
     strict: bool,
+    /// Prints what the script has reached: replies by operation code and error, other frames.
+    #[arg(long)]
+    reached: bool,
     /// The farwatch binary; the one beside this program unless given.
     #[arg(long)]
     farwatch_binary: Option<PathBuf>,
@@ -71,6 +74,12 @@ fn main() -> Result<ExitCode> {
     let finding = differential::run(&mut pair, seed, arguments.ops, wishes);
     for (id, count) in &pair.explained {
         println!("known difference {id}: {count} times");
+    }
+    if arguments.reached {
+        for ((code, frame, number), count) in &pair.reached {
+            let code = code.map_or_else(String::new, |code| format!(" to op {code}"));
+            println!("reached {frame}{code} {number}: {count} times");
+        }
     }
     let Some(finding) = finding else {
         println!("no divergence in {:.1} s", began.elapsed().as_secs_f64());
@@ -165,8 +174,13 @@ fn print_finding(finding: &Finding, seed: u64, arguments: &Arguments) {
     divergence.a.iter().for_each(|frame| println!("  {frame:?}"));
     println!("everything B showed:");
     divergence.b.iter().for_each(|frame| println!("  {frame:?}"));
-    println!("minimised to {} steps, after create ~:", finding.script.len());
-    finding.script.iter().for_each(|step| println!("  {step}"));
+    match &finding.script {
+        Some(script) => {
+            println!("minimised to {} steps, after create ~:", script.len());
+            script.iter().for_each(|step| println!("  {step}"));
+        }
+        None => println!("it did not show again when the same steps were played: a race"),
+    }
     println!(
         "reproduce: differential --a {} --b {} --ops {} --bursts {} --seed {seed}{}",
         arguments.a,

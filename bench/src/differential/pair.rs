@@ -47,6 +47,9 @@ pub struct Pair {
     comparison: Comparison,
     /// How often each known difference came up.
     pub explained: BTreeMap<&'static str, usize>,
+    /// How often A answered each operation code with each error, and how often each other kind of
+    /// frame came: what a script has reached.
+    pub reached: BTreeMap<(Option<i32>, &'static str, i64), usize>,
     /// Tells the subtrees of runs on these servers apart.
     subtree: String,
     runs: usize,
@@ -67,6 +70,7 @@ impl Pair {
             strict,
             comparison: Comparison::new(addresses.0.ip() == addresses.1.ip()),
             explained: BTreeMap::new(),
+            reached: BTreeMap::new(),
             subtree: subtree.to_owned(),
             runs: 0,
         }
@@ -136,6 +140,7 @@ impl Pair {
             let without_zxids = lacks_event_zxids(&a) || lacks_event_zxids(&b);
             sort_unordered_events(&mut a, &sides[0], without_zxids);
             sort_unordered_events(&mut b, &sides[1], without_zxids);
+            self.count_reached(step, &a);
             let differences = self.comparison.compare(&a, &b);
             let unexplained = self.unexplained(sides, step, &differences, (&a, &b));
             if !unexplained.is_empty() {
@@ -144,6 +149,17 @@ impl Pair {
             }
         }
         None
+    }
+
+    fn count_reached(&mut self, step: &Step, frames: &[Value]) {
+        for frame in frames {
+            let (code, number) = match frame.name() {
+                "reply" => (step.code(), frame.number("err")),
+                "event" => (None, frame.part("body").and_then(|body| body.number("type"))),
+                _ => (None, None),
+            };
+            *self.reached.entry((code, frame.name(), number.unwrap_or(0))).or_default() += 1;
+        }
     }
 
     /// Counts what is known and returns the rest.

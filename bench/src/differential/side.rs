@@ -93,7 +93,10 @@ impl Side {
         match &step.act {
             Act::Send { op, .. } => {
                 client.receive(Some(op), seen);
-                if op.code() == op::CLOSE_SESSION && !op.is_truncated() {
+                if seen.last().is_some_and(|reply| closes(op, reply)) {
+                    // A ping could still be answered before the server comes to close.
+                    client.receive_to_close(seen);
+                } else if op.code() == op::CLOSE_SESSION && !op.is_truncated() {
                     self.closings.insert(client.zxid);
                     client.receive_to_close(seen);
                     client.closed = client.session.take();
@@ -104,7 +107,7 @@ impl Side {
             Act::Reconnect(how) => client.reconnect(address, *how, seen),
             Act::Garbage(garbage) => {
                 client.send_garbage(*garbage, seen);
-                client.probe(seen);
+                client.receive_to_close(seen);
             }
         }
     }
@@ -255,6 +258,16 @@ impl Client {
         }
         seen.push(value::happened("the proper connection"));
         self.probe(seen);
+    }
+}
+
+/// Whether a server closes the connection behind this reply: to an operation that is unknown or
+/// forbidden, and to an authentication that failed.
+fn closes(op: &Op, reply: &Value) -> bool {
+    match reply.number("err") {
+        Some(-6) => !matches!(op.code(), op::CREATE_TTL | op::RECONFIG),
+        Some(-115 | -124) => matches!(op.code(), op::AUTH | op::SASL),
+        _ => false,
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) fn connected(session: &Session, password_kept: bool) -> Value {
 pub(super) fn frame(op: Option<&Op>, reply: &Reply) -> Value {
     let (name, body) = if reply.xid == -1 {
         ("event", reply.decode(event))
-    } else if let Some(op) = op.filter(|_| reply.err == 0) {
+    } else if let Some(op) = op.filter(|op| has_body(op, reply)) {
         ("reply", reply.decode(|reader| body(op.code(), reader)))
     } else {
         ("reply", reply.decode(Reader::end_as_nothing))
@@ -115,6 +115,12 @@ pub(super) fn frame(op: Option<&Op>, reply: &Reply) -> Value {
         ("body", body),
     ];
     Value::Record(name, parts)
+}
+
+/// A reply with an error ends behind its header, but for a multiRead that fails on the way: the
+/// results that it had are left there.
+fn has_body(op: &Op, reply: &Reply) -> bool {
+    reply.err == 0 || (op.code() == op::MULTI_READ && !reply.body.is_empty())
 }
 
 trait EndAsNothing {
