@@ -10,6 +10,8 @@
 //! order on every correct server, and the events that a step causes on other connections stand
 //! before the next reply there.
 
+use std::time::{Duration, Instant};
+
 mod compare;
 mod generate;
 mod known;
@@ -31,17 +33,18 @@ pub use value::Value;
 /// How many runs a minimisation may take.
 const MINIMISING_RUNS_MAX: usize = 400;
 
-/// What a run found.
+/// How long a minimisation may take: where a server falls silent, every run waits for it.
+const MINIMISING_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A divergence, and everything that was played up to it.
 #[derive(Debug)]
 pub struct Finding {
     /// The divergence as it came up.
     pub divergence: Divergence,
-    /// The steps that are needed to show it, each time they are played; `None` if all the steps
-    /// up to it did not show it again.
-    pub script: Option<Vec<Step>>,
+    played: Vec<Step>,
 }
 
-/// Plays `count` steps of `seed`; a divergence is minimised.
+/// Plays `count` steps of `seed`.
 pub fn run(pair: &mut Pair, seed: u64, count: usize, wishes: Wishes) -> Option<Finding> {
     let mut generator = Generator::new(seed, wishes);
     let mut played = Vec::with_capacity(count);
@@ -51,13 +54,24 @@ pub fn run(pair: &mut Pair, seed: u64, count: usize, wishes: Wishes) -> Option<F
         step
     });
     let divergence = pair.play(steps.take(count))?;
-    let signature = divergence.signature();
-    let mut shows_again = |steps: &[Step]| {
-        let again = pair.play(steps.iter().cloned());
-        again.is_some_and(|again| again.signature() == signature)
-    };
-    let script = minimise(played, MINIMISING_RUNS_MAX, &mut shows_again);
-    // Delta debugging takes for granted that the whole fails; a race may not.
-    let script = shows_again(&script).then_some(script);
-    Some(Finding { divergence, script })
+    Some(Finding { divergence, played })
+}
+
+impl Finding {
+    /// The steps that are needed to show the divergence, each time they are played. `None` if all
+    /// the steps up to it do not show it again.
+    #[must_use]
+    pub fn minimise(self, pair: &mut Pair) -> Option<Vec<Step>> {
+        let signature = self.divergence.signature();
+        let until = Instant::now() + MINIMISING_TIME_MAX;
+        let mut shows_again = |steps: &[Step]| {
+            let again = pair.play(steps.iter().cloned());
+            again.is_some_and(|again| again.signature() == signature)
+        };
+        let script = minimise(self.played, MINIMISING_RUNS_MAX, |steps| {
+            Instant::now() < until && shows_again(steps)
+        });
+        // Delta debugging takes for granted that the whole fails; a race may not.
+        shows_again(&script).then_some(script)
+    }
 }

@@ -7,7 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use farwatch_bench::differential::{self, Finding, KNOWN, Kind, Kinds, Pair, WITHHELD, Wishes};
+use farwatch_bench::differential::{
+    self, Finding, KNOWN, Kind, Kinds, Pair, Step, WITHHELD, Wishes,
+};
 use farwatch_bench::raw::four_letter_word;
 use farwatch_bench::subject::{Options, Subject};
 
@@ -86,6 +88,7 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     print_finding(&finding, seed, &arguments);
+    print_minimised(finding.minimise(&mut pair).as_deref());
     Ok(ExitCode::FAILURE)
 }
 
@@ -174,13 +177,6 @@ fn print_finding(finding: &Finding, seed: u64, arguments: &Arguments) {
     divergence.a.iter().for_each(|frame| println!("  {frame:?}"));
     println!("everything B showed:");
     divergence.b.iter().for_each(|frame| println!("  {frame:?}"));
-    match &finding.script {
-        Some(script) => {
-            println!("minimised to {} steps, after create ~:", script.len());
-            script.iter().for_each(|step| println!("  {step}"));
-        }
-        None => println!("it did not show again when the same steps were played: a race"),
-    }
     println!(
         "reproduce: differential --a {} --b {} --ops {} --bursts {} --seed {seed}{}",
         arguments.a,
@@ -189,4 +185,14 @@ fn print_finding(finding: &Finding, seed: u64, arguments: &Arguments) {
         arguments.bursts,
         if arguments.strict { " --strict" } else { "" }
     );
+}
+
+fn print_minimised(script: Option<&[Step]>) {
+    match script {
+        Some(script) => {
+            println!("minimised to {} steps, after create ~:", script.len());
+            script.iter().for_each(|step| println!("  {step}"));
+        }
+        None => println!("it did not show again when the same steps were played: a race"),
+    }
 }

@@ -210,3 +210,6 @@ fn now_millis() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).expect("the clock is before the year 292 million")
 }
+
+#[cfg(test)]
+mod tests;
