@@ -1,5 +1,6 @@
 //! Plays random scripts to two servers and exits with 1 when they differ.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +29,10 @@ struct Arguments {
     /// The seed of the script; another one in each run unless given.
     #[arg(long)]
     seed: Option<u64>,
+    /// How many scripts, of this seed and the following ones, all on the same servers. Only the
+    /// first divergence of each sort is shown.
+    #[arg(long, default_value_t = 1)]
+    scripts: u64,
     /// In how many of 100 cases a client sends a burst of requests without waiting.
     #[arg(long, default_value_t = 10)]
     bursts: usize,
@@ -73,23 +78,33 @@ fn main() -> Result<ExitCode> {
     let mut pair = Pair::new((a.address, b.address), kinds, arguments.strict, &subtree);
     let wishes = Wishes { kinds, bursts_percent: arguments.bursts };
     let began = Instant::now();
-    let finding = differential::run(&mut pair, seed, arguments.ops, wishes);
+    let mut signatures = BTreeSet::new();
+    let mut divergences = 0;
+    for seed in seed..seed.saturating_add(arguments.scripts) {
+        let Some(finding) = differential::run(&mut pair, seed, arguments.ops, wishes) else {
+            continue;
+        };
+        divergences += 1;
+        if signatures.insert(finding.divergence.signature()) {
+            print_finding(&finding, seed, &arguments);
+            print_minimised(finding.minimise(&mut pair).as_deref());
+        }
+    }
+    print_counts(&pair, arguments.reached);
+    println!("{divergences} divergences in {:.1} s", began.elapsed().as_secs_f64());
+    Ok(if divergences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_counts(pair: &Pair, reached: bool) {
     for (id, count) in &pair.explained {
         println!("known difference {id}: {count} times");
     }
-    if arguments.reached {
+    if reached {
         for ((code, frame, number), count) in &pair.reached {
             let code = code.map_or_else(String::new, |code| format!(" to op {code}"));
             println!("reached {frame}{code} {number}: {count} times");
         }
     }
-    let Some(finding) = finding else {
-        println!("no divergence in {:.1} s", began.elapsed().as_secs_f64());
-        return Ok(ExitCode::SUCCESS);
-    };
-    print_finding(&finding, seed, &arguments);
-    print_minimised(finding.minimise(&mut pair).as_deref());
-    Ok(ExitCode::FAILURE)
 }
 
 fn fresh_seed() -> Result<u64> {
