@@ -90,6 +90,12 @@ impl Comparison {
         std::mem::take(&mut self.differences)
     }
 
+    /// The next zxids to come are those of a new run: an earlier one may have ended anyhow. What
+    /// has been seen stays what it was.
+    pub fn begin_run(&mut self) {
+        self.base = None;
+    }
+
     /// Takes these zxids for the same from now on: an explained difference has consumed another
     /// number of them.
     pub fn realign(&mut self, a: i64, b: i64) {

@@ -2,7 +2,7 @@
 //! ids, and a test holds the two together.
 
 use super::compare::Difference;
-use super::script::{Act, Op, Reconnect, Step};
+use super::script::{Act, Data, Op, Reconnect, Step};
 use super::value::Value;
 use crate::raw::op;
 
@@ -44,6 +44,11 @@ impl Kinds {
     /// Whether `is` holds for one side only.
     fn differ_in(self, is: impl Fn(Kind) -> bool) -> bool {
         is(self.a) != is(self.b)
+    }
+
+    /// Whether a side is of the releases that send -1 in the header of every notification.
+    pub(super) fn tell_no_event_zxids(self) -> bool {
+        self.any(|kind| kind.is_zookeeper_before((3, 9, 0)))
     }
 
     fn is_farwatch_against_zookeeper(self) -> bool {
@@ -107,6 +112,39 @@ pub const KNOWN: &[Known] = &[
                 && difference.place.ends_with(" reply.body")
         },
     },
+    Known {
+        id: "null-in-acl",
+        reason: "ZooKeeper fails inside of itself over a null scheme or id of an ACL and \
+                 answers -5, for a whole multi too; Farwatch refuses the entry",
+        explains: |kinds, step, difference| {
+            let null = matches!(&step.act, Act::Send { op, .. } if op.has_null_in_acl());
+            kinds.is_farwatch_against_zookeeper()
+                && null
+                && (difference.place.ends_with(" reply.err")
+                    || difference.place.contains(" reply.body"))
+        },
+    },
+    Known {
+        id: "null-path",
+        reason: "3.9 answers -8 to a null path where it validates paths and takes it for a path \
+                 where it watches; Farwatch answers -5, as to a null path of a read",
+        explains: |kinds, step, difference| {
+            let null_path = matches!(&step.act, Act::Send { op, .. } if op.has_null_path());
+            kinds.is_farwatch_against_zookeeper()
+                && null_path
+                && (difference.place.ends_with(" reply.err")
+                    || difference.place.contains(" reply.body"))
+        },
+    },
+    Known {
+        id: "sasl-null-token",
+        reason: "ZooKeeper fails inside of itself over a null token and closes; Farwatch answers \
+                 as to any other token, that there is no SASL",
+        explains: |kinds, step, _| {
+            let null = matches!(&step.act, Act::Send { op: Op::Sasl { token: Data(None) }, .. });
+            kinds.is_farwatch_against_zookeeper() && null
+        },
+    },
 ];
 
 /// The entry that explains `difference`.
@@ -149,6 +187,24 @@ pub const WITHHELD: &[Withheld] = &[
         withholds: |kinds, op| kinds.any(Kind::is_zookeeper) && op.code() == op::CREATE_SESSION,
     },
     Withheld {
+        id: "set-watches-null-list",
+        reason: "ZooKeeper answers -5 to a null list behind the first, but has armed the lists \
+                 before it and sent their events; Farwatch decodes the whole before it does any",
+        withholds: |kinds, op| {
+            kinds.is_farwatch_against_zookeeper()
+                && matches!(op, Op::SetWatches { lists, .. } if lists.iter().skip(1).any(Option::is_none))
+        },
+    },
+    Withheld {
+        id: "children-number-of-nothing",
+        reason: "ZooKeeper counts one node more below the empty path than below the root; Farwatch \
+                 takes the one for the other",
+        withholds: |kinds, op| {
+            let Op::OfPath { code: op::GET_ALL_CHILDREN_NUMBER, path } = op else { return false };
+            kinds.is_farwatch_against_zookeeper() && path.0.as_deref() == Some(b"")
+        },
+    },
+    Withheld {
         id: "lone-check",
         reason: "X10: ZooKeeper before 3.8.5 never answers a check outside of a multi",
         withholds: |kinds, op| {
@@ -185,7 +241,8 @@ fn is_refused_body(step: &Step) -> bool {
         Act::Send { op, .. } => {
             op.is_truncated()
                 || matches!(op.code(), op::MULTI | op::MULTI_READ)
-                || op.has_null_path_or_acl()
+                || op.has_null_path()
+                || op.has_null_in_acl()
         }
         Act::Reconnect(_) | Act::Garbage(_) => false,
     }

@@ -249,15 +249,30 @@ impl Op {
         matches!(self, Self::Truncated { .. })
     }
 
-    /// Whether a field is null that a server must have to decode a write.
+    /// Whether the path of a write or of a request about watches, alone or in a multi, is null.
     #[must_use]
-    pub fn has_null_path_or_acl(&self) -> bool {
+    pub fn has_null_path(&self) -> bool {
         match self {
-            Self::Create { path, acl, .. } | Self::SetAcl { path, acl, .. } => {
-                let null_id = |AclEntry(_, scheme, id): &AclEntry| scheme.is_none() || id.is_none();
-                path.0.is_none() || acl.iter().flatten().any(null_id)
-            }
-            Self::Delete { path, .. } | Self::SetData { path, .. } => path.0.is_none(),
+            Self::Create { path, .. }
+            | Self::SetAcl { path, .. }
+            | Self::Delete { path, .. }
+            | Self::SetData { path, .. }
+            | Self::OfPathAndInt { path, .. } => path.0.is_none(),
+            Self::Multi { items, .. } => items.iter().any(Self::has_null_path),
+            Self::Truncated { op, .. } | Self::Padded { op } => op.has_null_path(),
+            _ => false,
+        }
+    }
+
+    /// Whether an ACL of a write, alone or in a multi, or a part of one of its entries is null.
+    #[must_use]
+    pub fn has_null_in_acl(&self) -> bool {
+        match self {
+            Self::Create { acl, .. } | Self::SetAcl { acl, .. } => acl
+                .as_ref()
+                .is_none_or(|acl| acl.iter().any(|entry| entry.1.is_none() || entry.2.is_none())),
+            Self::Multi { items, .. } => items.iter().any(Self::has_null_in_acl),
+            Self::Truncated { op, .. } | Self::Padded { op } => op.has_null_in_acl(),
             _ => false,
         }
     }
@@ -306,7 +321,7 @@ impl Op {
                 }
             }
             Self::SetWatches { back, lists } => {
-                let body = Body::new().long(last_zxid.saturating_sub(*back));
+                let body = Body::new().long(relative_zxid(last_zxid, *back));
                 lists.iter().fold(body, |body, list| paths_body(body, list.as_deref(), prefix))
             }
             Self::Auth { scheme, credentials } => Body::new()
@@ -325,6 +340,12 @@ impl Op {
             Self::Padded { op } => op.body(prefix, last_zxid).raw(b"padding"),
         }
     }
+}
+
+/// `back` before `last_zxid`. It stops at 0, because servers begin to count at different zxids;
+/// only the whole of history goes below.
+fn relative_zxid(last_zxid: i64, back: i64) -> i64 {
+    if back == i64::MAX { -1 } else { last_zxid.saturating_sub(back).max(0) }
 }
 
 fn acl_body(body: Body, acl: &AclList) -> Body {

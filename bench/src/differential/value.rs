@@ -140,20 +140,18 @@ fn nothing() -> Value {
 
 fn event(reader: &mut Reader<'_>) -> io::Result<Value> {
     let (kind, state) = (reader.int()?, reader.int()?);
-    let path = reader.nullable_string()?;
+    let path = text(reader)?;
     let parts = vec![
         ("type", Value::Int(kind.into())),
         ("state", Value::Int(state.into())),
-        ("path", Value::Text(path)),
+        ("path", path),
     ];
     Ok(Value::Record("WatcherEvent", parts))
 }
 
 fn body(code: i32, reader: &mut Reader<'_>) -> io::Result<Value> {
     Ok(match code {
-        op::CREATE | op::SYNC => {
-            Value::Record("Path", vec![("path", Value::Text(reader.nullable_string()?))])
-        }
+        op::CREATE | op::SYNC => Value::Record("Path", vec![("path", text(reader)?)]),
         op::CREATE2 | op::CREATE_CONTAINER | op::CREATE_TTL => path_and_stat(reader)?,
         op::EXISTS | op::SET_DATA | op::SET_ACL => stat(reader)?,
         op::GET_DATA | op::RECONFIG => data_and_stat(reader)?,
@@ -169,8 +167,8 @@ fn body(code: i32, reader: &mut Reader<'_>) -> io::Result<Value> {
         op::MULTI | op::MULTI_READ => results(reader)?,
         op::WHO_AM_I => {
             let identities = (0..reader.count()?).map(|_| {
-                let (scheme, user) = (reader.nullable_string()?, reader.nullable_string()?);
-                Ok(Value::List(vec![Value::Text(scheme), Value::Text(user)]))
+                let (scheme, user) = (text(reader)?, text(reader)?);
+                Ok(Value::List(vec![scheme, user]))
             });
             Value::Set(identities.collect::<io::Result<_>>()?)
         }
@@ -179,13 +177,26 @@ fn body(code: i32, reader: &mut Reader<'_>) -> io::Result<Value> {
     })
 }
 
+/// A text. ZooKeeper sends back U+FFFD where a client has sent malformed UTF-8, how often depends
+/// on the decoder, and characters above U+FFFF as surrogates, which are malformed: one U+FFFD
+/// stands for all in a row.
+fn text(reader: &mut Reader<'_>) -> io::Result<Value> {
+    let Some(bytes) = reader.buffer()? else { return Ok(Value::Text(None)) };
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    text = text.replace(|character| '\u{ffff}' < character, "\u{fffd}");
+    while text.contains("\u{fffd}\u{fffd}") {
+        text = text.replace("\u{fffd}\u{fffd}", "\u{fffd}");
+    }
+    Ok(Value::Text(Some(text)))
+}
+
 fn names(reader: &mut Reader<'_>) -> io::Result<Value> {
-    let names = reader.strings()?.into_iter().map(|name| Value::Text(Some(name)));
-    Ok(Value::Set(names.collect()))
+    let names = (0..reader.count()?).map(|_| text(reader));
+    Ok(Value::Set(names.collect::<io::Result<_>>()?))
 }
 
 fn path_and_stat(reader: &mut Reader<'_>) -> io::Result<Value> {
-    let path = Value::Text(reader.nullable_string()?);
+    let path = text(reader)?;
     Ok(Value::Record("Create2", vec![("path", path), ("stat", stat(reader)?)]))
 }
 
@@ -218,13 +229,9 @@ fn acl(reader: &mut Reader<'_>) -> io::Result<Value> {
     let mut digests = 0;
     let entries = (0..reader.count()?).map(|_| {
         let perms = Value::Int(reader.int()?.into());
-        let scheme = reader.nullable_string()?;
-        digests += usize::from(scheme.as_deref() == Some("digest"));
-        let parts = vec![
-            ("perms", perms),
-            ("scheme", Value::Text(scheme)),
-            ("id", Value::Text(reader.nullable_string()?)),
-        ];
+        let scheme = text(reader)?;
+        digests += usize::from(scheme == Value::Text(Some("digest".to_owned())));
+        let parts = vec![("perms", perms), ("scheme", scheme), ("id", text(reader)?)];
         Ok(Value::Record("ACL", parts))
     });
     let entries = entries.collect::<io::Result<_>>()?;
