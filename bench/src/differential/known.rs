@@ -247,3 +247,47 @@ fn is_refused_body(step: &Step) -> bool {
         Act::Reconnect(_) | Act::Garbage(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::Path;
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/compatibility.md");
+
+    #[test]
+    fn every_entry_is_on_the_page_and_the_page_has_no_other() {
+        let in_code = KNOWN.iter().map(|known| known.id).chain(WITHHELD.iter().map(|it| it.id));
+        let mut in_code: Vec<&str> = in_code.collect();
+        let row = |line: &'static str| line.strip_prefix("| `")?.split('`').next();
+        let mut on_page: Vec<&str> = PAGE.lines().filter_map(row).collect();
+        in_code.sort_unstable();
+        on_page.sort_unstable();
+        assert_eq!(in_code, on_page);
+    }
+
+    #[test]
+    fn a_difference_is_known_between_the_kinds_it_is_about_and_only_there() {
+        let step =
+            Step { client: 0, act: Act::Reconnect(Reconnect::WrongPassword), pipelined: false };
+        let (a, b) = (Value::Zxid(7), Value::Zxid(-1));
+        let difference = Difference { place: "0 event.zxid".to_owned(), a, b };
+        let id = |a, b| explanation(Kinds { a, b }, &step, &difference).map(|known| known.id);
+        let (old, new) = (Kind::ZooKeeper(3, 8, 0), Kind::ZooKeeper(3, 9, 4));
+        assert_eq!(id(old, new), Some("notification-zxid"));
+        assert_eq!(id(new, Kind::Farwatch), Some("wrong-password-closes"));
+        assert_eq!(id(new, new), None);
+        assert_eq!(id(Kind::Farwatch, Kind::Farwatch), None);
+    }
+
+    #[test]
+    fn what_is_withheld_stays_withheld_with_bytes_behind_it() {
+        let op = Op::OfPath { code: op::DELETE_CONTAINER, path: Path::new("~/a") };
+        let kinds = Kinds { a: Kind::ZooKeeper(3, 9, 4), b: Kind::Farwatch };
+        let padded = Op::Padded { op: Box::new(op.clone()) };
+        assert_eq!(withheld(kinds, &op).map(|it| it.id), Some("delete-container"));
+        assert_eq!(withheld(kinds, &padded).map(|it| it.id), Some("delete-container"));
+        let alike = Kinds { a: Kind::Farwatch, b: Kind::Farwatch };
+        assert!(withheld(alike, &op).is_none());
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A minimised script must still run, so that nothing in a step refers to another one: a client
 //! is a number, a path is a text in which a leading `~` stands for the run's own subtree, and a
-//! zxid is counted back from the newest that the client's server has shown.
+//! zxid is one that the client saw some replies ago.
 
 use std::fmt;
 
@@ -203,7 +203,8 @@ pub enum Op {
     Bare { code: i32 },
     /// multi or multiRead, by `code`.
     Multi { code: i32, items: Vec<Op>, end: End },
-    /// setWatches, or setWatches2 with five lists; the zxid is `back` before the newest seen.
+    /// setWatches, or setWatches2 with five lists; the zxid is the one seen `back` replies
+    /// ago, and one below all for `i64::MAX`.
     SetWatches { back: i64, lists: Vec<Option<Vec<Path>>> },
     /// auth; the scheme and the credentials may be null.
     Auth { scheme: Option<&'static str>, credentials: Data },
@@ -290,11 +291,11 @@ impl Op {
 
     /// The request as it goes to a server on which `prefix` is the run's subtree.
     #[must_use]
-    pub fn encode(&self, prefix: &str, last_zxid: i64) -> Request {
-        Request::new(self.code(), self.body(prefix, last_zxid))
+    pub fn encode(&self, prefix: &str, zxids: &[i64]) -> Request {
+        Request::new(self.code(), self.body(prefix, zxids))
     }
 
-    fn body(&self, prefix: &str, last_zxid: i64) -> Body {
+    fn body(&self, prefix: &str, zxids: &[i64]) -> Body {
         let path_body = |path: &Path| path.encode(Body::new(), prefix);
         match self {
             Self::Create { code, path, data, acl, flags, ttl } => {
@@ -312,7 +313,7 @@ impl Op {
             Self::Bare { .. } => Body::new(),
             Self::Multi { items, end, .. } => {
                 let items: Vec<Request> =
-                    items.iter().map(|item| item.encode(prefix, last_zxid)).collect();
+                    items.iter().map(|item| item.encode(prefix, zxids)).collect();
                 let body = request::multi_items(&items);
                 match end {
                     End::Proper => request::multi_terminator(body, op::ERROR),
@@ -321,7 +322,7 @@ impl Op {
                 }
             }
             Self::SetWatches { back, lists } => {
-                let body = Body::new().long(relative_zxid(last_zxid, *back));
+                let body = Body::new().long(relative_zxid(zxids, *back));
                 lists.iter().fold(body, |body, list| paths_body(body, list.as_deref(), prefix))
             }
             Self::Auth { scheme, credentials } => Body::new()
@@ -334,18 +335,22 @@ impl Op {
             }
             Self::CreateSession => Body::new().int(30_000),
             Self::Truncated { op, bytes } => {
-                let whole = op.body(prefix, last_zxid).into_bytes();
+                let whole = op.body(prefix, zxids).into_bytes();
                 Body::new().raw(&whole[..whole.len().saturating_sub(*bytes)])
             }
-            Self::Padded { op } => op.body(prefix, last_zxid).raw(b"padding"),
+            Self::Padded { op } => op.body(prefix, zxids).raw(b"padding"),
         }
     }
 }
 
-/// `back` before `last_zxid`. It stops at 0, because servers begin to count at different zxids;
-/// only the whole of history goes below.
-fn relative_zxid(last_zxid: i64, back: i64) -> i64 {
-    if back == i64::MAX { -1 } else { last_zxid.saturating_sub(back).max(0) }
+/// The zxid that the client saw `back` replies ago. Counting replies and not transactions makes it
+/// the same moment on two servers of which one consumes more zxids for what it refuses.
+fn relative_zxid(zxids: &[i64], back: i64) -> i64 {
+    if back == i64::MAX {
+        return -1;
+    }
+    let back = usize::try_from(back).expect("no script looks into the future");
+    zxids.iter().rev().nth(back).copied().unwrap_or(0)
 }
 
 fn acl_body(body: Body, acl: &AclList) -> Body {
@@ -373,21 +378,21 @@ mod tests {
 
     #[test]
     fn a_leading_tilde_is_the_subtree_of_the_run_and_no_other_one_is() {
-        let encoded = Op::OfPath { code: op::SYNC, path: Path::new("~/a~b") }.encode("/run", 0);
+        let encoded = Op::OfPath { code: op::SYNC, path: Path::new("~/a~b") }.encode("/run", &[]);
         assert_eq!(encoded, request::sync("/run/a~b"));
     }
 
     #[test]
-    fn the_zxid_of_set_watches_counts_back_from_the_newest_seen() {
+    fn the_zxid_of_set_watches_is_counted_back_in_replies() {
         let lists = vec![Some(vec![Path::new("/a")]), Some(vec![]), Some(vec![])];
-        let encoded = Op::SetWatches { back: 2, lists }.encode("", 9);
+        let encoded = Op::SetWatches { back: 2, lists }.encode("", &[3, 7, 8, 9]);
         assert_eq!(encoded, request::set_watches(7, &["/a"], &[], &[]));
     }
 
     #[test]
     fn a_truncated_request_keeps_its_code_and_loses_its_end() {
         let inner = Op::Delete { path: Path::new("/a"), version: 1 };
-        let encoded = Op::Truncated { op: Box::new(inner), bytes: 1 }.encode("", 0);
+        let encoded = Op::Truncated { op: Box::new(inner), bytes: 1 }.encode("", &[]);
         let whole = request::delete("/a", 1);
         assert_eq!(encoded.op, whole.op);
         assert_eq!(encoded.body.as_bytes(), &whole.body.as_bytes()[..9]);

@@ -40,7 +40,8 @@ struct Client {
     /// The session it closed last.
     closed: Option<Session>,
     xid: i32,
-    zxid: i64,
+    /// What the replies have shown, in their order.
+    zxids: Vec<i64>,
 }
 
 impl Side {
@@ -69,7 +70,7 @@ impl Side {
         let Act::Send { xid, op } = &step.act else { return };
         client.xid += 1;
         let xid = xid.unwrap_or(client.xid);
-        let request = op.encode(&self.prefix, client.zxid);
+        let request = op.encode(&self.prefix, &client.zxids);
         if let Some(connection) = &mut client.connection
             && let Err(error) = connection.send(xid, &request)
         {
@@ -97,7 +98,7 @@ impl Side {
                     // A ping could still be answered before the server comes to close.
                     client.receive_to_close(seen);
                 } else if op.code() == op::CLOSE_SESSION && !op.is_truncated() {
-                    self.closings.insert(client.zxid);
+                    self.closings.extend(client.zxids.last());
                     client.receive_to_close(seen);
                     client.closed = client.session.take();
                 } else if !op.keeps_its_turn() && op.code() != op::PING {
@@ -144,7 +145,9 @@ impl Client {
                 Ok(reply) => {
                     seen.push(value::frame(op, &reply));
                     if reply.xid != -1 {
-                        self.zxid = self.zxid.max(reply.zxid);
+                        if 0 < reply.zxid {
+                            self.zxids.push(reply.zxid);
+                        }
                         return;
                     }
                 }
