@@ -82,7 +82,7 @@ impl Reactor {
         let may = connection.has_room()
             && connection.phase != Phase::Opening
             && !connection.draining
-            && !(crowded && !connection.pending.is_empty());
+            && (!crowded || connection.pending.is_empty());
         if !may && connection.out.len() > super::OUT_BYTES_MAX {
             connection.socket.hang_up();
         }
