@@ -1,3 +1,5 @@
 //! Everything that is tested through the `farwatch` binary, in one test binary.
 
 mod conformance;
+mod crash;
+mod subject;
