@@ -294,6 +294,12 @@ impl Node {
         !self.unapplied.is_empty()
     }
 
+    /// Bytes of records that are proposed and not wholly applied.
+    pub fn unapplied_bytes(&self) -> usize {
+        let growing = self.growing.as_ref().map_or(0, |batch| batch.records.len());
+        growing + self.unapplied.iter().map(|it| it.batch.records.len()).sum::<usize>()
+    }
+
     /// Whether proposals wait to be made durable.
     pub fn has_batch(&self) -> bool {
         self.growing.is_some()

@@ -45,10 +45,9 @@ pub use deliver::Delivery;
 /// Replies and events that may wait for one slow client, bytes; beyond it the client is not read.
 const OUT_BYTES_PAUSE: usize = 1 << 20;
 
-/// Beyond this the connection ends: events cannot be held back, and memory is for all. Must hold
-/// the largest reply that the protocol allows, which has no limit of its own; a list of a million
-/// names fits.
-const OUT_BYTES_MAX: usize = 256 << 20;
+/// Events that may wait for one slow client, bytes. They cannot be held back and memory is for all, so
+/// a client that has not read so many of them is cut off; it reconnects and catches up.
+const OUT_BYTES_MAX: usize = 16 << 20;
 
 /// Requests of one connection that may wait for their turn; beyond it the client is not read.
 const PENDING_MAX: usize = 8 * 1024;
@@ -180,6 +179,8 @@ pub struct Reactor {
     /// Connections that were held back and look again after the next delivery.
     waiting: Vec<ConnectionKey>,
     scratch: Vec<u8>,
+    /// Reads answered in this turn.
+    reads: u64,
     started: Instant,
     now_us: u64,
 }
@@ -214,6 +215,7 @@ impl Reactor {
             dirty: Vec::new(),
             waiting: Vec::new(),
             scratch: Vec::new(),
+            reads: 0,
             started,
             now_us: 0,
         }
