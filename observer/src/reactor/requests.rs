@@ -109,7 +109,7 @@ impl Reactor {
         let may = connection.has_room()
             && connection.phase != Phase::Opening
             && !connection.draining
-            && !(crowded && !connection.pending.is_empty());
+            && (!crowded || connection.pending.is_empty());
         may
     }
 

@@ -105,7 +105,7 @@ fn c6_what_is_pipelined_behind_a_write_shows_it_and_nothing_that_comes_later() {
     let zxids: Vec<i64> = replies.iter().map(|reply| reply.zxid).collect();
     assert!(zxids.is_sorted(), "{zxids:x?}");
     assert_eq!(replies[3].names().expect("names"), [format!("{root}/a")]);
-    assert_eq!(replies[4].err, code::MARSHALLING);
+    assert_eq!(replies[4].err, code::MARSHALLING_ERROR);
     assert_eq!(replies[5].names().expect("names"), ["a"]);
     assert_eq!(replies[7].names().expect("names").len(), 2);
 }
