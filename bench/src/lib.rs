@@ -8,5 +8,6 @@
 //! the socket.
 #![deny(missing_docs)]
 
+pub mod differential;
 pub mod raw;
 pub mod subject;

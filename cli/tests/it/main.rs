@@ -1,3 +1,6 @@
 //! Everything that is tested through the `farwatch` binary, in one test binary.
 
 mod conformance;
+mod crash;
+mod ordering;
+mod subject;
