@@ -1,3 +1,4 @@
 //! Everything that is tested through the `farwatch` binary, in one test binary.
 
 mod conformance;
+mod tidy;
