@@ -35,14 +35,16 @@ const CORE_ORDER: [&[&str]; 11] = [
 const ZAB_KNOWS: [&str; 3] = ["zab", "zxid", "log"];
 
 /// The only files with `unsafe` in them.
-const UNSAFE_FILES: [&str; 7] = [
+const UNSAFE_FILES: [&str; 9] = [
     "cli/src/signals.rs",
     "core/src/tree/rcu.rs",
     "core/src/tree/rcu/remains.rs",
     "core/src/tree/rcu/store.rs",
+    "core/src/tree/registry.rs",
     "observer/src/log_file/aligned.rs",
     "observer/src/log_file/ring.rs",
     "observer/src/log_file/system.rs",
+    "observer/src/runtime.rs",
 ];
 
 const FILE_LINES_MAX: usize = 700;
@@ -52,7 +54,8 @@ const FUNCTION_LINES_MAX: usize = 90;
 const LONG_FILES: [(&str, usize, &str); 0] = [];
 
 /// Functions that are longer, with their lines and the reason.
-const LONG_FUNCTIONS: [(&str, &str, usize, &str); 0] = [];
+const LONG_FUNCTIONS: [(&str, &str, usize, &str); 1] =
+    [("client/src/operation.rs", "prepare", 103, "one arm for each operation, each a few lines")];
 
 /// Names that say nothing about what is inside.
 const BANNED_NAMES: [&str; 6] =
@@ -115,7 +118,7 @@ fn check(faults: Vec<String>) {
 
 #[test]
 fn packages_know_only_those_that_the_design_lets_them_know() {
-    let cargo = std::env::var_os("CARGO").expect("tests are run by cargo");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let metadata = Command::new(cargo)
         .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
         .current_dir(root())
@@ -272,12 +275,14 @@ fn functions(lines: &[&str]) -> Vec<(String, usize)> {
         if !begins {
             continue;
         }
-        let end = format!("{}}}", &line[..line.len() - code.len()]);
+        let indent = &line[..line.len() - code.len()];
+        let (open, end) = (format!("{indent}{{"), format!("{indent}}}"));
+        // Of a function on one line, or one without a body, the first line that ends is the last.
+        let mut opened = false;
         let length = lines[at..].iter().position(|line| {
-            *line == end || (line.ends_with(';') && line.starts_with(&end[..end.len() - 1]) && {
-                // A declaration without a body ends before any brace opens.
-                !lines[at..].iter().take_while(|other| *other != line).any(|l| l.ends_with('{'))
-            })
+            let ends = *line == end || !opened && line.ends_with([';', '}']);
+            opened |= line.ends_with('{') || *line == open;
+            ends
         });
         let name = code.split("fn ").nth(1).unwrap_or_default();
         let name: String = name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
@@ -290,9 +295,8 @@ fn functions(lines: &[&str]) -> Vec<(String, usize)> {
 
 #[test]
 fn files_are_named_after_what_is_in_them() {
-    let is_banned = |file: &String| BANNED_NAMES.iter().any(|name| file.ends_with(name));
-    let bare = |file: &String| file.rsplit('/').next().unwrap_or_default().to_owned();
-    let banned = files().into_iter().filter(|file| is_banned(&bare(file)) && BANNED_NAMES.contains(&bare(file).as_str()));
+    let name = |file: &str| file.rsplit('/').next().unwrap_or_default().to_owned();
+    let banned = files().into_iter().filter(|file| BANNED_NAMES.contains(&name(file).as_str()));
     check(banned.map(|file| format!("{file}: name it after what is in it")).collect());
 }
 
@@ -353,7 +357,8 @@ fn local_names() -> Vec<String> {
     let cargo_home = std::env::var_os("CARGO_HOME").map_or(home.join(".cargo"), PathBuf::from);
     for config in ["config.toml", "config"] {
         let text = fs::read_to_string(cargo_home.join(config)).unwrap_or_default();
-        for host in text.split("://").skip(1).filter_map(|rest| rest.split(['/', '"', '\'']).next()) {
+        for host in text.split("://").skip(1).filter_map(|rest| rest.split(['/', '"', '\'']).next())
+        {
             let public = ["crates.io", "github.com", "localhost", "127.0.0.1"];
             if !public.iter().any(|known| host.contains(known)) {
                 names.push(host.to_owned());

@@ -128,9 +128,7 @@ impl<'a> Script<'a> {
                     _three => Request::CreateTtl(create),
                 }
             }
-            6 | 7 => {
-                Request::Delete(PathVersion { path: self.path(), version: self.version() })
-            }
+            6 | 7 => Request::Delete(PathVersion { path: self.path(), version: self.version() }),
             8 | 9 => Request::SetData(SetDataRequest {
                 path: self.path(),
                 data: self.data(),
@@ -263,8 +261,7 @@ impl Runner {
         let reap =
             ReapOptions { interval_ms: 100, per_minute_max: 60_000, never_used_ms: Some(300) };
         let options = NodeOptions { prepare, tick_ms: 1000, hash_seed: 7, reap };
-        let recovered =
-            Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain(0) };
+        let recovered = Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain(0) };
         let ids = SessionIds::new(ME, 1_700_000_000_000).expect("the server's number is small");
         let clock = Clock { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
         let mut runner = Self {
