@@ -10,6 +10,7 @@
 #![deny(missing_docs)]
 
 pub mod ceiling;
+pub mod differential;
 pub mod load;
 pub mod raw;
 pub mod subject;

@@ -13,11 +13,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use farwatch_core::log::epochs::Epochs;
 use farwatch_core::node::submission::Submission;
 use farwatch_core::node::{Clock, Event, Node, Output};
+use farwatch_core::record;
 use farwatch_core::snapshot::format::SessionImage;
 use farwatch_core::zxid::Zxid;
 use tracing::{error, info, warn};
@@ -28,7 +30,7 @@ use crate::data_dir::DataDir;
 use crate::four_letter::counters::{Counter, Summary};
 use crate::four_letter::server::Mode;
 use crate::inbox::{OwnedDelivery, ToCore, ToReactor};
-use crate::log_file::LogFile;
+use crate::log_file::{LogCounters, LogFile};
 use crate::port::{Port, Receiver};
 use crate::reactor::{ConnectionKey, Delivery, Reactor};
 use crate::recover::SnapshotJob;
@@ -71,6 +73,8 @@ pub struct Core {
     wake: Signal,
     ticked: Rc<std::cell::Cell<bool>>,
     last_write: Instant,
+    /// The log's counts at the last look.
+    synced: LogCounters,
     snapshots: Snapshots,
     stopping: bool,
 }
@@ -150,6 +154,7 @@ impl Core {
             wake,
             ticked: Rc::default(),
             last_write: Instant::now(),
+            synced: LogCounters::default(),
             snapshots,
             stopping: false,
         }
@@ -211,9 +216,9 @@ impl Core {
     }
 
     fn turn(&mut self) {
-        let started = Instant::now();
         if let Some(upto) = self.log.completed() {
             self.node.step(Event::Durable(upto), &mut self.output);
+            self.count_syncs();
         }
         let room = self.log.room_bytes();
         self.node.step(Event::LogRoom(room), &mut self.output);
@@ -229,7 +234,19 @@ impl Core {
         if self.snapshots.is_due() {
             self.begin_snapshot();
         }
-        let _ = started;
+        self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
+    }
+
+    /// Notes what the durable writes since the last look took.
+    fn count_syncs(&mut self) {
+        let (before, now) = (self.synced, self.log.counters());
+        let writes = now.writes - before.writes;
+        let took_us = (now.write_time - before.write_time).as_micros() as u64;
+        if let Some(took_us) = took_us.checked_div(writes) {
+            let counters = self.shared.counters.thread(self.reactors.len());
+            counters.record_many(Summary::FsyncTime, took_us, writes);
+        }
+        self.synced = now;
     }
 
     fn clock(&self) -> Clock {
@@ -280,6 +297,11 @@ impl Core {
         {
             self.snapshots.log_bytes += batch.records.len() as u64;
             self.last_write = Instant::now();
+            let counters = self.shared.counters.thread(self.reactors.len());
+            for bytes in record::lengths(&batch.records) {
+                counters.add(Counter::Proposals, 1);
+                counters.proposal_size(bytes);
+            }
             let handed = self.log.submit(&batch.records, batch.first, batch.last, batch.chain);
             if handed.is_err() {
                 // The machine refuses writes before the log is full, so this is the disk running

@@ -50,7 +50,7 @@ pub const QUEUE_DEPTH: usize = 4;
 /// Log that is kept though snapshots cover it, bytes: what learners catch up from.
 pub const KEEP_BYTES: u64 = 1 << 30;
 
-/// A write that takes so long is told to the operator, as ZooKeeper's `fsync.warningthresholdms`.
+/// A write that takes so long is told to the operator, unless `fsync.warningthresholdms` is set.
 pub const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 /// The file that drivers are tried on.
@@ -71,6 +71,8 @@ pub struct LogOptions {
     pub driver: Option<LogDriver>,
     /// Who must write, where the operator says so; `None` takes the best that works.
     pub writer: Option<LogWriter>,
+    /// A write that takes so long is told to the operator.
+    pub slow_write: Duration,
 }
 
 impl Default for LogOptions {
@@ -81,6 +83,7 @@ impl Default for LogOptions {
             keep_bytes: KEEP_BYTES,
             driver: None,
             writer: None,
+            slow_write: SLOW_WRITE,
         }
     }
 }
@@ -135,7 +138,7 @@ pub struct LogCounters {
     pub write_time: Duration,
     /// The longest.
     pub write_time_max: Duration,
-    /// Those of [`SLOW_WRITE`] and longer.
+    /// Those of [`LogOptions::slow_write`] and longer.
     pub slow_writes: u64,
     /// Bytes of records.
     pub record_bytes: u64,
@@ -380,7 +383,7 @@ impl LogFile {
         self.counters.writes += 1;
         self.counters.write_time += taken;
         self.counters.write_time_max = self.counters.write_time_max.max(taken);
-        if taken >= SLOW_WRITE {
+        if taken >= self.options.slow_write {
             self.counters.slow_writes += 1;
             tracing::warn!(millis = taken.as_millis() as u64, "a durable write to the log is slow");
         }

@@ -26,7 +26,7 @@ use std::time::Instant;
 use farwatch_core::acl::Identity;
 use farwatch_core::auth;
 use farwatch_core::hash::Seeded;
-use farwatch_core::node::submission::{Origin, Submission};
+use farwatch_core::node::submission::{Ask, Origin, Submission};
 use farwatch_core::tree::{Reader, Tree};
 use farwatch_core::watch::WatchTable;
 use farwatch_core::wire::request::OpCode;
@@ -45,10 +45,9 @@ pub use deliver::Delivery;
 /// Replies and events that may wait for one slow client, bytes; beyond it the client is not read.
 const OUT_BYTES_PAUSE: usize = 1 << 20;
 
-/// Beyond this the connection ends: events cannot be held back, and memory is for all. Must hold
-/// the largest reply that the protocol allows, which has no limit of its own; a list of a million
-/// names fits.
-const OUT_BYTES_MAX: usize = 256 << 20;
+/// Events that may wait for one slow client, bytes. They cannot be held back and memory is for all, so
+/// a client that has not read so many of them is cut off; it reconnects and catches up.
+const OUT_BYTES_MAX: usize = 16 << 20;
 
 /// Requests of one connection that may wait for their turn; beyond it the client is not read.
 const PENDING_MAX: usize = 8 * 1024;
@@ -110,8 +109,8 @@ enum Phase {
 enum Pending {
     /// The core has it.
     Waiting { sequence: u32, xid: i32, op: OpCode, since_us: u64 },
-    /// It is encoded and waits for its turn.
-    Ready { frame: Vec<u8>, close: bool },
+    /// It is encoded and waits for its turn; then the connection ends.
+    Last { frame: Vec<u8> },
     /// A read behind a write of its own session, with what the connection was when it was read.
     Read { xid: i32, op: OpCode, body: Box<[u8]>, identities: Arc<[Identity]> },
 }
@@ -180,6 +179,8 @@ pub struct Reactor {
     /// Connections that were held back and look again after the next delivery.
     waiting: Vec<ConnectionKey>,
     scratch: Vec<u8>,
+    /// Reads answered in this turn.
+    reads: u64,
     started: Instant,
     now_us: u64,
 }
@@ -214,6 +215,7 @@ impl Reactor {
             dirty: Vec::new(),
             waiting: Vec::new(),
             scratch: Vec::new(),
+            reads: 0,
             started,
             now_us: 0,
         }
@@ -393,7 +395,6 @@ impl Reactor {
     }
 
     fn leave(&mut self, key: ConnectionKey, session: SessionId) {
-        use farwatch_core::node::submission::Ask;
         let origin = Origin {
             reactor: self.id,
             connection: key.index,

@@ -15,6 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farwatch_core::log::epochs::EpochsError;
 use farwatch_core::node::{Clock, Node, NodeOptions, ReapOptions};
@@ -326,6 +327,7 @@ fn log_options(config: &ServerConfig) -> LogOptions {
         queue_depth: config.log_queue_depth as usize,
         keep_bytes: config.log_retain_bytes,
         writer: forced,
+        slow_write: Duration::from_millis(u64::from(config.fsync_warning_ms)),
         ..LogOptions::default()
     }
 }

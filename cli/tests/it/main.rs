@@ -1,3 +1,7 @@
 //! Everything that is tested through the `farwatch` binary, in one test binary.
 
 mod conformance;
+mod crash;
+mod ordering;
+mod subject;
+mod tidy;

@@ -74,6 +74,7 @@ impl Reactor {
         end_frame(out, start);
         let bytes = out.len() - start;
         connection.replied(delivered, now_us, 0);
+        self.reads += 1;
         let counters = self.counters();
         counters.add(Counter::PacketsSent, 1);
         counters.add(Counter::ResponseBytes, bytes as u64);
