@@ -1,5 +1,6 @@
 //! From bytes to requests: what is answered here, what waits, what goes to the core.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -87,12 +88,12 @@ impl Reactor {
         counters.add(Counter::PacketsReceived, taken);
         counters.add(Counter::BytesReceived, consumed as u64);
         let reads = std::mem::take(&mut self.reads);
-        if reads > 0 {
+        if let Some(reads) = NonZeroU64::new(reads) {
             // Reads of one turn share its time: a clock call for each would cost as much as they do.
-            let took_us = self.started.elapsed().as_micros() as u64 - self.now_us;
+            let took_us = (self.started.elapsed().as_micros() as u64 - self.now_us) / reads;
             let counters = self.counters();
-            counters.latency(took_us / reads, reads);
-            counters.record_many(Summary::ReadLatency, took_us / reads, reads);
+            counters.latency(took_us, reads.get());
+            counters.record_many(Summary::ReadLatency, took_us, reads.get());
         }
         if let Some(connection) = self.connection(key) {
             connection.stats.received += taken;
@@ -106,11 +107,10 @@ impl Reactor {
         let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
         let crowded = outstanding >= self.shared.outstanding_max;
         let Some(connection) = self.connection(key) else { return true };
-        let may = connection.has_room()
+        connection.has_room()
             && connection.phase != Phase::Opening
             && !connection.draining
-            && (!crowded || connection.pending.is_empty());
-        may
+            && (!crowded || connection.pending.is_empty())
     }
 
     /// Whether this frame is a write for which there is no room now. Reads pass: they need none.

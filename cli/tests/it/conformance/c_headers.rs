@@ -83,7 +83,7 @@ fn c6_the_zxid_of_replies_never_goes_back() {
 }
 
 #[test]
-fn c6_what_is_pipelined_behind_a_write_shows_it_and_nothing_that_comes_later() {
+fn fifo_what_is_pipelined_behind_a_write_shows_it_and_nothing_that_comes_later() {
     let mut client = Client::new(Kind::Plain);
     let root = client.root("c6p");
     let eph = |name: &str| request::create(&format!("{root}/{name}"), None, &ids::open(), 1);
