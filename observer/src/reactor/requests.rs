@@ -231,8 +231,12 @@ impl Reactor {
             | OpCode::Reconfig
             | OpCode::CloseSession => self.submit(key, xid, op, Ask::Write(op), body),
             OpCode::Sync => match Request::decode(op, body) {
-                Ok(_) => self.submit(key, xid, op, Ask::Sync, body),
-                Err(_) => self.read(key, xid, op, body),
+                Ok(Request::Sync { path }) => {
+                    let mut echo = Vec::with_capacity(4 + path.map_or(0, <[u8]>::len));
+                    Writer::new(&mut echo).buffer(path);
+                    self.submit(key, xid, op, Ask::Sync, &echo)
+                }
+                Ok(_) | Err(_) => self.read(key, xid, op, body),
             },
             OpCode::GetEphemerals => match Request::decode(op, body) {
                 Ok(Request::GetEphemerals { prefix }) => {
@@ -276,8 +280,7 @@ impl Reactor {
     }
 
     fn submit(&mut self, key: ConnectionKey, xid: i32, op: OpCode, ask: Ask, body: &[u8]) -> Taken {
-        let now_us = self.now_us;
-        let reactor = self.id;
+        let (now_us, reactor) = (self.now_us, self.id);
         let connection = self.connection(key).expect("serving");
         let sequence = connection.next_sequence;
         connection.next_sequence = sequence.wrapping_add(1);
@@ -297,7 +300,7 @@ impl Reactor {
         let connection = self.connection(key).expect("serving");
         let mut frame = Vec::with_capacity(4 + ReplyHeader::BYTES);
         ReplyHeader::encode_frame(xid, zxid, code, &mut frame);
-        connection.pending.push_back(Pending::Ready { frame, close: true });
+        connection.pending.push_back(Pending::Last { frame });
         connection.draining = true;
         connection.stats.sent += 1;
         self.run_queue(key);
@@ -362,11 +365,9 @@ impl Reactor {
                     connection.pending.push_front(waiting);
                     break;
                 }
-                Some(Pending::Ready { frame, close }) => {
+                Some(Pending::Last { frame }) => {
                     connection.out.extend_from_slice(&frame);
-                    if close {
-                        self.end(key);
-                    }
+                    self.end(key);
                 }
                 Some(Pending::Read { xid, op, body, identities }) => {
                     connection.pending_bytes -= body.len();
