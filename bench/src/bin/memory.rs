@@ -45,10 +45,13 @@ const WATCHES_EACH: usize = 10_000;
 /// A session must not end while the rest is counted.
 const TIMEOUT_MILLIS: i32 = 3_600_000;
 
+/// Measures one kind of thing.
+type Part = fn(&Arguments) -> Result<()>;
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     println!("{:>10}  {:<34} {:>12}  {:>9}", "count", "what", "bytes each", "RSS");
-    let parts: [(usize, fn(&Arguments) -> Result<()>); 5] = [
+    let parts: [(usize, Part); 5] = [
         (arguments.znodes, znodes),
         (arguments.watches, shared_watches),
         (arguments.watches, distinct_watches),
