@@ -5,3 +5,4 @@ mod crash;
 mod ordering;
 mod subject;
 mod tidy;
+mod zoo_cfg_corpus;
