@@ -21,6 +21,7 @@ mod requests;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use farwatch_core::acl::Identity;
@@ -307,6 +308,8 @@ impl Reactor {
         if !ok {
             connection.out.clear();
             connection.socket.hang_up();
+            // Its task may wait for room in the buffer: it must look, read the end, and let go.
+            connection.signal.notify();
             return;
         }
         if connection.out.is_empty() && buffer.capacity() <= OUT_BUFFER_KEPT {
@@ -331,6 +334,7 @@ impl Reactor {
     pub fn swap_submission(&mut self, empty: &mut Submission) {
         assert!(empty.is_empty(), "the submission to swap in is used up");
         std::mem::swap(&mut self.submission, empty);
+        self.shared.in_transit_bytes.fetch_add(empty.body_bytes(), Ordering::Relaxed);
     }
 
     /// Ends connections that have been silent for too long. Call about once a second.

@@ -46,7 +46,9 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return Progress { consumed: bytes.len(), wanted: 0, next: Next::Close };
         };
-        connection.heard_ms = now_ms;
+        if connection.phase != Phase::Fresh {
+            connection.heard_ms = now_ms; // a handshake that comes a byte at a time keeps no place
+        }
         if connection.phase == Phase::Closing {
             // What a client still sends is read and dropped, so that closing does not reset what
             // is on its way to it.
@@ -115,7 +117,8 @@ impl Reactor {
 
     /// Whether this frame is a write for which there is no room now. Reads pass: they need none.
     fn must_wait_for_room(&self, frame: &[u8]) -> bool {
-        let waiting = self.shared.unapplied_bytes.load(Ordering::Relaxed);
+        let waiting = self.shared.unapplied_bytes.load(Ordering::Relaxed)
+            + self.shared.in_transit_bytes.load(Ordering::Relaxed);
         if waiting + self.submission.body_bytes() < WRITE_BYTES_OUTSTANDING_MAX {
             return false;
         }
