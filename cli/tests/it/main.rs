@@ -2,5 +2,8 @@
 
 mod conformance;
 mod crash;
+mod disk;
+mod limits;
 mod ordering;
+mod process;
 mod subject;
