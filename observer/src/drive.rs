@@ -241,8 +241,8 @@ impl Core {
     fn count_syncs(&mut self) {
         let (before, now) = (self.synced, self.log.counters());
         let writes = now.writes - before.writes;
-        if writes > 0 {
-            let took_us = (now.write_time - before.write_time).as_micros() as u64 / writes;
+        let took_us = (now.write_time - before.write_time).as_micros() as u64;
+        if let Some(took_us) = took_us.checked_div(writes) {
             let counters = self.shared.counters.thread(self.reactors.len());
             counters.record_many(Summary::FsyncTime, took_us, writes);
         }

@@ -27,7 +27,7 @@ use std::time::Instant;
 use farwatch_core::acl::Identity;
 use farwatch_core::auth;
 use farwatch_core::hash::Seeded;
-use farwatch_core::node::submission::{Origin, Submission};
+use farwatch_core::node::submission::{Ask, Origin, Submission};
 use farwatch_core::tree::{Reader, Tree};
 use farwatch_core::watch::WatchTable;
 use farwatch_core::wire::request::OpCode;
@@ -110,8 +110,8 @@ enum Phase {
 enum Pending {
     /// The core has it.
     Waiting { sequence: u32, xid: i32, op: OpCode, since_us: u64 },
-    /// It is encoded and waits for its turn.
-    Ready { frame: Vec<u8>, close: bool },
+    /// It is encoded and waits for its turn; then the connection ends.
+    Last { frame: Vec<u8> },
     /// A read behind a write of its own session, with what the connection was when it was read.
     Read { xid: i32, op: OpCode, body: Box<[u8]>, identities: Arc<[Identity]> },
 }
@@ -399,7 +399,6 @@ impl Reactor {
     }
 
     fn leave(&mut self, key: ConnectionKey, session: SessionId) {
-        use farwatch_core::node::submission::Ask;
         let origin = Origin {
             reactor: self.id,
             connection: key.index,

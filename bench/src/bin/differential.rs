@@ -17,7 +17,8 @@ use farwatch_bench::subject::{Options, Subject};
 /// Plays the same random operations to two servers and compares everything a client can see.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Server A: zookeeper (Debian's), zookeeper-jar[:VERSION], farwatch, or host:port.
+    /// Server A: zookeeper (Debian's), zookeeper-jar or zookeeper-jar:VERSION, farwatch, or
+    /// host:port.
     #[arg(long, default_value = "zookeeper-jar")]
     a: String,
     /// Server B, as A.

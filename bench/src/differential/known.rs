@@ -125,18 +125,6 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        id: "null-path",
-        reason: "3.9 answers -8 to a null path where it validates paths and takes it for a path \
-                 where it watches; Farwatch answers -5, as to a null path of a read",
-        explains: |kinds, step, difference| {
-            let null_path = matches!(&step.act, Act::Send { op, .. } if op.has_null_path());
-            kinds.is_farwatch_against_zookeeper()
-                && null_path
-                && (difference.place.ends_with(" reply.err")
-                    || difference.place.contains(" reply.body"))
-        },
-    },
-    Known {
         id: "sasl-null-token",
         reason: "ZooKeeper fails inside of itself over a null token and closes; Farwatch answers \
                  as to any other token, that there is no SASL",

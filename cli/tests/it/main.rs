@@ -7,3 +7,4 @@ mod limits;
 mod ordering;
 mod process;
 mod subject;
+mod tidy;

@@ -1,5 +1,6 @@
 //! From bytes to requests: what is answered here, what waits, what goes to the core.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -89,12 +90,12 @@ impl Reactor {
         counters.add(Counter::PacketsReceived, taken);
         counters.add(Counter::BytesReceived, consumed as u64);
         let reads = std::mem::take(&mut self.reads);
-        if reads > 0 {
+        if let Some(reads) = NonZeroU64::new(reads) {
             // Reads of one turn share its time: a clock call for each would cost as much as they do.
-            let took_us = self.started.elapsed().as_micros() as u64 - self.now_us;
+            let took_us = (self.started.elapsed().as_micros() as u64 - self.now_us) / reads;
             let counters = self.counters();
-            counters.latency(took_us / reads, reads);
-            counters.record_many(Summary::ReadLatency, took_us / reads, reads);
+            counters.latency(took_us, reads.get());
+            counters.record_many(Summary::ReadLatency, took_us, reads.get());
         }
         if let Some(connection) = self.connection(key) {
             connection.stats.received += taken;
@@ -108,11 +109,10 @@ impl Reactor {
         let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
         let crowded = outstanding >= self.shared.outstanding_max;
         let Some(connection) = self.connection(key) else { return true };
-        let may = connection.has_room()
+        connection.has_room()
             && connection.phase != Phase::Opening
             && !connection.draining
-            && (!crowded || connection.pending.is_empty());
-        may
+            && (!crowded || connection.pending.is_empty())
     }
 
     /// Whether this frame is a write for which there is no room now. Reads pass: they need none.
@@ -234,8 +234,12 @@ impl Reactor {
             | OpCode::Reconfig
             | OpCode::CloseSession => self.submit(key, xid, op, Ask::Write(op), body),
             OpCode::Sync => match Request::decode(op, body) {
-                Ok(_) => self.submit(key, xid, op, Ask::Sync, body),
-                Err(_) => self.read(key, xid, op, body),
+                Ok(Request::Sync { path }) => {
+                    let mut echo = Vec::with_capacity(4 + path.map_or(0, <[u8]>::len));
+                    Writer::new(&mut echo).buffer(path);
+                    self.submit(key, xid, op, Ask::Sync, &echo)
+                }
+                Ok(_) | Err(_) => self.read(key, xid, op, body),
             },
             OpCode::GetEphemerals => match Request::decode(op, body) {
                 Ok(Request::GetEphemerals { prefix }) => {
@@ -279,8 +283,7 @@ impl Reactor {
     }
 
     fn submit(&mut self, key: ConnectionKey, xid: i32, op: OpCode, ask: Ask, body: &[u8]) -> Taken {
-        let now_us = self.now_us;
-        let reactor = self.id;
+        let (now_us, reactor) = (self.now_us, self.id);
         let connection = self.connection(key).expect("serving");
         let sequence = connection.next_sequence;
         connection.next_sequence = sequence.wrapping_add(1);
@@ -300,7 +303,7 @@ impl Reactor {
         let connection = self.connection(key).expect("serving");
         let mut frame = Vec::with_capacity(4 + ReplyHeader::BYTES);
         ReplyHeader::encode_frame(xid, zxid, code, &mut frame);
-        connection.pending.push_back(Pending::Ready { frame, close: true });
+        connection.pending.push_back(Pending::Last { frame });
         connection.draining = true;
         connection.stats.sent += 1;
         self.run_queue(key);
@@ -365,11 +368,9 @@ impl Reactor {
                     connection.pending.push_front(waiting);
                     break;
                 }
-                Some(Pending::Ready { frame, close }) => {
+                Some(Pending::Last { frame }) => {
                     connection.out.extend_from_slice(&frame);
-                    if close {
-                        self.end(key);
-                    }
+                    self.end(key);
                 }
                 Some(Pending::Read { xid, op, body, identities }) => {
                     connection.pending_bytes -= body.len();
