@@ -71,6 +71,7 @@ impl Reactor {
         connection.session = session;
         connection.timeout_ms = timeout_ms;
         connection.touched_ms = now_ms;
+        connection.stats.sent += 1;
         let read_only = connection.read_only_byte;
         let start = begin_frame(&mut connection.out);
         ConnectResponse { timeout_ms, session, password, read_only }.encode(&mut connection.out);
