@@ -55,6 +55,7 @@ impl Reactor {
             // is on its way to it.
             return Progress { consumed: bytes.len(), wanted: 0, next: Next::Read };
         }
+        self.lend_buffer(key);
         let mut consumed = 0;
         let mut taken = 0_u64;
         let (next, wanted) = loop {
@@ -86,6 +87,7 @@ impl Reactor {
         if next == Next::Wait {
             self.waiting.push(key);
         }
+        self.take_buffer_back(key);
         let counters = self.counters();
         counters.add(Counter::PacketsReceived, taken);
         counters.add(Counter::BytesReceived, consumed as u64);
