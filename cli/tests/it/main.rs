@@ -8,3 +8,4 @@ mod ordering;
 mod process;
 mod subject;
 mod tidy;
+mod words;
