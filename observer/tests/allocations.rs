@@ -123,8 +123,7 @@ fn count(op: i32, body: &[u8], pipelined: usize) -> u64 {
         run(WARM_UP);
         let before = ALLOCATIONS.get();
         run(TURNS);
-        let counted = ALLOCATIONS.get() - before;
-        counted
+        ALLOCATIONS.get() - before
     });
     allocations.expect("a runtime")
 }
