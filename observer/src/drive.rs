@@ -277,6 +277,9 @@ impl Core {
         }
         let submission = &self.gathered;
         self.node.step(Event::Submitted { submission, clock }, &mut self.output);
+        // First counted here, then no longer there: never too little.
+        self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
+        self.shared.in_transit_bytes.fetch_sub(submission.body_bytes(), Ordering::Relaxed);
         self.gathered.clear();
     }
 
@@ -313,6 +316,8 @@ impl Core {
         self.snapshots.transactions += self.output.transactions;
         let counters = self.shared.counters.thread(self.reactors.len());
         counters.add(Counter::Commits, self.output.transactions);
+        // Before anybody is told: who waits for room looks at this when it is.
+        self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.distribute();
         self.output.clear();
     }
