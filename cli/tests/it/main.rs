@@ -8,4 +8,5 @@ mod ordering;
 mod process;
 mod subject;
 mod tidy;
+mod zoo_cfg_corpus;
 mod words;
