@@ -45,6 +45,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// The log is sealed when nothing was written for so long.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);
 
+/// How long a stopping core waits for a reactor whose inbox is full.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Messages taken from the inbox in one turn, so that acknowledgements are not held up.
 const MESSAGES_PER_TURN: usize = 256;
 
@@ -211,6 +214,11 @@ impl Core {
     }
 
     fn turn(&mut self) {
+        for link in &mut self.reactors {
+            if let ReactorLink::Remote(inbox, backlog) = link {
+                push_backlog(inbox, backlog); // it may have made room since the last turn
+            }
+        }
         if let Some(upto) = self.log.completed() {
             self.node.step(Event::Durable(upto), &mut self.output);
             self.count_syncs();
@@ -494,7 +502,11 @@ impl Core {
                 }
                 ReactorLink::Remote(inbox, backlog) => {
                     backlog.push_back(ToReactor::Stop);
-                    push_backlog(inbox, backlog);
+                    let asked = Instant::now();
+                    while !backlog.is_empty() && asked.elapsed() < STOP_PATIENCE {
+                        push_backlog(inbox, backlog);
+                        std::thread::yield_now(); // nothing else is left to do on this thread
+                    }
                 }
             }
         }
