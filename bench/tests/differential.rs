@@ -5,23 +5,22 @@
 
 use anyhow::Result;
 use farwatch_bench::differential::{self, Kind, Kinds, Pair, Wishes};
-use farwatch_bench::subject::{Options, Subject};
+use farwatch_bench::subject::{Options, Subject, built_binary};
 
-fn zookeeper() -> Result<Subject> {
+/// A server that reaps nothing while a script runs, with or without TTL nodes.
+fn server(extended_types: bool) -> Result<Subject> {
     let options = Options::new()
-        .property("zookeeper.extendedTypesEnabled", "true")
-        .property("znode.container.checkIntervalMs", "86400000")
-        .property("zookeeper.forceSync", "no")
-        .java_flag("-Xmx256m");
-    Subject::zookeeper(options)
+        .line(&format!("extendedTypesEnabled={extended_types}"))
+        .line("znode.container.checkIntervalMs=86400000");
+    Subject::farwatch(built_binary()?, options)
 }
 
-const DEBIAN: Kind = Kind::ZooKeeper(3, 8, 0);
+const KINDS: Kinds = Kinds { a: Kind::Farwatch, b: Kind::Farwatch };
 
 #[test]
 fn two_servers_of_one_release_do_not_differ() -> Result<()> {
-    let (a, b) = (zookeeper()?, zookeeper()?);
-    let kinds = Kinds { a: DEBIAN, b: DEBIAN };
+    let (a, b) = (server(true)?, server(true)?);
+    let kinds = KINDS;
     let mut pair = Pair::new((a.address(), b.address()), kinds, true, "twins");
     let seed = 7;
     let wishes = Wishes { kinds, bursts_percent: 20 };
@@ -41,9 +40,8 @@ fn two_servers_of_one_release_do_not_differ() -> Result<()> {
 
 #[test]
 fn a_server_with_another_configuration_is_found_out_by_few_steps() -> Result<()> {
-    let a = zookeeper()?;
-    let b = Subject::zookeeper(Options::new().java_flag("-Xmx256m"))?;
-    let kinds = Kinds { a: DEBIAN, b: DEBIAN };
+    let (a, b) = (server(true)?, server(false)?);
+    let kinds = KINDS;
     let mut pair = Pair::new((a.address(), b.address()), kinds, true, "unlike");
     let wishes = Wishes { kinds, bursts_percent: 0 };
     let finding = differential::run(&mut pair, 7, 2_000, wishes).expect("B refuses TTL nodes");

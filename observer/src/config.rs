@@ -103,7 +103,7 @@ pub struct ServerConfig {
     pub snapshot_txns: u32,
     /// Log bytes between snapshots; 0 is no limit. Default 4 GiB.
     pub snapshot_log_bytes: u64,
-    /// When old snapshots and segments go. Default: hourly and after each snapshot. ZooKeeper's
+    /// When old snapshots and segments go. Default: behind each snapshot. ZooKeeper's
     /// default keeps them for ever, which ends with a full disk.
     pub autopurge: Autopurge,
     /// Log bytes that purging always leaves for learners. Default 1 GiB.
@@ -310,7 +310,8 @@ impl fmt::Display for Host<'_> {
 pub struct Autopurge {
     /// Snapshots that stay; at least [`SNAPSHOTS_RETAINED_MIN`]. Default 3.
     pub snapshots_retained: u32,
-    /// Milliseconds between purges; 0 never purges. Default one hour.
+    /// 0 never purges; anything else purges behind each snapshot, which is when something becomes
+    /// superfluous. Default one hour, in milliseconds.
     pub interval_ms: u64,
 }
 

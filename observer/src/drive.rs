@@ -29,7 +29,7 @@ use crate::connection;
 use crate::data_dir::DataDir;
 use crate::four_letter::counters::{Counter, Summary};
 use crate::four_letter::server::Mode;
-use crate::inbox::{OwnedDelivery, ToCore, ToReactor};
+use crate::inbox::{OwnedDelivery, Snapshot, ToCore, ToReactor};
 use crate::log_file::{LogCounters, LogFile};
 use crate::port::{Port, Receiver};
 use crate::reactor::{ConnectionKey, Delivery, Reactor};
@@ -44,6 +44,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// The log is sealed when nothing was written for so long.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);
+
+/// How long a stopping core waits for a reactor whose inbox is full.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Messages taken from the inbox in one turn, so that acknowledgements are not held up.
 const MESSAGES_PER_TURN: usize = 256;
@@ -81,27 +84,22 @@ pub struct Core {
 
 /// When the next snapshot is due.
 struct Snapshots {
-    /// The newest that is whole.
-    last: Option<Zxid>,
     running: bool,
     transactions: u64,
     log_bytes: u64,
     /// Thresholds of this round, with jitter, so that servers do not all write at once.
     due_transactions: u64,
     due_log_bytes: u64,
-    purged: Instant,
 }
 
 impl Snapshots {
-    fn new(shared: &Shared, last: Option<Zxid>, replayed: u64) -> Self {
+    fn new(shared: &Shared, replayed: u64) -> Self {
         let mut snapshots = Self {
-            last,
             running: false,
             transactions: replayed,
             log_bytes: 0,
             due_transactions: 0,
             due_log_bytes: 0,
-            purged: Instant::now(),
         };
         snapshots.draw(shared);
         snapshots
@@ -135,12 +133,12 @@ impl Core {
         node: Node,
         log: LogFile,
         dir: DataDir,
-        recovered: (Option<Zxid>, u64),
+        replayed: u64,
         inbox: Arc<Port<ToCore>>,
         save_epochs: SaveEpochs,
         wake: Signal,
     ) -> Self {
-        let snapshots = Snapshots::new(&shared, recovered.0, recovered.1);
+        let snapshots = Snapshots::new(&shared, replayed);
         Self {
             shared,
             node,
@@ -216,6 +214,11 @@ impl Core {
     }
 
     fn turn(&mut self) {
+        for link in &mut self.reactors {
+            if let ReactorLink::Remote(inbox, backlog) = link {
+                push_backlog(inbox, backlog); // it may have made room since the last turn
+            }
+        }
         if let Some(upto) = self.log.completed() {
             self.node.step(Event::Durable(upto), &mut self.output);
             self.count_syncs();
@@ -228,7 +231,6 @@ impl Core {
             if self.last_write.elapsed() >= IDLE_BEFORE_SEAL {
                 self.log.seal();
             }
-            self.purge_if_due();
         }
         self.carry_out();
         if self.snapshots.is_due() {
@@ -283,6 +285,9 @@ impl Core {
         }
         let submission = &self.gathered;
         self.node.step(Event::Submitted { submission, clock }, &mut self.output);
+        // First counted here, then no longer there: never too little.
+        self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
+        self.shared.in_transit_bytes.fetch_sub(submission.body_bytes(), Ordering::Relaxed);
         self.gathered.clear();
     }
 
@@ -319,6 +324,8 @@ impl Core {
         self.snapshots.transactions += self.output.transactions;
         let counters = self.shared.counters.thread(self.reactors.len());
         counters.add(Counter::Commits, self.output.transactions);
+        // Before anybody is told: who waits for room looks at this when it is.
+        self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.distribute();
         self.output.clear();
     }
@@ -435,7 +442,14 @@ impl Core {
         let write = move || {
             let started = Instant::now();
             let zxid = job.zxid;
-            let result = job.write(&dir).map(|_| zxid).map_err(|error| error.to_string());
+            let keep = shared.config.autopurge.snapshots_retained as usize;
+            let purges = shared.config.autopurge.interval_ms != 0;
+            let result = job.write(&dir).map_err(|error| error.to_string()).map(|_| {
+                // Old snapshots are read whole before one is counted as good, so this belongs here
+                // and not on the core's thread.
+                let log_from = if purges { purge(&dir, keep) } else { None };
+                Snapshot { zxid, log_from }
+            });
             let took = started.elapsed().as_micros() as u64;
             shared.counters.thread(thread_index).record(Summary::SnapshotTime, took);
             let mut message = ToCore::SnapshotDone(result);
@@ -450,40 +464,19 @@ impl Core {
         }
     }
 
-    fn snapshot_done(&mut self, result: Result<Zxid, String>) {
+    fn snapshot_done(&mut self, result: Result<Snapshot, String>) {
         self.snapshots.running = false;
         match result {
-            Ok(zxid) => {
+            Ok(Snapshot { zxid, log_from }) => {
                 info!(%zxid, "snapshot written");
-                self.snapshots.last = Some(zxid);
-                self.purge();
+                if let Some(from) = log_from {
+                    self.log.purge(from);
+                }
             }
             Err(cause) => {
                 self.shared.counters.thread(self.reactors.len()).add(Counter::SnapshotErrors, 1);
                 error!("a snapshot failed and will be tried again later: {cause}");
             }
-        }
-    }
-
-    fn purge_if_due(&mut self) {
-        let interval_ms = self.shared.config.autopurge.interval_ms;
-        let due =
-            interval_ms != 0 && self.snapshots.purged.elapsed().as_millis() as u64 >= interval_ms;
-        if due && !self.snapshots.running {
-            self.purge();
-        }
-    }
-
-    fn purge(&mut self) {
-        if self.shared.config.autopurge.interval_ms == 0 {
-            return;
-        }
-        self.snapshots.purged = Instant::now();
-        let keep = self.shared.config.autopurge.snapshots_retained as usize;
-        match snapshot_file::purge(&self.dir, keep) {
-            Ok(Some(from)) => self.log.purge(from),
-            Ok(None) => {}
-            Err(cause) => warn!("old snapshots cannot be purged: {cause}"),
         }
     }
 
@@ -509,11 +502,23 @@ impl Core {
                 }
                 ReactorLink::Remote(inbox, backlog) => {
                     backlog.push_back(ToReactor::Stop);
-                    push_backlog(inbox, backlog);
+                    let asked = Instant::now();
+                    while !backlog.is_empty() && asked.elapsed() < STOP_PATIENCE {
+                        push_backlog(inbox, backlog);
+                        std::thread::yield_now(); // nothing else is left to do on this thread
+                    }
                 }
             }
         }
     }
+}
+
+/// Removes snapshots beyond those to keep; what the log must keep for the oldest of these.
+fn purge(dir: &DataDir, keep: usize) -> Option<Zxid> {
+    snapshot_file::purge(dir, keep).unwrap_or_else(|cause| {
+        warn!("old snapshots cannot be purged: {cause}");
+        None
+    })
 }
 
 fn push_backlog(inbox: &Port<ToReactor>, backlog: &mut VecDeque<ToReactor>) {

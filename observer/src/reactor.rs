@@ -21,6 +21,7 @@ mod requests;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use farwatch_core::acl::Identity;
@@ -179,6 +180,8 @@ pub struct Reactor {
     /// Connections that were held back and look again after the next delivery.
     waiting: Vec<ConnectionKey>,
     scratch: Vec<u8>,
+    /// Empty buffers of some size, for the next connection that has something to say.
+    spare_out: Vec<Vec<u8>>,
     /// Reads answered in this turn.
     reads: u64,
     started: Instant,
@@ -215,6 +218,7 @@ impl Reactor {
             dirty: Vec::new(),
             waiting: Vec::new(),
             scratch: Vec::new(),
+            spare_out: Vec::with_capacity(SPARE_OUT_MAX),
             reads: 0,
             started,
             now_us: 0,
@@ -268,6 +272,9 @@ impl Reactor {
     pub fn closed(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else { return };
         let (session, serving) = (connection.session, connection.session != SessionId::NONE);
+        if connection.writer.is_none() {
+            connection.socket.hang_up(); // a write to a peer that reads nothing must end as well
+        }
         connection.socket.forget();
         let owns = self.sessions.get(&session) == Some(&key);
         if serving && owns {
@@ -307,12 +314,17 @@ impl Reactor {
         if !ok {
             connection.out.clear();
             connection.socket.hang_up();
+            // Its task may wait for room in the buffer: it must look, read the end, and let go.
+            connection.signal.notify();
             return;
         }
+        buffer.clear();
         if connection.out.is_empty() && buffer.capacity() <= OUT_BUFFER_KEPT {
-            buffer.clear();
             connection.out = buffer;
+        } else if buffer.capacity() <= SPARE_OUT_BYTES && self.spare_out.len() < SPARE_OUT_MAX {
+            self.spare_out.push(buffer);
         }
+        let Some(connection) = self.connection(key) else { return };
         if connection.phase == Phase::Closing
             && connection.out.is_empty()
             && connection.pending.is_empty()
@@ -331,6 +343,7 @@ impl Reactor {
     pub fn swap_submission(&mut self, empty: &mut Submission) {
         assert!(empty.is_empty(), "the submission to swap in is used up");
         std::mem::swap(&mut self.submission, empty);
+        self.shared.in_transit_bytes.fetch_add(empty.body_bytes(), Ordering::Relaxed);
     }
 
     /// Ends connections that have been silent for too long. Call about once a second.
@@ -410,6 +423,25 @@ impl Reactor {
         (connection.generation == key.generation).then_some(connection)
     }
 
+    /// Lends a buffer to a connection that has none, for the turn that begins.
+    fn lend_buffer(&mut self, key: ConnectionKey) {
+        let needs = self.connection(key).is_some_and(|it| it.out.capacity() == 0);
+        if needs && let Some(spare) = self.spare_out.pop() {
+            self.connection(key).expect("looked at just now").out = spare;
+        }
+    }
+
+    /// Takes a lent buffer back from a connection that had nothing to say: idle ones are many.
+    fn take_buffer_back(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else { return };
+        if connection.out.is_empty() && connection.out.capacity() > OUT_BUFFER_KEPT {
+            let spare = std::mem::take(&mut connection.out);
+            if self.spare_out.len() < SPARE_OUT_MAX {
+                self.spare_out.push(spare);
+            }
+        }
+    }
+
     fn counters(&self) -> &ThreadCounters {
         self.shared.counters.thread(self.id.into())
     }
@@ -428,6 +460,11 @@ impl Reactor {
     }
 }
 
+/// Empty buffers that a reactor keeps, and their largest size: the connections of one turn take them
+/// in turn, and what the largest replies needed is given back.
+const SPARE_OUT_MAX: usize = 16;
+const SPARE_OUT_BYTES: usize = 256 << 10;
+
 /// A connection's empty buffer is kept up to this many bytes; idle connections are many.
 const OUT_BUFFER_KEPT: usize = 512;
 
@@ -443,12 +480,12 @@ impl Connection {
 
     fn replied(&mut self, zxid: Zxid, now_us: u64, took_us: u64) {
         let stats = &mut self.stats;
+        let is_first = stats.last_response_us == 0; // the handshake's answer has no latency
         stats.sent += 1;
         stats.last_zxid = zxid;
         stats.last_response_us = now_us;
         stats.last_latency_us = took_us;
-        stats.latency_us_min =
-            if stats.sent == 1 { took_us } else { stats.latency_us_min.min(took_us) };
+        stats.latency_us_min = if is_first { took_us } else { stats.latency_us_min.min(took_us) };
         stats.latency_us_max = stats.latency_us_max.max(took_us);
         stats.latency_us_sum += took_us;
     }

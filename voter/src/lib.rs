@@ -23,7 +23,7 @@ use farwatch_core::prepare;
 use farwatch_core::session::{ServerIdTooLarge, SessionIds};
 use farwatch_core::zab::Zab;
 use farwatch_core::zab::quorum::Quorum;
-use farwatch_core::zxid::{ServerId, Zxid};
+use farwatch_core::zxid::ServerId;
 use farwatch_observer::config::{
     LogDriver as LogDriverChoice, ServerConfig, SocketDriver, Standing,
 };
@@ -122,7 +122,7 @@ pub struct Server {
     node: Node,
     log: LogFile,
     dir: DataDir,
-    recovered: (Option<Zxid>, u64),
+    replayed: u64,
     listeners: Vec<TcpListener>,
     inbox: Arc<Port<ToCore>>,
     reactors: usize,
@@ -163,7 +163,7 @@ impl Server {
             node,
             log: recovered.log,
             dir,
-            recovered: (recovered.snapshot, recovered.replayed),
+            replayed: recovered.replayed,
             listeners,
             inbox: Arc::new(Port::new(CORE_INBOX)?),
             reactors,
@@ -289,7 +289,7 @@ impl Server {
             self.node,
             self.log,
             self.dir,
-            self.recovered,
+            self.replayed,
             self.inbox,
             save_epochs,
             wake,

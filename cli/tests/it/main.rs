@@ -2,6 +2,11 @@
 
 mod conformance;
 mod crash;
+mod disk;
+mod limits;
 mod ordering;
+mod process;
 mod subject;
 mod tidy;
+mod zoo_cfg_corpus;
+mod words;

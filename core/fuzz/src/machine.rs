@@ -30,6 +30,9 @@ const ME: ServerId = ServerId(1);
 /// Longer histories find nothing that shorter ones do not, and cost time.
 const ASKS_MAX: usize = 400;
 
+/// So many of the first are paths that a history can do something with.
+const LIKELY_PATHS: usize = 8;
+
 const PATHS: [&[u8]; 20] = [
     b"/a",
     b"/a/b",
@@ -88,6 +91,8 @@ impl<'a> Script<'a> {
                 let count = self.byte();
                 self.bytes(usize::from(count))
             }
+            // Half of all paths can succeed; an error ends the story that a history tells.
+            at @ ..128 => PATHS[usize::from(at) % LIKELY_PATHS],
             at => PATHS[usize::from(at) % PATHS.len()],
         }
     }
@@ -107,7 +112,8 @@ impl<'a> Script<'a> {
 
     fn write(&mut self, acls: &[Vec<u8>], depth: u8, out: &mut Vec<u8>) -> OpCode {
         let acl = |script: &mut Self| {
-            let at = usize::from(script.byte()) % (acls.len() + 2);
+            // Most nodes are open, or soon nobody could do anything.
+            let at = usize::from(script.byte().saturating_sub(200)) % (acls.len() + 2);
             match at {
                 0 => Some(acl::OPEN),
                 1 => None,
@@ -153,7 +159,7 @@ impl<'a> Script<'a> {
                 Request::Multi(MultiRequest { body: &body }).encode(out);
                 return OpCode::Multi;
             }
-            14 => Request::CloseSession,
+            14 if self.byte() < 20 => Request::CloseSession,
             _raw => {
                 let op = OpCode::ALL[usize::from(self.byte()) % OpCode::ALL.len()];
                 let count = self.byte();
@@ -189,7 +195,7 @@ fn steps(script: &mut Script<'_>) -> Vec<Step> {
             1 => Step::Resume { session, password: script.byte() },
             2 => Step::Ephemerals { session },
             3 => Step::Left { session },
-            4 => Step::Tick { ms: 1 << (script.byte() % 17) },
+            4 => Step::Tick { ms: 1 << (script.byte() % 13) },
             5..=9 => Step::Durable,
             _write => {
                 let mut body = Vec::new();
@@ -286,6 +292,7 @@ impl Runner {
         let origin = Origin { reactor: 0, connection: 1, generation: 1, sequence };
         let mut submission = Submission::default();
         submission.push(origin, session, sequence as i32, ask, body, identities);
+        submission.touch(session, 4000);
         let clock = self.clock;
         self.node.step(Event::Submitted { submission: &submission, clock }, &mut self.out);
         self.collect();
@@ -328,6 +335,15 @@ fn play(steps: &[Step], enforce_quota: bool, at_once: bool, ticks: bool) -> Ran 
     for _ in 0..3 {
         runner.ask(SessionId::NONE, open, &[], &identities[0]);
         runner.settle();
+    }
+    // Something to work on, whatever the script does first.
+    for path in [b"/a".as_slice(), b"/a/b", b"/q", b"/q/x"] {
+        let (data, acl) = (Some(b"0123456789".as_slice()), Some(acl::OPEN));
+        let mut body = Vec::new();
+        let create = CreateRequest { path, data, acl, flags: 0, ttl: -1 };
+        Request::Create(create).encode(&mut body);
+        let session = runner.sessions[0];
+        runner.ask(session, Ask::Write(OpCode::Create), &body, &identities[0]);
     }
     for step in steps {
         // Sessions are counted as they are opened, and those are applied late or early: only the

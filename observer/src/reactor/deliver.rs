@@ -53,10 +53,9 @@ impl Reactor {
         if self.reader.zxid() < self.delivered {
             self.reader.advance(self.delivered);
         }
-        // Whoever was held back by too many outstanding writes looks again.
-        if !delivery.replies.is_empty() {
-            self.wake_waiting();
-        }
+        // Whoever was held back by too many outstanding writes looks again, also when it was the
+        // writes of another reactor that became fewer.
+        self.wake_waiting();
     }
 
     fn stand_at(&mut self, zxid: Zxid) {

@@ -47,12 +47,15 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return Progress { consumed: bytes.len(), wanted: 0, next: Next::Close };
         };
-        connection.heard_ms = now_ms;
+        if connection.phase != Phase::Fresh {
+            connection.heard_ms = now_ms; // a handshake that comes a byte at a time keeps no place
+        }
         if connection.phase == Phase::Closing {
             // What a client still sends is read and dropped, so that closing does not reset what
             // is on its way to it.
             return Progress { consumed: bytes.len(), wanted: 0, next: Next::Read };
         }
+        self.lend_buffer(key);
         let mut consumed = 0;
         let mut taken = 0_u64;
         let (next, wanted) = loop {
@@ -84,6 +87,7 @@ impl Reactor {
         if next == Next::Wait {
             self.waiting.push(key);
         }
+        self.take_buffer_back(key);
         let counters = self.counters();
         counters.add(Counter::PacketsReceived, taken);
         counters.add(Counter::BytesReceived, consumed as u64);
@@ -115,7 +119,8 @@ impl Reactor {
 
     /// Whether this frame is a write for which there is no room now. Reads pass: they need none.
     fn must_wait_for_room(&self, frame: &[u8]) -> bool {
-        let waiting = self.shared.unapplied_bytes.load(Ordering::Relaxed);
+        let waiting = self.shared.unapplied_bytes.load(Ordering::Relaxed)
+            + self.shared.in_transit_bytes.load(Ordering::Relaxed);
         if waiting + self.submission.body_bytes() < WRITE_BYTES_OUTSTANDING_MAX {
             return false;
         }
