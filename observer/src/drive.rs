@@ -297,9 +297,12 @@ impl Core {
             (self.save_epochs)(epochs);
             self.node.step(Event::EpochsSaved(epochs), &mut self.output);
         }
-        while self.log.has_room()
-            && let Some(batch) = self.node.next_batch()
-        {
+        while let Some((bytes, first)) = self.node.waiting_batch() {
+            // A full disk is met again at the next look, and new writes are refused meanwhile.
+            if self.log.ready_for(bytes, first) != Ok(true) {
+                break;
+            }
+            let batch = self.node.next_batch().expect("it was waiting");
             self.snapshots.log_bytes += batch.records.len() as u64;
             self.last_write = Instant::now();
             let counters = self.shared.counters.thread(self.reactors.len());
@@ -482,14 +485,20 @@ impl Core {
 
     /// Makes everything durable and says so on disk; then the connections end.
     fn stop(&mut self) {
-        while self.node.has_batch() || self.node.has_unapplied() {
+        loop {
+            let waiting = self.node.waiting_batch();
+            if waiting.is_none() && !self.node.has_unapplied() {
+                break;
+            }
+            if let Some((bytes, first)) = waiting
+                && self.log.wait_ready(bytes, first).is_err()
+            {
+                break; // the disk is full; what is left was promised to nobody
+            }
+            self.carry_out();
             if let Some(upto) = self.log.wait_all() {
                 self.node.step(Event::Durable(upto), &mut self.output);
-            }
-            let waiting = self.node.has_batch();
-            self.carry_out();
-            if waiting && self.node.has_batch() {
-                break; // the disk is full; what is left was promised to nobody
+                self.carry_out();
             }
         }
         self.log.seal();
