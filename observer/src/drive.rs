@@ -384,6 +384,7 @@ impl Core {
                 }
             }
         }
+        self.shared.set_visible(upto);
     }
 
     fn answer(&mut self, question: Question, back: &Arc<Port<Part>>) {

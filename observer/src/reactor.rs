@@ -36,7 +36,7 @@ use hashbrown::HashMap;
 
 use crate::four_letter::Word;
 use crate::four_letter::counters::{Counter, ThreadCounters};
-use crate::inbox::ToCore;
+use crate::inbox::{ToCore, ToReactor};
 use crate::port::Port;
 use crate::runtime::{Signal, Socket, WriteHalf};
 use crate::server::Shared;
@@ -173,6 +173,10 @@ pub struct Reactor {
     sessions: HashMap<SessionId, ConnectionKey, Seeded>,
     submission: Submission,
     core: Arc<Port<ToCore>>,
+    /// Where deliveries come from when the core has another thread.
+    inbox: Option<Arc<Port<ToReactor>>>,
+    /// Other messages that came between deliveries that a read needed.
+    set_aside: VecDeque<ToReactor>,
     /// Notified when the submission has something in it.
     submitted: Signal,
     /// Connections that have something to send and no task that sends.
@@ -214,6 +218,8 @@ impl Reactor {
             sessions: HashMap::with_hasher(seed),
             submission: Submission::default(),
             core,
+            inbox: None,
+            set_aside: VecDeque::new(),
             submitted,
             dirty: Vec::new(),
             waiting: Vec::new(),
@@ -387,6 +393,11 @@ impl Reactor {
     /// Whether nothing waits to be sent.
     pub fn is_drained(&self) -> bool {
         self.connections.iter().flatten().all(|it| it.out.is_empty() && it.writer.is_some())
+    }
+
+    /// Names the inbox of a reactor on a thread of its own, before it serves.
+    pub fn set_inbox(&mut self, inbox: Arc<Port<ToReactor>>) {
+        self.inbox = Some(inbox);
     }
 
     /// This reactor's number.

@@ -56,7 +56,8 @@ async fn serve(
     core: Arc<Port<ToCore>>,
 ) {
     let submitted = Signal::default();
-    let reactor = Reactor::new(id, shared, &tree, Arc::clone(&core), submitted.clone());
+    let mut reactor = Reactor::new(id, shared, &tree, Arc::clone(&core), submitted.clone());
+    reactor.set_inbox(Arc::clone(&inbox));
     let reactor = Rc::new(RefCell::new(reactor));
     drop(tree);
     sweep_for_ever(&reactor);
@@ -78,7 +79,7 @@ async fn serve(
         while let Some(message) = inbox.pop() {
             match message {
                 ToReactor::Deliver(delivery) => {
-                    reactor.borrow_mut().deliver(delivery.borrow());
+                    reactor.borrow_mut().deliver_when_visible(&delivery);
                 }
                 ToReactor::Adopt(stream, peer) => connection::start(&reactor, stream, peer),
                 ToReactor::Question(question, back) => {

@@ -43,6 +43,10 @@ pub struct Shared {
     pub timeout_limits: TimeoutLimits,
     /// The identities of the server's own asks.
     pub no_identities: Arc<[Identity]>,
+    /// Every reactor's inbox has what was applied up to here. No reply to a write leaves before, and
+    /// no read is answered from an older state: so a read that begins after a write was
+    /// acknowledged sees it, also on another reactor.
+    visible: AtomicU64,
     tree: Arc<Tree>,
     addresses: Mutex<Addresses>,
     /// Kept for `stmk` and `gtmk`; nothing is traced by it.
@@ -88,6 +92,7 @@ impl Shared {
             auth,
             timeout_limits,
             no_identities: Arc::from([]),
+            visible: AtomicU64::new(tree.applied().0),
             tree,
             addresses: Mutex::default(),
             trace_mask: AtomicU64::new(TRACE_MASK),
@@ -99,6 +104,16 @@ impl Shared {
     /// The last transaction that is wholly in the tree.
     pub fn applied(&self) -> Zxid {
         self.tree.applied()
+    }
+
+    /// What every reactor's inbox has at least.
+    pub fn visible(&self) -> Zxid {
+        Zxid(self.visible.load(Ordering::Acquire))
+    }
+
+    /// Says that every reactor's inbox has everything up to `upto`.
+    pub fn set_visible(&self, upto: Zxid) {
+        self.visible.store(upto.0, Ordering::Release);
     }
 
     /// The tree.

@@ -12,6 +12,10 @@ use farwatch_core::zxid::{SessionId, Zxid};
 
 use super::{ConnectionKey, Pending, Phase, Reactor};
 use crate::four_letter::counters::{Counter, Summary};
+use crate::inbox::{OwnedDelivery, ToReactor};
+
+/// Looks at what is visible before the processor is given away; a push takes the core less.
+const SPINS: u32 = 1000;
 
 /// What one turn of the core means to one reactor.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +60,40 @@ impl Reactor {
         // Whoever was held back by too many outstanding writes looks again, also when it was the
         // writes of another reactor that became fewer.
         self.wake_waiting();
+    }
+
+    /// Takes in a delivery from another thread once every reactor can see it: a reply that leaves
+    /// earlier would let its client find an older state at another reactor.
+    pub fn deliver_when_visible(&mut self, delivery: &OwnedDelivery) {
+        // The core is between two pushes of one loop; it waits for nobody.
+        let mut looks = 0_u32;
+        while self.shared.visible() < delivery.upto {
+            looks += 1;
+            if looks < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+        self.deliver(delivery.borrow());
+    }
+
+    /// Takes in what was visible to all when a read began, so that the read sees every write that
+    /// was acknowledged before it, also through another reactor.
+    pub(super) fn catch_up(&mut self) {
+        let visible = self.shared.visible();
+        while self.delivered < visible {
+            let Some(inbox) = &self.inbox else { return };
+            match inbox.pop() {
+                Some(ToReactor::Deliver(delivery)) => self.deliver(delivery.borrow()),
+                Some(other) => self.set_aside.push_back(other),
+                // The inbox was full and the core holds the rest back: it offers it again.
+                None => std::thread::yield_now(),
+            }
+        }
+        // What is no delivery goes back, behind what came meanwhile, and wakes who reads the inbox.
+        while let (Some(inbox), Some(other)) = (&self.inbox, self.set_aside.pop_front()) {
+            if let Err(other) = inbox.push(other) {
+                self.set_aside.push_front(other); // it is full now, and tried again next time
+                break;
+            }
+        }
     }
 
     fn stand_at(&mut self, zxid: Zxid) {

@@ -42,6 +42,7 @@ enum Taken {
 impl Reactor {
     /// Acts on all whole frames in `bytes`, which begin where the last call stopped.
     pub fn on_bytes(&mut self, key: ConnectionKey, bytes: &[u8]) -> Progress {
+        self.catch_up();
         self.look_at_clock();
         let now_ms = self.now_ms();
         let Some(connection) = self.connection(key) else {
