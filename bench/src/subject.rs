@@ -91,9 +91,13 @@ impl Subject {
         Self::start(Program::ZooKeeper(zookeeper::released_class_path(version)?), options)
     }
 
-    /// Starts `binary serve --config FILE`.
+    /// Starts `binary serve --config FILE`. A relative path is meant from where the caller is: the
+    /// server itself starts in a directory of its own.
     pub fn farwatch(binary: impl Into<PathBuf>, options: Options) -> Result<Self> {
-        Self::start(Program::Farwatch(binary.into()), options)
+        let binary: PathBuf = binary.into();
+        let binary =
+            binary.canonicalize().with_context(|| format!("no server at {}", binary.display()))?;
+        Self::start(Program::Farwatch(binary), options)
     }
 
     fn start(program: Program, options: Options) -> Result<Self> {
