@@ -14,6 +14,8 @@ pub mod submission;
 
 mod apply;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -276,8 +278,8 @@ impl Node {
             }
             Event::Tick(clock) => {
                 self.clock = clock;
-                self.expire();
-                self.reap();
+                self.expire(out);
+                self.reap(out);
             }
             Event::Durable(upto) => {
                 if let Some(committed) = self.zab.acknowledged(self.zab.me(), upto) {
@@ -344,6 +346,10 @@ impl Node {
     }
 
     fn write(&mut self, item: &Item, op: crate::wire::OpCode, body: &[u8], out: &mut Output) {
+        if self.has_moved(item) {
+            self.in_turn(item.origin, Turn::Fail(ErrorCode::SessionExpired), out);
+            return;
+        }
         if self.is_full(body.len()) {
             self.in_turn(item.origin, Turn::Fail(ErrorCode::NotReadOnly), out);
             return;
@@ -385,6 +391,14 @@ impl Node {
                 self.in_turn(item.origin, Turn::Fail(code), out);
             }
         }
+    }
+
+    /// Whether the item's session lives and another connection has taken it over. What the old one
+    /// still had under way must not be done behind what its client asks on the new one; the old one
+    /// is hung up on, and so hears no answer.
+    fn has_moved(&self, item: &Item) -> bool {
+        let holds = |held: &Origin| is_same_connection(*held, item.origin);
+        self.sessions.contains(item.session) && !self.attached.get(&item.session).is_some_and(holds)
     }
 
     /// Answers what takes no zxid behind every proposal that was made before it, so that replies
