@@ -1,7 +1,7 @@
 //! Sessions as their leader sees them: opened, moved, expired; and nodes that end by themselves.
 
 use super::submission::{Item, Origin, Outcome, Reply};
-use super::{Node, Output, TOUCH_INTERVAL_MS, act, growing};
+use super::{LAST_RESERVE_BYTES, Node, Output, TOUCH_INTERVAL_MS, act, growing};
 use crate::answer::Answer;
 use crate::prepare::Internal;
 use crate::tree::Node as Znode;
@@ -116,7 +116,7 @@ impl Node {
         origin: Option<Origin>,
         out: &mut Output,
     ) -> Proposal {
-        if self.is_full(0) || !self.deferred.is_empty() {
+        if self.is_full(0, LAST_RESERVE_BYTES) || !self.deferred.is_empty() {
             return Proposal::NotNow;
         }
         let zxid = match self.zab.next_proposal() {

@@ -4,7 +4,6 @@ use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
 use crate::acl;
 use crate::tree::{self, TreeOptions};
-use crate::wire::OpCode;
 use crate::wire::handshake::Password;
 use crate::wire::request::{CreateRequest, Request};
 use crate::zab::quorum::Quorum;
@@ -134,6 +133,23 @@ fn the_next_epoch_is_founded_whoever_finds_the_counter_spent() {
         assert!(rig.has(b"/x"));
         assert_eq!(rig.node.applied().epoch(), Epoch(2));
     }
+}
+
+#[test]
+fn a_full_log_refuses_writes_and_still_lets_sessions_begin_and_end() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    rig.node.step(Event::LogRoom(SESSION_RESERVE_BYTES as u64), &mut rig.out);
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/refused"));
+    let refused = Outcome::Done { err: ErrorCode::NotReadOnly, start: 0, end: 0 };
+    assert_eq!(rig.settle()[0].outcome, refused);
+    let second = rig.open(at(2));
+    rig.ask(at(2), second, Ask::Write(OpCode::CloseSession), &[]);
+    let done = Outcome::Done { err: ErrorCode::Ok, start: 0, end: 0 };
+    assert_eq!(rig.settle()[0].outcome, done);
+    rig.node.step(Event::LogRoom(0), &mut rig.out);
+    rig.ask(at(3), SessionId::NONE, OPEN, &[]);
+    assert_eq!(rig.settle()[0].outcome, Outcome::Refused);
 }
 
 #[test]
