@@ -45,6 +45,10 @@ const TICK: Duration = Duration::from_millis(50);
 /// The log is sealed when nothing was written for so long.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);
 
+/// How long a stopping server waits for a reactor to take its last messages, and in what steps.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const STOP_STEP: Duration = Duration::from_millis(1);
+
 /// Messages taken from the inbox in one turn, so that acknowledgements are not held up.
 const MESSAGES_PER_TURN: usize = 256;
 
@@ -54,6 +58,19 @@ pub enum ReactorLink {
     Local(Rc<RefCell<Reactor>>),
     /// On another thread; what did not fit its inbox waits here, in order.
     Remote(Arc<Port<ToReactor>>, VecDeque<ToReactor>),
+}
+
+impl ReactorLink {
+    /// Passes on what waits, as far as there is room. True when nothing waits any more.
+    fn push_backlog(&mut self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            Self::Remote(inbox, backlog) => {
+                push_backlog(inbox, backlog);
+                backlog.is_empty()
+            }
+        }
+    }
 }
 
 /// Makes a pair of epochs durable. Whoever decides gives it; it ends the process when it cannot.
@@ -211,6 +228,10 @@ impl Core {
     }
 
     fn turn(&mut self) {
+        for link in &mut self.reactors {
+            // What did not fit is not to wait for somebody's next write.
+            link.push_backlog();
+        }
         if let Some(upto) = self.log.completed() {
             self.node.step(Event::Durable(upto), &mut self.output);
             self.count_syncs();
@@ -292,15 +313,16 @@ impl Core {
         while self.log.has_room()
             && let Some(batch) = self.node.next_batch()
         {
-            self.snapshots.log_bytes += batch.records.len() as u64;
-            self.last_write = Instant::now();
-            let counters = self.shared.counters.thread(self.reactors.len());
-            for bytes in record::lengths(&batch.records) {
-                counters.add(Counter::Proposals, 1);
-                counters.proposal_size(bytes);
-            }
             let handed = self.log.submit(&batch.records, batch.first, batch.last, batch.chain);
-            if handed.is_err() {
+            if handed.is_ok() {
+                self.snapshots.log_bytes += batch.records.len() as u64;
+                self.last_write = Instant::now();
+                let counters = self.shared.counters.thread(self.reactors.len());
+                for bytes in record::lengths(&batch.records) {
+                    counters.add(Counter::Proposals, 1);
+                    counters.proposal_size(bytes);
+                }
+            } else {
                 // The machine refuses writes before the log is full, so this is the disk running
                 // full between two looks. Nothing of the batch was promised to anybody.
                 self.node.batch_not_taken();
@@ -492,11 +514,17 @@ impl Core {
                     connection::flush_dirty(reactor);
                     reactor.borrow_mut().finish_all();
                 }
-                ReactorLink::Remote(inbox, backlog) => {
-                    backlog.push_back(ToReactor::Stop);
-                    push_backlog(inbox, backlog);
-                }
+                ReactorLink::Remote(_, backlog) => backlog.push_back(ToReactor::Stop),
             }
+        }
+        // A reactor that takes nothing for so long is stuck, and the process ends without it.
+        let started = Instant::now();
+        while self.reactors.iter_mut().any(|link| !link.push_backlog()) {
+            if started.elapsed() > STOP_PATIENCE {
+                warn!("a thread does not take what is left for it: stopping without it");
+                return;
+            }
+            std::thread::sleep(STOP_STEP);
         }
     }
 }
@@ -515,5 +543,38 @@ fn push_backlog(inbox: &Port<ToReactor>, backlog: &mut VecDeque<ToReactor>) {
             backlog.push_front(back);
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_fit_a_reactors_inbox_is_passed_on_in_order_without_another_delivery() {
+        let inbox = Arc::new(Port::new(2).expect("a port"));
+        let delivery = |upto| {
+            ToReactor::Deliver(OwnedDelivery {
+                upto: Zxid(upto),
+                events: Arc::default(),
+                replies: Vec::new(),
+                bytes: Arc::default(),
+                closed: Arc::from([]),
+                displaced: Vec::new(),
+            })
+        };
+        let waiting = (1..=5).map(delivery).collect();
+        let mut link = ReactorLink::Remote(Arc::clone(&inbox), waiting);
+        let mut taken = Vec::new();
+        while !link.push_backlog() {
+            while let Some(message) = inbox.pop() {
+                let ToReactor::Deliver(delivery) = message else { panic!("another message") };
+                taken.push(delivery.upto.0);
+            }
+        }
+        while let Some(ToReactor::Deliver(delivery)) = inbox.pop() {
+            taken.push(delivery.upto.0);
+        }
+        assert_eq!(taken, [1, 2, 3, 4, 5]);
     }
 }
