@@ -45,9 +45,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// The log is sealed when nothing was written for so long.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);
 
-/// How long a stopping server waits for a reactor to take its last messages, and in what steps.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
-const STOP_STEP: Duration = Duration::from_millis(1);
+/// How long a stopping core waits for a reactor whose inbox is full.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Messages taken from the inbox in one turn, so that acknowledgements are not held up.
 const MESSAGES_PER_TURN: usize = 256;
@@ -58,19 +57,6 @@ pub enum ReactorLink {
     Local(Rc<RefCell<Reactor>>),
     /// On another thread; what did not fit its inbox waits here, in order.
     Remote(Arc<Port<ToReactor>>, VecDeque<ToReactor>),
-}
-
-impl ReactorLink {
-    /// Passes on what waits, as far as there is room. True when nothing waits any more.
-    fn push_backlog(&mut self) -> bool {
-        match self {
-            Self::Local(_) => true,
-            Self::Remote(inbox, backlog) => {
-                push_backlog(inbox, backlog);
-                backlog.is_empty()
-            }
-        }
-    }
 }
 
 /// Makes a pair of epochs durable. Whoever decides gives it; it ends the process when it cannot.
@@ -229,8 +215,9 @@ impl Core {
 
     fn turn(&mut self) {
         for link in &mut self.reactors {
-            // What did not fit is not to wait for somebody's next write.
-            link.push_backlog();
+            if let ReactorLink::Remote(inbox, backlog) = link {
+                push_backlog(inbox, backlog); // it may have made room since the last turn
+            }
         }
         if let Some(upto) = self.log.completed() {
             self.node.step(Event::Durable(upto), &mut self.output);
@@ -310,19 +297,21 @@ impl Core {
             (self.save_epochs)(epochs);
             self.node.step(Event::EpochsSaved(epochs), &mut self.output);
         }
-        while self.log.has_room()
-            && let Some(batch) = self.node.next_batch()
-        {
+        while let Some((bytes, first)) = self.node.waiting_batch() {
+            // A full disk is met again at the next look, and new writes are refused meanwhile.
+            if self.log.ready_for(bytes, first) != Ok(true) {
+                break;
+            }
+            let batch = self.node.next_batch().expect("it was waiting");
+            self.snapshots.log_bytes += batch.records.len() as u64;
+            self.last_write = Instant::now();
+            let counters = self.shared.counters.thread(self.reactors.len());
+            for bytes in record::lengths(&batch.records) {
+                counters.add(Counter::Proposals, 1);
+                counters.proposal_size(bytes);
+            }
             let handed = self.log.submit(&batch.records, batch.first, batch.last, batch.chain);
-            if handed.is_ok() {
-                self.snapshots.log_bytes += batch.records.len() as u64;
-                self.last_write = Instant::now();
-                let counters = self.shared.counters.thread(self.reactors.len());
-                for bytes in record::lengths(&batch.records) {
-                    counters.add(Counter::Proposals, 1);
-                    counters.proposal_size(bytes);
-                }
-            } else {
+            if handed.is_err() {
                 // The machine refuses writes before the log is full, so this is the disk running
                 // full between two looks. Nothing of the batch was promised to anybody.
                 self.node.batch_not_taken();
@@ -496,14 +485,20 @@ impl Core {
 
     /// Makes everything durable and says so on disk; then the connections end.
     fn stop(&mut self) {
-        while self.node.has_batch() || self.node.has_unapplied() {
+        loop {
+            let waiting = self.node.waiting_batch();
+            if waiting.is_none() && !self.node.has_unapplied() {
+                break;
+            }
+            if let Some((bytes, first)) = waiting
+                && self.log.wait_ready(bytes, first).is_err()
+            {
+                break; // the disk is full; what is left was promised to nobody
+            }
+            self.carry_out();
             if let Some(upto) = self.log.wait_all() {
                 self.node.step(Event::Durable(upto), &mut self.output);
-            }
-            let waiting = self.node.has_batch();
-            self.carry_out();
-            if waiting && self.node.has_batch() {
-                break; // the disk is full; what is left was promised to nobody
+                self.carry_out();
             }
         }
         self.log.seal();
@@ -514,17 +509,15 @@ impl Core {
                     connection::flush_dirty(reactor);
                     reactor.borrow_mut().finish_all();
                 }
-                ReactorLink::Remote(_, backlog) => backlog.push_back(ToReactor::Stop),
+                ReactorLink::Remote(inbox, backlog) => {
+                    backlog.push_back(ToReactor::Stop);
+                    let asked = Instant::now();
+                    while !backlog.is_empty() && asked.elapsed() < STOP_PATIENCE {
+                        push_backlog(inbox, backlog);
+                        std::thread::yield_now(); // nothing else is left to do on this thread
+                    }
+                }
             }
-        }
-        // A reactor that takes nothing for so long is stuck, and the process ends without it.
-        let started = Instant::now();
-        while self.reactors.iter_mut().any(|link| !link.push_backlog()) {
-            if started.elapsed() > STOP_PATIENCE {
-                warn!("a thread does not take what is left for it: stopping without it");
-                return;
-            }
-            std::thread::sleep(STOP_STEP);
         }
     }
 }
@@ -552,7 +545,7 @@ mod tests {
 
     #[test]
     fn what_did_not_fit_a_reactors_inbox_is_passed_on_in_order_without_another_delivery() {
-        let inbox = Arc::new(Port::new(2).expect("a port"));
+        let inbox = Port::new(2).expect("a port");
         let delivery = |upto| {
             ToReactor::Deliver(OwnedDelivery {
                 upto: Zxid(upto),
@@ -563,18 +556,15 @@ mod tests {
                 displaced: Vec::new(),
             })
         };
-        let waiting = (1..=5).map(delivery).collect();
-        let mut link = ReactorLink::Remote(Arc::clone(&inbox), waiting);
+        let mut backlog: VecDeque<_> = (1..=5).map(delivery).collect();
         let mut taken = Vec::new();
-        while !link.push_backlog() {
-            while let Some(message) = inbox.pop() {
-                let ToReactor::Deliver(delivery) = message else { panic!("another message") };
+        for _turn in 0..3 {
+            push_backlog(&inbox, &mut backlog);
+            while let Some(ToReactor::Deliver(delivery)) = inbox.pop() {
                 taken.push(delivery.upto.0);
             }
         }
-        while let Some(ToReactor::Deliver(delivery)) = inbox.pop() {
-            taken.push(delivery.upto.0);
-        }
         assert_eq!(taken, [1, 2, 3, 4, 5]);
+        assert!(backlog.is_empty());
     }
 }
