@@ -188,6 +188,22 @@ fn a_client_that_never_reads_its_events_is_cut_off_and_its_memory_comes_back() {
 }
 
 #[test]
+fn a_connection_that_authenticates_as_more_and_more_is_answered_and_closed() {
+    let subject = farwatch(Options::new());
+    let (mut connection, session) = connect(subject.address());
+    let user = |number: u32| format!("{number}{}:pw", "u".repeat(30_000));
+    for number in [1, 2, 1, 2, 2] {
+        ok(&mut connection, &request::auth("digest", user(number).as_bytes()));
+    }
+    ok(&mut connection, &request::who_am_i());
+    let third = connection.call(&request::auth("digest", user(3).as_bytes()));
+    assert_eq!(third.expect("a reply").err, -115);
+    connection.expect_close().expect("a close");
+    let resumed = Connection::connect(subject.address(), &Handshake::resume(&session));
+    assert!(!resumed.expect("the session goes on").1.is_expired());
+}
+
+#[test]
 fn a_handshake_that_never_comes_or_comes_a_byte_at_a_time_is_cut_off() {
     let subject = farwatch(Options::new().line("nio.sessionlessCnxnTimeout=1000"));
     let address = subject.address();

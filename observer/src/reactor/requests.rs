@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use farwatch_core::acl::Identity;
 use farwatch_core::auth;
 use farwatch_core::limits::WRITE_BYTES_OUTSTANDING_MAX;
 use farwatch_core::node::submission::{Ask, Origin};
@@ -35,6 +36,14 @@ const fn is_write(op: OpCode) -> bool {
 /// Replies to queued reads that may wait for one client, bytes. Only nodes that grew between a read
 /// and its turn lead here: what they were expected to take is bounded when they are queued.
 const QUEUED_REPLY_BYTES_MAX: usize = 64 << 20;
+
+/// What one connection's identities may take, bytes. They accumulate, are copied with each new one,
+/// and every request under way holds on to those that it was read with.
+const IDENTITY_BYTES_MAX: usize = 64 << 10;
+
+fn identity_bytes(identity: &Identity) -> usize {
+    size_of::<Identity>() + identity.scheme.len() + identity.id.len()
+}
 
 /// What became of one frame.
 enum Taken {
@@ -340,13 +349,21 @@ impl Reactor {
         match auth::authenticate(scheme, auth, &self.shared.auth) {
             Ok(added) => {
                 let connection = self.connection(key).expect("serving");
-                let mut identities = connection.identities.to_vec();
-                for identity in added {
-                    if !identities.contains(&identity) {
-                        identities.push(identity);
-                    }
+                let held = &connection.identities;
+                let added: Vec<_> = added.into_iter().filter(|it| !held.contains(it)).collect();
+                let bytes: usize = held.iter().chain(&added).map(identity_bytes).sum();
+                if bytes > IDENTITY_BYTES_MAX {
+                    warn!(peer = %connection.peer, session = %connection.session, bytes,
+                        limit = IDENTITY_BYTES_MAX,
+                        "closing a connection: it has authenticated as too many");
+                    self.counters().add(Counter::AuthFailed, 1);
+                    self.immediate(key, xid, ErrorCode::AuthFailed);
+                    return Taken::Close;
                 }
-                connection.identities = identities.into();
+                // Requests under way hold the list that they were read with: a new one only if needed.
+                if !added.is_empty() {
+                    connection.identities = held.iter().cloned().chain(added).collect();
+                }
                 self.immediate(key, xid, ErrorCode::Ok)
             }
             Err(reason) => {
