@@ -14,6 +14,8 @@ pub mod submission;
 
 mod apply;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use crate::prepare::{Options, Prepare, Prepared, WriteRequest};
 use crate::record::Chain;
 use crate::session::{Expiry, SessionIds, SessionTable};
 use crate::tree::{Applied, Events, Tree, Writer};
-use crate::wire::ErrorCode;
+use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{Action, Zab};
 use crate::zxid::{SessionId, Zxid};
 use submission::{Ask, Item, Origin, Outcome, Reply, Submission};
@@ -35,9 +37,12 @@ pub use sessions::ReapOptions;
 /// for twice this beyond a session's time, so that what a reactor still holds back cannot be lost.
 pub const TOUCH_INTERVAL_MS: i64 = 100;
 
-/// Records that are proposed and not yet durable, bytes: see
-/// [`crate::limits::WRITE_BYTES_OUTSTANDING_MAX`].
-const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Room that writes leave in the log of a full disk, bytes: sessions can then still begin, to read,
+/// and end. Each takes two blocks where nothing else is written.
+const SESSION_RESERVE_BYTES: usize = 1 << 20;
+
+/// Room that nothing uses, bytes: a batch is padded to blocks, and a seal follows it.
+const LAST_RESERVE_BYTES: usize = 64 << 10;
 
 /// The times an event carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -276,8 +281,8 @@ impl Node {
             }
             Event::Tick(clock) => {
                 self.clock = clock;
-                self.expire();
-                self.reap();
+                self.expire(out);
+                self.reap(out);
             }
             Event::Durable(upto) => {
                 if let Some(committed) = self.zab.acknowledged(self.zab.me(), upto) {
@@ -343,8 +348,14 @@ impl Node {
         }
     }
 
-    fn write(&mut self, item: &Item, op: crate::wire::OpCode, body: &[u8], out: &mut Output) {
-        if self.is_full(body.len()) {
+    fn write(&mut self, item: &Item, op: OpCode, body: &[u8], out: &mut Output) {
+        if self.has_moved(item) {
+            self.in_turn(item.origin, Turn::Fail(ErrorCode::SessionExpired), out);
+            return;
+        }
+        let reserve =
+            if op == OpCode::CloseSession { LAST_RESERVE_BYTES } else { SESSION_RESERVE_BYTES };
+        if self.is_full(body.len(), reserve) {
             self.in_turn(item.origin, Turn::Fail(ErrorCode::NotReadOnly), out);
             return;
         }
@@ -387,6 +398,14 @@ impl Node {
         }
     }
 
+    /// Whether the item's session lives and another connection has taken it over. What the old one
+    /// still had under way must not be done behind what its client asks on the new one; the old one
+    /// is hung up on, and so hears no answer.
+    fn has_moved(&self, item: &Item) -> bool {
+        let holds = |held: &Origin| is_same_connection(*held, item.origin);
+        self.sessions.contains(item.session) && !self.attached.get(&item.session).is_some_and(holds)
+    }
+
     /// Answers what takes no zxid behind every proposal that was made before it, so that replies
     /// of one session keep the order of its requests and show the state at their place in it.
     fn in_turn(&mut self, origin: Origin, turn: Turn, out: &mut Output) {
@@ -425,11 +444,11 @@ impl Node {
         self.outstanding.push_back(Outstanding { zxid, origin, answer });
     }
 
-    /// Whether a write of about `bytes` might not find room in the log. A record is at most four
-    /// times its request, and what was proposed before needs its room too.
-    fn is_full(&self, bytes: usize) -> bool {
+    /// Whether a write of about `bytes` might not find room in the log and leave `reserve` behind it.
+    /// A record is at most four times its request, and what was proposed before needs its room too.
+    fn is_full(&self, bytes: usize, reserve: usize) -> bool {
         let waiting = self.growing.as_ref().map_or(0, |batch| batch.records.len());
-        (waiting + 4 * bytes + BATCH_BYTES_MAX) as u64 > self.log_room
+        (waiting + 4 * bytes + reserve) as u64 > self.log_room
     }
 
     fn run_deferred(&mut self, out: &mut Output) {

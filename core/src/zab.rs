@@ -87,6 +87,15 @@ impl Zab {
         self.role = Role::Leading(Leader { proposed: epoch.start(), acks, committed });
     }
 
+    /// As if the epoch's counter were spent, and all of it committed.
+    #[cfg(test)]
+    pub(crate) fn spend_counter(&mut self) {
+        let me = self.me;
+        let Role::Leading(leader) = &mut self.role else { panic!("leads") };
+        let last = Zxid::new(leader.proposed.epoch(), u32::MAX);
+        (leader.proposed, leader.committed, leader.acks) = (last, last, vec![(me, last)]);
+    }
+
     /// The zxid that the next proposal will have, or an error while this voter may not propose.
     ///
     /// When the epoch's counter is spent this founds the next epoch; the action is then due.

@@ -515,10 +515,12 @@ impl LogFile {
         Ok(())
     }
 
-    fn full_or_fail(&self, error: &DiskError) -> LogFull {
+    fn full_or_fail(&mut self, error: &DiskError) -> LogFull {
         if error.cause != DiskCause::Full {
             abort(&error.to_string());
         }
+        // Known from here on, whoever found it: writes are refused and not taken in without end.
+        self.disk_is_full = true;
         LogFull
     }
 

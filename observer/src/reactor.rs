@@ -53,7 +53,8 @@ const OUT_BYTES_MAX: usize = 16 << 20;
 /// Requests of one connection that may wait for their turn; beyond it the client is not read.
 const PENDING_MAX: usize = 8 * 1024;
 
-/// Bytes of queued reads of one connection; beyond it the client is not read.
+/// Bytes of queued reads of one connection and of the replies that they are expected to get; beyond
+/// it the client is not read.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
 /// How often a session's liveness is passed on at most, milliseconds. Expiry waits this much longer
@@ -106,14 +107,14 @@ enum Phase {
     Closing,
 }
 
-/// A reply that cannot be sent yet.
+/// A reply that cannot be sent yet. `charge` is what it counts in `Connection::pending_bytes`.
 enum Pending {
     /// The core has it.
-    Waiting { sequence: u32, xid: i32, op: OpCode, since_us: u64 },
+    Waiting { sequence: u32, xid: i32, op: OpCode, since_us: u64, charge: usize },
     /// It is encoded and waits for its turn; then the connection ends.
     Last { frame: Vec<u8> },
     /// A read behind a write of its own session, with what the connection was when it was read.
-    Read { xid: i32, op: OpCode, body: Box<[u8]>, identities: Arc<[Identity]> },
+    Read { xid: i32, op: OpCode, body: Box<[u8]>, identities: Arc<[Identity]>, charge: usize },
 }
 
 /// What `cons` shows of a connection.
@@ -315,13 +316,12 @@ impl Reactor {
 
     /// The write of [`Reactor::take_output`] ended.
     pub fn wrote(&mut self, key: ConnectionKey, writer: WriteHalf, mut buffer: Vec<u8>, ok: bool) {
+        let now_ms = self.now_ms();
         let Some(connection) = self.connection(key) else { return };
         connection.writer = Some(writer);
         if !ok {
             connection.out.clear();
-            connection.socket.hang_up();
-            // Its task may wait for room in the buffer: it must look, read the end, and let go.
-            connection.signal.notify();
+            connection.cut(now_ms);
             return;
         }
         buffer.clear();
@@ -357,7 +357,7 @@ impl Reactor {
         self.look_at_clock();
         let now_ms = self.now_ms();
         let handshake_ms = u64::from(self.shared.config.sessionless_timeout_ms);
-        for connection in self.connections.iter().flatten() {
+        for connection in self.connections.iter_mut().flatten() {
             let silent_ms = now_ms.saturating_sub(connection.heard_ms);
             let over = match connection.phase {
                 Phase::Fresh | Phase::Opening => silent_ms > handshake_ms,
@@ -373,7 +373,7 @@ impl Reactor {
                 if connection.phase == Phase::Fresh {
                     self.shared.counters.thread(self.id.into()).add(Counter::SessionlessExpired, 1);
                 }
-                connection.socket.hang_up();
+                connection.cut(now_ms);
             }
         }
     }
@@ -483,6 +483,20 @@ const OUT_BUFFER_KEPT: usize = 512;
 const LINGER_MS: u64 = 1000;
 
 impl Connection {
+    /// Ends the connection at once. Its task may be waiting for an answer or for room: it must look,
+    /// read the end of the stream, and let go, whatever is queued.
+    fn cut(&mut self, now_ms: u64) {
+        if self.phase != Phase::Closing {
+            self.phase = Phase::Closing;
+            self.closing_since_ms = now_ms;
+        }
+        self.pending.clear();
+        self.pending_bytes = 0;
+        self.draining = false;
+        self.socket.hang_up();
+        self.signal.notify();
+    }
+
     fn has_room(&self) -> bool {
         self.out.len() < OUT_BYTES_PAUSE
             && self.pending.len() < PENDING_MAX

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use farwatch_bench::raw::{Connection, four_letter_word, ids, request};
-use farwatch_bench::subject::Options;
+use farwatch_bench::raw::{
+    Connection, Handshake, four_letter_word, framed, ids, request, request_bytes,
+};
+use farwatch_bench::subject::{Options, Subject};
 use tempfile::TempDir;
 
 use crate::process::{directory, output, serve};
@@ -80,6 +82,46 @@ fn all_are_there(connection: &mut Connection, acknowledged: &[u32], refused: &[u
     }
 }
 
+/// Fills what larger writes left. Then clients that ask for a session, to read, get it for a while;
+/// later, those that say more before they have it are closed and forgotten too.
+fn sessions_begin_after_the_last_write_and_then_none_and_no_connection_stays(
+    connection: &mut Connection,
+    subject: &Subject,
+) {
+    let connections = || {
+        let text = four_letter_word(subject.address(), "srvr").expect("an answer");
+        text.lines().find(|line| line.starts_with("Connections:")).map(str::to_owned)
+    };
+    let before = connections();
+    for number in 0.. {
+        let set = request::set_data("/", None, -1);
+        match connection.call(&set).expect("a reply").err {
+            0 => assert!(number < 5000, "small writes never fill the rest"),
+            NOT_READ_ONLY => break,
+            other => panic!("write {number}: {other}"),
+        }
+    }
+    let handshake = Handshake::with_timeout(10_000);
+    let mut begun = 0;
+    while let Ok((mut reader, _)) = Connection::connect(subject.address(), &handshake) {
+        assert_eq!(reader.call(&request::exists("/f0", false)).expect("a reply").err, 0);
+        begun += 1;
+    }
+    assert!((50..1000).contains(&begun), "{begun} sessions began on a full disk");
+    for _ in 0..5 {
+        let mut early = Connection::open(subject.address()).expect("a connection");
+        let mut bytes = framed(handshake.encode().as_bytes());
+        bytes.extend(framed(&request_bytes(1, &request::exists("/", false))));
+        early.send_raw(&bytes).expect("sent");
+        early.expect_close().expect("a close, for its client to look for another server");
+    }
+    let started = Instant::now();
+    while connections() != before {
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}, not {before:?}", connections());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_writes_keeps_reads_and_heals_and_loses_nothing() {
     let Some(disk) = SmallDisk::mount() else { return };
@@ -111,6 +153,10 @@ fn a_full_disk_refuses_writes_keeps_reads_and_heals_and_loses_nothing() {
         subject.restart().expect("a start on a full disk");
         let (mut connection, _) = connect(subject.address());
         all_are_there(&mut connection, &acknowledged, &refused);
+        sessions_begin_after_the_last_write_and_then_none_and_no_connection_stays(
+            &mut connection,
+            &subject,
+        );
 
         fs::remove_file(disk.path("ballast")).expect("space comes back");
         let started = Instant::now();

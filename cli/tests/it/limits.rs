@@ -112,6 +112,57 @@ fn a_client_that_never_reads_its_replies_costs_a_bounded_buffer_and_holds_up_nob
 }
 
 #[test]
+fn large_replies_behind_an_unanswered_write_cost_a_bounded_buffer() {
+    let subject = farwatch(Options::new());
+    let (mut other, _) = connect(subject.address());
+    ok(&mut other, &create("/large", &vec![7; 1_000_000]));
+    let before = resident_bytes(&subject);
+    let (mut slow, _) = connect(subject.address());
+    // All of it arrives before the write can be durable, so that the reads queue behind it.
+    let mut bytes = framed(&request_bytes(1, &create("/first", b"")));
+    bytes.extend(framed(&request_bytes(2, &request::get_data("/large", false))).repeat(400));
+    slow.send_raw(&bytes).expect("small requests fit into the sockets");
+    for number in 0..50 {
+        ok(&mut other, &create(&format!("/n{number}"), b""));
+    }
+    let grown = resident_bytes(&subject).saturating_sub(before);
+    assert!(grown < 64 << 20, "one slow reader behind a write of its own costs {grown} bytes");
+    // Whoever reads gets it all.
+    for number in 0..=400 {
+        let reply = slow.receive_reply().expect("a reply");
+        assert_eq!((reply.err, reply.xid), (0, if number == 0 { 1 } else { 2 }));
+    }
+}
+
+#[test]
+fn a_session_that_lists_its_many_ephemerals_again_and_again_costs_a_bounded_buffer() {
+    let subject = farwatch(Options::new());
+    let (mut greedy, _) = connect(subject.address());
+    let name = "e".repeat(20_000);
+    let count = 200;
+    for number in 0..count {
+        let path = format!("/{number}{name}");
+        greedy.send(1, &request::create(&path, None, &ids::open(), 1)).expect("sent");
+    }
+    for _ in 0..count {
+        assert_eq!(greedy.receive_reply().expect("a reply").err, 0);
+    }
+    let before = resident_bytes(&subject);
+    // Four megabytes for each of twelve bytes.
+    let list = framed(&request_bytes(2, &request::get_ephemerals(Some("/"))));
+    greedy.send_raw(&list.repeat(100)).expect("small requests fit into the sockets");
+    let (mut other, _) = connect(subject.address());
+    for number in 0..50 {
+        ok(&mut other, &create(&format!("/n{number}"), b""));
+    }
+    let grown = resident_bytes(&subject).saturating_sub(before);
+    assert!(grown < 96 << 20, "one greedy client costs {grown} bytes");
+    for _ in 0..100 {
+        assert_eq!(greedy.receive_reply().expect("a reply").err, 0);
+    }
+}
+
+#[test]
 fn a_client_that_never_reads_its_events_is_cut_off_and_its_memory_comes_back() {
     let subject = farwatch(Options::new());
     let (mut other, _) = connect(subject.address());
@@ -134,6 +185,22 @@ fn a_client_that_never_reads_its_events_is_cut_off_and_its_memory_comes_back() {
     }
     let grown = resident_bytes(&subject).saturating_sub(before);
     assert!(grown < 160 << 20, "a client that does not read cost {grown} bytes");
+}
+
+#[test]
+fn a_connection_that_authenticates_as_more_and_more_is_answered_and_closed() {
+    let subject = farwatch(Options::new());
+    let (mut connection, session) = connect(subject.address());
+    let user = |number: u32| format!("{number}{}:pw", "u".repeat(30_000));
+    for number in [1, 2, 1, 2, 2] {
+        ok(&mut connection, &request::auth("digest", user(number).as_bytes()));
+    }
+    ok(&mut connection, &request::who_am_i());
+    let third = connection.call(&request::auth("digest", user(3).as_bytes()));
+    assert_eq!(third.expect("a reply").err, -115);
+    connection.expect_close().expect("a close");
+    let resumed = Connection::connect(subject.address(), &Handshake::resume(&session));
+    assert!(!resumed.expect("the session goes on").1.is_expired());
 }
 
 #[test]

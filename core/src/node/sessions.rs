@@ -1,7 +1,7 @@
 //! Sessions as their leader sees them: opened, moved, expired; and nodes that end by themselves.
 
 use super::submission::{Item, Origin, Outcome, Reply};
-use super::{Node, Output, TOUCH_INTERVAL_MS, growing};
+use super::{LAST_RESERVE_BYTES, Node, Output, TOUCH_INTERVAL_MS, act, growing};
 use crate::answer::Answer;
 use crate::prepare::Internal;
 use crate::tree::Node as Znode;
@@ -34,7 +34,7 @@ impl Node {
     ) {
         let session = self.ids.allocate(&self.sessions);
         let begin = Internal::CreateSession { session, timeout_ms, password };
-        if self.propose(begin, Some(item.origin)) != Proposal::Made {
+        if self.propose(begin, Some(item.origin), out) != Proposal::Made {
             let outcome = Outcome::Refused;
             out.replies.push(Reply { origin: item.origin, zxid: self.applied, outcome });
         }
@@ -71,7 +71,7 @@ impl Node {
     }
 
     /// Proposes to end the sessions that nobody has heard from.
-    pub(super) fn expire(&mut self) {
+    pub(super) fn expire(&mut self, out: &mut Output) {
         if !self.zab.is_leading() {
             return;
         }
@@ -79,7 +79,7 @@ impl Node {
         self.expiry.due(self.clock.mono_ms - 2 * TOUCH_INTERVAL_MS, &mut due);
         for (at, session) in due.into_iter().enumerate() {
             let asked = at < EXPIRED_PER_STEP_MAX
-                && self.propose(Internal::CloseSession(session), None) != Proposal::NotNow;
+                && self.propose(Internal::CloseSession(session), None, out) != Proposal::NotNow;
             if !asked {
                 // Its time is over and it is asked again at the next look.
                 self.expiry.add(session, 0, self.clock.mono_ms);
@@ -88,7 +88,7 @@ impl Node {
     }
 
     /// Proposes to delete containers that lost their last child, and nodes whose time is over.
-    pub(super) fn reap(&mut self) {
+    pub(super) fn reap(&mut self, out: &mut Output) {
         let reap = self.options.reap;
         if !self.zab.is_leading() || self.clock.mono_ms - self.reaped_ms < reap.interval_ms {
             return;
@@ -105,16 +105,27 @@ impl Node {
             .collect();
         for path in over {
             let never_used_ms = reap.never_used_ms;
-            self.propose(Internal::Reap { path: &path, never_used_ms }, None);
+            self.propose(Internal::Reap { path: &path, never_used_ms }, None, out);
         }
     }
 
     /// Makes a proposal of the server's own.
-    fn propose(&mut self, change: Internal<'_>, origin: Option<Origin>) -> Proposal {
-        if self.is_full(0) || !self.deferred.is_empty() {
+    fn propose(
+        &mut self,
+        change: Internal<'_>,
+        origin: Option<Origin>,
+        out: &mut Output,
+    ) -> Proposal {
+        if self.is_full(0, LAST_RESERVE_BYTES) || !self.deferred.is_empty() {
             return Proposal::NotNow;
         }
-        let Ok(zxid) = self.zab.next_proposal() else { return Proposal::NotNow };
+        let zxid = match self.zab.next_proposal() {
+            Ok(zxid) => zxid,
+            Err(action) => {
+                act(action, out); // the next epoch may be due, and nobody else would found it
+                return Proposal::NotNow;
+            }
+        };
         let batch = growing(&mut self.growing, zxid);
         let made = self.prepare.prepare_internal(
             &self.writer,

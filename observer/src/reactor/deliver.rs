@@ -103,6 +103,7 @@ impl Reactor {
     fn fire(&mut self, event: &Event, path: &[u8]) {
         let mut notified = 0_u64;
         let mut bytes = 0_u64;
+        let now_ms = self.now_ms();
         let (connections, dirty) = (&mut self.connections, &mut self.dirty);
         let skip_acl = self.shared.config.skip_acl;
         let told = WatcherEvent { kind: event.kind, path };
@@ -124,7 +125,7 @@ impl Reactor {
             bytes += (connection.out.len() - before) as u64;
             connection.stats.sent += 1;
             if connection.out.len() > super::OUT_BYTES_MAX {
-                connection.socket.hang_up(); // it does not read, and events cannot be held back
+                connection.cut(now_ms); // it does not read, and events cannot be held back
             }
             dirty.push(ConnectionKey { index, generation: connection.generation });
         });
@@ -144,8 +145,9 @@ impl Reactor {
             }
             Outcome::Expired => self.expired(key),
             Outcome::Refused => {
+                let now_ms = self.now_ms();
                 if let Some(connection) = self.connection(key) {
-                    connection.socket.hang_up();
+                    connection.cut(now_ms);
                 }
             }
             Outcome::Done { err, start, end } => {
@@ -173,11 +175,12 @@ impl Reactor {
             return; // it was told all that it will be told
         }
         // The core answers the asks of a connection in their order.
-        let Some(Pending::Waiting { sequence: first, xid, op, since_us }) =
+        let Some(Pending::Waiting { sequence: first, xid, op, since_us, charge }) =
             connection.pending.pop_front()
         else {
             panic!("an answer without an ask");
         };
+        connection.pending_bytes -= charge;
         assert_eq!(first, sequence, "answers come in the order of their asks");
         let took_us = now_us.saturating_sub(since_us);
         connection.replied(zxid, now_us, took_us);
@@ -201,10 +204,11 @@ impl Reactor {
     /// A session ended: by its own request, which is answered before, or because it expired.
     fn session_closed(&mut self, session: SessionId) {
         let Some(key) = self.sessions.remove(&session) else { return };
+        let now_ms = self.now_ms();
         let Some(connection) = self.connection(key) else { return };
         connection.session = SessionId::NONE;
         if connection.phase != Phase::Closing {
-            connection.socket.hang_up();
+            connection.cut(now_ms);
         }
     }
 

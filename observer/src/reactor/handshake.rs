@@ -61,9 +61,10 @@ impl Reactor {
         timeout_ms: i32,
     ) {
         let now_ms = self.now_ms();
-        let Some(connection) = self.connection(key) else {
-            // The client left before its session was made. Say so, or the core would think the
-            // session attached until it expires.
+        let found = self.connection(key).filter(|it| it.phase != Phase::Closing);
+        let Some(connection) = found else {
+            // The client left, or was cut off, before its session was made. Say so, or the core
+            // would think the session attached until it expires.
             self.leave(key, session);
             return;
         };
@@ -97,8 +98,9 @@ impl Reactor {
         if self.sessions.get(&session) == Some(&key) {
             self.sessions.remove(&session);
         }
+        let now_ms = self.now_ms();
         let Some(connection) = self.connection(key) else { return };
         connection.session = SessionId::NONE;
-        connection.socket.hang_up();
+        connection.cut(now_ms);
     }
 }

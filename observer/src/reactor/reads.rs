@@ -29,7 +29,40 @@ struct Answering<'r> {
     scratch: &'r mut Vec<u8>,
 }
 
+/// What a child's name is taken to need in a list, bytes, when it is not worth counting.
+const NAME_BYTES_EXPECTED: usize = 32;
+
 impl Reactor {
+    /// About how many bytes a read will be answered with, as nodes are now.
+    pub(super) fn expected_reply_bytes(&self, op: OpCode, body: &[u8]) -> usize {
+        let view = self.reader.view_at(self.delivered);
+        let bytes_at = |path: &[u8], of_children: bool| {
+            view.get(path).map_or(0, |node| {
+                let stat = node.stat();
+                if of_children {
+                    stat.num_children.max(0) as usize * NAME_BYTES_EXPECTED
+                } else {
+                    stat.data_length.max(0) as usize
+                }
+            })
+        };
+        let part = |request: &Request<'_>| match *request {
+            Request::GetData(PathWatch { path, .. }) => bytes_at(path, false),
+            Request::GetChildren(PathWatch { path, .. })
+            | Request::GetChildren2(PathWatch { path, .. }) => bytes_at(path, true),
+            Request::GetAcl { path } => view.get(path).map_or(0, |it| it.acl().as_bytes().len()),
+            _of_bounded_size => 0,
+        };
+        match Request::decode(op, body) {
+            Ok(Request::MultiRead(multi)) => {
+                let parts = multi.parts().map_while(Result::ok);
+                parts.map(|request| part(&request)).fold(0, usize::saturating_add)
+            }
+            Ok(request) => part(&request),
+            Err(_) => 0,
+        }
+    }
+
     /// Answers a read into the connection's buffer.
     pub(super) fn execute(
         &mut self,

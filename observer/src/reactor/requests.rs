@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use farwatch_core::acl::Identity;
 use farwatch_core::auth;
 use farwatch_core::limits::WRITE_BYTES_OUTSTANDING_MAX;
 use farwatch_core::node::submission::{Ask, Origin};
@@ -28,7 +29,20 @@ const fn is_write(op: OpCode) -> bool {
             | OpCode::SetData
             | OpCode::SetAcl
             | OpCode::Multi
+            | OpCode::Reconfig
     )
+}
+
+/// Replies to queued reads that may wait for one client, bytes. Only nodes that grew between a read
+/// and its turn lead here: what they were expected to take is bounded when they are queued.
+const QUEUED_REPLY_BYTES_MAX: usize = 64 << 20;
+
+/// What one connection's identities may take, bytes. They accumulate, are copied with each new one,
+/// and every request under way holds on to those that it was read with.
+const IDENTITY_BYTES_MAX: usize = 64 << 10;
+
+fn identity_bytes(identity: &Identity) -> usize {
+    size_of::<Identity>() + identity.scheme.len() + identity.id.len()
 }
 
 /// What became of one frame.
@@ -74,7 +88,7 @@ impl Reactor {
             let Some(frame) = behind.get(..length) else {
                 break (Next::Read, 4 + length);
             };
-            if self.must_wait_for_room(frame) {
+            if self.must_wait_for_room(key, frame) {
                 break (Next::Wait, 0);
             }
             consumed += 4 + length;
@@ -118,15 +132,18 @@ impl Reactor {
             && (!crowded || connection.pending.is_empty())
     }
 
-    /// Whether this frame is a write for which there is no room now. Reads pass: they need none.
-    fn must_wait_for_room(&self, frame: &[u8]) -> bool {
+    /// Whether this frame is a write for which there is no room now. Reads pass: they need none. A
+    /// list of ephemerals waits for its turn here, because a queue of them would be answered at once
+    /// and each may take megabytes.
+    fn must_wait_for_room(&mut self, key: ConnectionKey, frame: &[u8]) -> bool {
+        let op = frame.get(4..8).map(|op| i32::from_be_bytes(op.try_into().expect("four bytes")));
+        let Some(op) = op.and_then(OpCode::from_code) else { return false };
+        if op == OpCode::GetEphemerals {
+            return self.connection(key).is_some_and(|it| !it.pending.is_empty());
+        }
         let waiting = self.shared.unapplied_bytes.load(Ordering::Relaxed)
             + self.shared.in_transit_bytes.load(Ordering::Relaxed);
-        if waiting + self.submission.body_bytes() < WRITE_BYTES_OUTSTANDING_MAX {
-            return false;
-        }
-        let op = frame.get(4..8).map(|op| i32::from_be_bytes(op.try_into().expect("four bytes")));
-        op.and_then(OpCode::from_code).is_some_and(is_write)
+        is_write(op) && waiting + self.submission.body_bytes() >= WRITE_BYTES_OUTSTANDING_MAX
     }
 
     fn frame_length(&mut self, key: ConnectionKey, head: [u8; 4]) -> Result<usize, Next> {
@@ -274,13 +291,16 @@ impl Reactor {
     /// Answers a read now, or behind the writes of its session that came before it.
     fn read(&mut self, key: ConnectionKey, xid: i32, op: OpCode, body: &[u8]) -> Taken {
         let connection = self.connection(key).expect("serving");
+        let identities = Arc::clone(&connection.identities);
         if connection.pending.is_empty() {
-            let identities = Arc::clone(&connection.identities);
             self.execute(key, xid, op, body, &identities);
         } else {
-            connection.pending_bytes += body.len();
-            let identities = Arc::clone(&connection.identities);
-            connection.pending.push_back(Pending::Read { xid, op, body: body.into(), identities });
+            // All that is queued is answered at one moment, so it is paid for when it is queued.
+            let charge = body.len() + self.expected_reply_bytes(op, body);
+            let connection = self.connection(key).expect("serving");
+            connection.pending_bytes += charge;
+            let body = body.into();
+            connection.pending.push_back(Pending::Read { xid, op, body, identities, charge });
         }
         Taken::Go
     }
@@ -290,7 +310,16 @@ impl Reactor {
         let connection = self.connection(key).expect("serving");
         let sequence = connection.next_sequence;
         connection.next_sequence = sequence.wrapping_add(1);
-        connection.pending.push_back(Pending::Waiting { sequence, xid, op, since_us: now_us });
+        // Writes are bounded over all connections; what is echoed is kept by the core uncounted.
+        let charge = if ask == Ask::Sync { body.len() } else { 0 };
+        connection.pending_bytes += charge;
+        connection.pending.push_back(Pending::Waiting {
+            sequence,
+            xid,
+            op,
+            since_us: now_us,
+            charge,
+        });
         let origin =
             Origin { reactor, connection: key.index, generation: key.generation, sequence };
         let session = connection.session;
@@ -321,13 +350,21 @@ impl Reactor {
         match auth::authenticate(scheme, auth, &self.shared.auth) {
             Ok(added) => {
                 let connection = self.connection(key).expect("serving");
-                let mut identities = connection.identities.to_vec();
-                for identity in added {
-                    if !identities.contains(&identity) {
-                        identities.push(identity);
-                    }
+                let held = &connection.identities;
+                let added: Vec<_> = added.into_iter().filter(|it| !held.contains(it)).collect();
+                let bytes: usize = held.iter().chain(&added).map(identity_bytes).sum();
+                if bytes > IDENTITY_BYTES_MAX {
+                    warn!(peer = %connection.peer, session = %connection.session, bytes,
+                        limit = IDENTITY_BYTES_MAX,
+                        "closing a connection: it has authenticated as too many");
+                    self.counters().add(Counter::AuthFailed, 1);
+                    self.immediate(key, xid, ErrorCode::AuthFailed);
+                    return Taken::Close;
                 }
-                connection.identities = identities.into();
+                // Requests under way hold the list that they were read with: a new one only if needed.
+                if !added.is_empty() {
+                    connection.identities = held.iter().cloned().chain(added).collect();
+                }
                 self.immediate(key, xid, ErrorCode::Ok)
             }
             Err(reason) => {
@@ -363,6 +400,7 @@ impl Reactor {
     /// Sends the replies at the head of a connection's queue that are ready, and runs the reads
     /// that nothing waits in front of any more.
     pub(super) fn run_queue(&mut self, key: ConnectionKey) {
+        let now_ms = self.now_ms();
         loop {
             let Some(connection) = self.connection(key) else { return };
             match connection.pending.pop_front() {
@@ -375,8 +413,14 @@ impl Reactor {
                     connection.out.extend_from_slice(&frame);
                     self.end(key);
                 }
-                Some(Pending::Read { xid, op, body, identities }) => {
-                    connection.pending_bytes -= body.len();
+                Some(Pending::Read { xid, op, body, identities, charge }) => {
+                    connection.pending_bytes -= charge;
+                    if connection.out.len() > QUEUED_REPLY_BYTES_MAX {
+                        warn!(peer = %connection.peer, session = %connection.session,
+                            "closing a connection: the replies to what it sent without reading are too large");
+                        connection.cut(now_ms);
+                        break;
+                    }
                     self.execute(key, xid, op, &body, &identities);
                 }
             }

@@ -1,0 +1,165 @@
+//! The machine at the seams between sessions, connections and epochs.
+
+use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
+use super::*;
+use crate::acl;
+use crate::tree::{self, TreeOptions};
+use crate::wire::handshake::Password;
+use crate::wire::request::{CreateRequest, Request};
+use crate::zab::quorum::Quorum;
+use crate::zxid::{Epoch, ServerId};
+
+const ME: ServerId = ServerId(1);
+const SECRET: Password = Password([7; 16]);
+const OPEN: Ask = Ask::Open { timeout_ms: 4000, password: SECRET };
+
+/// A leader whose log is as fast as it is asked to be.
+struct Rig {
+    node: Node,
+    out: Output,
+    clock: Clock,
+    proposed: Zxid,
+}
+
+fn at(connection: u32) -> Origin {
+    Origin { reactor: 0, connection, generation: connection, sequence: 0 }
+}
+
+fn create(path: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let request = CreateRequest { path, data: None, acl: Some(acl::OPEN), flags: 0, ttl: -1 };
+    Request::Create(request).encode(&mut body);
+    body
+}
+
+impl Rig {
+    fn new() -> Self {
+        let (writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
+        let zab = Zab::new(ME, Quorum::majority([ME]), Epochs::default(), Zxid::ZERO);
+        let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
+        let options =
+            NodeOptions { prepare: Options::default(), tick_ms: 1000, hash_seed: 1, reap };
+        let recovered =
+            Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain::default() };
+        let ids = SessionIds::new(ME, 1_700_000_000_000).expect("a small server number");
+        let clock = Clock { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
+        let node = Node::new(options, zab, ids, recovered, clock);
+        let mut rig = Self { node, out: Output::default(), clock, proposed: Zxid::ZERO };
+        rig.node.step(Event::Start, &mut rig.out);
+        rig.save_epochs();
+        rig
+    }
+
+    /// What the shell does with the epochs that it is given; whether it was given any.
+    fn save_epochs(&mut self) -> bool {
+        let Some(epochs) = self.out.save_epochs.take() else { return false };
+        self.node.step(Event::EpochsSaved(epochs), &mut self.out);
+        true
+    }
+
+    fn ask(&mut self, origin: Origin, session: SessionId, ask: Ask, body: &[u8]) {
+        let mut submission = Submission::default();
+        submission.push(origin, session, 1, ask, body, &Arc::from([]));
+        let clock = self.clock;
+        self.node.step(Event::Submitted { submission: &submission, clock }, &mut self.out);
+    }
+
+    /// Makes everything durable and takes the replies.
+    fn settle(&mut self) -> Vec<Reply> {
+        while let Some(batch) = self.node.next_batch() {
+            self.proposed = batch.last;
+        }
+        self.node.step(Event::Durable(self.proposed), &mut self.out);
+        let replies = self.out.replies.clone();
+        self.out.clear();
+        replies
+    }
+
+    fn open(&mut self, origin: Origin) -> SessionId {
+        self.ask(origin, SessionId::NONE, OPEN, &[]);
+        let replies = self.settle();
+        let Outcome::Attached { session, .. } = replies[0].outcome else { panic!("{replies:?}") };
+        session
+    }
+
+    fn has(&self, path: &[u8]) -> bool {
+        self.node.tree().reader().view().get(path).is_some()
+    }
+}
+
+#[test]
+fn a_write_left_on_the_old_connection_is_not_done_behind_those_of_the_new_one() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/before"));
+    rig.ask(at(2), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(2), session, Ask::Write(OpCode::Create), &create(b"/new"));
+    // Its reactor had not heard yet that the session moved.
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/late"));
+    let replies = rig.settle();
+    assert!(rig.has(b"/before") && rig.has(b"/new"));
+    assert!(!rig.has(b"/late"), "an old connection undid what its client did on the new one");
+    assert_eq!(replies.len(), 4, "each ask is answered: {replies:?}");
+    // Not either when the new connection has gone again.
+    rig.ask(at(2), session, Ask::Left, &[]);
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/later"));
+    rig.settle();
+    assert!(!rig.has(b"/later"));
+    rig.ask(at(3), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(3), session, Ask::Write(OpCode::Create), &create(b"/again"));
+    rig.settle();
+    assert!(rig.has(b"/again"));
+}
+
+#[test]
+fn the_next_epoch_is_founded_whoever_finds_the_counter_spent() {
+    type Finder = fn(&mut Rig, SessionId);
+    let opens: Finder = |rig, _| rig.ask(at(9), SessionId::NONE, OPEN, &[]);
+    let writes: Finder =
+        |rig, session| rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/first"));
+    let expires: Finder = |rig, _| {
+        rig.clock.mono_ms += 60_000;
+        let clock = rig.clock;
+        rig.node.step(Event::Tick(clock), &mut rig.out);
+    };
+    for finder in [opens, writes, expires] {
+        let mut rig = Rig::new();
+        let session = rig.open(at(1));
+        rig.node.zab.spend_counter();
+        finder(&mut rig, session);
+        assert!(rig.save_epochs(), "a spent counter, and nobody founds the next epoch");
+        rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/x"));
+        rig.settle();
+        assert!(rig.has(b"/x"));
+        assert_eq!(rig.node.applied().epoch(), Epoch(2));
+    }
+}
+
+#[test]
+fn a_full_log_refuses_writes_and_still_lets_sessions_begin_and_end() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    rig.node.step(Event::LogRoom(SESSION_RESERVE_BYTES as u64), &mut rig.out);
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/refused"));
+    let refused = Outcome::Done { err: ErrorCode::NotReadOnly, start: 0, end: 0 };
+    assert_eq!(rig.settle()[0].outcome, refused);
+    let second = rig.open(at(2));
+    rig.ask(at(2), second, Ask::Write(OpCode::CloseSession), &[]);
+    let done = Outcome::Done { err: ErrorCode::Ok, start: 0, end: 0 };
+    assert_eq!(rig.settle()[0].outcome, done);
+    rig.node.step(Event::LogRoom(0), &mut rig.out);
+    rig.ask(at(3), SessionId::NONE, OPEN, &[]);
+    assert_eq!(rig.settle()[0].outcome, Outcome::Refused);
+}
+
+#[test]
+fn every_item_of_a_submission_names_its_body() {
+    let mut submission = Submission::default();
+    let who: Arc<[crate::acl::Identity]> = Arc::from([]);
+    submission.push(at(1), SessionId(1), 1, Ask::Sync, b"/a", &who);
+    submission.push(at(1), SessionId(1), 2, Ask::Sync, b"", &who);
+    submission.push(at(1), SessionId(1), 3, Ask::Sync, b"/bc", &who);
+    let bodies: Vec<_> =
+        submission.items().map(|(item, body): (&Item, _)| (item.cxid, body)).collect();
+    assert_eq!(bodies, [(1, &b"/a"[..]), (2, b""), (3, b"/bc")]);
+}
