@@ -48,7 +48,7 @@ pub struct Target {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotCommandError {
     /// Not a snapshot by its name.
-    #[error("{0}: a snapshot is named by its zxid, as 0000000100000001.snap")]
+    #[error("{0}: no data directory, and no snapshot by its name (0000000100000001.snap)")]
     Name(PathBuf),
     /// There is none.
     #[error("{0}: there is no snapshot; a server that took none yet has its history in the log")]

@@ -36,7 +36,7 @@ pub enum EpochsError {
     /// Damaged.
     #[error(
         "{EPOCHS_FILE}: the file is damaged. It holds what this server has promised to its \
-         ensemble, so it must not vote without it: copy a leader's history with --rejoin"
+         ensemble, so it must not vote without it: restore the data directory from a backup"
     )]
     Damaged,
     /// Written for another ensemble.

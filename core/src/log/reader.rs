@@ -25,8 +25,7 @@ pub enum ReadError {
     /// Bytes that were durable are not what was written.
     #[error(
         "{segment}: damaged at byte {offset}, behind {zxid}: {cause}. It was acknowledged, so this \
-         server must not serve from it: restore the data directory, or copy a leader's history \
-         with --rejoin"
+         server must not serve from it: restore the data directory from a backup"
     )]
     Damaged {
         /// The file.

@@ -29,7 +29,7 @@ pub enum RecoverError {
     /// A segment's header is not what was written.
     #[error(
         "{segment}: {cause}. It holds acknowledged records, so this server must not serve without \
-         it: restore the data directory, or copy a leader's history with --rejoin"
+         it: restore the data directory from a backup"
     )]
     SegmentHead {
         /// The file.
@@ -49,8 +49,8 @@ pub enum RecoverError {
     /// The history has a hole between two segments.
     #[error(
         "{segment}: it begins behind {before}, but {previous} ends at byte {offset} behind \
-         {after}: a segment is missing, or the last batch of that one is lost. Restore it, or copy \
-         a leader's history with --rejoin"
+         {after}: a segment is missing, or the last batch of that one is lost. Restore \
+         the data directory from a backup"
     )]
     Gap {
         /// The file behind the hole.
@@ -67,8 +67,8 @@ pub enum RecoverError {
     /// The history has no beginning.
     #[error(
         "{segment}: the log begins behind {before}, and no snapshot leads there (the newest valid \
-         one is at {after}): a segment or snapshot is missing. Restore it, or copy a leader's \
-         history with --rejoin"
+         one is at {after}): a segment or snapshot is missing. Restore the data directory \
+         from a backup"
     )]
     Beginning {
         /// The oldest segment.
@@ -81,7 +81,7 @@ pub enum RecoverError {
     /// No snapshot is valid and the log does not make up for it.
     #[error(
         "{snapshot}: {cause}. The rest of the data directory ends at {last} and does not make up \
-         for it: restore this file, or copy a leader's history with --rejoin"
+         for it: restore the data directory from a backup"
     )]
     Snapshot {
         /// The newest file.

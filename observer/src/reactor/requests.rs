@@ -163,7 +163,7 @@ impl Reactor {
             Ok(length) if length <= limit => Ok(length),
             Ok(_) | Err(_) => {
                 warn!(%peer, %session, length, limit,
-                    "closing a connection: a frame of this length is not accepted; jute.maxbuffer sets the limit");
+                    "closing a connection: a frame of this length is not accepted: raise jute.maxbuffer, or find out what speaks another protocol here");
                 self.counters().add(Counter::LargeRequestsRejected, 1);
                 Err(Next::Close)
             }
