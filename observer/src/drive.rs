@@ -45,6 +45,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// The log is sealed when nothing was written for so long.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);
 
+/// At the stop, full inboxes of reactors are tried again after this.
+const BACKLOG_RETRY: Duration = Duration::from_millis(1);
+
 /// Messages taken from the inbox in one turn, so that acknowledgements are not held up.
 const MESSAGES_PER_TURN: usize = 256;
 
@@ -205,6 +208,10 @@ impl Core {
             taken.notify();
             if self.stopping {
                 self.stop();
+                // A reactor that is not told to stop would be waited for without end.
+                while !self.push_backlogs() {
+                    runtime::sleep(BACKLOG_RETRY).await;
+                }
                 return Ok(());
             }
         }
@@ -225,6 +232,7 @@ impl Core {
             }
         }
         self.carry_out();
+        self.push_backlogs();
         if self.snapshots.is_due() {
             self.begin_snapshot();
         }
@@ -375,6 +383,19 @@ impl Core {
         }
     }
 
+    /// Hands over what did not fit the inboxes. In every turn, so with every tick at least: the last
+    /// deliveries before everybody falls silent must arrive too.
+    fn push_backlogs(&mut self) -> bool {
+        let mut all = true;
+        for link in &mut self.reactors {
+            if let ReactorLink::Remote(inbox, backlog) = link {
+                push_backlog(inbox, backlog);
+                all &= backlog.is_empty();
+            }
+        }
+        all
+    }
+
     fn answer(&mut self, question: Question, back: &Arc<Port<Part>>) {
         if question != Question::Core {
             return;
@@ -517,3 +538,6 @@ fn push_backlog(inbox: &Port<ToReactor>, backlog: &mut VecDeque<ToReactor>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
