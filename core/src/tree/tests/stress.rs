@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::Rig;
+use super::{OPTIONS, Rig};
 use crate::acl::{self, AclEntry, AclList, Perms};
 use crate::snapshot::NodeImage;
+use crate::tree::hash::hash;
 use crate::tree::{Node, Reader, Tree, View};
 use crate::txn::{CreateTxn, NodeKind, Txn};
 use crate::wire::ErrorCode;
@@ -282,4 +283,62 @@ fn views_that_stand_still_come_late_or_go_ahead_show_exactly_their_zxid() {
         }
         assert_eq!(history.rig.writer.retired(), 0);
     }
+}
+
+/// Names that the index keeps in one shard, whose slots are then replaced all the time.
+fn names_of_one_shard(count: usize) -> Vec<String> {
+    let in_shard = |path: &String| hash(path.as_bytes(), OPTIONS.hash_seed) >> 54 == 0;
+    (0_u32..).map(|number| format!("/s/{number}")).filter(in_shard).take(count).collect()
+}
+
+/// Looks up all children again and again, so that hardly a moment passes outside a search.
+fn search(tree: &Arc<Tree>, done: &AtomicBool) -> u64 {
+    let mut views = 0;
+    let mut reader = tree.reader();
+    let mut path = Vec::new();
+    while !done.load(Ordering::Acquire) {
+        reader.advance(tree.applied());
+        let view = reader.view();
+        let parent = view.get(b"/s").expect("is never deleted");
+        let mut found = 0;
+        for name in parent.children() {
+            path.clear();
+            path.extend_from_slice(b"/s/");
+            path.extend_from_slice(name);
+            let node = view.get(&path).expect("a child in this view");
+            assert_eq!(node.data(), Some(&path[..]));
+            assert!(node.czxid() <= view.zxid());
+            found += 1;
+        }
+        assert_eq!(found, parent.num_children(), "at {}", view.zxid());
+        views += 1;
+    }
+    views
+}
+
+#[test]
+fn searches_find_exactly_what_is_there_while_slots_are_replaced_under_them() {
+    let (steps, kept) = if cfg!(miri) { (100, 10) } else { (30_000, 40) };
+    // Each name comes again after so many others that its slot is long someone else's.
+    let names = names_of_one_shard(10 * kept);
+    let mut rig = Rig::new();
+    rig.create("/s", b"");
+    let done = AtomicBool::new(false);
+    let tree = Arc::clone(&rig.tree);
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..3).map(|_| scope.spawn(|| search(&tree, &done))).collect();
+        for step in 0..steps {
+            let name = &names[step % names.len()];
+            rig.create(name, name.as_bytes());
+            if kept <= step {
+                rig.delete(&names[(step - kept) % names.len()]);
+            }
+            rig.writer.reclaim();
+            rig.writer.reclaim();
+        }
+        done.store(true, Ordering::Release);
+        for reader in readers {
+            assert!(0 < reader.join().expect("no search went astray"));
+        }
+    });
 }
