@@ -8,12 +8,14 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use farwatch_core::acl;
 use farwatch_core::record::{self, Chain};
-use farwatch_core::tree::{self, Applied, TreeOptions};
+use farwatch_core::snapshot::reader::Chunk;
+use farwatch_core::tree::{self, Applied, Restorer, TreeOptions};
 use farwatch_core::txn::{CreateTxn, NodeKind, Txn, TxnHead};
 use farwatch_core::zxid::{ServerId, SessionId, Zxid};
 use farwatch_observer::data_dir::DataDir;
 use farwatch_observer::log_file::{LogFile, LogOptions};
-use farwatch_observer::recover::{self, SnapshotJob};
+use farwatch_observer::recover::SnapshotJob;
+use farwatch_observer::snapshot_file;
 use tempfile::TempDir;
 
 const SEED: u64 = 0x5EED;
@@ -91,10 +93,17 @@ fn snapshots(c: &mut Criterion) {
     let mut group = c.benchmark_group("snapshot");
     group.throughput(Throughput::Bytes(bytes));
     group.bench_function("write, durable", |b| b.iter(write));
+    let expected = tree.node_count();
     group.bench_function("load", |b| {
         b.iter(|| {
-            let loaded = recover::recover(&dir, LogOptions::default(), SEED).expect("it is whole");
-            assert_eq!(loaded.state.tree.node_count(), nodes + 5);
+            let mut restorer = Restorer::new(TreeOptions { hash_seed: SEED });
+            let mut reader = snapshot_file::open(&dir, zxid).expect("written just now");
+            while let Some(chunk) = reader.next_chunk().expect("it is whole") {
+                let Chunk::Nodes(entries) = chunk else { continue };
+                entries.nodes().for_each(|image| restorer.push(&image).expect("in its order"));
+            }
+            let (loaded_writer, loaded) = restorer.finish(zxid).expect("it has a root");
+            assert_eq!((loaded.node_count(), loaded_writer.digest()), (expected, digest));
         });
     });
 }

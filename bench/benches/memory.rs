@@ -38,7 +38,7 @@ impl Draws {
     }
 }
 
-/// A tree of a million nodes of 100 bytes; of a thousand when the benches are only tried out.
+/// A tree of nodes of 100 bytes.
 struct Forest {
     writer: Writer,
     tree: std::sync::Arc<Tree>,
@@ -48,9 +48,13 @@ struct Forest {
 }
 
 impl Forest {
-    fn new() -> Self {
+    /// A million nodes; a thousand when the benches are only tried out.
+    fn large() -> Self {
         let is_trial = std::env::args().any(|argument| argument == "--test");
-        let nodes = if is_trial { HOT_NODES } else { 1_000_000 };
+        Self::of(if is_trial { HOT_NODES } else { 1_000_000 })
+    }
+
+    fn of(nodes: usize) -> Self {
         let (writer, tree) = tree::new(TreeOptions { hash_seed: SEED });
         let mut forest = Self { writer, tree, last: 0, applied: Applied::default(), nodes };
         forest.create(b"/app");
@@ -122,8 +126,7 @@ fn decode(c: &mut Criterion) {
 /// Prepares against a tree in which nothing changes meanwhile, and forgets as the server does: when
 /// a batch was applied.
 fn prepare(c: &mut Criterion) {
-    let mut forest = Forest::new();
-    forest.nodes = HOT_NODES;
+    let forest = Forest::of(HOT_NODES);
     let mut sessions = SessionTable::new();
     sessions.insert(SESSION, Session { timeout_ms: 30_000, password: Password([1; 16]) });
     let mut group = c.benchmark_group("prepare");
@@ -178,7 +181,7 @@ fn records(c: &mut Criterion) {
 }
 
 fn apply(c: &mut Criterion) {
-    let mut forest = Forest::new();
+    let mut forest = Forest::large();
     let paths: Vec<Vec<u8>> = (0..forest.nodes).map(path_of).collect();
     let mut draws = Draws(SEED);
     let mut group = c.benchmark_group("apply");
@@ -204,7 +207,7 @@ fn apply(c: &mut Criterion) {
 }
 
 fn read(c: &mut Criterion) {
-    let forest = Forest::new();
+    let forest = Forest::large();
     let paths: Vec<Vec<u8>> = (0..forest.nodes).map(path_of).collect();
     let mut reader = forest.tree.reader();
     reader.advance(Zxid(forest.last));

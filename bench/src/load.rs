@@ -139,7 +139,7 @@ mod tests {
         for _slice in 0..2 {
             let slice = load.run(Duration::from_millis(50)).expect("a slice");
             assert!(slice.operations > 0);
-            assert!(slice.reads.len() > 0 && slice.writes.len() > 0);
+            assert!(!slice.reads.is_empty() && !slice.writes.is_empty());
             assert_eq!(slice.reads.len() + slice.writes.len(), slice.operations);
             assert!(load.threads.iter().all(LoadThread::is_quiet));
         }

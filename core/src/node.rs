@@ -316,9 +316,9 @@ impl Node {
         growing + self.unapplied.iter().map(|it| it.batch.records.len()).sum::<usize>()
     }
 
-    /// Whether proposals wait to be made durable.
-    pub fn has_batch(&self) -> bool {
-        self.growing.is_some()
+    /// How many bytes of records [`Node::next_batch`] would give, and the first one's zxid.
+    pub fn waiting_batch(&self) -> Option<(usize, Zxid)> {
+        self.growing.as_ref().map(|batch| (batch.records.len(), batch.first))
     }
 
     fn ask(&mut self, item: &Item, body: &[u8], out: &mut Output) {

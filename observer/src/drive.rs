@@ -45,8 +45,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// The log is sealed when nothing was written for so long.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);
 
-/// At the stop, full inboxes of reactors are tried again after this.
-const BACKLOG_RETRY: Duration = Duration::from_millis(1);
+/// How long a stopping core waits for a reactor whose inbox is full.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Messages taken from the inbox in one turn, so that acknowledgements are not held up.
 const MESSAGES_PER_TURN: usize = 256;
@@ -208,16 +208,17 @@ impl Core {
             taken.notify();
             if self.stopping {
                 self.stop();
-                // A reactor that is not told to stop would be waited for without end.
-                while !self.push_backlogs() {
-                    runtime::sleep(BACKLOG_RETRY).await;
-                }
                 return Ok(());
             }
         }
     }
 
     fn turn(&mut self) {
+        for link in &mut self.reactors {
+            if let ReactorLink::Remote(inbox, backlog) = link {
+                push_backlog(inbox, backlog); // it may have made room since the last turn
+            }
+        }
         if let Some(upto) = self.log.completed() {
             self.node.step(Event::Durable(upto), &mut self.output);
             self.count_syncs();
@@ -232,7 +233,6 @@ impl Core {
             }
         }
         self.carry_out();
-        self.push_backlogs();
         if self.snapshots.is_due() {
             self.begin_snapshot();
         }
@@ -297,9 +297,12 @@ impl Core {
             (self.save_epochs)(epochs);
             self.node.step(Event::EpochsSaved(epochs), &mut self.output);
         }
-        while self.log.has_room()
-            && let Some(batch) = self.node.next_batch()
-        {
+        while let Some((bytes, first)) = self.node.waiting_batch() {
+            // A full disk is met again at the next look, and new writes are refused meanwhile.
+            if self.log.ready_for(bytes, first) != Ok(true) {
+                break;
+            }
+            let batch = self.node.next_batch().expect("it was waiting");
             self.snapshots.log_bytes += batch.records.len() as u64;
             self.last_write = Instant::now();
             let counters = self.shared.counters.thread(self.reactors.len());
@@ -381,19 +384,6 @@ impl Core {
                 }
             }
         }
-    }
-
-    /// Hands over what did not fit the inboxes. In every turn, so with every tick at least: the last
-    /// deliveries before everybody falls silent must arrive too.
-    fn push_backlogs(&mut self) -> bool {
-        let mut all = true;
-        for link in &mut self.reactors {
-            if let ReactorLink::Remote(inbox, backlog) = link {
-                push_backlog(inbox, backlog);
-                all &= backlog.is_empty();
-            }
-        }
-        all
     }
 
     fn answer(&mut self, question: Question, back: &Arc<Port<Part>>) {
@@ -495,14 +485,20 @@ impl Core {
 
     /// Makes everything durable and says so on disk; then the connections end.
     fn stop(&mut self) {
-        while self.node.has_batch() || self.node.has_unapplied() {
+        loop {
+            let waiting = self.node.waiting_batch();
+            if waiting.is_none() && !self.node.has_unapplied() {
+                break;
+            }
+            if let Some((bytes, first)) = waiting
+                && self.log.wait_ready(bytes, first).is_err()
+            {
+                break; // the disk is full; what is left was promised to nobody
+            }
+            self.carry_out();
             if let Some(upto) = self.log.wait_all() {
                 self.node.step(Event::Durable(upto), &mut self.output);
-            }
-            let waiting = self.node.has_batch();
-            self.carry_out();
-            if waiting && self.node.has_batch() {
-                break; // the disk is full; what is left was promised to nobody
+                self.carry_out();
             }
         }
         self.log.seal();
@@ -515,7 +511,11 @@ impl Core {
                 }
                 ReactorLink::Remote(inbox, backlog) => {
                     backlog.push_back(ToReactor::Stop);
-                    push_backlog(inbox, backlog);
+                    let asked = Instant::now();
+                    while !backlog.is_empty() && asked.elapsed() < STOP_PATIENCE {
+                        push_backlog(inbox, backlog);
+                        std::thread::yield_now(); // nothing else is left to do on this thread
+                    }
                 }
             }
         }

@@ -8,5 +8,5 @@ mod ordering;
 mod process;
 mod subject;
 mod tidy;
-mod zoo_cfg_corpus;
 mod words;
+mod zoo_cfg_corpus;

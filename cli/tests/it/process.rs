@@ -1,9 +1,11 @@
 //! The process: how it starts, what it says, how it ends, and with which exit code.
 
+mod seccomp;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -181,8 +183,8 @@ fn a_data_directory_that_cannot_be_used_ends_with_3() {
 /// Root writes everywhere, so the server runs as somebody else; only root can start it so.
 #[test]
 fn a_data_directory_without_the_right_to_write_ends_with_3() {
-    // SAFETY: geteuid has no preconditions and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    let own = fs::metadata("/proc/self").expect("this process");
+    if own.uid() != 0 {
         eprintln!("not run: a server as another user, because only root can start one");
         return;
     }
@@ -249,14 +251,12 @@ fn sigterm_is_obeyed_also_while_clients_write_and_do_not_read() {
 #[test]
 fn a_small_memlock_limit_is_survived() {
     let data = directory();
-    let mut command = serve(data.path());
-    let limit = libc::rlimit { rlim_cur: 64 << 10, rlim_max: 64 << 10 };
-    // SAFETY: setrlimit is safe to call between fork and exec; it gets a valid pointer.
-    unsafe {
-        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        });
+    let serve = serve(data.path());
+    let mut command = Command::new("prlimit");
+    command.arg("--memlock=65536:65536").arg(serve.get_program()).args(serve.get_args());
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        eprintln!("not run: a small memlock limit, because there is no prlimit command");
+        return;
     }
     let process = Process::start(&mut command);
     write_and_read(process.address, "/small");
@@ -269,8 +269,7 @@ fn without_io_uring_the_server_serves_by_epoll_and_a_log_thread_and_says_so() {
         let data = directory();
         let mut command = serve(data.path());
         command.args(["--threads", threads, "--set", "4lw.commands.whitelist=*"]);
-        // SAFETY: only prctl is called between fork and exec, with a filter on the stack.
-        unsafe { command.pre_exec(refuse_io_uring) };
+        seccomp::refuse_io_uring(&mut command);
         let process = Process::start(&mut command);
         let line = &process.start_line;
         assert!(line.contains("sockets epoll") && line.contains("log log thread"), "{line}");
@@ -279,26 +278,4 @@ fn without_io_uring_the_server_serves_by_epoll_and_a_log_thread_and_says_so() {
         }
         assert_eq!(four_letter_word(process.address, "ruok").expect("an answer"), "imok");
     }
-}
-
-/// io_uring_setup answers EPERM from now on, in this process and what it starts.
-fn refuse_io_uring() -> std::io::Result<()> {
-    const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-    const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-    let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
-    let mut filter = [
-        instruction(LOAD_NUMBER, 0, 0, 0),
-        instruction(JUMP_IF_EQUAL, 0, 1, libc::SYS_io_uring_setup as u32),
-        instruction(RETURN, 0, 0, refused),
-        instruction(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
-    // SAFETY: the first call takes numbers only; the second a program that lives through it.
-    let done = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
-    };
-    if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
