@@ -5,6 +5,7 @@
 pub mod config_file;
 pub mod data_files;
 pub mod dump;
+pub mod last_words;
 pub mod log_command;
 pub mod port_holder;
 pub mod serve;

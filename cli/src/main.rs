@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use farwatch_cli::last_words;
 use farwatch_cli::log_command::{self, LogArgs};
 use farwatch_cli::serve::{self, ServeArgs};
 use farwatch_cli::shell::{self, ShellArgs};
@@ -120,6 +121,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
         println!("the configuration can be used");
         return ExitCode::SUCCESS;
     }
+    last_words::end_with_any_panic();
     match start(config, signals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -283,6 +283,8 @@ impl Node {
                 self.clock = clock;
                 self.expire(out);
                 self.reap(out);
+                // What a snapshot kept goes also when nobody writes any more.
+                self.writer.reclaim();
             }
             Event::Durable(upto) => {
                 if let Some(committed) = self.zab.acknowledged(self.zab.me(), upto) {

@@ -541,31 +541,4 @@ fn push_backlog(inbox: &Port<ToReactor>, backlog: &mut VecDeque<ToReactor>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_did_not_fit_a_reactors_inbox_is_passed_on_in_order_without_another_delivery() {
-        let inbox = Port::new(2).expect("a port");
-        let delivery = |upto| {
-            ToReactor::Deliver(OwnedDelivery {
-                upto: Zxid(upto),
-                events: Arc::default(),
-                replies: Vec::new(),
-                bytes: Arc::default(),
-                closed: Arc::from([]),
-                displaced: Vec::new(),
-            })
-        };
-        let mut backlog: VecDeque<_> = (1..=5).map(delivery).collect();
-        let mut taken = Vec::new();
-        for _turn in 0..3 {
-            push_backlog(&inbox, &mut backlog);
-            while let Some(ToReactor::Deliver(delivery)) = inbox.pop() {
-                taken.push(delivery.upto.0);
-            }
-        }
-        assert_eq!(taken, [1, 2, 3, 4, 5]);
-        assert!(backlog.is_empty());
-    }
-}
+mod tests;

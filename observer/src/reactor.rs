@@ -28,7 +28,7 @@ use farwatch_core::acl::Identity;
 use farwatch_core::auth;
 use farwatch_core::hash::Seeded;
 use farwatch_core::node::submission::{Ask, Origin, Submission};
-use farwatch_core::tree::{Reader, Tree};
+use farwatch_core::tree::Reader;
 use farwatch_core::watch::WatchTable;
 use farwatch_core::wire::request::OpCode;
 use farwatch_core::zxid::{SessionId, Zxid};
@@ -195,14 +195,16 @@ pub struct Reactor {
 
 impl Reactor {
     /// A reactor without connections. `submitted` is poked when there is something for the core.
+    ///
+    /// The reader is made before the first delivery is: one that joined later would stand ahead of
+    /// deliveries which still wait for it, and tell clients of changes that they have seen.
     pub fn new(
         id: u16,
         shared: Arc<Shared>,
-        tree: &Arc<Tree>,
+        reader: Reader,
         core: Arc<Port<ToCore>>,
         submitted: Signal,
     ) -> Self {
-        let reader = tree.reader();
         let delivered = reader.zxid();
         let seed = Seeded(shared.hash_seed);
         let watches = WatchTable::new(shared.hash_seed);

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use farwatch_core::node::submission::Submission;
-use farwatch_core::tree::Tree;
+use farwatch_core::tree::Reader;
 use tracing::error;
 
 use crate::connection;
@@ -33,14 +33,14 @@ const INBOX_RETRY: Duration = Duration::from_millis(1);
 pub fn start(
     id: u16,
     shared: Arc<Shared>,
-    tree: Arc<Tree>,
+    reader: Reader,
     inbox: Arc<Port<ToReactor>>,
     core: Arc<Port<ToCore>>,
     allow_uring: bool,
 ) -> io::Result<JoinHandle<()>> {
     let name = format!("farwatch-{id}");
     std::thread::Builder::new().name(name).spawn(move || {
-        let run = runtime::block_on(allow_uring, |_| serve(id, shared, tree, inbox, core));
+        let run = runtime::block_on(allow_uring, |_| serve(id, shared, reader, inbox, core));
         if let Err(cause) = run {
             error!(id, "a reactor cannot run, so this server stops: {cause}");
             std::process::abort();
@@ -51,15 +51,14 @@ pub fn start(
 async fn serve(
     id: u16,
     shared: Arc<Shared>,
-    tree: Arc<Tree>,
+    reader: Reader,
     inbox: Arc<Port<ToReactor>>,
     core: Arc<Port<ToCore>>,
 ) {
     let submitted = Signal::default();
-    let mut reactor = Reactor::new(id, shared, &tree, Arc::clone(&core), submitted.clone());
+    let mut reactor = Reactor::new(id, shared, reader, Arc::clone(&core), submitted.clone());
     reactor.set_inbox(Arc::clone(&inbox));
     let reactor = Rc::new(RefCell::new(reactor));
-    drop(tree);
     sweep_for_ever(&reactor);
     let asking = Rc::clone(&reactor);
     runtime::spawn(async move {

@@ -66,7 +66,7 @@ fn serving() -> (Reactor, ConnectionKey, TcpStream) {
     let (_writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
     let shared = Shared::new(ServerConfig::default(), Arc::clone(&tree), 2);
     let core = Arc::new(Port::new(CORE_INBOX).expect("a port"));
-    let mut reactor = Reactor::new(0, shared, &tree, core, Signal::default());
+    let mut reactor = Reactor::new(0, shared, tree.reader(), core, Signal::default());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a client");
     let (stream, peer) = listener.accept().expect("accepted");

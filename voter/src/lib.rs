@@ -193,8 +193,13 @@ impl Server {
     ) -> io::Result<()> {
         let wake = Signal::default();
         let tree = Arc::clone(self.node.tree());
-        let reactor =
-            Reactor::new(0, Arc::clone(&self.shared), &tree, Arc::clone(&self.inbox), wake.clone());
+        let reactor = Reactor::new(
+            0,
+            Arc::clone(&self.shared),
+            tree.reader(),
+            Arc::clone(&self.inbox),
+            wake.clone(),
+        );
         let reactor = Rc::new(RefCell::new(reactor));
         let started = self.started(io);
         let (mut core, listeners) = self.into_core(wake.clone());
@@ -236,7 +241,7 @@ impl Server {
             threads.push(reactor_thread::start(
                 id as u16,
                 Arc::clone(&shared),
-                Arc::clone(&tree),
+                tree.reader(),
                 own,
                 Arc::clone(&inbox),
                 allow_uring,

@@ -3,6 +3,7 @@
 mod memory;
 mod model;
 mod rules;
+mod stress;
 mod threads;
 
 use std::sync::Arc;

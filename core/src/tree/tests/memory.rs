@@ -73,6 +73,26 @@ fn a_reader_keeps_what_it_sees_and_only_that() {
 }
 
 #[test]
+fn a_tombstone_that_was_unlinked_stays_for_readers_of_that_moment() {
+    let mut rig = Rig::new();
+    rig.create("/a", b"");
+    let mut reader = rig.tree.reader();
+    rig.delete("/a");
+    reader.advance(Zxid(rig.last));
+    // A reader at this very view may have found the tombstone right before it was unlinked.
+    for _ in 0..3 {
+        rig.writer.reclaim();
+        assert_eq!(rig.writer.retired(), 1);
+    }
+    rig.create("/b", b"");
+    rig.writer.reclaim();
+    assert!(1 <= rig.writer.retired());
+    reader.advance(Zxid(rig.last));
+    rig.writer.reclaim();
+    assert_eq!(rig.writer.retired(), 0);
+}
+
+#[test]
 fn readers_may_outlive_the_writer() {
     let mut rig = Rig::new();
     rig.create("/a", b"data");

@@ -1,0 +1,83 @@
+//! Turns of a core in which nobody asks for anything.
+
+use farwatch_core::node::{NodeOptions, ReapOptions};
+use farwatch_core::prepare;
+use farwatch_core::session::SessionIds;
+use farwatch_core::tree::Applied;
+use farwatch_core::txn::{Txn, TxnHead};
+use farwatch_core::zab::Zab;
+use farwatch_core::zab::quorum::Quorum;
+use farwatch_core::zxid::{ServerId, SessionId};
+
+use super::*;
+use crate::config::ServerConfig;
+use crate::inbox::CORE_INBOX;
+use crate::log_file::LogOptions;
+use crate::recover;
+
+/// A core over an empty directory, after `change` changed its tree.
+fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, tempfile::TempDir) {
+    let root = tempfile::tempdir().unwrap();
+    let me = ServerId(1);
+    let dir = DataDir::open(root.path(), None, me).unwrap();
+    let options = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
+    let mut recovered = recover::recover(&dir, options, 1).unwrap();
+    change(&mut recovered.state);
+    let tree = Arc::clone(&recovered.state.tree);
+    let zab = Zab::new(me, Quorum::majority([me]), Epochs::default(), tree.applied());
+    let shared = Shared::new(ServerConfig::default(), tree, 2);
+    let options = NodeOptions {
+        prepare: prepare::Options {
+            extended_types: true,
+            enforce_quota: false,
+            skip_acl: false,
+            reconfig_enabled: false,
+        },
+        tick_ms: 2000,
+        hash_seed: 1,
+        reap: ReapOptions { interval_ms: 60_000, per_minute_max: 1, never_used_ms: None },
+    };
+    let clock = Clock { mono_ms: 0, wall_ms: 0 };
+    let ids = SessionIds::new(me, 0).unwrap();
+    let node = Node::new(options, zab, ids, recovered.state, clock);
+    let inbox = Arc::new(Port::new(CORE_INBOX).unwrap());
+    let save_epochs: SaveEpochs = Box::new(|_| {});
+    let wake = Signal::default();
+    (Core::new(shared, node, recovered.log, dir, 0, inbox, save_epochs, wake), root)
+}
+
+#[test]
+fn what_did_not_fit_a_reactors_inbox_follows_though_nothing_more_happens() {
+    let (mut core, _root) = core(|_| {});
+    let inbox = Arc::new(Port::new(1).unwrap());
+    core.add_reactor(ReactorLink::Remote(Arc::clone(&inbox), VecDeque::new()));
+    let other = Arc::new(Port::new(8).unwrap());
+    core.add_reactor(ReactorLink::Remote(other, VecDeque::new()));
+    core.distribute();
+    core.distribute();
+    assert!(matches!(inbox.pop(), Some(ToReactor::Deliver(_))));
+    assert!(inbox.pop().is_none(), "the second waits");
+    core.turn();
+    assert!(matches!(inbox.pop(), Some(ToReactor::Deliver(_))));
+    assert!(inbox.pop().is_none());
+}
+
+#[test]
+fn what_a_long_view_kept_goes_with_a_tick_though_nobody_writes() {
+    let (mut core, _root) = core(|state| {
+        let view = state.tree.reader();
+        for zxid in 1..=100 {
+            let (zxid, session) = (Zxid(zxid), SessionId(1));
+            let head = TxnHead { zxid, time_ms: 0, session, cxid: 0 };
+            let (path, data) = (&b"/zookeeper"[..], Some(&b"data"[..]));
+            let txn = Txn::SetData { path, data, version: zxid.0 as i32 };
+            state.writer.apply(&head, &txn, &mut Applied::default());
+            state.writer.reclaim();
+        }
+        drop(view);
+    });
+    assert_eq!(core.node.writer().retired(), 100);
+    core.ticked.set(true);
+    core.turn();
+    assert_eq!(core.node.writer().retired(), 0);
+}
