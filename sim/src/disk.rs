@@ -102,6 +102,11 @@ impl Disk {
         self.log.last().map_or(self.base, |record| record.at)
     }
 
+    /// The end of what survives a crash for certain.
+    pub fn durable_end(&self) -> Position {
+        self.log[..self.durable].last().map_or(self.base, |record| record.at)
+    }
+
     fn begin(&mut self, write: Write) -> u64 {
         self.next_write += 1;
         self.writes.push_back((self.next_write, write));
@@ -231,6 +236,12 @@ impl Disk {
         }
         self.staged.clear();
         self.reads.clear();
+        if self.end().zxid < self.snapshot_at.zxid {
+            // What was applied was durable on a quorum and not here: the snapshot is newer.
+            self.base = self.snapshot_at;
+            self.log.clear();
+            self.durable = 0;
+        }
     }
 
     /// The last position at or below `from`, and records behind it.

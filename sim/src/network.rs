@@ -32,12 +32,7 @@ pub struct Network {
 
 impl Network {
     pub fn new(weather: Weather) -> Self {
-        Self {
-            weather,
-            cut: BTreeMap::new(),
-            slow: BTreeMap::new(),
-            busy_until: BTreeMap::new(),
-        }
+        Self { weather, cut: BTreeMap::new(), slow: BTreeMap::new(), busy_until: BTreeMap::new() }
     }
 
     pub fn cut(&mut self, from: usize, to: usize) {

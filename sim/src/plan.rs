@@ -30,8 +30,6 @@ pub struct Plan {
     pub calm_at_us: u64,
     /// The run ends here.
     pub end_us: u64,
-    /// Proposals that one counter can number, so that it is spent while the cluster is watched.
-    pub epoch_proposals: u32,
 }
 
 impl Plan {
@@ -51,6 +49,8 @@ impl Plan {
             stall_ticks: p.between(50, 200),
             flight_bytes: p.between(200, 8_000),
             join_ticks: 200,
+            // So that it is spent while the cluster is watched.
+            epoch_proposals: if p.one_in(4) { p.between(3, 60) as u32 } else { u32::MAX },
             ..Timing::default()
         };
         let calm_at_us = seconds * 1_000_000;
@@ -73,7 +73,6 @@ impl Plan {
             snapshot_every: p.between(5, 200),
             calm_at_us,
             end_us: calm_at_us + 15_000_000,
-            epoch_proposals: if p.one_in(4) { p.between(3, 60) as u32 } else { u32::MAX },
         }
     }
 }

@@ -81,6 +81,15 @@ impl Looking {
 
     /// Votes for the best candidate in reach, says so if that is new, and decides if it can.
     pub fn consider(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
+        if let Some(vote) = self.vote
+            && let Some(ballot) = base.peers.get(&vote.candidate).and_then(|p| base.fresh(p))
+            && ballot.stance == Stance::Leading
+            && ballot.heard.contains(&base.me)
+        {
+            // It has counted the votes before this server has, this server's among them. Whoever
+            // looked for another candidate now would leave it without its quorum.
+            return Next::Follow(vote.candidate);
+        }
         let vote = if base.is_voter() { best(base) } else { None };
         if (vote, base.round) != (self.vote, self.round) {
             (self.vote, self.round, self.since) = (vote, base.round, base.now);

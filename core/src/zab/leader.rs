@@ -392,17 +392,21 @@ impl Leading {
         if !self.is_broadcasting() || self.draining.is_some() {
             return None;
         }
-        let next = self.proposed.next();
+        let next = self.next_in_epoch(base);
         if base.planted(Mutant::FirstProposalSkipsOne) && self.proposed.counter() == 0 {
             return next.and_then(Zxid::next);
         }
         next
     }
 
+    fn next_in_epoch(&self, base: &Base) -> Option<Zxid> {
+        self.proposed.next().filter(|next| next.counter() <= base.timing.epoch_proposals)
+    }
+
     /// The epoch's counter is spent: the next epoch is founded as soon as all of this one is
     /// committed. Nothing more can be proposed until then, so nothing else needs to wait.
     pub fn exhausted(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
-        let spent = self.is_broadcasting() && self.proposed.next().is_none();
+        let spent = self.is_broadcasting() && self.next_in_epoch(base).is_none();
         if spent && self.all_committed(base) && base.is_settled() {
             return self.found_again(base, self.epoch, out);
         }
@@ -630,10 +634,14 @@ impl Leading {
                 link.say(ToLearner::Ping(number), out);
             }
         }
-        match self.exhausted(base, out) {
-            Next::Stay => self.mind_stall(base, out),
-            next @ (Next::Look | Next::Lead | Next::Follow(_)) => next,
+        let mut next = self.drained(base, out);
+        if next == Next::Stay {
+            next = self.exhausted(base, out);
         }
+        if next == Next::Stay {
+            next = self.mind_stall(base, out);
+        }
+        next
     }
 
     /// A leader whose own disk hangs leads no more if another voter is well.

@@ -252,12 +252,12 @@ impl Learning {
             return Next::Stay;
         }
         let counted = base.epochs.accepted < epoch || base.planted(Mutant::EqualPromiseCounts);
+        if base.saving.is_some() || base.cutting.is_some() || base.restoring.is_some() {
+            // What the disk is doing for an earlier epoch of this leader must end first.
+            self.join_anew(base, out);
+            return Next::Stay;
+        }
         if base.is_voter() && base.epochs.accepted < epoch {
-            if base.saving.is_some() {
-                // The save of an earlier epoch of this leader is under way: begin again after it.
-                self.join_anew(base, out);
-                return Next::Stay;
-            }
             if base.planted(Mutant::PromiseNeverSaved) {
                 base.epochs.accepted = epoch;
             } else {
@@ -352,7 +352,7 @@ impl Learning {
             self.ask(base, out);
         }
         if self.phase != (Phase::Truncating { ticket }) {
-            return;
+            return self.on_durable(base, out);
         }
         assert_eq!(to, base.log, "the log was cut to another place than was ordered");
         self.phase = Phase::Syncing;
@@ -485,6 +485,7 @@ impl Learning {
         if let Phase::Recording { upto } = self.phase
             && (upto <= base.durable || base.planted(Mutant::EpochBeforeHistory))
             && base.saving.is_none()
+            && base.cutting.is_none()
         {
             // The history is durable before the epoch says that it is here: a crash between the two
             // leaves a server that claims less than it has, never more.

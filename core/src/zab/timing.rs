@@ -23,6 +23,8 @@ pub struct Timing {
     /// Bytes of records sent to a learner and not yet acknowledged by it. Beyond, the learner is
     /// served from the log when it acknowledges, so that a slow link holds no memory.
     pub flight_bytes: u64,
+    /// Proposals of one epoch. A new one is founded beyond, without an election.
+    pub epoch_proposals: u32,
 }
 
 impl Default for Timing {
@@ -37,6 +39,7 @@ impl Default for Timing {
             stall_ticks: 300,
             transfer_ticks: 100,
             flight_bytes: 8 << 20,
+            epoch_proposals: u32::MAX,
         }
     }
 }
@@ -48,6 +51,7 @@ impl Timing {
         assert!(2 * self.ballot_ticks < self.heard_ticks, "one lost ballot is a lost server");
         assert!(2 * self.ping_ticks < self.silence_ticks, "one lost ping parts a learner");
         assert!(self.silence_ticks <= self.join_ticks, "joining takes at least a message");
+        assert!(self.epoch_proposals > 0, "an epoch numbers a proposal");
         assert!(self.flight_bytes > 0, "nothing could ever be sent");
     }
 }
