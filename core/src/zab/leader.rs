@@ -208,16 +208,17 @@ impl Leading {
         for id in ids {
             self.begin_sync(base, id, out);
         }
-        self.establish(base, out)
+        self.establish(base, out);
+        Next::Stay
     }
 
     /// Begins to broadcast once a quorum has the history and the epoch.
-    fn establish(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
-        let LeaderStage::Syncing { .. } = self.stage else { return Next::Stay };
+    fn establish(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        let LeaderStage::Syncing { .. } = self.stage else { return };
         let synced = self.links.values().filter(|link| link.counts()).map(|link| link.id);
         let reached = base.quorum.is_reached(synced.chain([base.me]));
         if !reached && !base.planted(Mutant::LeadsBeforeQuorumSynced) {
-            return Next::Stay;
+            return;
         }
         self.stage = LeaderStage::Broadcast;
         base.preferred = false;
@@ -230,7 +231,6 @@ impl Leading {
             self.begin_sync(base, id, out);
             self.welcome(base, id, out);
         }
-        Next::Stay
     }
 
     // ---------------------------------------------------------------- learners
@@ -316,9 +316,10 @@ impl Leading {
                 if epoch == self.epoch && link.new_leader_sent {
                     link.synced = true;
                     // The answer says that all this was durable before the epoch was.
-                    let next = self.establish(base, out);
+                    self.establish(base, out);
                     self.welcome(base, from, out);
-                    return next;
+                    // What it had acknowledged before counts from now on.
+                    return self.advance(base, out);
                 }
             }
             ToLeader::Ack(upto) => return self.on_ack(base, from, upto, out),

@@ -92,6 +92,9 @@ impl Leading {
                 }
                 self.continue_catch_up(base, id, out);
             }
+            // The log was purged while a learner that serves fell behind: it stops serving and
+            // joins again, for a snapshot is no part of a broadcast.
+            (Stage::CatchUp { .. }, None) if link.new_leader_sent => self.drop_link(base, id, out),
             // The log begins behind the learner's history, or was purged up to beyond it.
             (_, None) => begin_snapshot(base, link, out),
             (
