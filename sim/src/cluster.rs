@@ -264,7 +264,8 @@ impl Cluster {
         // A process that does not run learns of it when it runs again.
         let (subject, life) = subject_of(&happening);
         if let Some(server) = subject {
-            if life.is_some_and(|life| life != self.servers[server].life) {
+            let gone = self.servers[server].process.is_none();
+            if life.is_some_and(|life| gone || life != self.servers[server].life) {
                 return;
             }
             let until = self.servers[server].frozen_until;

@@ -7,6 +7,7 @@
 pub mod agreement;
 pub mod durable_on_quorum;
 pub mod epoch_after_history;
+pub mod epoch_on_quorum;
 pub mod global_primary_order;
 pub mod integrity;
 pub mod leaders_have_a_quorum;
@@ -15,6 +16,7 @@ pub mod leadership2;
 pub mod local_primary_order;
 pub mod prefix_consistency;
 pub mod primary_integrity;
+pub mod promise_given_once;
 pub mod promises_are_kept;
 pub mod should_not_be_triggered;
 pub mod total_order;

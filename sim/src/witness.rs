@@ -33,6 +33,8 @@ pub struct Witness {
     pub proposed: BTreeMap<Zxid, (usize, u64)>,
     /// The epochs that were last durable, by server; a lost disk starts again.
     pub epochs: BTreeMap<usize, Epochs>,
+    /// To whom each voter gave its promise of an epoch, by disk.
+    pub promises: BTreeMap<(usize, u64, Epoch), usize>,
     /// Who was wiped since, and may therefore hold less than it acknowledged.
     pub wiped: BTreeMap<usize, u64>,
     pub violations: Vec<Violation>,

@@ -15,6 +15,7 @@
 use super::base::Base;
 use super::event::Action;
 use super::message::{Ballot, Message, Stance, Vote};
+use super::mutant::Mutant;
 use super::role::Next;
 use crate::zxid::ServerId;
 
@@ -154,7 +155,7 @@ fn best(base: &Base) -> Option<Vote> {
         })
         .filter_map(|(id, ballot)| ballot.own.filter(|own| own.candidate == id))
         .chain(base.candidacy())
-        .max()
+        .max_by(|a, b| if base.planted(Mutant::VotesForShortest) { b.cmp(a) } else { a.cmp(b) })
 }
 
 /// The leader that a quorum has, if it has this server's ear too.

@@ -154,7 +154,8 @@ impl Leading {
 
     /// Leaves the epoch for another one beyond `newest`, with the learners that are here.
     fn found_again(&mut self, base: &mut Base, newest: Epoch, out: &mut Vec<Action>) -> Next {
-        if self.is_broadcasting() {
+        let others_lead_on = self.is_broadcasting();
+        if others_lead_on {
             assert!(self.all_committed(base), "an epoch is left with nothing open");
             out.push(Action::Became(Standing::Alone));
             self.credentials = base.credentials();
@@ -165,7 +166,11 @@ impl Leading {
         let next = newest.max(self.epoch).max(base.epochs.accepted).next();
         self.epoch = next.expect("2^32 epochs are never used up");
         for link in self.links.values_mut() {
-            link.greet(self.epoch, out);
+            // Who is being given a snapshot is in no quorum. It gets the rest of it first: else
+            // epochs that follow each other faster than a snapshot takes would keep it out.
+            if !others_lead_on || !matches!(link.stage, Stage::Snapshotting { .. }) {
+                link.greet(self.epoch, out);
+            }
         }
         self.discover(base, out)
     }
@@ -173,6 +178,9 @@ impl Leading {
     /// A newer epoch than this one was promised to somebody: one beyond it is founded, at once or
     /// as soon as everything proposed is committed.
     fn outbid(&mut self, base: &mut Base, newest: Epoch, out: &mut Vec<Action>) -> Next {
+        if base.planted(Mutant::OutbidIgnored) && newest != self.epoch {
+            return Next::Stay;
+        }
         match self.stage {
             LeaderStage::Discovery { .. } => self.found_again(base, newest, out),
             LeaderStage::Syncing { .. } => self.found_again(base, newest, out),
@@ -255,7 +263,7 @@ impl Leading {
         }
         let mut link = Link::new(from, session, join, votes, base.now);
         if self.epoch != Epoch::ZERO {
-            link.say(ToLearner::NewEpoch(self.epoch), out);
+            link.greet(self.epoch, out);
         }
         self.links.insert(from, link);
         let owned = matches!(self.stage, LeaderStage::Syncing { .. } | LeaderStage::Broadcast);
@@ -453,7 +461,11 @@ impl Leading {
                 live(link, &run, limit, out);
             }
         }
-        self.uncommitted.push_back(run);
+        if base.planted(Mutant::InformsUncommitted) {
+            self.inform(base, &run, out);
+        } else {
+            self.uncommitted.push_back(run);
+        }
         let upto = base.log.zxid;
         if base.planted(Mutant::OwnAppendCountsAsDurable) {
             base.durable = upto;
@@ -587,6 +599,9 @@ impl Leading {
 
     /// Whether every proposal that was named is committed.
     fn all_committed(&self, base: &Base) -> bool {
+        if base.planted(Mutant::FoundsUndrained) {
+            return true;
+        }
         let named = self.proposed.counter() == 0 || base.committed == self.proposed;
         named && base.committed == base.log.zxid
     }

@@ -126,7 +126,7 @@ impl Learning {
     fn ask(&mut self, base: &Base, out: &mut Vec<Action>) {
         let Phase::Joining { resend_at } = &mut self.phase else { return };
         *resend_at = base.now + base.timing.ballot_ticks;
-        if !base.is_settled() {
+        if !base.is_settled() && !base.planted(Mutant::StaleTicketAcks) {
             return;
         }
         let join = Join {
@@ -236,9 +236,10 @@ impl Learning {
             out.push(Action::Became(Standing::Alone));
         }
         if base.membership == super::Membership::Rejoining
-            && self.epoch != Epoch::ZERO
-            && self.epoch < epoch
-            && self.epoch == base.epochs.current
+            && ((self.epoch != Epoch::ZERO
+                && self.epoch < epoch
+                && self.epoch == base.epochs.current)
+                || base.planted(Mutant::RejoinsTooEarly))
         {
             // The leader's history is here, and this epoch was promised by a quorum without this
             // server: whatever it promised before it lost its disk is older.
@@ -313,9 +314,8 @@ impl Learning {
                 out.push(Action::Halt(Divergence::HistoriesDiffer { zxid: at.zxid }));
             }
             other => {
-                let blind = base.planted(Mutant::CompareAgreesBlindly);
                 self.phase = Phase::Syncing;
-                self.say(base, ToLeader::Have(if blind { Some(with) } else { other }), out);
+                self.say(base, ToLeader::Have(other), out);
             }
         }
     }
@@ -334,7 +334,9 @@ impl Learning {
         }
         let ticket = base.new_ticket();
         base.log = to;
-        base.durable = base.durable.min(to.zxid);
+        if !base.planted(Mutant::CutKeepsDurable) {
+            base.durable = base.durable.min(to.zxid);
+        }
         base.cutting = Some(ticket);
         self.acknowledged = Zxid::ZERO;
         self.phase = Phase::Truncating { ticket };

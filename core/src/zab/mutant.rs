@@ -13,7 +13,7 @@ pub enum Mutant {
     EqualPromiseCounts,
     OwnEpochOnly,
     TruncationSkipped,
-    CompareAgreesBlindly,
+    CutKeepsDurable,
     StaleTicketAcks,
     QuorumOneShort,
     UnsyncedAcksCount,
@@ -33,6 +33,11 @@ pub enum Mutant {
     InformForgetsOne,
     EpochNotRaised,
     SnapshotWithoutEnd,
+    VotesForShortest,
+    OutbidIgnored,
+    FoundsUndrained,
+    RejoinsTooEarly,
+    InformsUncommitted,
 }
 
 impl Mutant {
@@ -46,7 +51,7 @@ impl Mutant {
         Self::EqualPromiseCounts,
         Self::OwnEpochOnly,
         Self::TruncationSkipped,
-        Self::CompareAgreesBlindly,
+        Self::CutKeepsDurable,
         Self::StaleTicketAcks,
         Self::QuorumOneShort,
         Self::UnsyncedAcksCount,
@@ -66,5 +71,10 @@ impl Mutant {
         Self::InformForgetsOne,
         Self::EpochNotRaised,
         Self::SnapshotWithoutEnd,
+        Self::VotesForShortest,
+        Self::OutbidIgnored,
+        Self::FoundsUndrained,
+        Self::RejoinsTooEarly,
+        Self::InformsUncommitted,
     ];
 }

@@ -1,15 +1,16 @@
 //! What a server's shell does with the machine's actions, and the witness's eye on each.
 
-use farwatch_core::zab::message::Message;
+use farwatch_core::zab::message::{Message, ToLeader};
 use farwatch_core::zab::{Action, Event, Membership, Standing};
 use farwatch_core::zxid::Zxid;
 
 use super::{Cluster, Happening};
 use crate::disk::Completion;
 use crate::invariants::{
-    agreement, durable_on_quorum, epoch_after_history, global_primary_order, integrity,
-    leaders_have_a_quorum, leadership1, leadership2, local_primary_order, prefix_consistency,
-    primary_integrity, promises_are_kept, should_not_be_triggered, total_order,
+    agreement, durable_on_quorum, epoch_after_history, epoch_on_quorum, global_primary_order,
+    integrity, leaders_have_a_quorum, leadership1, leadership2, local_primary_order,
+    prefix_consistency, primary_integrity, promise_given_once, promises_are_kept,
+    should_not_be_triggered, total_order,
 };
 
 impl Cluster {
@@ -109,6 +110,11 @@ impl Cluster {
         if from == to || to >= self.servers.len() {
             return;
         }
+        if let Message::ToLeader { body, .. } = message
+            && let ToLeader::Promised { epoch, counted: true, .. } = *body
+        {
+            promise_given_once::check(&mut self.witness, from, to, epoch);
+        }
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         let bytes: std::sync::Arc<[u8]> = bytes.into();
@@ -154,8 +160,13 @@ impl Cluster {
                 self.step(server, Event::Truncated { ticket, to });
             }
             Completion::EpochsSaved(epochs) => {
+                let before = self.witness.epochs.get(&server).copied().unwrap_or_default();
                 promises_are_kept::check(&mut self.witness, server, epochs);
-                self.witness_history(server, epochs.current);
+                // A later leader may cut what an epoch was founded with, if it was not
+                // established: the history is judged when the epoch becomes current.
+                if before.current < epochs.current {
+                    self.witness_history(server, epochs.current);
+                }
                 self.line(server, format_args!("saved {epochs:?}"));
                 self.step(server, Event::EpochsSaved(epochs));
             }
@@ -237,6 +248,7 @@ impl Cluster {
         self.line(server, format_args!("became {standing:?}"));
         if let Standing::Leading(epoch) = standing {
             leadership2::check(&mut self.witness, server, epoch);
+            epoch_on_quorum::check(&mut self.witness, server, epoch, &self.servers);
             let disk = &self.servers[server].disk;
             primary_integrity::check(&mut self.witness, server, epoch, disk);
         }

@@ -1,5 +1,6 @@
-//! What is committed is durable on a quorum of voters at that moment: `committed ≤ durable on a
-//! quorum`. A voter whose disk was taken away counts as having it; that is the fault it stands for.
+//! What is committed is durable on a quorum of voters at that moment, each in the epoch of it:
+//! `committed ≤ durable on a quorum`. A record whose holder is in an older epoch does not count: a
+//! candidate without the record would win over that holder. A voter whose disk was taken away counts as having it; that is the fault it stands for.
 
 use farwatch_core::zab::run::Position;
 
@@ -11,7 +12,10 @@ pub fn check(witness: &mut Witness, server: usize, at: Position, servers: &[Serv
     let holding = servers
         .iter()
         .enumerate()
-        .filter(|(index, s)| s.votes && (s.disk.holds(at) || witness.wiped.contains_key(index)))
+        .filter(|(index, s)| {
+            let current = at.zxid.epoch() <= s.disk.epochs.current;
+            s.votes && ((s.disk.holds(at) && current) || witness.wiped.contains_key(index))
+        })
         .count();
     if holding * 2 <= voters {
         let text = format!(

@@ -171,12 +171,15 @@ impl Leading {
         upto: u64,
         out: &mut Vec<Action>,
     ) {
+        let epoch = self.epoch;
         let link = self.links.get_mut(&from).expect("looked up by the caller");
         let Stage::Snapshotting { ticket, at: Some(at), offset, end } = link.stage else { return };
         if upto != offset {
             return;
         }
-        if end {
+        if end && link.epoch != epoch {
+            link.greet(epoch, out);
+        } else if end {
             // It is this leader's own snapshot: proven, if the log still has its place.
             locate(base, link, at, out);
         } else {

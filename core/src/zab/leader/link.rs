@@ -41,6 +41,8 @@ pub(super) struct Link {
     pub join: Join,
     /// Counted by quorums: a voter of the configuration that has its disk.
     pub votes: bool,
+    /// The epoch it was last asked to promise.
+    pub epoch: Epoch,
     sent_count: u64,
     pub received: u64,
     pub heard: u64,
@@ -70,6 +72,7 @@ impl Link {
             session,
             join,
             votes,
+            epoch: Epoch::ZERO,
             sent_count: 0,
             received: 0,
             heard: now,
@@ -89,6 +92,7 @@ impl Link {
 
     /// Back to the beginning, for another epoch of the same leader in the same session.
     pub fn greet(&mut self, epoch: Epoch, out: &mut Vec<Action>) {
+        self.epoch = epoch;
         self.stage = Stage::Greeted;
         self.promised = false;
         self.new_leader_sent = false;
