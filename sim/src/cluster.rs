@@ -115,6 +115,8 @@ pub struct Cluster {
     pub recovered_at: Option<u64>,
     unled_ticks: BTreeMap<usize, u64>,
     mutant: Option<Mutant>,
+    /// Clients act only when a scenario says so.
+    pub idle_clients: bool,
 }
 
 impl Cluster {
@@ -155,6 +157,7 @@ impl Cluster {
             recovered_at: None,
             unled_ticks: BTreeMap::new(),
             mutant,
+            idle_clients: false,
             plan,
         };
         cluster.furnish();
@@ -205,6 +208,29 @@ impl Cluster {
             recovered_us: self.recovered_at.map(|at| at - self.plan.calm_at_us),
             lines: self.trace.lines.take().unwrap_or_default(),
             plan: self.plan,
+        }
+    }
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, us: u64) {
+        let until = self.now + us;
+        while let Some((&(at, _), _)) = self.queue.first_key_value() {
+            if at > until {
+                break;
+            }
+            let (_, happening) = self.queue.pop_first().expect("it was there");
+            self.now = at;
+            self.happen(happening);
+        }
+        self.now = until;
+    }
+
+    /// The process dies and stays dead until it is started.
+    pub fn kill(&mut self, server: usize) {
+        if self.servers[server].process.take().is_some() {
+            let mut prng = Prng::new(self.prng.next());
+            self.servers[server].disk.crash(&mut prng);
+            self.servers[server].frozen_until = 0;
         }
     }
 

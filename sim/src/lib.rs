@@ -17,6 +17,7 @@ pub mod hunt;
 pub mod invariants;
 pub mod network;
 pub mod plan;
+pub mod scenario;
 pub mod server;
 pub mod trace;
 pub mod witness;

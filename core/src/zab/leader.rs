@@ -599,9 +599,6 @@ impl Leading {
 
     /// Whether every proposal that was named is committed.
     fn all_committed(&self, base: &Base) -> bool {
-        if base.planted(Mutant::FoundsUndrained) {
-            return true;
-        }
         let named = self.proposed.counter() == 0 || base.committed == self.proposed;
         named && base.committed == base.log.zxid
     }

@@ -35,7 +35,6 @@ pub enum Mutant {
     SnapshotWithoutEnd,
     VotesForShortest,
     OutbidIgnored,
-    FoundsUndrained,
     RejoinsTooEarly,
     InformsUncommitted,
 }
@@ -73,7 +72,6 @@ impl Mutant {
         Self::SnapshotWithoutEnd,
         Self::VotesForShortest,
         Self::OutbidIgnored,
-        Self::FoundsUndrained,
         Self::RejoinsTooEarly,
         Self::InformsUncommitted,
     ];

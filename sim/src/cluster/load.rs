@@ -39,7 +39,17 @@ impl Client {
 }
 
 impl Cluster {
+    /// A client without an open operation writes to this server.
+    pub fn client_tries(&mut self, client: usize, server: usize) {
+        if matches!(self.clients[client].open, Open::Nothing) {
+            self.client_writes(client, server);
+        }
+    }
+
     pub(super) fn client_acts(&mut self, client: usize) {
+        if self.idle_clients {
+            return;
+        }
         if let Open::Operation { .. } = self.clients[client].open {
             return;
         }
