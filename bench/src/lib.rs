@@ -1,12 +1,16 @@
 //! Measures and probes servers that speak the ZooKeeper protocol.
 //!
 //! ```text
-//! Subject (a child process: Farwatch or Apache ZooKeeper) ◄── frames ── raw::Connection
+//! Subject (a child process: Farwatch or Apache ZooKeeper) ◄── frames ─┬─ raw::Connection (probes)
+//! ceiling (a canned server: what the sockets alone cost)  ◄───────────┴─ load (referee, figures)
 //! ```
 //!
 //! Nothing here uses the codec of `farwatch-core`: a mistake in it cannot hide on both sides of
 //! the socket.
 #![deny(missing_docs)]
 
+pub mod ceiling;
+pub mod differential;
+pub mod load;
 pub mod raw;
 pub mod subject;

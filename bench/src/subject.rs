@@ -26,6 +26,20 @@ use crate::raw::four_letter_word_within;
 /// that is to be measured: a temporary directory in memory makes every log look fast.
 pub const DIRECTORY_VARIABLE: &str = "FARWATCH_SUBJECT_DIR";
 
+/// The `farwatch` that was built beside the running program or test: in its own directory, or in the
+/// one above it, where cargo puts binaries that tests are built for.
+pub fn built_binary() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let candidates =
+        program.ancestors().skip(1).take(2).map(|directory| directory.join("farwatch"));
+    candidates.into_iter().find(|path| path.is_file()).with_context(|| {
+        format!(
+            "there is no farwatch beside {}: `cargo build`, or `cargo test --workspace`, makes it",
+            program.display()
+        )
+    })
+}
+
 /// How long a server may take from its start to its first answer; a cold JVM beside busy
 /// neighbours needs many seconds.
 const READY_WITHIN: Duration = Duration::from_secs(60);

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use farwatch_bench::raw::{Connection, Handshake, four_letter_word, ids, request};
-use farwatch_bench::subject::{Options, Subject};
+use farwatch_bench::subject::{Options, Subject, built_binary};
 
 #[test]
 fn an_acknowledged_node_outlives_kill_9_and_the_directory_goes_with_the_subject() -> Result<()> {
-    let mut subject = Subject::zookeeper(Options::new().java_flag("-Xmx256m"))?;
+    let mut subject = Subject::farwatch(built_binary()?, Options::new().words("*"))?;
     assert_eq!(four_letter_word(subject.address(), "ruok")?, "imok");
     let (mut connection, session) = Connection::connect(subject.address(), &Handshake::default())?;
     assert!(!session.is_expired());

@@ -9,7 +9,6 @@ pub mod log_command;
 pub mod port_holder;
 pub mod serve;
 pub mod shell;
-#[allow(unsafe_code)]
 pub mod signals;
 pub mod snapshot_command;
 pub mod status;

@@ -124,7 +124,10 @@ fn serve(args: &ServeArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(StartError::DataDir(_)) => ExitCode::from(serve::EXIT_DATA_DIR),
+                Some(_) | None => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -104,6 +104,25 @@ struct InFlight {
     written: bool,
 }
 
+/// A segment that is being begun.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentStart {
+    spare: u64,
+    head: SegmentHead,
+}
+
+impl SegmentStart {
+    /// Writes the head, makes it durable, and gives the file its name.
+    pub fn carry_out<D: Disk>(&self, disk: &D) -> Result<(), DiskError> {
+        let spare = spare_name(self.spare);
+        let file = disk.open(&spare)?;
+        disk.write_at(&file, 0, &self.head.encode())?;
+        disk.sync(&file)?;
+        disk.rename(&spare, &segment_name(self.head.first))?;
+        disk.sync_dir(LOG_DIRECTORY)
+    }
+}
+
 /// What is where in the log. Changes no file itself but for segments as a whole.
 #[derive(Debug)]
 pub struct Log {
@@ -211,11 +230,37 @@ impl Log {
         self.at
     }
 
-    /// Turns a spare into the current segment, whose first record will be `first`.
+    /// What must be done on disk to turn a spare of so many bytes into the current segment, whose
+    /// first record will be `first`. It may be carried out on another thread; until
+    /// [`Log::segment_started`] nothing may be placed.
     ///
-    /// Nothing may be in flight: the new segment vouches for what is before it. When the disk is
-    /// full everything stays as it was; any other error leaves the names in doubt and the log must
-    /// not be used again.
+    /// Nothing may be in flight: the new segment vouches for what is before it.
+    pub fn plan_segment(&self, spare: u64, bytes: u64, first: Zxid, salt: Salt) -> SegmentStart {
+        assert!(self.in_flight.is_empty(), "a segment vouches for everything before it");
+        assert!(first.follows(self.last), "{first:?} behind {:?}", self.last);
+        assert!(self.spares.contains(&spare), "a spare at hand");
+        let head = SegmentHead {
+            cluster: self.cluster,
+            salt,
+            first,
+            before: self.last,
+            chain_before: self.chain,
+            bytes,
+        };
+        SegmentStart { spare, head }
+    }
+
+    /// A planned segment is there: batches go into it from now on.
+    pub fn segment_started(&mut self, start: &SegmentStart) {
+        assert!(self.in_flight.is_empty(), "nothing is placed while a segment is begun");
+        assert!(start.head.before == self.last, "nothing is placed while a segment is begun");
+        self.drop_spare(start.spare);
+        self.segments.push(Segment { head: start.head });
+        self.at = Some(SEGMENT_HEAD_BYTES as u64);
+    }
+
+    /// All of it at once: plan, disk, start. When the disk is full everything stays as it was; any
+    /// other error leaves the names in doubt and the log must not be used again.
     pub fn start_segment<D: Disk>(
         &mut self,
         disk: &D,
@@ -223,26 +268,10 @@ impl Log {
         first: Zxid,
         salt: Salt,
     ) -> Result<(), DiskError> {
-        assert!(self.in_flight.is_empty(), "a segment vouches for everything before it");
-        assert!(first.follows(self.last), "{first:?} behind {:?}", self.last);
-        let position = self.spares.iter().position(|&number| number == spare);
-        let position = position.expect("a spare at hand");
-        let file = disk.open(&spare_name(spare))?;
-        let head = SegmentHead {
-            cluster: self.cluster,
-            salt,
-            first,
-            before: self.last,
-            chain_before: self.chain,
-            bytes: disk.len(&file)?,
-        };
-        disk.write_at(&file, 0, &head.encode())?;
-        disk.sync(&file)?;
-        disk.rename(&spare_name(spare), &segment_name(first))?;
-        disk.sync_dir(LOG_DIRECTORY)?;
-        self.spares.remove(position);
-        self.segments.push(Segment { head });
-        self.at = Some(SEGMENT_HEAD_BYTES as u64);
+        let bytes = disk.len(&disk.open(&spare_name(spare))?)?;
+        let start = self.plan_segment(spare, bytes, first, salt);
+        start.carry_out(disk)?;
+        self.segment_started(&start);
         Ok(())
     }
 

@@ -141,6 +141,17 @@ struct Outstanding {
     answer: Answer,
 }
 
+/// What is answered without a proposal of its own.
+#[derive(Debug)]
+enum Turn {
+    /// These bytes.
+    Echo(Box<[u8]>),
+    /// The session's ephemeral nodes with this prefix.
+    Ephemerals(SessionId, Box<[u8]>),
+    /// Nothing but this.
+    Fail(ErrorCode),
+}
+
 /// A batch that was handed to the log, and how far it is applied.
 #[derive(Debug)]
 struct Unapplied {
@@ -191,6 +202,8 @@ pub struct Node {
     growing: Option<Batch>,
     unapplied: VecDeque<Unapplied>,
     outstanding: VecDeque<Outstanding>,
+    /// What is answered behind a proposal, in the order of those.
+    turns: VecDeque<(Zxid, Origin, Turn)>,
     /// Asks that came while no proposal could be made: between two epochs.
     deferred: Vec<(Item, Vec<u8>)>,
     log_room: u64,
@@ -232,6 +245,7 @@ impl Node {
             growing: None,
             unapplied: VecDeque::new(),
             outstanding: VecDeque::new(),
+            turns: VecDeque::new(),
             deferred: Vec::new(),
             log_room: u64::MAX,
             clock,
@@ -294,18 +308,30 @@ impl Node {
         !self.unapplied.is_empty()
     }
 
-    /// Whether proposals wait to be made durable.
-    pub fn has_batch(&self) -> bool {
-        self.growing.is_some()
+    /// Bytes of records that are proposed and not wholly applied.
+    pub fn unapplied_bytes(&self) -> usize {
+        let growing = self.growing.as_ref().map_or(0, |batch| batch.records.len());
+        growing + self.unapplied.iter().map(|it| it.batch.records.len()).sum::<usize>()
+    }
+
+    /// How many bytes of records [`Node::next_batch`] would give, and the first one's zxid.
+    pub fn waiting_batch(&self) -> Option<(usize, Zxid)> {
+        self.growing.as_ref().map(|batch| (batch.records.len(), batch.first))
     }
 
     fn ask(&mut self, item: &Item, body: &[u8], out: &mut Output) {
+        if !self.deferred.is_empty() {
+            self.deferred.push((item.clone(), body.to_vec())); // in order, also behind those
+            return;
+        }
         match item.ask {
             Ask::Write(op) => self.write(item, op, body, out),
-            // This server leads and a quorum of it is itself: everything that was committed when
-            // the request came is applied before the reply, which is queued behind earlier writes.
-            Ask::Sync => self.done(item.origin, body, out),
-            Ask::Ephemerals => self.ephemerals(item, body, out),
+            // Everything proposed when the request came is applied before the reply: this server
+            // leads, so nothing newer can have been committed elsewhere.
+            Ask::Sync => self.in_turn(item.origin, Turn::Echo(body.into()), out),
+            Ask::Ephemerals => {
+                self.in_turn(item.origin, Turn::Ephemerals(item.session, body.into()), out);
+            }
             Ask::Open { timeout_ms, password } => self.open(item, timeout_ms, password, out),
             Ask::Resume { timeout_ms } => self.resume(item, timeout_ms, body, out),
             Ask::Left => {
@@ -318,12 +344,8 @@ impl Node {
     }
 
     fn write(&mut self, item: &Item, op: crate::wire::OpCode, body: &[u8], out: &mut Output) {
-        if !self.deferred.is_empty() {
-            self.deferred.push((item.clone(), body.to_vec()));
-            return;
-        }
         if self.is_full(body.len()) {
-            self.fail(item.origin, ErrorCode::NotReadOnly, out);
+            self.in_turn(item.origin, Turn::Fail(ErrorCode::NotReadOnly), out);
             return;
         }
         let zxid = match self.zab.next_proposal() {
@@ -360,9 +382,39 @@ impl Node {
                 if batch.records.is_empty() {
                     self.growing = None;
                 }
-                self.fail(item.origin, code, out);
+                self.in_turn(item.origin, Turn::Fail(code), out);
             }
         }
+    }
+
+    /// Answers what takes no zxid behind every proposal that was made before it, so that replies
+    /// of one session keep the order of its requests and show the state at their place in it.
+    fn in_turn(&mut self, origin: Origin, turn: Turn, out: &mut Output) {
+        match self.outstanding.back() {
+            Some(last) => self.turns.push_back((last.zxid, origin, turn)),
+            None => self.take_turn(origin, &turn, out),
+        }
+    }
+
+    fn take_turn(&mut self, origin: Origin, turn: &Turn, out: &mut Output) {
+        let start = out.bytes.len() as u32;
+        let err = match turn {
+            Turn::Echo(body) => {
+                out.bytes.extend_from_slice(body);
+                ErrorCode::Ok
+            }
+            Turn::Ephemerals(session, prefix) => {
+                let all = prefix.trim_ascii().is_empty() || **prefix == *b"/";
+                let owned = self.writer.ephemerals(*session);
+                let paths: Vec<&[u8]> =
+                    owned.filter(|path| all || path.starts_with(prefix)).collect();
+                crate::wire::jute::Writer::new(&mut out.bytes).strings(paths.into_iter());
+                ErrorCode::Ok
+            }
+            Turn::Fail(code) => *code,
+        };
+        let outcome = Outcome::Done { err, start, end: out.bytes.len() as u32 };
+        out.replies.push(Reply { origin, zxid: self.applied, outcome });
     }
 
     fn proposed(&mut self, zxid: Zxid, origin: Option<Origin>, answer: Answer) {
@@ -384,34 +436,6 @@ impl Node {
         for (item, body) in std::mem::take(&mut self.deferred) {
             self.ask(&item, &body, out);
         }
-    }
-
-    fn ephemerals(&mut self, item: &Item, prefix: &[u8], out: &mut Output) {
-        let start = out.bytes.len();
-        let all = prefix.trim_ascii().is_empty() || prefix == b"/";
-        let paths: Vec<&[u8]> = self
-            .writer
-            .ephemerals(item.session)
-            .filter(|path| all || path.starts_with(prefix))
-            .collect();
-        crate::wire::jute::Writer::new(&mut out.bytes).strings(paths.into_iter());
-        self.finish(item.origin, ErrorCode::Ok, start, out);
-    }
-
-    fn done(&mut self, origin: Origin, body: &[u8], out: &mut Output) {
-        let start = out.bytes.len();
-        out.bytes.extend_from_slice(body);
-        self.finish(origin, ErrorCode::Ok, start, out);
-    }
-
-    fn fail(&mut self, origin: Origin, code: ErrorCode, out: &mut Output) {
-        let start = out.bytes.len();
-        self.finish(origin, code, start, out);
-    }
-
-    fn finish(&mut self, origin: Origin, err: ErrorCode, start: usize, out: &mut Output) {
-        let outcome = Outcome::Done { err, start: start as u32, end: out.bytes.len() as u32 };
-        out.replies.push(Reply { origin, zxid: self.applied, outcome });
     }
 
     /// The last transaction in the tree.

@@ -256,6 +256,19 @@ fn acl_to_archive(list: AclList<'_>) -> &[u8] {
     if list == acl::OPEN { &[] } else { list.as_bytes() }
 }
 
+/// The lengths of whole records that stand one behind the other, bytes, their heads included.
+pub fn lengths(records: &[u8]) -> impl Iterator<Item = usize> + use<'_> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let length = HEAD_BYTES + u32_at(rest, 4) as usize;
+        rest = &rest[length..];
+        Some(length)
+    })
+}
+
 /// One whole record of a history, checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {

@@ -103,14 +103,15 @@ pub struct ServerConfig {
     pub snapshot_txns: u32,
     /// Log bytes between snapshots; 0 is no limit. Default 4 GiB.
     pub snapshot_log_bytes: u64,
-    /// When old snapshots and segments go. Default: kept for ever, as ZooKeeper does.
+    /// When old snapshots and segments go. Default: behind each snapshot. ZooKeeper's
+    /// default keeps them for ever, which ends with a full disk.
     pub autopurge: Autopurge,
     /// Log bytes that purging always leaves for learners. Default 1 GiB.
     pub log_retain_bytes: u64,
     /// Batches that the log may have in flight. Default 4.
     pub log_queue_depth: u32,
-    /// Whether a write is durable before it is acknowledged. Default true; false loses acknowledged
-    /// writes in a power cut (`forceSync=no`).
+    /// Whether a write is durable before it is acknowledged; always true, also where `forceSync=no`
+    /// is set, which is answered with a warning.
     pub force_sync: bool,
     /// A durable write that takes longer, milliseconds, is logged. Default 1000.
     pub fsync_warning_ms: u32,
@@ -309,13 +310,14 @@ impl fmt::Display for Host<'_> {
 pub struct Autopurge {
     /// Snapshots that stay; at least [`SNAPSHOTS_RETAINED_MIN`]. Default 3.
     pub snapshots_retained: u32,
-    /// Milliseconds between purges; 0 never purges. Default 0.
+    /// 0 never purges; anything else purges behind each snapshot, which is when something becomes
+    /// superfluous. Default one hour, in milliseconds.
     pub interval_ms: u64,
 }
 
 impl Default for Autopurge {
     fn default() -> Self {
-        Self { snapshots_retained: SNAPSHOTS_RETAINED_MIN, interval_ms: 0 }
+        Self { snapshots_retained: SNAPSHOTS_RETAINED_MIN, interval_ms: 3_600_000 }
     }
 }
 

@@ -13,11 +13,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use farwatch_core::log::epochs::Epochs;
 use farwatch_core::node::submission::Submission;
 use farwatch_core::node::{Clock, Event, Node, Output};
+use farwatch_core::record;
 use farwatch_core::snapshot::format::SessionImage;
 use farwatch_core::zxid::Zxid;
 use tracing::{error, info, warn};
@@ -27,8 +29,8 @@ use crate::connection;
 use crate::data_dir::DataDir;
 use crate::four_letter::counters::{Counter, Summary};
 use crate::four_letter::server::Mode;
-use crate::inbox::{OwnedDelivery, ToCore, ToReactor};
-use crate::log_file::LogFile;
+use crate::inbox::{OwnedDelivery, Snapshot, ToCore, ToReactor};
+use crate::log_file::{LogCounters, LogFile};
 use crate::port::{Port, Receiver};
 use crate::reactor::{ConnectionKey, Delivery, Reactor};
 use crate::recover::SnapshotJob;
@@ -42,6 +44,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// The log is sealed when nothing was written for so long.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);
+
+/// How long a stopping core waits for a reactor whose inbox is full.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Messages taken from the inbox in one turn, so that acknowledgements are not held up.
 const MESSAGES_PER_TURN: usize = 256;
@@ -71,33 +76,30 @@ pub struct Core {
     wake: Signal,
     ticked: Rc<std::cell::Cell<bool>>,
     last_write: Instant,
+    /// The log's counts at the last look.
+    synced: LogCounters,
     snapshots: Snapshots,
     stopping: bool,
 }
 
 /// When the next snapshot is due.
 struct Snapshots {
-    /// The newest that is whole.
-    last: Option<Zxid>,
     running: bool,
     transactions: u64,
     log_bytes: u64,
     /// Thresholds of this round, with jitter, so that servers do not all write at once.
     due_transactions: u64,
     due_log_bytes: u64,
-    purged: Instant,
 }
 
 impl Snapshots {
-    fn new(shared: &Shared, last: Option<Zxid>, replayed: u64) -> Self {
+    fn new(shared: &Shared, replayed: u64) -> Self {
         let mut snapshots = Self {
-            last,
             running: false,
             transactions: replayed,
             log_bytes: 0,
             due_transactions: 0,
             due_log_bytes: 0,
-            purged: Instant::now(),
         };
         snapshots.draw(shared);
         snapshots
@@ -131,12 +133,12 @@ impl Core {
         node: Node,
         log: LogFile,
         dir: DataDir,
-        recovered: (Option<Zxid>, u64),
+        replayed: u64,
         inbox: Arc<Port<ToCore>>,
         save_epochs: SaveEpochs,
         wake: Signal,
     ) -> Self {
-        let snapshots = Snapshots::new(&shared, recovered.0, recovered.1);
+        let snapshots = Snapshots::new(&shared, replayed);
         Self {
             shared,
             node,
@@ -150,6 +152,7 @@ impl Core {
             wake,
             ticked: Rc::default(),
             last_write: Instant::now(),
+            synced: LogCounters::default(),
             snapshots,
             stopping: false,
         }
@@ -211,9 +214,14 @@ impl Core {
     }
 
     fn turn(&mut self) {
-        let started = Instant::now();
+        for link in &mut self.reactors {
+            if let ReactorLink::Remote(inbox, backlog) = link {
+                push_backlog(inbox, backlog); // it may have made room since the last turn
+            }
+        }
         if let Some(upto) = self.log.completed() {
             self.node.step(Event::Durable(upto), &mut self.output);
+            self.count_syncs();
         }
         let room = self.log.room_bytes();
         self.node.step(Event::LogRoom(room), &mut self.output);
@@ -223,13 +231,24 @@ impl Core {
             if self.last_write.elapsed() >= IDLE_BEFORE_SEAL {
                 self.log.seal();
             }
-            self.purge_if_due();
         }
         self.carry_out();
         if self.snapshots.is_due() {
             self.begin_snapshot();
         }
-        let _ = started;
+        self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
+    }
+
+    /// Notes what the durable writes since the last look took.
+    fn count_syncs(&mut self) {
+        let (before, now) = (self.synced, self.log.counters());
+        let writes = now.writes - before.writes;
+        let took_us = (now.write_time - before.write_time).as_micros() as u64;
+        if let Some(took_us) = took_us.checked_div(writes) {
+            let counters = self.shared.counters.thread(self.reactors.len());
+            counters.record_many(Summary::FsyncTime, took_us, writes);
+        }
+        self.synced = now;
     }
 
     fn clock(&self) -> Clock {
@@ -266,6 +285,9 @@ impl Core {
         }
         let submission = &self.gathered;
         self.node.step(Event::Submitted { submission, clock }, &mut self.output);
+        // First counted here, then no longer there: never too little.
+        self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
+        self.shared.in_transit_bytes.fetch_sub(submission.body_bytes(), Ordering::Relaxed);
         self.gathered.clear();
     }
 
@@ -275,11 +297,19 @@ impl Core {
             (self.save_epochs)(epochs);
             self.node.step(Event::EpochsSaved(epochs), &mut self.output);
         }
-        while self.log.has_room()
-            && let Some(batch) = self.node.next_batch()
-        {
+        while let Some((bytes, first)) = self.node.waiting_batch() {
+            // A full disk is met again at the next look, and new writes are refused meanwhile.
+            if self.log.ready_for(bytes, first) != Ok(true) {
+                break;
+            }
+            let batch = self.node.next_batch().expect("it was waiting");
             self.snapshots.log_bytes += batch.records.len() as u64;
             self.last_write = Instant::now();
+            let counters = self.shared.counters.thread(self.reactors.len());
+            for bytes in record::lengths(&batch.records) {
+                counters.add(Counter::Proposals, 1);
+                counters.proposal_size(bytes);
+            }
             let handed = self.log.submit(&batch.records, batch.first, batch.last, batch.chain);
             if handed.is_err() {
                 // The machine refuses writes before the log is full, so this is the disk running
@@ -297,6 +327,8 @@ impl Core {
         self.snapshots.transactions += self.output.transactions;
         let counters = self.shared.counters.thread(self.reactors.len());
         counters.add(Counter::Commits, self.output.transactions);
+        // Before anybody is told: who waits for room looks at this when it is.
+        self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.distribute();
         self.output.clear();
     }
@@ -413,7 +445,14 @@ impl Core {
         let write = move || {
             let started = Instant::now();
             let zxid = job.zxid;
-            let result = job.write(&dir).map(|_| zxid).map_err(|error| error.to_string());
+            let keep = shared.config.autopurge.snapshots_retained as usize;
+            let purges = shared.config.autopurge.interval_ms != 0;
+            let result = job.write(&dir).map_err(|error| error.to_string()).map(|_| {
+                // Old snapshots are read whole before one is counted as good, so this belongs here
+                // and not on the core's thread.
+                let log_from = if purges { purge(&dir, keep) } else { None };
+                Snapshot { zxid, log_from }
+            });
             let took = started.elapsed().as_micros() as u64;
             shared.counters.thread(thread_index).record(Summary::SnapshotTime, took);
             let mut message = ToCore::SnapshotDone(result);
@@ -428,13 +467,14 @@ impl Core {
         }
     }
 
-    fn snapshot_done(&mut self, result: Result<Zxid, String>) {
+    fn snapshot_done(&mut self, result: Result<Snapshot, String>) {
         self.snapshots.running = false;
         match result {
-            Ok(zxid) => {
+            Ok(Snapshot { zxid, log_from }) => {
                 info!(%zxid, "snapshot written");
-                self.snapshots.last = Some(zxid);
-                self.purge();
+                if let Some(from) = log_from {
+                    self.log.purge(from);
+                }
             }
             Err(cause) => {
                 self.shared.counters.thread(self.reactors.len()).add(Counter::SnapshotErrors, 1);
@@ -443,38 +483,22 @@ impl Core {
         }
     }
 
-    fn purge_if_due(&mut self) {
-        let interval_ms = self.shared.config.autopurge.interval_ms;
-        let due =
-            interval_ms != 0 && self.snapshots.purged.elapsed().as_millis() as u64 >= interval_ms;
-        if due && !self.snapshots.running {
-            self.purge();
-        }
-    }
-
-    fn purge(&mut self) {
-        if self.shared.config.autopurge.interval_ms == 0 {
-            return;
-        }
-        self.snapshots.purged = Instant::now();
-        let keep = self.shared.config.autopurge.snapshots_retained as usize;
-        match snapshot_file::purge(&self.dir, keep) {
-            Ok(Some(from)) => self.log.purge(from),
-            Ok(None) => {}
-            Err(cause) => warn!("old snapshots cannot be purged: {cause}"),
-        }
-    }
-
     /// Makes everything durable and says so on disk; then the connections end.
     fn stop(&mut self) {
-        while self.node.has_batch() || self.node.has_unapplied() {
+        loop {
+            let waiting = self.node.waiting_batch();
+            if waiting.is_none() && !self.node.has_unapplied() {
+                break;
+            }
+            if let Some((bytes, first)) = waiting
+                && self.log.wait_ready(bytes, first).is_err()
+            {
+                break; // the disk is full; what is left was promised to nobody
+            }
+            self.carry_out();
             if let Some(upto) = self.log.wait_all() {
                 self.node.step(Event::Durable(upto), &mut self.output);
-            }
-            let waiting = self.node.has_batch();
-            self.carry_out();
-            if waiting && self.node.has_batch() {
-                break; // the disk is full; what is left was promised to nobody
+                self.carry_out();
             }
         }
         self.log.seal();
@@ -487,11 +511,23 @@ impl Core {
                 }
                 ReactorLink::Remote(inbox, backlog) => {
                     backlog.push_back(ToReactor::Stop);
-                    push_backlog(inbox, backlog);
+                    let asked = Instant::now();
+                    while !backlog.is_empty() && asked.elapsed() < STOP_PATIENCE {
+                        push_backlog(inbox, backlog);
+                        std::thread::yield_now(); // nothing else is left to do on this thread
+                    }
                 }
             }
         }
     }
+}
+
+/// Removes snapshots beyond those to keep; what the log must keep for the oldest of these.
+fn purge(dir: &DataDir, keep: usize) -> Option<Zxid> {
+    snapshot_file::purge(dir, keep).unwrap_or_else(|cause| {
+        warn!("old snapshots cannot be purged: {cause}");
+        None
+    })
 }
 
 fn push_backlog(inbox: &Port<ToReactor>, backlog: &mut VecDeque<ToReactor>) {

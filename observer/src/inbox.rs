@@ -18,6 +18,15 @@ pub const CORE_INBOX: usize = 1024;
 /// Messages that may wait for a reactor. When it is full the core keeps the rest, in order.
 pub const REACTOR_INBOX: usize = 1024;
 
+/// A snapshot that was written.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// Where in the history.
+    pub zxid: Zxid,
+    /// The first record that the log must keep; `None` where nothing may go.
+    pub log_from: Option<Zxid>,
+}
+
 /// To the core thread.
 #[derive(Debug)]
 pub enum ToCore {
@@ -26,7 +35,7 @@ pub enum ToCore {
     /// Somebody wants to know.
     Question(Question, Arc<Port<Part>>),
     /// A snapshot was written, or could not be.
-    SnapshotDone(Result<Zxid, String>),
+    SnapshotDone(Result<Snapshot, String>),
     /// Finish what is under way, make it durable, and return.
     Stop,
 }

@@ -21,7 +21,7 @@ use farwatch_core::limits::SEGMENT_BYTES;
 use farwatch_core::log::format::{BLOCK_BYTES, SEGMENT_HEAD_BYTES, Salt, padded_bytes};
 use farwatch_core::log::reader::{LogReader, ReadError};
 use farwatch_core::log::recovery::{Note, RecoverError, recover};
-use farwatch_core::log::{Log, Placement, Ticket, make_spare, spare_name};
+use farwatch_core::log::{Log, Placement, SegmentStart, Ticket, make_spare, spare_name};
 use farwatch_core::record::Chain;
 use farwatch_core::snapshot::files::SnapshotInfo;
 use farwatch_core::zxid::Zxid;
@@ -50,7 +50,7 @@ pub const QUEUE_DEPTH: usize = 4;
 /// Log that is kept though snapshots cover it, bytes: what learners catch up from.
 pub const KEEP_BYTES: u64 = 1 << 30;
 
-/// A write that takes so long is told to the operator, as ZooKeeper's `fsync.warningthresholdms`.
+/// A write that takes so long is told to the operator, unless `fsync.warningthresholdms` is set.
 pub const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 /// The file that drivers are tried on.
@@ -71,6 +71,8 @@ pub struct LogOptions {
     pub driver: Option<LogDriver>,
     /// Who must write, where the operator says so; `None` takes the best that works.
     pub writer: Option<LogWriter>,
+    /// A write that takes so long is told to the operator.
+    pub slow_write: Duration,
 }
 
 impl Default for LogOptions {
@@ -81,6 +83,7 @@ impl Default for LogOptions {
             keep_bytes: KEEP_BYTES,
             driver: None,
             writer: None,
+            slow_write: SLOW_WRITE,
         }
     }
 }
@@ -135,7 +138,7 @@ pub struct LogCounters {
     pub write_time: Duration,
     /// The longest.
     pub write_time_max: Duration,
-    /// Those of [`SLOW_WRITE`] and longer.
+    /// Those of [`LogOptions::slow_write`] and longer.
     pub slow_writes: u64,
     /// Bytes of records.
     pub record_bytes: u64,
@@ -156,6 +159,8 @@ pub struct LogFile {
     end: u64,
     /// Whether the last attempt to fill a spare found no space.
     disk_is_full: bool,
+    /// The segment that the filler is beginning.
+    beginning: Option<SegmentStart>,
     /// Of batches that are not in flight.
     buffers: Vec<AlignedBuffer>,
     /// When each batch in flight was begun.
@@ -174,7 +179,8 @@ impl LogFile {
         let recovery = recover(dir, dir.identity().cluster)?;
         let event = system::event_fd().map_err(OpenError::Thread)?;
         let (driver, rung) = choose_driver(dir, options, &event)?;
-        let filler = Filler::new(dir.clone()).map_err(OpenError::Thread)?;
+        let filler = event.try_clone().and_then(|event| Filler::new(dir.clone(), event));
+        let filler = filler.map_err(OpenError::Thread)?;
         let log = recovery.log;
         let after = recovery.snapshot.as_ref().map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
         let chain_at_after = recovery.snapshot.as_ref().map(|snapshot| snapshot.chain);
@@ -200,6 +206,7 @@ impl LogFile {
             file: None,
             end: 0,
             disk_is_full: false,
+            beginning: None,
             buffers: Vec::new(),
             begun: VecDeque::new(),
             counters: LogCounters::default(),
@@ -226,10 +233,51 @@ impl LogFile {
         self.log.in_flight() < self.options.queue_depth
     }
 
+    /// Whether a batch of so many bytes of records, the first of which is named, can be submitted now
+    /// without waiting for anything. If not, what it waits for is under way in the background, and
+    /// [`LogFile::event_fd`] is rung when it is done: reads and pings share the caller's thread.
+    pub fn ready_for(&mut self, body_bytes: usize, first: Zxid) -> Result<bool, LogFull> {
+        self.take_filled();
+        if self.beginning.is_some() {
+            return Ok(false);
+        }
+        if self.log.fits(body_bytes) {
+            return Ok(self.has_room());
+        }
+        if self.log.in_flight() > 0 {
+            return Ok(false); // a segment vouches for everything before it
+        }
+        if Log::segment_bytes_for(body_bytes) > self.options.segment_bytes {
+            // One batch larger than a segment is rare enough to wait for a file of its own.
+            return self.begin_segment(body_bytes, first).map(|()| true);
+        }
+        let Some(&spare) = self.log.spares().first() else {
+            self.want_spare();
+            return if self.disk_is_full { Err(LogFull) } else { Ok(false) };
+        };
+        let salt = Salt(system::random());
+        let start = self.log.plan_segment(spare, self.options.segment_bytes, first, salt);
+        self.beginning = Some(start);
+        self.filler.begin(start);
+        Ok(false)
+    }
+
+    /// As [`LogFile::ready_for`], and waits until it is so. For a server that stops.
+    pub fn wait_ready(&mut self, body_bytes: usize, first: Zxid) -> Result<(), LogFull> {
+        while !self.ready_for(body_bytes, first)? {
+            self.drain();
+            if let Some(filled) = self.filler.wait() {
+                self.settle_filled(filled)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Begins one durable write of a run of whole records. Only where [`LogFile::has_room`].
     ///
-    /// At the end of a segment this waits for what is in flight, begins the next segment, and, if
-    /// the disk is slower than its writers, waits for that to be filled.
+    /// Where [`LogFile::ready_for`] was not asked, at the end of a segment this waits for what is in
+    /// flight, begins the next segment, and, if the disk is slower than its writers, waits for that
+    /// to be filled.
     pub fn submit(
         &mut self,
         records: &[u8],
@@ -237,7 +285,7 @@ impl LogFile {
         last: Zxid,
         chain_after: Chain,
     ) -> Result<(), LogFull> {
-        assert!(self.has_room(), "the caller asks first");
+        assert!(self.has_room() && self.beginning.is_none(), "the caller asks first");
         if !self.log.fits(records.len()) {
             self.begin_segment(records.len(), first)?;
         }
@@ -266,7 +314,7 @@ impl LogFile {
     /// Says on disk that all of it is durable, unless something is in flight or that was said. For
     /// when the log is idle; its completion reports nothing.
     pub fn seal(&mut self) {
-        if self.log.is_sealed() || self.log.in_flight() > 0 {
+        if self.log.is_sealed() || self.log.in_flight() > 0 || self.beginning.is_some() {
             return;
         }
         let mut buffer = self.take_buffer(0);
@@ -380,7 +428,7 @@ impl LogFile {
         self.counters.writes += 1;
         self.counters.write_time += taken;
         self.counters.write_time_max = self.counters.write_time_max.max(taken);
-        if taken >= SLOW_WRITE {
+        if taken >= self.options.slow_write {
             self.counters.slow_writes += 1;
             tracing::warn!(millis = taken.as_millis() as u64, "a durable write to the log is slow");
         }
@@ -452,6 +500,16 @@ impl LogFile {
         match filled {
             Filled::Spare(number) => self.log.add_spare(number),
             Filled::Removed => {}
+            Filled::Begun => {
+                let start = self.beginning.take().expect("it was asked for");
+                self.log.segment_started(&start);
+                self.open_current();
+                self.want_spare();
+            }
+            Filled::NotBegun(error) => {
+                self.beginning = None;
+                return Err(self.full_or_fail(&error));
+            }
             Filled::Failed(error) => return Err(self.full_or_fail(&error)),
         }
         Ok(())

@@ -21,12 +21,13 @@ mod requests;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use farwatch_core::acl::Identity;
 use farwatch_core::auth;
 use farwatch_core::hash::Seeded;
-use farwatch_core::node::submission::{Origin, Submission};
+use farwatch_core::node::submission::{Ask, Origin, Submission};
 use farwatch_core::tree::{Reader, Tree};
 use farwatch_core::watch::WatchTable;
 use farwatch_core::wire::request::OpCode;
@@ -45,10 +46,9 @@ pub use deliver::Delivery;
 /// Replies and events that may wait for one slow client, bytes; beyond it the client is not read.
 const OUT_BYTES_PAUSE: usize = 1 << 20;
 
-/// Beyond this the connection ends: events cannot be held back, and memory is for all. Must hold
-/// the largest reply that the protocol allows, which has no limit of its own; a list of a million
-/// names fits.
-const OUT_BYTES_MAX: usize = 256 << 20;
+/// Events that may wait for one slow client, bytes. They cannot be held back and memory is for all, so
+/// a client that has not read so many of them is cut off; it reconnects and catches up.
+const OUT_BYTES_MAX: usize = 16 << 20;
 
 /// Requests of one connection that may wait for their turn; beyond it the client is not read.
 const PENDING_MAX: usize = 8 * 1024;
@@ -110,8 +110,8 @@ enum Phase {
 enum Pending {
     /// The core has it.
     Waiting { sequence: u32, xid: i32, op: OpCode, since_us: u64 },
-    /// It is encoded and waits for its turn.
-    Ready { frame: Vec<u8>, close: bool },
+    /// It is encoded and waits for its turn; then the connection ends.
+    Last { frame: Vec<u8> },
     /// A read behind a write of its own session, with what the connection was when it was read.
     Read { xid: i32, op: OpCode, body: Box<[u8]>, identities: Arc<[Identity]> },
 }
@@ -180,6 +180,10 @@ pub struct Reactor {
     /// Connections that were held back and look again after the next delivery.
     waiting: Vec<ConnectionKey>,
     scratch: Vec<u8>,
+    /// Empty buffers of some size, for the next connection that has something to say.
+    spare_out: Vec<Vec<u8>>,
+    /// Reads answered in this turn.
+    reads: u64,
     started: Instant,
     now_us: u64,
 }
@@ -214,6 +218,8 @@ impl Reactor {
             dirty: Vec::new(),
             waiting: Vec::new(),
             scratch: Vec::new(),
+            spare_out: Vec::with_capacity(SPARE_OUT_MAX),
+            reads: 0,
             started,
             now_us: 0,
         }
@@ -266,6 +272,9 @@ impl Reactor {
     pub fn closed(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else { return };
         let (session, serving) = (connection.session, connection.session != SessionId::NONE);
+        if connection.writer.is_none() {
+            connection.socket.hang_up(); // a write to a peer that reads nothing must end as well
+        }
         connection.socket.forget();
         let owns = self.sessions.get(&session) == Some(&key);
         if serving && owns {
@@ -305,12 +314,17 @@ impl Reactor {
         if !ok {
             connection.out.clear();
             connection.socket.hang_up();
+            // Its task may wait for room in the buffer: it must look, read the end, and let go.
+            connection.signal.notify();
             return;
         }
+        buffer.clear();
         if connection.out.is_empty() && buffer.capacity() <= OUT_BUFFER_KEPT {
-            buffer.clear();
             connection.out = buffer;
+        } else if buffer.capacity() <= SPARE_OUT_BYTES && self.spare_out.len() < SPARE_OUT_MAX {
+            self.spare_out.push(buffer);
         }
+        let Some(connection) = self.connection(key) else { return };
         if connection.phase == Phase::Closing
             && connection.out.is_empty()
             && connection.pending.is_empty()
@@ -329,6 +343,7 @@ impl Reactor {
     pub fn swap_submission(&mut self, empty: &mut Submission) {
         assert!(empty.is_empty(), "the submission to swap in is used up");
         std::mem::swap(&mut self.submission, empty);
+        self.shared.in_transit_bytes.fetch_add(empty.body_bytes(), Ordering::Relaxed);
     }
 
     /// Ends connections that have been silent for too long. Call about once a second.
@@ -393,7 +408,6 @@ impl Reactor {
     }
 
     fn leave(&mut self, key: ConnectionKey, session: SessionId) {
-        use farwatch_core::node::submission::Ask;
         let origin = Origin {
             reactor: self.id,
             connection: key.index,
@@ -407,6 +421,25 @@ impl Reactor {
     fn connection(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
         let connection = self.connections.get_mut(key.index as usize)?.as_mut()?;
         (connection.generation == key.generation).then_some(connection)
+    }
+
+    /// Lends a buffer to a connection that has none, for the turn that begins.
+    fn lend_buffer(&mut self, key: ConnectionKey) {
+        let needs = self.connection(key).is_some_and(|it| it.out.capacity() == 0);
+        if needs && let Some(spare) = self.spare_out.pop() {
+            self.connection(key).expect("looked at just now").out = spare;
+        }
+    }
+
+    /// Takes a lent buffer back from a connection that had nothing to say: idle ones are many.
+    fn take_buffer_back(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else { return };
+        if connection.out.is_empty() && connection.out.capacity() > OUT_BUFFER_KEPT {
+            let spare = std::mem::take(&mut connection.out);
+            if self.spare_out.len() < SPARE_OUT_MAX {
+                self.spare_out.push(spare);
+            }
+        }
     }
 
     fn counters(&self) -> &ThreadCounters {
@@ -427,6 +460,11 @@ impl Reactor {
     }
 }
 
+/// Empty buffers that a reactor keeps, and their largest size: the connections of one turn take them
+/// in turn, and what the largest replies needed is given back.
+const SPARE_OUT_MAX: usize = 16;
+const SPARE_OUT_BYTES: usize = 256 << 10;
+
 /// A connection's empty buffer is kept up to this many bytes; idle connections are many.
 const OUT_BUFFER_KEPT: usize = 512;
 
@@ -442,12 +480,12 @@ impl Connection {
 
     fn replied(&mut self, zxid: Zxid, now_us: u64, took_us: u64) {
         let stats = &mut self.stats;
+        let is_first = stats.last_response_us == 0; // the handshake's answer has no latency
         stats.sent += 1;
         stats.last_zxid = zxid;
         stats.last_response_us = now_us;
         stats.last_latency_us = took_us;
-        stats.latency_us_min =
-            if stats.sent == 1 { took_us } else { stats.latency_us_min.min(took_us) };
+        stats.latency_us_min = if is_first { took_us } else { stats.latency_us_min.min(took_us) };
         stats.latency_us_max = stats.latency_us_max.max(took_us);
         stats.latency_us_sum += took_us;
     }

@@ -65,8 +65,6 @@ pub struct Recovered {
     pub log: LogFile,
     /// The state, for the machine.
     pub state: node::Recovered,
-    /// The snapshot that was loaded.
-    pub snapshot: Option<Zxid>,
     /// Records that were replayed behind it.
     pub replayed: u64,
     /// What was put right.
@@ -100,9 +98,8 @@ pub fn recover(
         }
     }
     writer.reclaim();
-    let snapshot = found.snapshot.map(|snapshot| snapshot.zxid);
     let state = node::Recovered { writer, tree, sessions, chain: found.chain };
-    Ok(Recovered { log, state, snapshot, replayed, notes: found.notes })
+    Ok(Recovered { log, state, replayed, notes: found.notes })
 }
 
 /// Replaced versions are freed every so many records: seldom enough to cost nothing.

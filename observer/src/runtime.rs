@@ -76,6 +76,7 @@ pub struct Listener(TcpListener);
 impl Listener {
     /// Takes over a bound, listening socket.
     pub fn new(listener: StdListener) -> io::Result<Self> {
+        listener.set_nonblocking(is_epoll())?;
         TcpListener::from_std(listener).map(Self)
     }
 
@@ -86,6 +87,12 @@ impl Listener {
         // SAFETY: `into_raw_fd` gave the descriptor up, so this is its only owner.
         Ok((unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }, peer))
     }
+}
+
+/// Whether this thread's runtime waits by epoll. It then calls the socket itself and needs it not to
+/// block; io_uring needs the opposite, or it would report "try again" instead of waiting.
+fn is_epoll() -> bool {
+    monoio::utils::is_legacy()
 }
 
 /// The receiving half of a connection.
@@ -103,6 +110,7 @@ pub struct Socket(Rc<Cell<Option<i32>>>);
 /// Ties an accepted connection to this thread.
 pub fn adopt(stream: StdStream) -> io::Result<(ReadHalf, WriteHalf, Socket)> {
     stream.set_nodelay(true)?;
+    stream.set_nonblocking(is_epoll())?;
     let stream = TcpStream::from_std(stream)?;
     let fd = stream.as_raw_fd();
     let (read, write) = stream.into_split();

@@ -26,6 +26,11 @@ pub struct Shared {
     pub counters: ServerCounters,
     /// Writes and the like that were handed to the core and not yet answered.
     pub outstanding: AtomicUsize,
+    /// Bytes of records that are proposed and not applied, as of the core's last turn.
+    pub unapplied_bytes: AtomicUsize,
+    /// Bytes that reactors handed over and the core has not looked at: they count as waiting too, or
+    /// a core that is busy would be sent without limit.
+    pub in_transit_bytes: AtomicUsize,
     /// Beyond it, connections with something outstanding are not read.
     pub outstanding_max: usize,
     /// When the process began to serve.
@@ -69,6 +74,8 @@ impl Shared {
         Arc::new(Self {
             counters: ServerCounters::new(threads),
             outstanding: AtomicUsize::new(0),
+            unapplied_bytes: AtomicUsize::new(0),
+            in_transit_bytes: AtomicUsize::new(0),
             // ZooKeeper's default of 1000 would not fill one log batch of deep pipelines; an
             // operator who sets another number gets that one.
             outstanding_max: if limit == OUTSTANDING_DEFAULT {

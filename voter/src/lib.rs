@@ -15,6 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farwatch_core::log::epochs::EpochsError;
 use farwatch_core::node::{Clock, Node, NodeOptions, ReapOptions};
@@ -22,7 +23,7 @@ use farwatch_core::prepare;
 use farwatch_core::session::{ServerIdTooLarge, SessionIds};
 use farwatch_core::zab::Zab;
 use farwatch_core::zab::quorum::Quorum;
-use farwatch_core::zxid::{ServerId, Zxid};
+use farwatch_core::zxid::ServerId;
 use farwatch_observer::config::{
     LogDriver as LogDriverChoice, ServerConfig, SocketDriver, Standing,
 };
@@ -121,7 +122,7 @@ pub struct Server {
     node: Node,
     log: LogFile,
     dir: DataDir,
-    recovered: (Option<Zxid>, u64),
+    replayed: u64,
     listeners: Vec<TcpListener>,
     inbox: Arc<Port<ToCore>>,
     reactors: usize,
@@ -162,7 +163,7 @@ impl Server {
             node,
             log: recovered.log,
             dir,
-            recovered: (recovered.snapshot, recovered.replayed),
+            replayed: recovered.replayed,
             listeners,
             inbox: Arc::new(Port::new(CORE_INBOX)?),
             reactors,
@@ -288,7 +289,7 @@ impl Server {
             self.node,
             self.log,
             self.dir,
-            self.recovered,
+            self.replayed,
             self.inbox,
             save_epochs,
             wake,
@@ -326,6 +327,7 @@ fn log_options(config: &ServerConfig) -> LogOptions {
         queue_depth: config.log_queue_depth as usize,
         keep_bytes: config.log_retain_bytes,
         writer: forced,
+        slow_write: Duration::from_millis(u64::from(config.fsync_warning_ms)),
         ..LogOptions::default()
     }
 }

@@ -241,6 +241,11 @@ impl Connection {
         self.stream.shutdown(Shutdown::Write)
     }
 
+    /// This end's address: the peer that the server's log names.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
     /// The stream itself, for load that frames on its own.
     #[must_use]
     pub fn into_stream(self) -> TcpStream {

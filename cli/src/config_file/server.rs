@@ -96,6 +96,12 @@ impl Reader<'_> {
         let throttled = &mut config.throttled_requests_max;
         settings.number_into("request_throttle_max_requests", throttled)?;
         settings.number_into("throttled_op_wait_time", &mut config.throttled_op_wait_ms)?;
+        if config.throttled_requests_max != 0 || config.throttled_op_wait_ms != 0 {
+            let place = super::Place::missing(self.source, "request_throttle_max_requests");
+            let text = "no queue stands in front of the pipeline here, so nothing is throttled in \
+                        it: globalOutstandingLimit holds clients back";
+            settings.notice(place, text.to_owned());
+        }
         if let Some((backlog, _)) = settings.number("clientPortListenBacklog", -1, INT_MAX)? {
             config.client_backlog = backlog as i32;
         }
@@ -144,7 +150,9 @@ impl Reader<'_> {
         settings.switch_into("forceSync", &mut config.force_sync);
         if !config.force_sync {
             let place = super::Place::missing(self.source, "forceSync");
-            let text = "off: a power cut loses writes that were acknowledged".to_owned();
+            // There is no such mode: what is acknowledged is durable.
+            config.force_sync = true;
+            let text = "has no effect: every write is durable before it is acknowledged".to_owned();
             settings.notice(place, text);
         }
         settings.boolean_into("syncEnabled", &mut config.observer_keeps_log)
@@ -203,11 +211,29 @@ impl Reader<'_> {
         };
         settings.switch_into("readonlymode.enabled", &mut config.read_only_mode);
         settings.switch_into("leaderServes", &mut config.leader_serves);
+        let not_here = [
+            ("localSessionsEnabled", local, "there are no local sessions yet: all are global"),
+            (
+                "readonlymode.enabled",
+                config.read_only_mode,
+                "there is no read-only mode yet: a server without a quorum does not serve",
+            ),
+            (
+                "leaderServes",
+                !config.leader_serves,
+                "the only voter of an ensemble serves its clients",
+            ),
+        ];
+        for (name, asked, text) in not_here {
+            if asked {
+                settings.notice(super::Place::missing(self.source, name), text.to_owned());
+            }
+        }
         settings.boolean_into("reconfigEnabled", &mut config.reconfig_enabled)?;
         if config.reconfig_enabled {
             let place = super::Place::missing(self.source, "reconfigEnabled");
             let text = "there is no membership change in this release: `reconfig` is answered as \
-                        disabled; stop the servers and change their files instead";
+                        not implemented; stop the servers and change their files instead";
             settings.notice(place, text.to_owned());
         }
         Ok(())

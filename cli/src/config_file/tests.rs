@@ -313,7 +313,7 @@ fn permissions_words_and_sessions_are_read() {
          enforce.auth.enabled=true\nenforce.auth.schemes=digest, x509\n\
          autopurge.purgeInterval=90s\nsnapSizeLimitInKb=-1\nforceSync=no",
     ));
-    assert!(config.skip_acl && !config.force_sync);
+    assert!(config.skip_acl && config.force_sync, "there is no mode that does not sync");
     let digest = config.authentication.super_digest.unwrap();
     assert!(digest.matches("super:0bX78nEegDzJM3ju0iLBEJdWzjg="));
     let words = config.four_letter_words;

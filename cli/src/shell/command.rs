@@ -9,7 +9,8 @@ use super::text;
 pub const USAGES: &[(&str, &str)] = &[
     (
         "addWatch",
-        "[-m mode] path # optional mode is one of [PERSISTENT, PERSISTENT_RECURSIVE] - default is PERSISTENT_RECURSIVE",
+        "[-m mode] path # optional mode is one of [PERSISTENT, PERSISTENT_RECURSIVE] - default is \
+         PERSISTENT_RECURSIVE",
     ),
     ("addauth", "scheme auth"),
     ("close", ""),
@@ -32,7 +33,8 @@ pub const USAGES: &[(&str, &str)] = &[
     ("quit", ""),
     (
         "reconfig",
-        "[-s] [-v version] [[-file path] | [-members serverID=host:port1:port2;port3[,...]*]] | [-add serverId=host:port1:port2;port3[,...]]* [-remove serverId[,...]*]",
+        "[-s] [-v version] [[-file path] | [-members serverID=host:port1:port2;port3[,...]*]] | \
+         [-add serverId=host:port1:port2;port3[,...]]* [-remove serverId[,...]*]",
     ),
     ("redo", "cmdno"),
     ("removewatches", "path [-c|-d|-a|-p|-r] [-l]"),

@@ -1,3 +1,12 @@
 //! Everything that is tested through the `farwatch` binary, in one test binary.
 
 mod conformance;
+mod crash;
+mod disk;
+mod limits;
+mod ordering;
+mod process;
+mod subject;
+mod tidy;
+mod words;
+mod zoo_cfg_corpus;

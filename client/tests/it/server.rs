@@ -27,15 +27,12 @@ pub fn address() -> &'static str {
     &STARTED.get_or_init(start).address
 }
 
+/// A server of this workspace, or what the environment names: `FARWATCH_TEST_SERVER=host:port`, or
+/// `FARWATCH_CONFORMANCE_SUBJECT=zookeeper` for Debian's package.
 fn start() -> Started {
     if let Ok(address) = std::env::var("FARWATCH_TEST_SERVER") {
         return Started { address, _process: None };
     }
-    assert!(
-        std::path::Path::new(ZOOKEEPER_JAR).exists(),
-        "no server to test against: set FARWATCH_TEST_SERVER=host:port, or install Debian's \
-         zookeeper package ({ZOOKEEPER_JAR})"
-    );
     let directory = tempfile::tempdir().expect("a temporary directory");
     let port = free_port();
     let data = directory.path().join("data");
@@ -49,20 +46,33 @@ fn start() -> Started {
     std::fs::write(&config, text).expect("zoo.cfg");
     // The wrapper kills the server when this process, and with it the pipe, is gone: a static is
     // never dropped, and a killed test run must not leave servers behind.
-    let script = r#""$@" <&3 & server=$!; cat >/dev/null; kill $server"#;
-    let process = Command::new("sh")
-        .args(["-c", &format!("exec 3</dev/null; {script}"), "sh", "java", "-Xmx256m"])
-        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", ZOOKEEPER_JAR])
-        .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-        .arg(&config)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("java");
+    let script = r#"exec 3</dev/null; "$@" <&3 & server=$!; cat >/dev/null; kill $server"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).args(server_command()).arg(&config);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let process = command.spawn().expect("sh");
     let address = format!("127.0.0.1:{port}");
     await_ok(&address);
     Started { address, _process: Some((Mutex::new(process), directory)) }
+}
+
+/// The words in front of the configuration file's path.
+fn server_command() -> Vec<String> {
+    let subject = std::env::var("FARWATCH_CONFORMANCE_SUBJECT");
+    if subject.is_ok_and(|subject| subject == "zookeeper") {
+        let main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
+        let java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-cp", ZOOKEEPER_JAR, main];
+        return java.map(str::to_owned).to_vec();
+    }
+    let test = std::env::current_exe().expect("the path of this test");
+    let binary = test.ancestors().nth(2).expect("target/PROFILE/deps/test").join("farwatch");
+    assert!(
+        binary.exists(),
+        "no server to test against at {}: `cargo test --workspace` builds it, and so does \
+         `cargo build`",
+        binary.display()
+    );
+    vec![binary.display().to_string(), "serve".to_owned(), "--config".to_owned()]
 }
 
 fn free_port() -> u16 {

@@ -71,6 +71,9 @@ impl Node {
             | Txn::Error(_)
             | Txn::Multi(_) => self.answer(waiting.origin, &waiting.answer, &head, &txn, out),
         }
+        while let Some((_, origin, turn)) = self.turns.pop_front_if(|turn| turn.0 <= head.zxid) {
+            self.take_turn(origin, &turn, out);
+        }
         if self.applied.counter().is_multiple_of(DIGEST_INTERVAL as u32) {
             if self.digests.len() == DIGESTS_KEPT {
                 self.digests.pop_front();

@@ -2,6 +2,7 @@
 
 use super::jute::{DecodeError, Reader, Strings, Writer};
 use crate::acl::AclList;
+use crate::limits::TTL_MS_MAX;
 
 macro_rules! op_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
@@ -308,16 +309,14 @@ impl<'a> Request<'a> {
             OpCode::GetData => Self::GetData(path_watch(r)?),
             OpCode::GetChildren => Self::GetChildren(path_watch(r)?),
             OpCode::GetChildren2 => Self::GetChildren2(path_watch(r)?),
-            // ZooKeeper looks at these two paths before it asks whether they are null, and answers
-            // BADARGUMENTS as it does for an empty one.
             OpCode::SetData => Self::SetData(SetDataRequest {
-                path: r.buffer()?.unwrap_or_default(),
+                path: null_is_empty(r)?,
                 data: r.buffer()?,
                 version: r.int()?,
             }),
             OpCode::GetAcl => Self::GetAcl { path: r.string()? },
             OpCode::SetAcl => Self::SetAcl(SetAclRequest {
-                path: r.buffer()?.unwrap_or_default(),
+                path: null_is_empty(r)?,
                 acl: AclList::decode(r)?,
                 version: r.int()?,
             }),
@@ -332,10 +331,10 @@ impl<'a> Request<'a> {
                 config_version: r.long()?,
             }),
             OpCode::CheckWatches => {
-                Self::CheckWatches(PathKind { path: r.string()?, kind: r.int()? })
+                Self::CheckWatches(PathKind { path: null_is_empty(r)?, kind: r.int()? })
             }
             OpCode::RemoveWatches => {
-                Self::RemoveWatches(PathKind { path: r.string()?, kind: r.int()? })
+                Self::RemoveWatches(PathKind { path: null_is_empty(r)?, kind: r.int()? })
             }
             OpCode::Auth => {
                 let _type_ignored = r.int()?;
@@ -347,7 +346,7 @@ impl<'a> Request<'a> {
             OpCode::GetEphemerals => Self::GetEphemerals { prefix: r.buffer()? },
             OpCode::GetAllChildrenNumber => Self::GetAllChildrenNumber { path: r.string()? },
             OpCode::AddWatch => {
-                Self::AddWatch(AddWatchRequest { path: r.string()?, mode: r.int()? })
+                Self::AddWatch(AddWatchRequest { path: null_is_empty(r)?, mode: r.int()? })
             }
             OpCode::WhoAmI => Self::WhoAmI,
             OpCode::CloseSession => Self::CloseSession,
@@ -394,6 +393,12 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The path of an operation that ZooKeeper answers alike for a null and an empty one: it validates
+/// the path before anything else, or takes any text for one.
+fn null_is_empty<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    Ok(r.buffer()?.unwrap_or_default())
+}
+
 fn take_rest<'a>(r: &mut Reader<'a>) -> &'a [u8] {
     let rest = r.rest();
     *r = Reader::new(&[]);
@@ -401,13 +406,25 @@ fn take_rest<'a>(r: &mut Reader<'a>) -> &'a [u8] {
 }
 
 fn create<'a>(r: &mut Reader<'a>, has_ttl: bool) -> Result<CreateRequest<'a>, DecodeError> {
-    Ok(CreateRequest {
-        path: r.string()?,
+    let path = r.buffer()?;
+    let request = CreateRequest {
+        path: path.unwrap_or_default(),
         data: r.buffer()?,
         acl: AclList::decode(r)?,
         flags: r.int()?,
         ttl: if has_ttl { r.long()? } else { -1 },
-    })
+    };
+    // ZooKeeper looks at the mode before it looks at the path: a bad mode is a bad argument, also of
+    // a node without a path.
+    let mode_is_good = match request.flags {
+        0..=4 => request.ttl < 0,
+        5 | 6 => 0 < request.ttl && request.ttl <= TTL_MS_MAX,
+        _unknown => false,
+    };
+    match path {
+        None if mode_is_good => Err(DecodeError::UnexpectedNull),
+        None | Some(_) => Ok(request),
+    }
 }
 
 fn path_version<'a>(r: &mut Reader<'a>) -> Result<PathVersion<'a>, DecodeError> {
@@ -505,6 +522,10 @@ impl<'a> MultiParts<'a> {
         let op = OpCode::from_code(header.kind).ok_or(DecodeError::UnknownValue(header.kind))?;
         if matches!(op, OpCode::Multi | OpCode::MultiRead) {
             return Err(DecodeError::UnknownValue(header.kind)); // they do not nest
+        }
+        let mut ahead = self.r;
+        if op == OpCode::SetData {
+            ahead.string()?; // inside a multi a null path spoils the whole, as in ZooKeeper
         }
         Request::decode_from(op, &mut self.r).map(Some)
     }

@@ -42,8 +42,9 @@ pub struct LogDriver {
 pub const LADDER: [LogDriver; 4] = [
     LogDriver { writer: LogWriter::Ring, direct: true },
     LogDriver { writer: LogWriter::Thread, direct: true },
-    LogDriver { writer: LogWriter::Ring, direct: false },
+    // Buffered writes are handed to the ring's own workers, one thread hop more than a thread's.
     LogDriver { writer: LogWriter::Thread, direct: false },
+    LogDriver { writer: LogWriter::Ring, direct: false },
 ];
 
 impl fmt::Display for LogDriver {

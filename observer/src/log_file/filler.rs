@@ -1,18 +1,20 @@
 //! The background thread of the log: makes spares ahead of need and carries out retirements.
 
 use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 use farwatch_core::disk::DiskError;
-use farwatch_core::log::{Retirement, make_spare};
+use farwatch_core::log::{Retirement, SegmentStart, make_spare};
 
 use crate::data_dir::DataDir;
 
 enum Job {
     Fill { number: u64, bytes: u64 },
     Retire(Retirement),
+    Begin(SegmentStart),
 }
 
 /// What has become of a job.
@@ -21,6 +23,10 @@ pub(crate) enum Filled {
     Spare(u64),
     /// A segment was removed.
     Removed,
+    /// The planned segment is there.
+    Begun,
+    /// The planned segment is not there, and the spare is as it was.
+    NotBegun(DiskError),
     /// It failed; nothing remains of a spare.
     Failed(DiskError),
 }
@@ -43,17 +49,23 @@ pub(crate) struct Filler {
 }
 
 impl Filler {
-    pub(crate) fn new(dir: DataDir) -> io::Result<Self> {
+    /// `event` is rung with each result.
+    pub(crate) fn new(dir: DataDir, event: File) -> io::Result<Self> {
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let theirs = shared.clone();
         let builder = thread::Builder::new().name("farwatch-fill".to_owned());
-        let thread = Some(builder.spawn(move || run(&dir, &theirs))?);
+        let thread = Some(builder.spawn(move || run(&dir, &theirs, &event))?);
         Ok(Self { shared, thread })
     }
 
     /// Asks for a spare.
     pub(crate) fn fill(&self, number: u64, bytes: u64) {
         self.push(Job::Fill { number, bytes }, true);
+    }
+
+    /// Asks for a segment to be begun.
+    pub(crate) fn begin(&self, start: SegmentStart) {
+        self.push(Job::Begin(start), false);
     }
 
     /// Asks for a segment to go.
@@ -97,7 +109,7 @@ fn take(state: &mut State) -> Option<Filled> {
         Filled::Spare(_) | Filled::Failed(_) => {
             state.spares_due = state.spares_due.saturating_sub(1)
         }
-        Filled::Removed => {}
+        Filled::Removed | Filled::Begun | Filled::NotBegun(_) => {}
     }
     Some(result)
 }
@@ -106,7 +118,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().expect("the filler does not panic")
 }
 
-fn run(dir: &DataDir, shared: &(Mutex<State>, Condvar)) {
+fn run(dir: &DataDir, shared: &(Mutex<State>, Condvar), event: &File) {
     let mut state = lock(&shared.0);
     loop {
         if state.stop {
@@ -121,11 +133,17 @@ fn run(dir: &DataDir, shared: &(Mutex<State>, Condvar)) {
         state = lock(&shared.0);
         state.results.push_back(result);
         shared.1.notify_all();
+        // An eventfd takes any number of rings; nobody listens any more when it is closed.
+        let _ = { event }.write(&1_u64.to_ne_bytes());
     }
 }
 
 fn carry_out(dir: &DataDir, job: &Job) -> Filled {
+    if let Job::Begin(start) = job {
+        return start.carry_out(dir).map_or_else(Filled::NotBegun, |()| Filled::Begun);
+    }
     let done = match job {
+        Job::Begin(_) => unreachable!("answered above"),
         Job::Fill { number, bytes } => make_spare(dir, *number, *bytes).map(|()| Some(*number)),
         Job::Retire(retirement) => retirement.carry_out(dir).map(|()| retirement.spare),
     };

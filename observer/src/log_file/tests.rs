@@ -119,6 +119,32 @@ fn what_is_durable_is_recovered_over_segments_and_restarts() {
     });
 }
 
+#[test]
+fn a_new_segment_is_begun_in_the_background_and_its_writer_is_woken() {
+    over_every_rung(|root, rung| {
+        let mut history = History::new();
+        let mut looked_again = 0;
+        for _ in 0..2 {
+            let dir = dir(root);
+            let (mut log, recovered) = LogFile::open(&dir, options(rung)).unwrap();
+            assert_eq!(check(recovered.records, Zxid::ZERO), log.last());
+            let mut event = log.event.try_clone().unwrap();
+            for _ in 0..40 {
+                let run = history.run(3);
+                while !log.ready_for(run.0.len(), run.1).unwrap() {
+                    looked_again += 1;
+                    event.read_exact(&mut [0; 8]).unwrap(); // a lost ring would hang here
+                    log.completed();
+                }
+                submit(&mut log, &run);
+            }
+            log.wait_all();
+            assert!(log.log.segments().len() > 3, "the test is to pass over segments");
+        }
+        assert!(looked_again > 0, "nothing was ever left to the background");
+    });
+}
+
 fn recovered_last(history: &History) -> Zxid {
     Zxid::new(Epoch(1), history.next - 1)
 }

@@ -6,7 +6,7 @@ use farwatch_core::acl::Perms;
 use farwatch_core::auth;
 use farwatch_core::node::submission::{Outcome, Reply};
 use farwatch_core::tree::{Event, Events};
-use farwatch_core::wire::jute::{begin_frame, end_frame};
+use farwatch_core::wire::jute::{Writer, begin_frame, end_frame};
 use farwatch_core::wire::{ErrorCode, OpCode, ReplyHeader, WatcherEvent};
 use farwatch_core::zxid::{SessionId, Zxid};
 
@@ -53,10 +53,9 @@ impl Reactor {
         if self.reader.zxid() < self.delivered {
             self.reader.advance(self.delivered);
         }
-        // Whoever was held back by too many outstanding writes looks again.
-        if !delivery.replies.is_empty() {
-            self.wake_waiting();
-        }
+        // Whoever was held back by too many outstanding writes looks again, also when it was the
+        // writes of another reactor that became fewer.
+        self.wake_waiting();
     }
 
     fn stand_at(&mut self, zxid: Zxid) {
@@ -132,38 +131,29 @@ impl Reactor {
             self.counters().add(Counter::StaleReplies, 1);
             return;
         };
-        let position = connection.pending.iter().position(
-            |pending| matches!(pending, Pending::Waiting { sequence: s, .. } if *s == sequence),
-        );
-        let Some(position) = position else { return }; // the connection is closing
-        let Some(&Pending::Waiting { xid, op, since_us, .. }) = connection.pending.get(position)
+        if connection.phase == Phase::Closing {
+            return; // it was told all that it will be told
+        }
+        // The core answers the asks of a connection in their order.
+        let Some(Pending::Waiting { sequence: first, xid, op, since_us }) =
+            connection.pending.pop_front()
         else {
-            unreachable!("found as waiting just now");
+            panic!("an answer without an ask");
         };
+        assert_eq!(first, sequence, "answers come in the order of their asks");
         let took_us = now_us.saturating_sub(since_us);
         connection.replied(zxid, now_us, took_us);
-        let frame_into = |out: &mut Vec<u8>| {
-            let start = begin_frame(out);
-            let mut w = farwatch_core::wire::jute::Writer::new(out);
-            ReplyHeader { xid, zxid: zxid.as_i64(), err: err.code() }.encode(&mut w);
-            out.extend_from_slice(body);
-            end_frame(out, start);
-        };
-        if position == 0 {
-            connection.pending.pop_front();
-            frame_into(&mut connection.out);
-            if op == OpCode::CloseSession && err == ErrorCode::Ok {
-                // The reply goes out, then the end of the stream; the session is no longer its.
-                connection.session = SessionId::NONE;
-                self.end(key);
-            }
-            self.run_queue(key);
-        } else {
-            let mut frame = Vec::with_capacity(body.len() + 4 + ReplyHeader::BYTES);
-            frame_into(&mut frame);
-            let close = op == OpCode::CloseSession && err == ErrorCode::Ok;
-            connection.pending[position] = Pending::Ready { frame, close };
+        let out = &mut connection.out;
+        let start = begin_frame(out);
+        ReplyHeader { xid, zxid: zxid.as_i64(), err: err.code() }.encode(&mut Writer::new(out));
+        out.extend_from_slice(body);
+        end_frame(out, start);
+        if op == OpCode::CloseSession && err == ErrorCode::Ok {
+            // The reply goes out, then the end of the stream; the session is no longer its.
+            connection.session = SessionId::NONE;
+            self.end(key);
         }
+        self.run_queue(key);
         let counters = self.counters();
         counters.add(Counter::PacketsSent, 1);
         counters.latency(took_us, 1);

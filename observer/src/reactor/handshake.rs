@@ -15,6 +15,7 @@ impl Reactor {
     pub(super) fn on_connect(&mut self, key: ConnectionKey, frame: &[u8]) -> bool {
         self.counters().add(Counter::ConnectionRequests, 1);
         let applied = self.shared.applied();
+        let now_ms = self.now_ms();
         let limits = self.shared.timeout_limits;
         let reactor = self.id;
         let connection = self.connection(key).expect("fresh");
@@ -30,6 +31,7 @@ impl Reactor {
         }
         let timeout_ms = limits.negotiate(request.timeout_ms);
         connection.phase = Phase::Opening;
+        connection.heard_ms = now_ms;
         connection.timeout_ms = timeout_ms;
         // This server writes whenever it serves, so the answer to a read-only client is "no".
         connection.read_only_byte = request.read_only.map(|_| false);
@@ -69,6 +71,7 @@ impl Reactor {
         connection.session = session;
         connection.timeout_ms = timeout_ms;
         connection.touched_ms = now_ms;
+        connection.stats.sent += 1;
         let read_only = connection.read_only_byte;
         let start = begin_frame(&mut connection.out);
         ConnectResponse { timeout_ms, session, password, read_only }.encode(&mut connection.out);

@@ -13,6 +13,10 @@ use farwatch_core::wire::{ErrorCode, EventType, OpCode, ReplyHeader, WatcherEven
 use super::{ConnectionKey, Reactor};
 use crate::four_letter::counters::Counter;
 
+/// Bytes that one multiRead may be answered with. A frame of a megabyte can ask for the largest node
+/// tens of thousands of times; clients accept a few megabytes in a frame.
+const MULTI_READ_BYTES_MAX: usize = 64 << 20;
+
 /// Everything that answering one read needs.
 struct Answering<'r> {
     view: View<'r>,
@@ -74,6 +78,7 @@ impl Reactor {
         end_frame(out, start);
         let bytes = out.len() - start;
         connection.replied(delivered, now_us, 0);
+        self.reads += 1;
         let counters = self.counters();
         counters.add(Counter::PacketsSent, 1);
         counters.add(Counter::ResponseBytes, bytes as u64);
@@ -208,6 +213,7 @@ impl<'r> Answering<'r> {
     }
 
     fn multi_read(&mut self, multi: MultiRequest<'_>) -> Result<(), ErrorCode> {
+        let first = self.out.len();
         for part in multi.parts() {
             let part = part.map_err(|_: DecodeError| ErrorCode::MarshallingError)?;
             let header_at = self.out.len();
@@ -219,6 +225,9 @@ impl<'r> Answering<'r> {
                 Request::GetChildren(read) => self.children(read.path).map(drop),
                 _not_a_read_here => return Err(ErrorCode::MarshallingError),
             };
+            if self.out.len() - first > MULTI_READ_BYTES_MAX {
+                return Err(ErrorCode::MarshallingError);
+            }
             if let Err(code) = result {
                 self.out.truncate(header_at);
                 let mut w = Writer::new(self.out);

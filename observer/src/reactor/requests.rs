@@ -1,9 +1,11 @@
 //! From bytes to requests: what is answered here, what waits, what goes to the core.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use farwatch_core::auth;
+use farwatch_core::limits::WRITE_BYTES_OUTSTANDING_MAX;
 use farwatch_core::node::submission::{Ask, Origin};
 use farwatch_core::wire::jute::{Reader as JuteReader, Writer, begin_frame, end_frame};
 use farwatch_core::wire::request::{AuthRequest, Request, RequestHeader, XID_PING};
@@ -12,7 +14,22 @@ use tracing::{debug, warn};
 
 use super::{ConnectionKey, Next, Pending, Phase, Progress, Reactor};
 use crate::four_letter::FirstBytes;
-use crate::four_letter::counters::Counter;
+use crate::four_letter::counters::{Counter, Summary};
+
+/// Whether an operation ends in a record of the log.
+const fn is_write(op: OpCode) -> bool {
+    matches!(
+        op,
+        OpCode::Create
+            | OpCode::Create2
+            | OpCode::CreateContainer
+            | OpCode::CreateTtl
+            | OpCode::Delete
+            | OpCode::SetData
+            | OpCode::SetAcl
+            | OpCode::Multi
+    )
+}
 
 /// What became of one frame.
 enum Taken {
@@ -30,12 +47,15 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return Progress { consumed: bytes.len(), wanted: 0, next: Next::Close };
         };
-        connection.heard_ms = now_ms;
+        if connection.phase != Phase::Fresh {
+            connection.heard_ms = now_ms; // a handshake that comes a byte at a time keeps no place
+        }
         if connection.phase == Phase::Closing {
             // What a client still sends is read and dropped, so that closing does not reset what
             // is on its way to it.
             return Progress { consumed: bytes.len(), wanted: 0, next: Next::Read };
         }
+        self.lend_buffer(key);
         let mut consumed = 0;
         let mut taken = 0_u64;
         let (next, wanted) = loop {
@@ -53,6 +73,9 @@ impl Reactor {
             let Some(frame) = behind.get(..length) else {
                 break (Next::Read, 4 + length);
             };
+            if self.must_wait_for_room(frame) {
+                break (Next::Wait, 0);
+            }
             consumed += 4 + length;
             taken += 1;
             match self.on_frame(key, frame) {
@@ -64,9 +87,18 @@ impl Reactor {
         if next == Next::Wait {
             self.waiting.push(key);
         }
+        self.take_buffer_back(key);
         let counters = self.counters();
         counters.add(Counter::PacketsReceived, taken);
         counters.add(Counter::BytesReceived, consumed as u64);
+        let reads = std::mem::take(&mut self.reads);
+        if let Some(reads) = NonZeroU64::new(reads) {
+            // Reads of one turn share its time: a clock call for each would cost as much as they do.
+            let took_us = (self.started.elapsed().as_micros() as u64 - self.now_us) / reads;
+            let counters = self.counters();
+            counters.latency(took_us, reads.get());
+            counters.record_many(Summary::ReadLatency, took_us, reads.get());
+        }
         if let Some(connection) = self.connection(key) {
             connection.stats.received += taken;
         }
@@ -79,14 +111,21 @@ impl Reactor {
         let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
         let crowded = outstanding >= self.shared.outstanding_max;
         let Some(connection) = self.connection(key) else { return true };
-        let may = connection.has_room()
+        connection.has_room()
             && connection.phase != Phase::Opening
             && !connection.draining
-            && !(crowded && !connection.pending.is_empty());
-        if !may && connection.out.len() > super::OUT_BYTES_MAX {
-            connection.socket.hang_up();
+            && (!crowded || connection.pending.is_empty())
+    }
+
+    /// Whether this frame is a write for which there is no room now. Reads pass: they need none.
+    fn must_wait_for_room(&self, frame: &[u8]) -> bool {
+        let waiting = self.shared.unapplied_bytes.load(Ordering::Relaxed)
+            + self.shared.in_transit_bytes.load(Ordering::Relaxed);
+        if waiting + self.submission.body_bytes() < WRITE_BYTES_OUTSTANDING_MAX {
+            return false;
         }
-        may
+        let op = frame.get(4..8).map(|op| i32::from_be_bytes(op.try_into().expect("four bytes")));
+        op.and_then(OpCode::from_code).is_some_and(is_write)
     }
 
     fn frame_length(&mut self, key: ConnectionKey, head: [u8; 4]) -> Result<usize, Next> {
@@ -197,8 +236,12 @@ impl Reactor {
             | OpCode::Reconfig
             | OpCode::CloseSession => self.submit(key, xid, op, Ask::Write(op), body),
             OpCode::Sync => match Request::decode(op, body) {
-                Ok(_) => self.submit(key, xid, op, Ask::Sync, body),
-                Err(_) => self.read(key, xid, op, body),
+                Ok(Request::Sync { path }) => {
+                    let mut echo = Vec::with_capacity(4 + path.map_or(0, <[u8]>::len));
+                    Writer::new(&mut echo).buffer(path);
+                    self.submit(key, xid, op, Ask::Sync, &echo)
+                }
+                Ok(_) | Err(_) => self.read(key, xid, op, body),
             },
             OpCode::GetEphemerals => match Request::decode(op, body) {
                 Ok(Request::GetEphemerals { prefix }) => {
@@ -242,8 +285,7 @@ impl Reactor {
     }
 
     fn submit(&mut self, key: ConnectionKey, xid: i32, op: OpCode, ask: Ask, body: &[u8]) -> Taken {
-        let now_us = self.now_us;
-        let reactor = self.id;
+        let (now_us, reactor) = (self.now_us, self.id);
         let connection = self.connection(key).expect("serving");
         let sequence = connection.next_sequence;
         connection.next_sequence = sequence.wrapping_add(1);
@@ -263,7 +305,7 @@ impl Reactor {
         let connection = self.connection(key).expect("serving");
         let mut frame = Vec::with_capacity(4 + ReplyHeader::BYTES);
         ReplyHeader::encode_frame(xid, zxid, code, &mut frame);
-        connection.pending.push_back(Pending::Ready { frame, close: true });
+        connection.pending.push_back(Pending::Last { frame });
         connection.draining = true;
         connection.stats.sent += 1;
         self.run_queue(key);
@@ -328,11 +370,9 @@ impl Reactor {
                     connection.pending.push_front(waiting);
                     break;
                 }
-                Some(Pending::Ready { frame, close }) => {
+                Some(Pending::Last { frame }) => {
                     connection.out.extend_from_slice(&frame);
-                    if close {
-                        self.end(key);
-                    }
+                    self.end(key);
                 }
                 Some(Pending::Read { xid, op, body, identities }) => {
                     connection.pending_bytes -= body.len();

@@ -83,6 +83,34 @@ fn c6_the_zxid_of_replies_never_goes_back() {
 }
 
 #[test]
+fn fifo_what_is_pipelined_behind_a_write_shows_it_and_nothing_that_comes_later() {
+    let mut client = Client::new(Kind::Plain);
+    let root = client.root("c6p");
+    let eph = |name: &str| request::create(&format!("{root}/{name}"), None, &ids::open(), 1);
+    let pipelined = [
+        eph("a"),
+        request::create("/missing/a", None, &ids::open(), 0),
+        request::sync("/"),
+        request::get_ephemerals(Some(&root)),
+        Request::new(op::CREATE, Body::new().int(77)), // does not decode
+        request::get_children(&root, false),
+        eph("b"),
+        request::get_ephemerals(Some(&root)),
+    ];
+    for (xid, request) in (1..).zip(&pipelined) {
+        client.send(xid, request).expect("a write");
+    }
+    let replies: Vec<_> =
+        (0..pipelined.len()).map(|_| client.receive().expect("a reply")).collect();
+    let zxids: Vec<i64> = replies.iter().map(|reply| reply.zxid).collect();
+    assert!(zxids.is_sorted(), "{zxids:x?}");
+    assert_eq!(replies[3].names().expect("names"), [format!("{root}/a")]);
+    assert_eq!(replies[4].err, code::MARSHALLING_ERROR);
+    assert_eq!(replies[5].names().expect("names"), ["a"]);
+    assert_eq!(replies[7].names().expect("names").len(), 2);
+}
+
+#[test]
 fn c7_the_event_of_an_own_write_comes_before_its_reply() {
     let mut client = Client::new(Kind::Plain);
     let path = client.root("c7") + "/a";

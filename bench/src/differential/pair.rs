@@ -1,0 +1,225 @@
+//! Two servers that are played the same script, step by step.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::compare::{Comparison, Difference};
+use super::generate::{self, CLIENTS};
+use super::known::{self, Kinds};
+use super::script::{Act, Step};
+use super::side::Side;
+use super::value::Value;
+use crate::raw::op;
+
+/// A step after which the two servers differ.
+#[derive(Clone, Debug)]
+pub struct Divergence {
+    /// Its place in the script.
+    pub index: usize,
+    /// The step itself; it may be one of the steps that end every script.
+    pub step: Step,
+    /// Where its outcomes differ.
+    pub differences: Vec<Difference>,
+    /// What A showed.
+    pub a: Vec<Value>,
+    /// What B showed.
+    pub b: Vec<Value>,
+}
+
+impl Divergence {
+    /// What makes two divergences the same one while a script shrinks: the operation, and the
+    /// place without its indexes.
+    #[must_use]
+    pub fn signature(&self) -> (Option<i32>, String) {
+        let place = &self.differences[0].place;
+        let place = place.chars().filter(|character| !character.is_ascii_digit()).collect();
+        (self.step.code(), place)
+    }
+}
+
+/// The two servers.
+#[derive(Debug)]
+pub struct Pair {
+    addresses: (SocketAddr, SocketAddr),
+    kinds: Kinds,
+    /// Whether expected differences count as divergences as well.
+    strict: bool,
+    comparison: Comparison,
+    /// How often each known difference came up.
+    pub explained: BTreeMap<&'static str, usize>,
+    /// How often A answered each operation code with each error, and how often each other kind of
+    /// frame came: what a script has reached.
+    pub reached: BTreeMap<(Option<i32>, &'static str, i64), usize>,
+    /// Tells the subtrees of runs on these servers apart.
+    subtree: String,
+    runs: usize,
+}
+
+impl Pair {
+    /// Servers that are both running. `subtree` must be free on both.
+    #[must_use]
+    pub fn new(
+        addresses: (SocketAddr, SocketAddr),
+        kinds: Kinds,
+        strict: bool,
+        subtree: &str,
+    ) -> Self {
+        Self {
+            addresses,
+            kinds,
+            strict,
+            comparison: Comparison::new(addresses.0.ip() == addresses.1.ip()),
+            explained: BTreeMap::new(),
+            reached: BTreeMap::new(),
+            subtree: subtree.to_owned(),
+            runs: 0,
+        }
+    }
+
+    /// Plays a script in a new subtree with new sessions up to the first divergence.
+    pub fn play(&mut self, steps: impl Iterator<Item = Step>) -> Option<Divergence> {
+        self.runs += 1;
+        self.comparison.begin_run();
+        let prefix = format!("/{}-{}", self.subtree, self.runs);
+        let mut sides = [
+            Side::new(self.addresses.0, prefix.clone(), CLIENTS),
+            Side::new(self.addresses.1, prefix, CLIENTS),
+        ];
+        // The numbers of a divergence are those of the caller's steps.
+        let prologue = generate::prologue();
+        let first = prologue.len();
+        let steps = prologue.into_iter().chain(steps).chain(generate::epilogue());
+        let mut divergence = self.play_steps(&mut sides, steps);
+        if let Some(divergence) = &mut divergence {
+            divergence.index = divergence.index.saturating_sub(first);
+            close_sessions(&mut sides);
+        }
+        divergence
+    }
+
+    fn play_steps(
+        &mut self,
+        sides: &mut [Side; 2],
+        steps: impl Iterator<Item = Step>,
+    ) -> Option<Divergence> {
+        let mut steps = steps.enumerate().peekable();
+        let mut burst = Vec::new();
+        while let Some((index, step)) = steps.next() {
+            let goes_on = step.pipelined
+                && steps.peek().is_some_and(|(_, next)| {
+                    next.client == step.client
+                        && matches!(next.act, Act::Send { .. })
+                        && next.may_be_pipelined()
+                });
+            burst.push((index, step));
+            if !goes_on {
+                let divergence = self.play_burst(sides, &burst);
+                if divergence.is_some() {
+                    return divergence;
+                }
+                burst.clear();
+            }
+        }
+        None
+    }
+
+    /// Plays steps whose requests leave together, all of one client.
+    fn play_burst(&mut self, sides: &mut [Side; 2], burst: &[(usize, Step)]) -> Option<Divergence> {
+        let mut seen = [vec![Vec::new(); burst.len()], vec![Vec::new(); burst.len()]];
+        for (side, seen) in sides.iter_mut().zip(&mut seen) {
+            for ((_, step), seen) in burst.iter().zip(seen) {
+                side.begin(step, seen);
+            }
+        }
+        for (side, seen) in sides.iter_mut().zip(&mut seen) {
+            for ((_, step), seen) in burst.iter().zip(seen.iter_mut()) {
+                side.finish(step, seen);
+            }
+        }
+        let [seen_a, seen_b] = seen;
+        for (((index, step), mut a), mut b) in burst.iter().zip(seen_a).zip(seen_b) {
+            let without_zxids = self.kinds.tell_no_event_zxids();
+            sort_unordered_events(&mut a, &sides[0], without_zxids);
+            sort_unordered_events(&mut b, &sides[1], without_zxids);
+            self.count_reached(step, &a);
+            let differences = self.comparison.compare(&a, &b);
+            let unexplained = self.unexplained(sides, step, &differences, (&a, &b));
+            if !unexplained.is_empty() {
+                let (index, step) = (*index, step.clone());
+                return Some(Divergence { index, step, differences: unexplained, a, b });
+            }
+        }
+        None
+    }
+
+    fn count_reached(&mut self, step: &Step, frames: &[Value]) {
+        for frame in frames {
+            let (code, number) = match frame.name() {
+                "reply" => (step.code(), frame.number("err")),
+                "event" => (None, frame.part("body").and_then(|body| body.number("type"))),
+                _ => (None, None),
+            };
+            *self.reached.entry((code, frame.name(), number.unwrap_or(0))).or_default() += 1;
+        }
+    }
+
+    /// Counts what is known and returns the rest.
+    fn unexplained(
+        &mut self,
+        sides: &mut [Side; 2],
+        step: &Step,
+        differences: &[Difference],
+        (a, b): (&[Value], &[Value]),
+    ) -> Vec<Difference> {
+        let mut unexplained = Vec::new();
+        for difference in differences {
+            match known::explanation(self.kinds, step, difference) {
+                Some(known) if !self.strict => {
+                    *self.explained.entry(known.id).or_default() += 1;
+                    if let (Value::Zxid(a), Value::Zxid(b)) = (&difference.a, &difference.b)
+                        && difference.place.ends_with(" reply.zxid")
+                    {
+                        self.comparison.realign(*a, *b);
+                    }
+                }
+                _ => unexplained.push(difference.clone()),
+            }
+        }
+        let names = |frames: &[Value]| frames.iter().map(Value::name).collect::<Vec<_>>();
+        if unexplained.is_empty() && names(a) != names(b) {
+            // One connection may be closed and the other not: both start over.
+            for side in sides {
+                side.forget_connection(step.client);
+            }
+        }
+        unexplained
+    }
+}
+
+/// Ends what a divergence has left open; what the servers say to it no longer matters.
+fn close_sessions(sides: &mut [Side; 2]) {
+    for step in generate::epilogue() {
+        if step.code() == Some(op::CLOSE_SESSION) {
+            for side in sides.iter_mut() {
+                side.close_session(&step);
+            }
+        }
+    }
+}
+
+/// The ephemerals of a closed session go in any order, and so do the events of their going. They
+/// share one zxid; where a server does not tell it, any run of events may be such a one.
+fn sort_unordered_events(frames: &mut [Value], side: &Side, without_zxids: bool) {
+    let unordered = |frame: &Value| {
+        frame.name() == "event"
+            && (without_zxids || frame.number("zxid").is_some_and(|zxid| side.is_closing(zxid)))
+    };
+    let key = |frame: &Value| (frame.number("zxid"), frame.part("body").cloned());
+    for run in frames.chunk_by_mut(|left, right| unordered(left) && unordered(right)) {
+        if without_zxids {
+            run.sort_by_key(|frame| key(frame).1);
+        } else {
+            run.sort_by_key(key);
+        }
+    }
+}

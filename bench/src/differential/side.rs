@@ -1,0 +1,299 @@
+//! One of the two servers, and the clients that a script has there.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::script::{Act, Garbage, Op, Reconnect, Step};
+use super::value::{self, Value};
+use crate::raw::{Connection, Handshake, Session, op, request};
+
+/// How long a server may take for a reply. Far more than a pause of a JVM, and short enough for
+/// a script that makes a server fall silent many times.
+const REPLY_WITHIN: Duration = Duration::from_secs(10);
+
+/// The session timeout clients ask for: every server's defaults allow it, and no client of a
+/// script is idle for so long.
+const SESSION_MILLIS: i32 = 30_000;
+
+/// A zxid no server reaches.
+const FUTURE_ZXID: i64 = i64::MAX / 2;
+
+/// A session id no server hands out: the first byte names a server, and none is number 0.
+const UNKNOWN_SESSION: i64 = 0x1234;
+
+/// One server with the clients of a script.
+#[derive(Debug)]
+pub(super) struct Side {
+    address: SocketAddr,
+    /// What a leading `~` of a path stands for.
+    prefix: String,
+    clients: Vec<Client>,
+    /// The transactions that closed a session: their events have no order.
+    closings: BTreeSet<i64>,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    connection: Option<Connection>,
+    session: Option<Session>,
+    /// The session it closed last.
+    closed: Option<Session>,
+    xid: i32,
+    /// What the replies have shown, in their order.
+    zxids: Vec<i64>,
+}
+
+impl Side {
+    pub(super) fn new(address: SocketAddr, prefix: String, clients: usize) -> Self {
+        let clients = (0..clients).map(|_| Client::default()).collect();
+        Self { address, prefix, clients, closings: BTreeSet::new() }
+    }
+
+    /// Whether `zxid` closed a session.
+    pub(super) fn is_closing(&self, zxid: i64) -> bool {
+        self.closings.contains(&zxid)
+    }
+
+    /// Drops a client's connection, so that its next step resumes the session: whatever was
+    /// different between the two servers on this connection is over.
+    pub(super) fn forget_connection(&mut self, client: usize) {
+        self.clients[client].connection = None;
+    }
+
+    /// Sends what the step sends, after a handshake if the client has no connection.
+    pub(super) fn begin(&mut self, step: &Step, seen: &mut Vec<Value>) {
+        let client = &mut self.clients[step.client];
+        if client.connection.is_none() {
+            client.connect(self.address, seen);
+        }
+        let Act::Send { xid, op } = &step.act else { return };
+        client.xid += 1;
+        let xid = xid.unwrap_or(client.xid);
+        let request = op.encode(&self.prefix, &client.zxids);
+        if let Some(connection) = &mut client.connection
+            && let Err(error) = connection.send(xid, &request)
+        {
+            seen.push(value::failed(&error));
+        }
+    }
+
+    /// Ends the client's session, if it has one, and takes whatever comes of it.
+    pub(super) fn close_session(&mut self, step: &Step) {
+        if self.clients[step.client].session.is_some() {
+            let mut seen = Vec::new();
+            self.begin(step, &mut seen);
+            self.finish(step, &mut seen);
+        }
+    }
+
+    /// Waits for everything that the step causes on its own connection.
+    pub(super) fn finish(&mut self, step: &Step, seen: &mut Vec<Value>) {
+        let address = self.address;
+        let client = &mut self.clients[step.client];
+        match &step.act {
+            Act::Send { op, .. } => {
+                client.receive(Some(op), seen);
+                if seen.last().is_some_and(|reply| closes(op, reply)) {
+                    // A ping could still be answered before the server comes to close.
+                    client.receive_to_close(seen);
+                } else if op.code() == op::CLOSE_SESSION && !op.is_truncated() {
+                    self.closings.extend(client.zxids.last());
+                    client.receive_to_close(seen);
+                    client.closed = client.session.take();
+                } else if !op.keeps_its_turn() && op.code() != op::PING {
+                    client.probe(seen);
+                }
+            }
+            Act::Reconnect(how) => client.reconnect(address, *how, seen),
+            Act::Garbage(garbage) => {
+                client.send_garbage(*garbage, seen);
+                client.receive_to_close(seen);
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Takes the session up again, or begins a new one.
+    fn connect(&mut self, address: SocketAddr, seen: &mut Vec<Value>) {
+        if let Some(session) = self.session.take() {
+            let connection = attach(address, &Handshake::resume(&session), Some(&session), seen);
+            if let Some((connection, session)) = connection
+                && !session.is_expired()
+            {
+                self.connection = Some(connection);
+                self.session = Some(session);
+                return;
+            }
+        }
+        let handshake = Handshake::with_timeout(SESSION_MILLIS);
+        if let Some((connection, session)) = attach(address, &handshake, None, seen) {
+            self.connection = Some(connection);
+            self.session = Some(session);
+        }
+    }
+
+    /// Reads up to the next reply, which answers `op`.
+    fn receive(&mut self, op: Option<&Op>, seen: &mut Vec<Value>) {
+        let Some(connection) = &mut self.connection else {
+            seen.push(value::happened("unanswered"));
+            return;
+        };
+        loop {
+            match connection.receive() {
+                Ok(reply) => {
+                    seen.push(value::frame(op, &reply));
+                    if reply.xid != -1 {
+                        if 0 < reply.zxid {
+                            self.zxids.push(reply.zxid);
+                        }
+                        return;
+                    }
+                }
+                Err(error) => {
+                    seen.push(value::failed(&error));
+                    self.connection = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn receive_to_close(&mut self, seen: &mut Vec<Value>) {
+        while self.connection.is_some() {
+            self.receive(None, seen);
+        }
+    }
+
+    /// Asks whether the connection is still served, and takes the events that have been sent.
+    fn probe(&mut self, seen: &mut Vec<Value>) {
+        let Some(connection) = &mut self.connection else { return };
+        let ping = Op::Bare { code: op::PING };
+        match connection.send(-2, &request::ping()) {
+            Ok(()) => self.receive(Some(&ping), seen),
+            Err(error) => {
+                seen.push(value::failed(&error));
+                self.connection = None;
+            }
+        }
+    }
+
+    fn send_garbage(&mut self, garbage: Garbage, seen: &mut Vec<Value>) {
+        let Some(connection) = &mut self.connection else { return };
+        let sent = match garbage {
+            Garbage::Length(length) => connection.send_raw(&length.to_be_bytes()),
+            Garbage::ShortHeader => connection.send_frame(&[0; 4]),
+            Garbage::Word => connection.send_raw(b"ruok"),
+        };
+        if let Err(error) = sent {
+            seen.push(value::failed(&error));
+        }
+    }
+
+    fn reconnect(&mut self, address: SocketAddr, how: Reconnect, seen: &mut Vec<Value>) {
+        self.probe(seen);
+        let Some(session) = self.session.clone() else { return };
+        let right = Handshake::resume(&session);
+        match how {
+            Reconnect::Takeover => self.take_over(address, &right, seen),
+            Reconnect::OldClient => {
+                self.take_over(address, &Handshake { read_only: None, ..right }, seen);
+            }
+            Reconnect::ReadOnlyAllowed => {
+                self.take_over(address, &Handshake { read_only: Some(true), ..right }, seen);
+            }
+            Reconnect::AfterDrop => {
+                self.connection = None;
+                self.connect(address, seen);
+            }
+            Reconnect::WrongPassword => {
+                self.intrude(address, &Handshake { password: Some(vec![7; 16]), ..right }, seen);
+            }
+            Reconnect::NullPassword => {
+                self.intrude(address, &Handshake { password: None, ..right }, seen);
+            }
+            Reconnect::UnknownSession => {
+                self.intrude(address, &Handshake { session_id: UNKNOWN_SESSION, ..right }, seen);
+            }
+            Reconnect::ClosedSession => {
+                let closed = self.closed.as_ref().map(Handshake::resume);
+                let unknown = Handshake { session_id: UNKNOWN_SESSION, ..right };
+                self.intrude(address, &closed.unwrap_or(unknown), seen);
+            }
+            Reconnect::FutureZxid => {
+                self.intrude(address, &Handshake { last_zxid_seen: FUTURE_ZXID, ..right }, seen);
+            }
+            Reconnect::Truncated => {
+                let whole = right.encode().into_bytes();
+                let half = Connection::open(address).and_then(|mut connection| {
+                    connection.set_deadline(REPLY_WITHIN)?;
+                    connection.send_frame(&whole[..20])?;
+                    connection.expect_close()
+                });
+                seen.push(
+                    half.map_or_else(|error| value::failed(&error), |()| value::happened("closed")),
+                );
+                self.probe(seen);
+            }
+        }
+    }
+
+    /// Resumes the session while the old connection is open, and watches the old one end.
+    fn take_over(&mut self, address: SocketAddr, with: &Handshake, seen: &mut Vec<Value>) {
+        let attached = attach(address, with, self.session.as_ref(), seen);
+        self.receive_to_close(seen);
+        if let Some((connection, session)) = attached
+            && !session.is_expired()
+        {
+            self.connection = Some(connection);
+            self.session = Some(session);
+        }
+    }
+
+    /// Tries to connect as nobody may, and looks what became of the proper connection.
+    fn intrude(&mut self, address: SocketAddr, with: &Handshake, seen: &mut Vec<Value>) {
+        if let Some((mut connection, _)) = attach(address, with, None, seen) {
+            let closed = connection.expect_close();
+            seen.push(
+                closed.map_or_else(|error| value::failed(&error), |()| value::happened("closed")),
+            );
+        }
+        seen.push(value::happened("the proper connection"));
+        self.probe(seen);
+    }
+}
+
+/// Whether a server closes the connection behind this reply: to an operation that is unknown or
+/// forbidden, and to an authentication that failed.
+fn closes(op: &Op, reply: &Value) -> bool {
+    match reply.number("err") {
+        Some(-6) => !matches!(op.code(), op::CREATE_TTL | op::RECONFIG),
+        Some(-115 | -124) => matches!(op.code(), op::AUTH | op::SASL),
+        _ => false,
+    }
+}
+
+/// Shakes hands on a new connection and notes the answer.
+fn attach(
+    address: SocketAddr,
+    handshake: &Handshake,
+    resumed: Option<&Session>,
+    seen: &mut Vec<Value>,
+) -> Option<(Connection, Session)> {
+    let attached = Connection::connect(address, handshake).and_then(|(connection, session)| {
+        connection.set_deadline(REPLY_WITHIN)?;
+        Ok((connection, session))
+    });
+    match attached {
+        Ok((connection, session)) => {
+            let kept = resumed.is_none_or(|resumed| resumed.password == session.password);
+            seen.push(value::connected(&session, kept));
+            Some((connection, session))
+        }
+        Err(error) => {
+            seen.push(value::failed(&error));
+            None
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The cells of the grid that are measured by default.
+
+use super::{Kind, Workload};
+
+/// One workload with its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    /// As the command line and the table say it.
+    pub name: &'static str,
+    /// What is asked.
+    pub workload: Workload,
+    /// How many times ZooKeeper's throughput it is expected to reach.
+    pub expected: Option<f64>,
+}
+
+const fn cell(name: &'static str, kind: Kind, connections: usize, outstanding: usize) -> Cell {
+    let workload = Workload {
+        kind,
+        connections,
+        outstanding,
+        value_bytes: VALUE_BYTES,
+        keys: 10_000,
+        threads: 1,
+    };
+    Cell { name, workload, expected: None }
+}
+
+const fn expecting(mut cell: Cell, times: f64) -> Cell {
+    cell.expected = Some(times);
+    cell
+}
+
+/// Bytes of every value.
+pub const VALUE_BYTES: usize = 100;
+
+const MIX: Kind = Kind::Mix { read_percent: 90 };
+
+/// In the order in which they are measured.
+pub const CELLS: [Cell; 12] = [
+    cell("read-1", Kind::Get, 1, 1),
+    cell("read-64", Kind::Get, 64, 1),
+    expecting(cell("read-16x64", Kind::Get, 16, 64), 8.0),
+    expecting(cell("read-64x32", Kind::Get, 64, 32), 8.0),
+    cell("set-1", Kind::Set, 1, 1),
+    cell("set-64", Kind::Set, 64, 1),
+    expecting(cell("set-16x64", Kind::Set, 16, 64), 3.0),
+    expecting(cell("set-64x32", Kind::Set, 64, 32), 3.0),
+    cell("create-16x64", Kind::Create, 16, 64),
+    cell("mix90-64", MIX, 64, 1),
+    cell("mix90-16x64", MIX, 16, 64),
+    cell("mix90-64x32", MIX, 64, 32),
+];

@@ -1,0 +1,193 @@
+//! Compares servers in one run: slices in turn, ratios round by round.
+//!
+//! A neighbour on the machine slows all subjects of a round alike, so the ratio of a round says
+//! more than any rate. A round in which the canned server strayed far from its own median is void.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::cells::Cell;
+use super::process::cpu_time;
+use super::{Load, Slice};
+
+/// How far the canned server may stray from its median, as a part of it.
+const DRIFT_MAX: f64 = 0.20;
+
+/// A round is repeated at most so often, all in all, for those that were void.
+const ROUNDS_FACTOR: usize = 2;
+
+/// A running server.
+#[derive(Clone, Debug)]
+pub struct Contestant {
+    /// As the table says it.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process.
+    pub pid: u32,
+    /// Whether it is the canned server, by which drift is judged.
+    pub canned: bool,
+}
+
+/// How long and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Rounds that must count.
+    pub rounds: usize,
+    /// Of one subject in one round.
+    pub slice: Duration,
+    /// Before the first round, for each subject.
+    pub warm_up: Duration,
+}
+
+/// One slice and the processor time that the server spent in it.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// What the load saw.
+    pub slice: Slice,
+    /// The server's processor time per operation, microseconds.
+    pub cpu_us: f64,
+}
+
+/// All rounds of one cell.
+#[derive(Clone, Debug)]
+pub struct CellResult {
+    /// Which.
+    pub cell: Cell,
+    /// Names of the contestants.
+    pub names: Vec<String>,
+    /// For each round the contestants in their order.
+    pub rounds: Vec<Vec<Measured>>,
+    /// Rounds that do not count.
+    pub void: usize,
+    /// Whether too few rounds were calm, so that void ones are counted after all.
+    pub unsteady: bool,
+}
+
+/// Middle, least and greatest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The median.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of at least one value.
+    #[must_use]
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (values[0], values[values.len() - 1]);
+        let middle = values.len() / 2;
+        let median = if values.len().is_multiple_of(2) {
+            f64::midpoint(values[middle - 1], values[middle])
+        } else {
+            values[middle]
+        };
+        Self { median, min, max }
+    }
+}
+
+/// Measures one cell. The canned server, if there is one, comes first.
+pub fn measure(cell: Cell, contestants: &[Contestant], pace: Pace) -> Result<CellResult> {
+    let mut loads = contestants
+        .iter()
+        .map(|it| {
+            let load = Load::open(it.address, &cell.workload, it.canned);
+            load.with_context(|| format!("{} under {}", it.name, cell.name))
+        })
+        .collect::<Result<Vec<Load>>>()?;
+    for load in &mut loads {
+        load.run(pace.warm_up)?;
+    }
+    let mut rounds = Vec::new();
+    let mut valid = Vec::new();
+    while valid.len() < pace.rounds && rounds.len() < ROUNDS_FACTOR * pace.rounds {
+        rounds.push(round(contestants, &mut loads, pace.slice)?);
+        if rounds.len() >= pace.rounds {
+            valid = steady(contestants, &rounds);
+        }
+    }
+    let names = contestants.iter().map(|it| it.name.clone()).collect();
+    let void = rounds.len() - valid.len();
+    let unsteady = valid.len() < pace.rounds;
+    if !unsteady {
+        let mut at = 0..;
+        rounds.retain(|_| valid.contains(&at.next().expect("unbounded")));
+    }
+    Ok(CellResult { cell, names, rounds, void, unsteady })
+}
+
+fn round(
+    contestants: &[Contestant],
+    loads: &mut [Load],
+    duration: Duration,
+) -> Result<Vec<Measured>> {
+    let mut measured = Vec::new();
+    for (contestant, load) in contestants.iter().zip(loads) {
+        let before = cpu_time(contestant.pid)?;
+        let slice =
+            load.run(duration).with_context(|| format!("{} under load", contestant.name))?;
+        let spent = cpu_time(contestant.pid)? - before;
+        let cpu_us = spent.as_secs_f64() * 1e6 / slice.operations.max(1) as f64;
+        measured.push(Measured { slice, cpu_us });
+    }
+    Ok(measured)
+}
+
+/// The rounds that count.
+fn steady(contestants: &[Contestant], rounds: &[Vec<Measured>]) -> Vec<usize> {
+    let Some(canned) = contestants.iter().position(|it| it.canned) else {
+        return (0..rounds.len()).collect();
+    };
+    let rates: Vec<f64> = rounds.iter().map(|round| round[canned].slice.rate()).collect();
+    steady_rates(&rates)
+}
+
+fn steady_rates(rates: &[f64]) -> Vec<usize> {
+    let median = Spread::of(rates.iter().copied()).median;
+    let near = |rate: f64| (rate - median).abs() <= DRIFT_MAX * median;
+    (0..rates.len()).filter(|&at| near(rates[at])).collect()
+}
+
+impl CellResult {
+    /// A figure of one contestant over the rounds that count.
+    #[must_use]
+    pub fn figure(&self, contestant: usize, of: impl Fn(&Measured) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| of(&round[contestant])))
+    }
+
+    /// The ratio of a figure between two contestants, taken in each round by itself.
+    #[must_use]
+    pub fn ratio(&self, above: usize, below: usize, of: impl Fn(&Measured) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| of(&round[above]) / of(&round[below])))
+    }
+
+    /// The place of a contestant.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|it| it == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_count_lies_between_its_two_middle_values() {
+        let spread = Spread::of([4.0, 1.0, 3.0, 2.0].into_iter());
+        assert_eq!(spread, Spread { median: 2.5, min: 1.0, max: 4.0 });
+    }
+
+    #[test]
+    fn a_round_whose_ceiling_strays_by_more_than_a_fifth_is_void() {
+        assert_eq!(steady_rates(&[100.0, 119.0, 121.0, 81.0, 79.0]), [0, 1, 3]);
+    }
+}

@@ -1,0 +1,52 @@
+//! A differential run is silent between twins and finds what is known to differ.
+//!
+//! `.ci/run` plays 20,000 operations and more to Farwatch and ZooKeeper with the program
+//! `differential`; here it is the tool itself that is tested.
+
+use anyhow::Result;
+use farwatch_bench::differential::{self, Kind, Kinds, Pair, Wishes};
+use farwatch_bench::subject::{Options, Subject, built_binary};
+
+/// A server that reaps nothing while a script runs, with or without TTL nodes.
+fn server(extended_types: bool) -> Result<Subject> {
+    let options = Options::new()
+        .line(&format!("extendedTypesEnabled={extended_types}"))
+        .line("znode.container.checkIntervalMs=86400000");
+    Subject::farwatch(built_binary()?, options)
+}
+
+const KINDS: Kinds = Kinds { a: Kind::Farwatch, b: Kind::Farwatch };
+
+#[test]
+fn two_servers_of_one_release_do_not_differ() -> Result<()> {
+    let (a, b) = (server(true)?, server(true)?);
+    let kinds = KINDS;
+    let mut pair = Pair::new((a.address(), b.address()), kinds, true, "twins");
+    let seed = 7;
+    let wishes = Wishes { kinds, bursts_percent: 20 };
+    let finding = differential::run(&mut pair, seed, 2_000, wishes);
+    assert!(finding.is_none(), "seed {seed}: {:?}", finding.map(|finding| finding.divergence));
+    // Silence means nothing if the script reached nothing.
+    let reached =
+        |err| pair.reached.keys().any(|&(_, frame, number)| (frame, number) == ("reply", err));
+    for err in [0, -5, -6, -8, -101, -102, -103, -108, -110, -111, -114, -115, -121, -123] {
+        assert!(reached(err), "no reply had the error {err}");
+    }
+    for kind in 1..=4 {
+        assert!(pair.reached.contains_key(&(None, "event", kind)), "no event was of type {kind}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_with_another_configuration_is_found_out_by_few_steps() -> Result<()> {
+    let (a, b) = (server(true)?, server(false)?);
+    let kinds = KINDS;
+    let mut pair = Pair::new((a.address(), b.address()), kinds, true, "unlike");
+    let wishes = Wishes { kinds, bursts_percent: 0 };
+    let finding = differential::run(&mut pair, 7, 2_000, wishes).expect("B refuses TTL nodes");
+    assert_eq!(finding.divergence.differences[0].place, "0 reply.err");
+    let script = finding.minimise(&mut pair).expect("it is no race");
+    assert!(script.len() <= 3, "{script:?}");
+    Ok(())
+}

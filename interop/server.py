@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""One server, Farwatch or Apache ZooKeeper, for the client checks of this folder.
+
+    server.py KIND COMMAND...
+
+starts a server of KIND on a free port of the loopback, runs COMMAND with its address in the
+variable SERVER and ends with COMMAND's exit code; the server and its data are gone then.
+KIND is `farwatch`, `debian` (Debian's package zookeeper) or a release such as `3.9.5`.
+"""
+
+import ctypes
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+# A cold JVM beside busy neighbours needs many seconds.
+READY_WITHIN_SECONDS = 90
+STOP_WITHIN_SECONDS = 30
+
+# The same for both kinds. `super:test` is the super user that kazoo's tests log in as.
+CONFIG = """\
+tickTime=2000
+dataDir={data}
+clientPortAddress=127.0.0.1
+clientPort={port}
+maxClientCnxns=0
+4lw.commands.whitelist=*
+enforceQuota=true
+"""
+SYSTEM_PROPERTIES = {
+    "zookeeper.DigestAuthenticationProvider.superDigest":
+        "super:D/InIHSb7yEEbrWz8b9l71RjZJU=",
+    "zookeeper.extendedTypesEnabled": "true",
+    "znode.container.checkIntervalMs": "500",
+    "readonlymode.enabled": "true",
+}
+
+POM = """\
+<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>farwatch</groupId><artifactId>subject</artifactId><version>1</version><dependencies>
+<dependency><groupId>org.apache.zookeeper</groupId><artifactId>zookeeper</artifactId>
+<version>{version}</version></dependency>
+<dependency><groupId>io.dropwizard.metrics</groupId><artifactId>metrics-core</artifactId>
+<version>4.1.12.1</version></dependency>
+<dependency><groupId>org.xerial.snappy</groupId><artifactId>snappy-java</artifactId>
+<version>1.1.10.5</version></dependency></dependencies></project>
+"""
+
+
+def farwatch_binary():
+    """The binary under test: FARWATCH_BIN, else the newest build."""
+    if "FARWATCH_BIN" in os.environ:
+        return os.environ["FARWATCH_BIN"]
+    builds = [TARGET / profile / "farwatch" for profile in ("release", "debug")]
+    builds = [build for build in builds if build.exists()]
+    if not builds:
+        sys.exit("no farwatch binary: run `cargo build --release`, or set FARWATCH_BIN")
+    return str(max(builds, key=lambda build: build.stat().st_mtime))
+
+
+def released_jars(version):
+    """The jars of a release of ZooKeeper, fetched once, where the bench crate keeps them too."""
+    jars = TARGET / "zookeeper" / version
+    if not jars.is_dir():
+        jars.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=jars.parent) as work:
+            pathlib.Path(work, "pom.xml").write_text(POM.format(version=version))
+            subprocess.run(
+                ["mvn", "-q", "-B", "dependency:copy-dependencies",
+                 "-DincludeScope=runtime", "-DoutputDirectory=jars"],
+                cwd=work, check=True, stdin=subprocess.DEVNULL)
+            # Renamed when complete, so that a half-fetched release is never used.
+            os.rename(pathlib.Path(work, "jars"), jars)
+    return f"{jars}/*"
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def die_with_parent():
+    """Runs in the child: an aborted run leaves no server behind (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Server:
+    """A server with a port and a directory of its own; restarts keep both."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        TARGET.mkdir(parents=True, exist_ok=True)
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="interop-", dir=TARGET))
+        self.process = None
+
+    @property
+    def running(self):
+        return self.process is not None
+
+    def log(self):
+        path = self.directory / "server.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def start(self):
+        if self.running:
+            return
+        data = self.directory / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        config = CONFIG.format(data=data, port=self.port)
+        if self.kind == "farwatch":
+            for key, value in SYSTEM_PROPERTIES.items():
+                config += f"{key.removeprefix('zookeeper.')}={value}\n"
+            command = [farwatch_binary(), "serve"]
+            command += ["--config", str(self.directory / "zoo.cfg")]
+        else:
+            debian = "/usr/share/java/zookeeper.jar"
+            class_path = debian if self.kind == "debian" else released_jars(self.kind)
+            command = ["java", "-cp", class_path, "-Dfile.encoding=UTF-8", "-XX:-UsePerfData",
+                       "-Dzookeeper.admin.enableServer=false",
+                       "-Djava.net.preferIPv4Stack=true"]
+            command += [f"-D{key}={value}" for key, value in SYSTEM_PROPERTIES.items()]
+            command += ["org.apache.zookeeper.server.quorum.QuorumPeerMain",
+                        str(self.directory / "zoo.cfg")]
+        (self.directory / "zoo.cfg").write_text(config)
+        with open(self.directory / "server.log", "ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.directory, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, preexec_fn=die_with_parent)
+        self.wait_until_ready()
+
+    def wait_until_ready(self):
+        """Asks `srvr` until a mode is named: a listening port alone does not serve yet."""
+        deadline = time.monotonic() + READY_WITHIN_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                code, self.process = self.process.returncode, None
+                raise RuntimeError(f"{self.kind} ended with {code}:\n{self.log()}")
+            if "Mode: " in self.word("srvr"):
+                return
+            time.sleep(0.05)
+        self.kill()
+        raise RuntimeError(f"{self.kind} does not serve:\n{self.log()}")
+
+    def word(self, word):
+        """The answer to a four-letter word; empty while there is none."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.sendall(word.encode())
+                answer = b""
+                while part := connection.recv(65536):
+                    answer += part
+                return answer.decode()
+        except OSError:
+            return ""
+
+    def stop(self):
+        """SIGTERM. A server that ignores it, or that ends badly after it, is an error."""
+        if not self.running:
+            return
+        process, self.process = self.process, None
+        process.terminate()
+        try:
+            code = process.wait(STOP_WITHIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise RuntimeError(f"{self.kind} ignored SIGTERM:\n{self.log()}") from None
+        # Java reports the signal itself as 143.
+        if code not in (0, 143):
+            raise RuntimeError(f"{self.kind} ended with {code} after SIGTERM:\n{self.log()}")
+
+    def kill(self):
+        """As a power cut: SIGKILL."""
+        if self.running:
+            process, self.process = self.process, None
+            process.kill()
+            process.wait()
+
+    def destroy(self):
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    server = Server(sys.argv[1])
+    try:
+        server.start()
+        environment = dict(os.environ, SERVER=server.address)
+        # A command may stop and start the server by its process id and directory.
+        environment["SERVER_PID"] = str(server.process.pid)
+        code = subprocess.run(sys.argv[2:], env=environment, stdin=subprocess.DEVNULL).returncode
+        if code != 0:
+            print(f"--- the end of the {server.kind} server's log", file=sys.stderr)
+            print("\n".join(server.log().splitlines()[-20:]), file=sys.stderr)
+        return code
+    finally:
+        server.destroy()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""ZooKeeper's own zkCli.sh with the same commands against Farwatch and against Apache ZooKeeper.
+
+Fails where the shell prints something else for a command. What differs in any two runs is
+replaced: times, session ids, ports, the epochs of zxids. Watch events come when they
+come: they are compared as a set.
+"""
+
+import difflib
+import pathlib
+import re
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from server import Server  # noqa: E402
+
+SHELL = "/usr/share/zookeeper/bin/zkCli.sh"
+# The release whose behaviour Farwatch follows; Debian's server is older than its permissions of
+# exists.
+REFERENCE = "3.9.5"
+SHELL_SECONDS = 180
+
+# Each command is preceded by one that fails in a known way and so marks its place in the output.
+MARK = "/mark-{}"
+
+# `{command: reason}`: where the two may differ.
+EXPLAINED = {}
+
+
+def session(kind, commands):
+    """What the shell prints for each command, and the events it was told."""
+    server = Server(kind)
+    try:
+        server.start()
+        script = "".join(f"stat {MARK.format(n)}\n{line}\n" for n, line in enumerate(commands))
+        result = subprocess.run(
+            [SHELL, "-server", server.address], input=script.encode(), timeout=SHELL_SECONDS,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return result.stdout.decode(errors="replace"), server.port
+    finally:
+        server.destroy()
+
+
+def normal(text, port):
+    text = text.replace(f":{port}", ":PORT")
+    text = re.sub(r"(ctime|mtime) = .*", r"\1 = TIME", text)
+    # Log lines of the client library, and its stack traces' line numbers.
+    text = re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d.*\n", "", text, flags=re.M)
+    # The counter alone: a server alone is an ensemble of one for Farwatch, with an epoch.
+    text = re.sub(r"(.Zxid) = 0x1(?=0*[0-9a-f]{8}$)0*", r"\1 = 0x", text, flags=re.M)
+    text = re.sub(r"ephemeralOwner = 0x[1-9a-f][0-9a-f]*", "ephemeralOwner = SESSION", text)
+    return text
+
+
+def events_of(text):
+    """Takes what the watcher prints out of the text; its lines may be among those of an answer."""
+    events, rest = [], []
+    for line in text.splitlines():
+        if line.startswith("WatchedEvent "):
+            # The zxid of an event is the client's affair; older shells do not print it.
+            events.append(re.sub(r" zxid: -?\d+", "", line))
+        elif line.strip() != "WATCHER::":
+            rest.append(line)
+    return "\n".join(rest) + "\n", sorted(events)
+
+
+def answers(kind, commands):
+    text, port = session(kind, commands)
+    text, events = events_of(normal(text, port))
+    parts = re.split(r"^Node does not exist: /mark-(\d+).*\n?", text, flags=re.M)
+    found = {}
+    for number, answer in zip(parts[1::2], parts[2::2]):
+        lines = [line for line in answer.splitlines() if line.strip()]
+        # A shell that is not on a terminal may echo its prompt.
+        lines = [re.sub(r"^\[zk: .*?\] ", "", line) for line in lines]
+        if int(number) < len(commands) and commands[int(number)] == "whoami":
+            # ZooKeeper answers from a hash set.
+            lines.sort()
+        found[int(number)] = found.get(int(number), []) + lines
+    return found, events, text
+
+
+def main():
+    lines = (HERE / "commands.txt").read_text().splitlines()
+    commands = [line for line in lines if line and not line.startswith("#")]
+    assert commands[-3] == "close"
+    ours, our_events, our_text = answers("farwatch", commands)
+    theirs, their_events, their_text = answers(REFERENCE, commands)
+    failures = 0
+    if len(theirs) != len(commands) - 2:
+        failures += 1
+        print(f"FAILED: {len(theirs)} of {len(commands) - 2} marks found in ZooKeeper's output")
+    for number, command in enumerate(commands):
+        # After `close` no mark is answered: what follows it is compared as its answer.
+        if ours.get(number) != theirs.get(number):
+            if command in EXPLAINED:
+                print(f"differs as explained: {command}: {EXPLAINED[command]}")
+                continue
+            failures += 1
+            print(f"FAILED {command}")
+            print("\n".join(difflib.unified_diff(
+                theirs.get(number, []), ours.get(number, []), f"zookeeper {REFERENCE}", "farwatch", lineterm="")))
+        elif command in EXPLAINED:
+            failures += 1
+            print(f"FAILED {command}: named as different, and is not")
+    if our_events != their_events:
+        failures += 1
+        print("FAILED events")
+        print("\n".join(difflib.unified_diff(
+            their_events, our_events, f"zookeeper {REFERENCE}", "farwatch", lineterm="")))
+    if failures:
+        target = HERE.parent.parent / "target" / "interop"
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "zkcli-farwatch.txt").write_text(our_text)
+        (target / "zkcli-zookeeper.txt").write_text(their_text)
+        print("the whole outputs are in target/interop/zkcli-*.txt")
+    print(f"zkCli: {len(commands) - failures} passed, {failures} failed, "
+          f"{len(their_events)} events compared")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
