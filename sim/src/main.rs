@@ -55,10 +55,7 @@ fn main() -> anyhow::Result<()> {
             soak(minutes, from, count, keep_going, arguments.seconds)
         }
         #[cfg(feature = "mutants")]
-        (None, Some(Command::Mutants { seeds, only })) => {
-            mutants(seeds, &only, arguments.seconds);
-            Ok(())
-        }
+        (None, Some(Command::Mutants { seeds, only })) => mutants(seeds, &only, arguments.seconds),
         (None, None) => anyhow::bail!("say --seed N, soak or mutants; --help tells more"),
     }
 }
@@ -119,12 +116,15 @@ fn soak(minutes: f64, from: u64, count: u64, keep_going: bool, seconds: u64) -> 
         hours / minutes,
         slowest as f64 / 1e6
     );
+    if seeds < count && count < u64::MAX && failed == 0 {
+        println!("not run: {} of {count} seeds because the time was up", count - seeds);
+    }
     anyhow::ensure!(failed == 0, "{failed} seeds failed");
     Ok(())
 }
 
 #[cfg(feature = "mutants")]
-fn mutants(seeds: u64, only: &str, seconds: u64) {
+fn mutants(seeds: u64, only: &str, seconds: u64) -> anyhow::Result<()> {
     use farwatch_core::zab::mutant::Mutant;
 
     // Assertions of the code under test are how many of them are caught.
@@ -144,5 +144,8 @@ fn mutants(seeds: u64, only: &str, seconds: u64) {
             }
         }
     }
-    println!("{} of {tried} caught; survivors: {survivors:?}", tried - survivors.len());
+    let caught = tried - survivors.len();
+    println!("{caught} of {tried} caught; survivors: {survivors:?}");
+    anyhow::ensure!(90 * tried <= 100 * caught, "fewer than 90 % of the planted bugs are caught");
+    Ok(())
 }

@@ -11,6 +11,8 @@
 
 mod catch_up;
 mod confirm;
+mod founding;
+mod hand_over;
 mod link;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +24,6 @@ use super::message::{Join, Message, Stance, ToLeader, ToLearner};
 use super::mutant::Mutant;
 use super::role::Next;
 use super::run::{Position, Run};
-use crate::log::epochs::Epochs;
 use crate::zxid::{Epoch, ServerId, Zxid};
 use confirm::Confirms;
 use link::{Link, Stage};
@@ -115,133 +116,6 @@ impl Leading {
         }
         Next::Look
     }
-
-    // ---------------------------------------------------------------- discovery
-
-    /// Chooses the epoch once a quorum is here, and founds it once a quorum has promised.
-    fn discover(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
-        let LeaderStage::Discovery { .. } = self.stage else { return Next::Stay };
-        if self.epoch == Epoch::ZERO {
-            let here = self.links.values().filter(|link| link.votes).map(|link| link.id);
-            if !base.quorum.is_reached(here.chain([base.me])) {
-                return Next::Stay;
-            }
-            let theirs = self.links.values().map(|link| link.join.accepted).max();
-            let newest = match theirs {
-                Some(theirs) if !base.planted(Mutant::OwnEpochOnly) => {
-                    theirs.max(base.epochs.accepted)
-                }
-                Some(_) | None => base.epochs.accepted,
-            };
-            let raised = if base.planted(Mutant::EpochNotRaised) && newest != Epoch::ZERO {
-                Some(newest)
-            } else {
-                newest.next()
-            };
-            self.epoch = raised.expect("2^32 epochs are never used up");
-            self.stage = LeaderStage::Discovery { deadline: base.now + base.timing.join_ticks };
-            for link in self.links.values_mut() {
-                link.greet(self.epoch, out);
-            }
-        }
-        let promised = self.links.values().filter(|l| l.votes && l.promised).map(|l| l.id);
-        if base.quorum.is_reached(promised.chain([base.me])) && base.is_settled() {
-            self.stage = LeaderStage::Founding;
-            base.save(Epochs { accepted: self.epoch, current: self.epoch }, out);
-        }
-        Next::Stay
-    }
-
-    /// Leaves the epoch for another one beyond `newest`, with the learners that are here.
-    fn found_again(&mut self, base: &mut Base, newest: Epoch, out: &mut Vec<Action>) -> Next {
-        let others_lead_on = self.is_broadcasting();
-        if others_lead_on {
-            assert!(self.all_committed(base), "an epoch is left with nothing open");
-            out.push(Action::Became(Standing::Alone));
-            self.credentials = base.credentials();
-        }
-        self.draining = None;
-        self.uncommitted.clear();
-        self.stage = LeaderStage::Discovery { deadline: base.now + base.timing.join_ticks };
-        let next = newest.max(self.epoch).max(base.epochs.accepted).next();
-        self.epoch = next.expect("2^32 epochs are never used up");
-        for link in self.links.values_mut() {
-            // Who is being given a snapshot is in no quorum. It gets the rest of it first: else
-            // epochs that follow each other faster than a snapshot takes would keep it out.
-            if !others_lead_on || !matches!(link.stage, Stage::Snapshotting { .. }) {
-                link.greet(self.epoch, out);
-            }
-        }
-        self.discover(base, out)
-    }
-
-    /// A newer epoch than this one was promised to somebody: one beyond it is founded, at once or
-    /// as soon as everything proposed is committed.
-    fn outbid(&mut self, base: &mut Base, newest: Epoch, out: &mut Vec<Action>) -> Next {
-        if base.planted(Mutant::OutbidIgnored) && newest != self.epoch {
-            return Next::Stay;
-        }
-        match self.stage {
-            LeaderStage::Discovery { .. } => self.found_again(base, newest, out),
-            LeaderStage::Syncing { .. } => self.found_again(base, newest, out),
-            // The save that is under way must end first.
-            LeaderStage::Founding => {
-                self.draining = Some(Draining::Found(newest));
-                Next::Stay
-            }
-            LeaderStage::Broadcast => {
-                if self.draining.is_none() {
-                    self.draining = Some(Draining::Found(newest));
-                }
-                self.drained(base, out)
-            }
-        }
-    }
-
-    pub fn on_epochs_saved(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
-        if self.stage != LeaderStage::Founding {
-            return self.discover(base, out);
-        }
-        if base.epochs.current != self.epoch {
-            // An older save, from before this server led.
-            self.stage = LeaderStage::Discovery { deadline: base.now + base.timing.join_ticks };
-            return self.discover(base, out);
-        }
-        self.stage = LeaderStage::Syncing { deadline: base.now + base.timing.join_ticks };
-        self.proposed = self.epoch.start();
-        if let Some(Draining::Found(newest)) = self.draining {
-            return self.found_again(base, newest, out);
-        }
-        let ids: Vec<ServerId> = self.links.keys().copied().collect();
-        for id in ids {
-            self.begin_sync(base, id, out);
-        }
-        self.establish(base, out);
-        Next::Stay
-    }
-
-    /// Begins to broadcast once a quorum has the history and the epoch.
-    fn establish(&mut self, base: &mut Base, out: &mut Vec<Action>) {
-        let LeaderStage::Syncing { .. } = self.stage else { return };
-        let synced = self.links.values().filter(|link| link.counts()).map(|link| link.id);
-        let reached = base.quorum.is_reached(synced.chain([base.me]));
-        if !reached && !base.planted(Mutant::LeadsBeforeQuorumSynced) {
-            return;
-        }
-        self.stage = LeaderStage::Broadcast;
-        base.preferred = false;
-        base.commit(base.log.zxid, out);
-        out.push(Action::Became(Standing::Leading(self.epoch)));
-        let ballot = base.ballot(Stance::Leading, None);
-        base.send_voters(&Message::Ballot(ballot), out);
-        let ids: Vec<ServerId> = self.links.keys().copied().collect();
-        for id in ids {
-            self.begin_sync(base, id, out);
-            self.welcome(base, id, out);
-        }
-    }
-
-    // ---------------------------------------------------------------- learners
 
     pub fn on_join(
         &mut self,
@@ -394,8 +268,6 @@ impl Leading {
         }
     }
 
-    // ---------------------------------------------------------------- broadcast
-
     /// The zxid of the next proposal, or whether this leader must found a new epoch first.
     pub fn next_proposal(&self, base: &Base) -> Option<Zxid> {
         if !self.is_broadcasting() || self.draining.is_some() {
@@ -406,20 +278,6 @@ impl Leading {
             return next.and_then(Zxid::next);
         }
         next
-    }
-
-    fn next_in_epoch(&self, base: &Base) -> Option<Zxid> {
-        self.proposed.next().filter(|next| next.counter() <= base.timing.epoch_proposals)
-    }
-
-    /// The epoch's counter is spent: the next epoch is founded as soon as all of this one is
-    /// committed. Nothing more can be proposed until then, so nothing else needs to wait.
-    pub fn exhausted(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
-        let spent = self.is_broadcasting() && self.next_in_epoch(base).is_none();
-        if spent && self.all_committed(base) && base.is_settled() {
-            return self.found_again(base, self.epoch, out);
-        }
-        Next::Stay
     }
 
     pub fn propose(&mut self, base: &Base, zxid: Zxid) {
@@ -573,49 +431,6 @@ impl Leading {
         }
     }
 
-    /// Does what it drained for, once everything that was proposed is committed.
-    fn drained(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
-        let Some(draining) = self.draining else { return Next::Stay };
-        if !self.is_broadcasting() || !self.all_committed(base) {
-            return Next::Stay;
-        }
-        match draining {
-            // Its own log too: a founding server's history is durable.
-            Draining::Found(newest) if base.is_settled() => self.found_again(base, newest, out),
-            Draining::Found(_) => Next::Stay,
-            Draining::HandOver { to, .. } => {
-                let ready = self.links.get(&to).is_some_and(|link| {
-                    link.counts() && link.stage == Stage::Live && base.log.zxid <= link.acked
-                });
-                if !ready {
-                    return Next::Stay;
-                }
-                let link = self.links.get_mut(&to).expect("ready");
-                link.say(ToLearner::TakeOver, out);
-                self.stop(out)
-            }
-        }
-    }
-
-    /// Whether every proposal that was named is committed.
-    fn all_committed(&self, base: &Base) -> bool {
-        let named = self.proposed.counter() == 0 || base.committed == self.proposed;
-        named && base.committed == base.log.zxid
-    }
-
-    /// Begins to hand over. Nothing happens when `to` does not follow.
-    pub fn transfer(&mut self, base: &mut Base, to: ServerId, out: &mut Vec<Action>) -> Next {
-        let able = self.links.get(&to).is_some_and(Link::counts);
-        if !self.is_broadcasting() || !able || self.draining.is_some() {
-            return Next::Stay;
-        }
-        let deadline = base.now + base.timing.transfer_ticks;
-        self.draining = Some(Draining::HandOver { to, deadline });
-        self.drained(base, out)
-    }
-
-    // ---------------------------------------------------------------- time
-
     pub fn on_tick(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
         let silent: Vec<ServerId> = self
             .links
@@ -655,33 +470,6 @@ impl Leading {
             next = self.mind_stall(base, out);
         }
         next
-    }
-
-    /// A leader whose own disk hangs leads no more if another voter is well.
-    fn mind_stall(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
-        if let Some(Draining::HandOver { deadline, .. }) = self.draining
-            && base.now > deadline
-        {
-            self.draining = None;
-        }
-        let stalled =
-            self.stalled_since.is_some_and(|since| base.now - since > base.timing.stall_ticks);
-        let handing_over = matches!(self.draining, Some(Draining::HandOver { .. }));
-        if !stalled || handing_over || !self.is_broadcasting() {
-            return Next::Stay;
-        }
-        // A new epoch would have to wait for the same disk.
-        self.draining = None;
-        let well = self
-            .links
-            .values()
-            .filter(|link| link.counts() && base.durable < link.acked)
-            .max_by_key(|link| link.acked)
-            .map(|link| link.id);
-        match well {
-            Some(to) => self.transfer(base, to, out),
-            None => Next::Stay,
-        }
     }
 }
 
