@@ -342,8 +342,7 @@ impl Zab {
             Role::Looking(looking) => looking.on_ballot(base, from, ballot, out),
             Role::Learning(learning) => {
                 if learning.leader() == from {
-                    let vote = ballot.vote.map(|vote| vote.candidate);
-                    let next = learning.on_leaders_ballot(ballot.stance, vote, out);
+                    let next = learning.on_leaders_ballot(base, ballot, out);
                     if next != Next::Stay {
                         return next;
                     }
@@ -363,12 +362,14 @@ impl Zab {
 
     /// Tells a server that takes this one for a leader, or looks for one, what this one is doing.
     fn decline(&mut self, to: ServerId, out: &mut Vec<Action>) -> Next {
-        let stance = match &self.role {
-            Role::Learning(learning) => Stance::Following(learning.leader()),
-            Role::Idle | Role::Looking(_) | Role::Leading(_) => Looking::stance(&self.base),
-        };
-        let ballot = self.base.ballot(stance, None);
-        self.base.send(to, Message::Ballot(ballot), out);
+        match &self.role {
+            Role::Looking(looking) => looking.answer(&mut self.base, to, out),
+            Role::Learning(learning) => {
+                let ballot = self.base.ballot(Stance::Following(learning.leader()), None);
+                self.base.send(to, Message::Ballot(ballot), out);
+            }
+            Role::Idle | Role::Leading(_) => {}
+        }
         Next::Stay
     }
 

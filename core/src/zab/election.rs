@@ -65,7 +65,9 @@ impl Looking {
             base.round = base.round.max(ballot.round);
         }
         let next = self.consider(base, out);
-        let behind = ballot.stance == Stance::Looking && ballot.round < base.round;
+        // Who does not vote has no round to tell of: two such answers would go back and forth.
+        let behind =
+            base.is_voter() && ballot.stance == Stance::Looking && ballot.round < base.round;
         if behind || ballot.stance == Stance::Watching {
             self.answer(base, from, out);
         }
@@ -110,7 +112,8 @@ impl Looking {
         self.resend_at = base.now + base.timing.ballot_ticks - jitter;
     }
 
-    fn answer(&self, base: &mut Base, to: ServerId, out: &mut Vec<Action>) {
+    /// Tells one server what this one told all.
+    pub fn answer(&self, base: &mut Base, to: ServerId, out: &mut Vec<Action>) {
         let ballot = base.ballot(Self::stance(base), self.vote);
         base.send(to, Message::Ballot(ballot), out);
     }
@@ -121,10 +124,12 @@ impl Looking {
         }
         let Some(vote) = self.vote else { return Next::Stay };
         let agreeing: Vec<ServerId> = ballots(base)
-            .filter(|(_, ballot)| {
-                ballot.stance == Stance::Looking
-                    && ballot.round == base.round
-                    && ballot.vote == Some(vote)
+            .filter(|(_, ballot)| ballot.round == base.round)
+            .filter(|(_, ballot)| match ballot.stance {
+                Stance::Looking => ballot.vote == Some(vote),
+                // It has counted the votes already, and its own is among them.
+                Stance::Following(leader) => leader == vote.candidate,
+                Stance::Watching | Stance::Leading => false,
             })
             .map(|(id, _)| id)
             .chain([base.me])

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::base::Base;
 use super::event::{Action, Anomaly, Divergence, Standing};
-use super::message::{Join, Message, Stance, ToLeader, ToLearner};
+use super::message::{Ballot, Join, Message, Stance, ToLeader, ToLearner};
 use super::mutant::Mutant;
 use super::role::Next;
 use super::run::{Position, Run};
@@ -166,17 +166,15 @@ impl Learning {
     }
 
     /// The leader's ballot tells whether it still is one.
-    pub fn on_leaders_ballot(
-        &self,
-        stance: Stance,
-        vote: Option<ServerId>,
-        out: &mut Vec<Action>,
-    ) -> Next {
-        let leads = match stance {
+    pub fn on_leaders_ballot(&self, base: &Base, ballot: &Ballot, out: &mut Vec<Action>) -> Next {
+        let leads = match ballot.stance {
             Stance::Leading => true,
-            // Before it has counted the votes that made this server follow it.
+            // Before it has counted the votes that made this server follow it. In a later round it
+            // looks again: it did not come to lead.
             Stance::Looking => {
-                matches!(self.phase, Phase::Joining { .. }) && vote == Some(self.leader)
+                matches!(self.phase, Phase::Joining { .. })
+                    && ballot.vote.is_some_and(|vote| vote.candidate == self.leader)
+                    && ballot.round == base.round
             }
             Stance::Watching | Stance::Following(_) => false,
         };
