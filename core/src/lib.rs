@@ -20,6 +20,7 @@ pub mod log;
 pub mod node;
 pub mod path;
 pub mod prepare;
+pub mod prng;
 pub mod record;
 pub mod session;
 pub mod snapshot;

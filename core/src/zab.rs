@@ -1,234 +1,565 @@
 //! Zab: who leads, what is proposed, what is committed. Pure: durability and time are events.
 //!
 //! ```text
-//!            a quorum voted for me          epochs are on disk
-//! Looking ───────────────────────► Founding ──────────────────► Leading (broadcast)
-//!    ▲  alone, I am the quorum                                      │ counter spent:
-//!    │                               ▲──────────────────────────────┘ a new epoch
+//!            a quorum votes for me     a quorum promised     a quorum has my history
+//! Looking ───────────────────► Discovery ──────────► Founding, Syncing ─────► Broadcast
+//!   ▲  │                           ▲─────────────────────────────────────────────┘ counter spent
+//!   │  └ another is elected ► Joining ─► Promising ─► Syncing ─► Saving ─► Following
+//!   └────────── silence, a stalled disk, a hand-over ──────────────────────────┘
 //! ```
 //!
-//! Watermarks of a leader: `committed ≤ acknowledged by a quorum ≤ proposed`; a proposal is
-//! acknowledged by a server only when it is durable there, this one included.
+//! Watermarks: `committed ≤ durable on a quorum ≤ proposed`, and on each server
+//! `acknowledged ≤ durable ≤ appended`. What is promised, and which history a server has, is
+//! durable before it is said.
 //!
 //! An ensemble of one voter is an ensemble: it elects itself, founds an epoch of its own at every
 //! start, and commits what a majority of one has made durable. Nothing here asks for its size.
+//! The protocol as a whole is told in `docs/zab.md`.
 
+pub mod event;
+pub mod message;
+pub mod mutant;
 pub mod quorum;
+pub mod run;
+pub mod timing;
+
+mod base;
+mod election;
+mod leader;
+mod learner;
+mod role;
+
+use std::collections::BTreeMap;
 
 use crate::log::epochs::Epochs;
+use crate::prng::Prng;
+use crate::zab::base::Base;
+use crate::zab::election::Looking;
+use crate::zab::leader::Leading;
+use crate::zab::learner::Learning;
+use crate::zab::message::{Ballot, Message, Stance};
 use crate::zab::quorum::Quorum;
+use crate::zab::role::{Next, Role};
+use crate::zab::run::Position;
+use crate::zab::timing::Timing;
 use crate::zxid::{Epoch, ServerId, Zxid};
 
-/// What the shell must do for the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Make these epochs durable, then call [`Zab::epochs_saved`].
-    SaveEpochs(Epochs),
-}
+pub use base::Membership;
+pub use event::{Action, Anomaly, Divergence, Event, Standing};
 
-/// What this voter is doing. A phase holds only what makes sense in it.
+/// What a server is told once.
 #[derive(Clone, Debug)]
-enum Role {
-    /// Nobody is known to lead.
-    Looking,
-    /// Elected, and waiting for its new epoch to be durable.
-    Founding { epoch: Epoch },
-    /// Broadcasting in its own epoch.
-    Leading(Leader),
+pub struct Options {
+    /// Its number.
+    pub me: ServerId,
+    /// The voters of its ensemble.
+    pub quorum: Quorum,
+    /// Its own part.
+    pub membership: Membership,
+    /// Its limits.
+    pub timing: Timing,
+    /// Decides its random choices; also tells this start of the server from every other one.
+    pub seed: u64,
 }
 
-/// Proposals of one epoch and how far they are acknowledged.
-#[derive(Clone, Debug)]
-struct Leader {
-    proposed: Zxid,
-    acks: Vec<(ServerId, Zxid)>,
-    committed: Zxid,
+/// What recovery found on disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recovered {
+    /// The epochs file.
+    pub epochs: Epochs,
+    /// The end of the log, or the snapshot if that is newer. All of it is durable.
+    pub log: Position,
+    /// What is known to be committed: what the newest snapshot stands for.
+    pub committed: Zxid,
 }
 
-/// One voter's part in the protocol.
+/// What a server is doing, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// `looking`, `leading`, `following` or `learning`.
+    pub role: &'static str,
+    /// `election`, `discovery`, `synchronization` or `broadcast`.
+    pub phase: &'static str,
+    /// Who leads, as far as this server knows.
+    pub leader: Option<ServerId>,
+    /// The epochs on disk.
+    pub epochs: Epochs,
+    /// The end of its log.
+    pub log: Position,
+    /// How far that is durable.
+    pub durable: Zxid,
+    /// What it knows to be committed.
+    pub committed: Zxid,
+    /// Of a leader: who has its history, and up to where.
+    pub synced: Vec<(ServerId, Zxid)>,
+    /// Since how many ticks each peer is silent.
+    pub silent: Vec<(ServerId, u64)>,
+}
+
+/// One server's part in the protocol.
 #[derive(Clone, Debug)]
 pub struct Zab {
-    me: ServerId,
-    quorum: Quorum,
-    epochs: Epochs,
-    /// The last record in this voter's own log.
-    logged: Zxid,
+    base: Base,
     role: Role,
 }
 
 impl Zab {
-    /// A voter that has recovered its epochs and its log up to `logged`.
+    /// A voter that has recovered its epochs and its log up to `logged`, with usual limits.
     ///
-    /// Panics when `me` is not a voter, or the log is newer than the epoch it was written in: the
+    /// Panics when `me` is not a voter, or the log is newer than every epoch it accepted: the
     /// shell refuses both with an explanation before it comes here.
     pub fn new(me: ServerId, quorum: Quorum, epochs: Epochs, logged: Zxid) -> Self {
-        assert!(quorum.contains(me), "server {me} is not a voter");
+        let membership = Membership::Voter;
+        let options = Options { me, quorum, membership, timing: Timing::default(), seed: 0 };
+        let log = Position { zxid: logged, ..Position::ROOT };
+        Self::with(options, Recovered { epochs, log, committed: Zxid::ZERO })
+    }
+
+    /// A server that has recovered this and not begun. Panics as [`Zab::new`] does.
+    pub fn with(options: Options, recovered: Recovered) -> Self {
+        let Options { me, quorum, membership, timing, seed } = options;
+        let Recovered { epochs, log, committed } = recovered;
+        timing.assert_consistent();
         assert!(epochs.current <= epochs.accepted, "current epoch is newer than the accepted one");
-        assert!(logged.epoch() <= epochs.current, "the log is newer than its epoch");
-        Self { me, quorum, epochs, logged, role: Role::Looking }
+        assert!(committed <= log.zxid, "what is committed here is here");
+        match membership {
+            Membership::Voter => {
+                assert!(quorum.contains(me), "server {me} is not a voter");
+                assert!(log.zxid.epoch() <= epochs.accepted, "the log is newer than its epoch");
+            }
+            Membership::Rejoining => assert!(quorum.contains(me), "server {me} is not a voter"),
+            Membership::Learner => assert!(!quorum.contains(me), "server {me} is a voter"),
+        }
+        let mut prng = Prng::new(seed ^ u64::from(me.0));
+        let boot = prng.next() >> 33;
+        let base = Base {
+            me,
+            quorum,
+            membership,
+            timing,
+            prng,
+            mutant: None,
+            now: 0,
+            epochs,
+            saving: None,
+            log,
+            durable: log.zxid,
+            cutting: None,
+            restoring: None,
+            ticket: 0,
+            committed,
+            round: 0,
+            preferred: false,
+            boot,
+            serial: 0,
+            sessions: 0,
+            reads: 0,
+            peers: BTreeMap::new(),
+        };
+        Self { base, role: Role::Idle }
+    }
+
+    /// Plants a bug, for testing the tests.
+    #[cfg(feature = "mutants")]
+    pub fn plant(&mut self, mutant: mutant::Mutant) {
+        self.base.mutant = Some(mutant);
+    }
+
+    /// Acts on `event`; what must be done is added to `out`, in order.
+    pub fn step(&mut self, event: Event, out: &mut Vec<Action>) {
+        let next = self.act(event, out);
+        self.enter(next, out);
+    }
+
+    fn act(&mut self, event: Event, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        match event {
+            Event::Start => {
+                assert!(matches!(self.role, Role::Idle), "started twice");
+                Next::Look
+            }
+            Event::Tick => {
+                base.now += 1;
+                match &mut self.role {
+                    Role::Idle => Next::Stay,
+                    Role::Looking(looking) => looking.on_tick(base, out),
+                    Role::Learning(learning) => learning.on_tick(base, out),
+                    Role::Leading(leading) => leading.on_tick(base, out),
+                }
+            }
+            Event::Received { from, message } => self.received(from, message, out),
+            Event::Disconnected(peer) => self.disconnected(peer, out),
+            Event::EpochsSaved(epochs) => {
+                base.saved(epochs);
+                match &mut self.role {
+                    Role::Idle => Next::Stay,
+                    Role::Looking(looking) => looking.consider(base, out),
+                    Role::Learning(learning) => {
+                        learning.on_epochs_saved(base, out);
+                        Next::Stay
+                    }
+                    Role::Leading(leading) => leading.on_epochs_saved(base, out),
+                }
+            }
+            Event::Durable { ticket, upto } => {
+                if base.made_durable(ticket, upto) {
+                    self.durable_moved(out)
+                } else {
+                    Next::Stay
+                }
+            }
+            Event::Truncated { ticket, to } => {
+                if base.cutting == Some(ticket) {
+                    base.cutting = None;
+                    base.durable = base.durable.max(to.zxid);
+                }
+                match &mut self.role {
+                    Role::Idle | Role::Leading(_) => Next::Stay,
+                    Role::Looking(looking) => looking.consider(base, out),
+                    Role::Learning(learning) => {
+                        learning.on_truncated(base, ticket, to, out);
+                        Next::Stay
+                    }
+                }
+            }
+            Event::LogRead { ticket, at, run } => {
+                match &mut self.role {
+                    Role::Idle | Role::Looking(_) => {}
+                    Role::Learning(learning) => learning.on_log_read(base, ticket, at, out),
+                    Role::Leading(leading) => leading.on_log_read(base, ticket, at, run, out),
+                }
+                Next::Stay
+            }
+            Event::SnapshotRead { ticket, at, offset, bytes, end } => {
+                if let Role::Leading(leading) = &mut self.role {
+                    leading.on_snapshot_read(ticket, (at, offset, end), bytes, out);
+                }
+                Next::Stay
+            }
+            Event::SnapshotStored { ticket, upto } => self.snapshot_stored(ticket, upto, out),
+            Event::Proposed(run) => {
+                let Role::Leading(leading) = &mut self.role else {
+                    panic!("only a leader proposes");
+                };
+                leading.broadcast(base, run, out);
+                Next::Stay
+            }
+            Event::Confirm => {
+                match &mut self.role {
+                    Role::Leading(leading) => leading.confirm(base, out),
+                    Role::Idle | Role::Looking(_) | Role::Learning(_) => {
+                        out.push(Action::ConfirmsFailed);
+                    }
+                }
+                Next::Stay
+            }
+            Event::Transfer(to) => match &mut self.role {
+                Role::Leading(leading) => leading.transfer(base, to, out),
+                Role::Idle | Role::Looking(_) | Role::Learning(_) => Next::Stay,
+            },
+        }
+    }
+
+    /// Carries out transitions until the server stays where it is.
+    fn enter(&mut self, mut next: Next, out: &mut Vec<Action>) {
+        let base = &mut self.base;
+        loop {
+            next = match next {
+                Next::Stay => return,
+                Next::Look => {
+                    let (looking, next) = Looking::begin(base, out);
+                    self.role = Role::Looking(looking);
+                    next
+                }
+                Next::Lead => {
+                    let (leading, next) = Leading::begin(base, out);
+                    self.role = Role::Leading(leading);
+                    next
+                }
+                Next::Follow(leader) => {
+                    self.role = Role::Learning(Learning::begin(base, leader, out));
+                    Next::Stay
+                }
+            };
+        }
+    }
+
+    fn received(&mut self, from: ServerId, message: Message, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        match message {
+            Message::Ballot(ballot) => {
+                if base.hear(from, Some(&ballot)) {
+                    return self.on_ballot(from, &ballot, out);
+                }
+                Next::Stay
+            }
+            Message::Join { session, join } => {
+                base.hear(from, None);
+                match &mut self.role {
+                    Role::Leading(leading) => leading.on_join(base, from, session, join, out),
+                    Role::Idle => Next::Stay,
+                    Role::Looking(_) | Role::Learning(_) => self.decline(from, out),
+                }
+            }
+            Message::ToLeader { session, sequence, body } => {
+                base.hear(from, None);
+                match &mut self.role {
+                    Role::Leading(leading) => {
+                        leading.on_message(base, from, (session, sequence), body, out)
+                    }
+                    Role::Idle => Next::Stay,
+                    Role::Looking(_) | Role::Learning(_) => self.decline(from, out),
+                }
+            }
+            Message::ToLearner { session, sequence, body } => {
+                base.hear(from, None);
+                match &mut self.role {
+                    Role::Learning(learning) if learning.leader() == from => {
+                        learning.on_message(base, (session, sequence), body, out)
+                    }
+                    Role::Idle | Role::Looking(_) | Role::Learning(_) | Role::Leading(_) => {
+                        Next::Stay
+                    }
+                }
+            }
+            Message::Reset { session } => {
+                base.hear(from, None);
+                if let Role::Learning(learning) = &mut self.role
+                    && learning.leader() == from
+                {
+                    learning.on_reset(base, session, out);
+                }
+                Next::Stay
+            }
+        }
+    }
+
+    fn on_ballot(&mut self, from: ServerId, ballot: &Ballot, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        let asks = matches!(ballot.stance, Stance::Looking | Stance::Watching);
+        match &mut self.role {
+            Role::Idle => Next::Stay,
+            Role::Looking(looking) => looking.on_ballot(base, from, ballot, out),
+            Role::Learning(learning) => {
+                if learning.leader() == from {
+                    let next = learning.on_leaders_ballot(base, ballot, out);
+                    if next != Next::Stay {
+                        return next;
+                    }
+                }
+                if asks { self.decline(from, out) } else { Next::Stay }
+            }
+            Role::Leading(leading) => {
+                if asks {
+                    let own = base.ballot(Stance::Leading, None);
+                    base.send(from, Message::Ballot(own), out);
+                    return Next::Stay;
+                }
+                leading.yield_to(base, out)
+            }
+        }
+    }
+
+    /// Tells a server that takes this one for a leader, or looks for one, what this one is doing.
+    fn decline(&mut self, to: ServerId, out: &mut Vec<Action>) -> Next {
+        match &self.role {
+            Role::Looking(looking) => looking.answer(&mut self.base, to, out),
+            Role::Learning(learning) => {
+                let ballot = self.base.ballot(Stance::Following(learning.leader()), None);
+                self.base.send(to, Message::Ballot(ballot), out);
+            }
+            Role::Idle | Role::Leading(_) => {}
+        }
+        Next::Stay
+    }
+
+    fn disconnected(&mut self, peer: ServerId, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        base.forget(peer);
+        match &mut self.role {
+            Role::Idle => Next::Stay,
+            Role::Looking(looking) => looking.consider(base, out),
+            Role::Learning(learning) if learning.leader() == peer => learning.leave(out),
+            Role::Learning(_) => Next::Stay,
+            Role::Leading(leading) => {
+                leading.drop_link(base, peer, out);
+                Next::Stay
+            }
+        }
+    }
+
+    fn durable_moved(&mut self, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        match &mut self.role {
+            Role::Idle => Next::Stay,
+            Role::Looking(looking) => looking.consider(base, out),
+            Role::Learning(learning) => {
+                learning.on_durable(base, out);
+                Next::Stay
+            }
+            Role::Leading(leading) => leading.own_durable(base, out),
+        }
+    }
+
+    fn snapshot_stored(&mut self, ticket: u64, upto: u64, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        if let Some((asked, at)) = base.restoring
+            && asked == ticket
+            && upto > 0
+        {
+            base.restoring = None;
+            base.restored(at);
+        }
+        match &mut self.role {
+            Role::Idle | Role::Leading(_) => Next::Stay,
+            Role::Looking(looking) => looking.consider(base, out),
+            Role::Learning(learning) => {
+                learning.on_snapshot_stored(base, ticket, upto, out);
+                Next::Stay
+            }
+        }
     }
 
     /// Looks for a leader. A voter that is a quorum by itself elects itself here.
+    ///
+    /// For a voter that is alone; any other is started by [`Event::Start`] and needs every action.
     pub fn start(&mut self) -> Option<Action> {
-        assert!(matches!(self.role, Role::Looking), "started twice");
-        self.quorum.is_reached([self.me]).then(|| self.found())
+        let mut out = Vec::new();
+        self.step(Event::Start, &mut out);
+        due(out)
     }
 
-    /// The epochs of the last [`Action::SaveEpochs`] are durable: broadcast begins.
+    /// The epochs of the last [`Action::SaveEpochs`] are durable: a voter that is alone begins to
+    /// broadcast.
     pub fn epochs_saved(&mut self, saved: Epochs) {
-        let Role::Founding { epoch } = self.role else {
-            panic!("epochs were saved that nobody asked for");
-        };
-        assert_eq!(epoch, saved.current, "another epoch was saved than the one being founded");
-        self.epochs = saved;
-        // Everything in the log so far is this leader's history and durable: recovery cut the rest.
-        let acks = vec![(self.me, self.logged)];
-        let committed = self.quorum.committed(&acks).expect("a leader has a quorum");
-        self.role = Role::Leading(Leader { proposed: epoch.start(), acks, committed });
+        self.step(Event::EpochsSaved(saved), &mut Vec::new());
     }
 
     /// As if the epoch's counter were spent, and all of it committed.
     #[cfg(test)]
     pub(crate) fn spend_counter(&mut self) {
-        let me = self.me;
-        let Role::Leading(leader) = &mut self.role else { panic!("leads") };
-        let last = Zxid::new(leader.proposed.epoch(), u32::MAX);
-        (leader.proposed, leader.committed, leader.acks) = (last, last, vec![(me, last)]);
+        let Role::Leading(leading) = &mut self.role else { panic!("leads") };
+        let last = Zxid::new(leading.epoch(), u32::MAX);
+        leading.set_proposed(last);
+        self.acknowledged(self.base.me, last);
     }
 
     /// The zxid that the next proposal will have, or an error while this voter may not propose.
     ///
     /// When the epoch's counter is spent this founds the next epoch; the action is then due.
     pub fn next_proposal(&mut self) -> Result<Zxid, Option<Action>> {
-        let Role::Leading(leader) = &mut self.role else { return Err(None) };
-        match leader.proposed.next() {
-            Some(zxid) => Ok(zxid),
-            // The log must be wholly durable before its epoch is left: its records would otherwise
-            // count as the new epoch's history without a quorum behind them.
-            None if leader.committed == leader.proposed => {
-                self.logged = leader.committed;
-                Err(Some(self.found()))
-            }
-            None => Err(None),
+        let Role::Leading(leading) = &mut self.role else { return Err(None) };
+        if let Some(zxid) = leading.next_proposal(&self.base) {
+            return Ok(zxid);
+        }
+        let mut out = Vec::new();
+        let next = leading.exhausted(&mut self.base, &mut out);
+        self.enter(next, &mut out);
+        Err(due(out))
+    }
+
+    /// The zxid of the next proposal, while this server leads and takes any.
+    pub fn proposable(&self) -> Option<Zxid> {
+        match &self.role {
+            Role::Leading(leading) => leading.next_proposal(&self.base),
+            Role::Idle | Role::Looking(_) | Role::Learning(_) => None,
         }
     }
 
     /// The proposal that [`Zab::next_proposal`] named was made.
     pub fn proposed(&mut self, zxid: Zxid) {
-        let Role::Leading(leader) = &mut self.role else { panic!("only a leader proposes") };
-        assert_eq!(leader.proposed.next(), Some(zxid), "proposals are contiguous");
-        leader.proposed = zxid;
+        let Role::Leading(leading) = &mut self.role else { panic!("only a leader proposes") };
+        leading.propose(&self.base, zxid);
     }
 
-    /// `server` has everything up to `upto` durable. Returns what is committed now, if that moved.
+    /// A voter that is alone has everything up to `upto` durable. Returns what is committed now,
+    /// if that moved.
     pub fn acknowledged(&mut self, server: ServerId, upto: Zxid) -> Option<Zxid> {
-        let Role::Leading(leader) = &mut self.role else { return None };
-        assert!(upto <= leader.proposed, "{server} acknowledged {upto:?}, which nobody proposed");
-        match leader.acks.iter_mut().find(|ack| ack.0 == server) {
-            Some(ack) => {
-                assert!(ack.1 <= upto, "acknowledgements of {server} went back");
-                ack.1 = upto;
-            }
-            None => leader.acks.push((server, upto)),
-        }
-        let committed = self.quorum.committed(&leader.acks)?;
-        if committed <= leader.committed {
-            return None;
-        }
-        leader.committed = committed;
-        Some(committed)
+        assert_eq!(server, self.base.me, "others acknowledge by message");
+        let Role::Leading(leading) = &mut self.role else { return None };
+        leading.logged_alone(&mut self.base, upto);
+        let mut out = Vec::new();
+        let ticket = self.base.ticket;
+        self.step(Event::Durable { ticket, upto }, &mut out);
+        out.into_iter()
+            .find_map(|action| if let Action::Committed(upto) = action { Some(upto) } else { None })
     }
 
     /// Whether this voter leads and may propose.
     pub fn is_leading(&self) -> bool {
-        matches!(self.role, Role::Leading(_))
+        matches!(&self.role, Role::Leading(leading) if leading.is_broadcasting())
     }
 
     /// The epoch this voter works in.
     pub fn epoch(&self) -> Epoch {
-        self.epochs.current
+        self.base.epochs.current
     }
 
     /// This voter's number.
     pub fn me(&self) -> ServerId {
-        self.me
+        self.base.me
     }
 
     /// Voters in the ensemble.
     pub fn voters(&self) -> usize {
-        self.quorum.voters()
+        self.base.quorum.voters()
     }
 
-    fn found(&mut self) -> Action {
-        let accepted = self.epochs.accepted.next().expect("2^32 epochs are never used up");
-        self.role = Role::Founding { epoch: accepted };
-        Action::SaveEpochs(Epochs { accepted, current: accepted })
+    /// What part this server plays. A voter that lost its disk becomes one again by itself; the
+    /// shell keeps that it has not, beside the epochs, until they are saved after it has.
+    pub fn membership(&self) -> Membership {
+        self.base.membership
     }
+
+    /// The end of the log, as appended.
+    pub fn log(&self) -> Position {
+        self.base.log
+    }
+
+    /// What this server is doing, and since when.
+    pub fn status(&self) -> Status {
+        let base = &self.base;
+        let (role, phase, leader, synced) = match &self.role {
+            Role::Idle | Role::Looking(_) => ("looking", "election", None, Vec::new()),
+            Role::Learning(learning) => {
+                let role = if base.is_voter() { "following" } else { "learning" };
+                (role, learning.phase_name(), Some(learning.leader()), Vec::new())
+            }
+            Role::Leading(leading) => {
+                ("leading", leading.phase_name(), Some(base.me), leading.synced().collect())
+            }
+        };
+        Status {
+            role,
+            phase,
+            leader,
+            epochs: base.epochs,
+            log: base.log,
+            durable: base.durable,
+            committed: base.committed,
+            synced,
+            silent: base.peers.iter().map(|(&id, peer)| (id, base.now - peer.heard)).collect(),
+        }
+    }
+
+    /// The epoch this server leads or is about to, if it does.
+    pub fn leading_epoch(&self) -> Option<Epoch> {
+        match &self.role {
+            Role::Leading(leading) => Some(leading.epoch()),
+            Role::Idle | Role::Looking(_) | Role::Learning(_) => None,
+        }
+    }
+
+    /// Whether this server has everything its leader had committed when it began to follow.
+    pub fn is_following(&self) -> bool {
+        matches!(&self.role, Role::Learning(learning) if learning.is_following())
+    }
+}
+
+/// What of the actions a voter that is alone must carry out.
+fn due(actions: Vec<Action>) -> Option<Action> {
+    actions.into_iter().find(|action| matches!(action, Action::SaveEpochs(_)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn alone(logged: Zxid) -> Zab {
-        let epoch = logged.epoch();
-        let epochs = Epochs { accepted: epoch, current: epoch };
-        Zab::new(ServerId(1), Quorum::majority([ServerId(1)]), epochs, logged)
-    }
-
-    fn propose(zab: &mut Zab) -> Zxid {
-        let zxid = zab.next_proposal().expect("leads");
-        zab.proposed(zxid);
-        zxid
-    }
-
-    #[test]
-    fn a_single_voter_founds_a_new_epoch_and_proposes_only_when_it_is_durable() {
-        let mut zab = alone(Zxid::new(Epoch(4), 9));
-        let Some(Action::SaveEpochs(epochs)) = zab.start() else { panic!("not elected") };
-        assert_eq!(epochs, Epochs { accepted: Epoch(5), current: Epoch(5) });
-        assert_eq!(zab.next_proposal(), Err(None));
-        zab.epochs_saved(epochs);
-        assert_eq!(propose(&mut zab), Zxid::new(Epoch(5), 1));
-        assert_eq!(propose(&mut zab), Zxid::new(Epoch(5), 2));
-    }
-
-    #[test]
-    fn a_proposal_is_committed_once_it_is_durable_and_not_before() {
-        let mut zab = alone(Zxid::ZERO);
-        let Some(Action::SaveEpochs(epochs)) = zab.start() else { panic!("not elected") };
-        zab.epochs_saved(epochs);
-        let first = propose(&mut zab);
-        let second = propose(&mut zab);
-        assert_eq!(zab.acknowledged(ServerId(1), Zxid::ZERO), None);
-        assert_eq!(zab.acknowledged(ServerId(1), first), Some(first));
-        assert_eq!(zab.acknowledged(ServerId(1), first), None);
-        assert_eq!(zab.acknowledged(ServerId(1), second), Some(second));
-    }
-
-    #[test]
-    fn a_spent_counter_founds_the_next_epoch_once_all_is_committed() {
-        let mut zab = alone(Zxid::ZERO);
-        let Some(Action::SaveEpochs(epochs)) = zab.start() else { panic!("not elected") };
-        zab.epochs_saved(epochs);
-        let Role::Leading(leader) = &mut zab.role else { panic!("leads") };
-        leader.proposed = Zxid::new(Epoch(1), u32::MAX - 1);
-        let last = propose(&mut zab);
-        assert_eq!(zab.next_proposal(), Err(None), "the last proposal is not durable yet");
-        zab.acknowledged(ServerId(1), last);
-        let Err(Some(Action::SaveEpochs(epochs))) = zab.next_proposal() else {
-            panic!("must found")
-        };
-        zab.epochs_saved(epochs);
-        assert_eq!(propose(&mut zab), Zxid::new(Epoch(2), 1));
-    }
-
-    #[test]
-    fn one_voter_of_three_elects_nobody() {
-        let voters = [ServerId(1), ServerId(2), ServerId(3)];
-        let mut zab =
-            Zab::new(ServerId(1), Quorum::majority(voters), Epochs::default(), Zxid::ZERO);
-        assert_eq!(zab.start(), None);
-        assert_eq!(zab.next_proposal(), Err(None));
-    }
-}
+mod tests;

@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which packages each package is built from. Dev-dependencies are free: tests may know more.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("core", &[]),
     ("observer", &["core"]),
     ("voter", &["core", "observer"]),
     ("client", &["core"]),
     ("cli", &["client", "core", "observer", "voter"]),
     ("bench", &["client", "core", "observer", "voter"]),
+    ("sim", &["core"]),
 ];
 
 /// The modules of `core`, each line knowing only itself and the lines above it.
 const CORE_ORDER: [&[&str]; 11] = [
-    &["zxid", "limits", "hash", "path"],
+    &["zxid", "limits", "hash", "path", "prng"],
     &["wire", "acl"],
     &["auth"],
     &["txn"],
@@ -31,8 +32,8 @@ const CORE_ORDER: [&[&str]; 11] = [
     &["node"],
 ];
 
-/// What Zab knows of the rest: places in the history and which epochs are on disk.
-const ZAB_KNOWS: [&str; 3] = ["zab", "zxid", "log"];
+/// What Zab knows of the rest: places in the history, records as bytes, which epochs are on disk.
+const ZAB_KNOWS: [&str; 5] = ["zab", "zxid", "log", "record", "prng"];
 
 /// The only files with `unsafe` in them.
 const UNSAFE_FILES: [&str; 11] = [

@@ -23,6 +23,11 @@ impl Quorum {
         self.voters.len()
     }
 
+    /// Who votes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.voters.iter().copied()
+    }
+
     /// Whether `server` votes.
     pub fn contains(&self, server: ServerId) -> bool {
         self.voters.binary_search(&server).is_ok()

@@ -1,0 +1,222 @@
+//! What a server keeps through every phase: who it is, what is durable, whom it hears.
+
+use std::collections::BTreeMap;
+
+use super::event::{Action, Anomaly};
+use super::message::{Ballot, Message, Stance, Vote};
+use super::mutant::Mutant;
+use super::quorum::Quorum;
+use super::run::Position;
+use super::timing::Timing;
+use crate::log::epochs::Epochs;
+use crate::prng::Prng;
+use crate::zxid::{Epoch, ServerId, Zxid};
+
+/// What role a server may play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// It votes, leads, and is counted.
+    Voter,
+    /// It learns only.
+    Learner,
+    /// A voter that lost its disk, and with it what it promised: it learns until it has a leader's
+    /// history and that leader has founded an epoch since.
+    Rejoining,
+}
+
+/// What came from a peer, and when.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub heard: u64,
+    pub ballot: Option<(u64, Ballot)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    pub me: ServerId,
+    pub quorum: Quorum,
+    pub membership: Membership,
+    pub timing: Timing,
+    pub prng: Prng,
+    pub mutant: Option<Mutant>,
+    /// Ticks since the start.
+    pub now: u64,
+    /// Durable.
+    pub epochs: Epochs,
+    /// Being made durable. Nothing that depends on the epochs is said meanwhile.
+    pub saving: Option<Epochs>,
+    /// The end of the log, durable or not.
+    pub log: Position,
+    /// How far the log is durable.
+    pub durable: Zxid,
+    /// The log is being cut by this order: what is behind may still come back in a crash.
+    pub cutting: Option<u64>,
+    /// A snapshot is about to replace the history. Until it has, nobody knows which one this is.
+    pub restoring: Option<(u64, Position)>,
+    /// Writes of older tickets say nothing about the log as it is now.
+    pub ticket: u64,
+    /// What this server knows to be committed.
+    pub committed: Zxid,
+    pub round: u64,
+    /// Set by a leader that handed over, for one election.
+    pub preferred: bool,
+    pub boot: u64,
+    pub serial: u64,
+    pub sessions: u64,
+    pub reads: u64,
+    pub peers: BTreeMap<ServerId, Peer>,
+}
+
+impl Base {
+    pub fn planted(&self, mutant: Mutant) -> bool {
+        cfg!(feature = "mutants") && self.mutant == Some(mutant)
+    }
+
+    pub fn is_voter(&self) -> bool {
+        match self.membership {
+            Membership::Voter => true,
+            Membership::Learner => false,
+            Membership::Rejoining => self.planted(Mutant::WipedVoterVotes),
+        }
+    }
+
+    /// Everything that was appended is durable, and so is every promise.
+    pub fn is_settled(&self) -> bool {
+        self.durable == self.log.zxid
+            && self.saving.is_none()
+            && self.cutting.is_none()
+            && self.restoring.is_none()
+    }
+
+    /// This server as a candidate, which it is only while its disk keeps up and it hears a quorum
+    /// that hears it. Otherwise it would be elected and fail, again and again.
+    pub fn candidacy(&self) -> Option<Vote> {
+        let near = self.peers.iter().filter(|(_, peer)| {
+            self.fresh(peer).is_some_and(|ballot| ballot.heard.contains(&self.me))
+        });
+        let reached = near.map(|(&id, _)| id).chain([self.me]);
+        if !self.is_voter() || !self.is_settled() || !self.quorum.is_reached(reached) {
+            return None;
+        }
+        Some(Vote {
+            current: self.epochs.current,
+            last: self.log.zxid,
+            preferred: self.preferred,
+            candidate: self.me,
+        })
+    }
+
+    /// The peer's last ballot, unless it is too old to mean anything.
+    pub fn fresh<'p>(&self, peer: &'p Peer) -> Option<&'p Ballot> {
+        let (at, ballot) = peer.ballot.as_ref()?;
+        (self.now - at <= self.timing.heard_ticks).then_some(ballot)
+    }
+
+    /// Notes that `from` is alive; a ballot is kept if it is newer than the one that is known.
+    /// Returns whether it is.
+    pub fn hear(&mut self, from: ServerId, ballot: Option<&Ballot>) -> bool {
+        let now = self.now;
+        let peer = self.peers.entry(from).or_insert(Peer { heard: now, ballot: None });
+        peer.heard = now;
+        let Some(ballot) = ballot else { return false };
+        if let Some((_, known)) = &peer.ballot
+            && known.boot == ballot.boot
+            && ballot.serial <= known.serial
+        {
+            return false;
+        }
+        peer.ballot = Some((now, ballot.clone()));
+        true
+    }
+
+    pub fn forget(&mut self, peer: ServerId) {
+        self.peers.remove(&peer);
+    }
+
+    /// What this server says about leadership now.
+    pub fn ballot(&mut self, stance: Stance, vote: Option<Vote>) -> Ballot {
+        self.serial += 1;
+        let heard = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| self.now - peer.heard <= self.timing.heard_ticks)
+            .map(|(&id, _)| id)
+            .collect();
+        let own = if stance == Stance::Looking { self.candidacy() } else { None };
+        Ballot { boot: self.boot, serial: self.serial, round: self.round, stance, own, vote, heard }
+    }
+
+    pub fn send(&self, to: ServerId, message: Message, out: &mut Vec<Action>) {
+        out.push(Action::Send { to, message });
+    }
+
+    pub fn send_voters(&self, message: &Message, out: &mut Vec<Action>) {
+        for to in self.quorum.iter().filter(|&to| to != self.me) {
+            self.send(to, message.clone(), out);
+        }
+    }
+
+    pub fn refuse(&self, peer: ServerId, anomaly: Anomaly, out: &mut Vec<Action>) {
+        out.push(Action::Refused { peer, anomaly });
+    }
+
+    /// Orders the epochs to be saved. One save is under way at a time.
+    pub fn save(&mut self, epochs: Epochs, out: &mut Vec<Action>) {
+        assert!(self.saving.is_none(), "one pair of epochs is saved at a time");
+        assert!(self.epochs.accepted <= epochs.accepted, "a promise is never taken back");
+        assert!(self.epochs.current <= epochs.current, "a history is never taken back");
+        self.saving = Some(epochs);
+        out.push(Action::SaveEpochs(epochs));
+    }
+
+    pub fn saved(&mut self, epochs: Epochs) {
+        assert_eq!(self.saving.take(), Some(epochs), "epochs were saved that nobody asked for");
+        self.epochs = epochs;
+    }
+
+    /// The log is durable up to `upto`; false when that is about a log that was cut since.
+    pub fn made_durable(&mut self, ticket: u64, upto: Zxid) -> bool {
+        if ticket != self.ticket && !self.planted(Mutant::StaleTicketAcks) {
+            return false;
+        }
+        if !self.planted(Mutant::StaleTicketAcks) && !self.planted(Mutant::CutKeepsDurable) {
+            assert!(upto <= self.log.zxid, "{upto:?} is durable and was never appended");
+        }
+        self.durable = self.durable.max(upto);
+        true
+    }
+
+    /// Raises what is committed here.
+    pub fn commit(&mut self, upto: Zxid, out: &mut Vec<Action>) {
+        if self.committed < upto {
+            self.committed = upto;
+            out.push(Action::Committed(upto));
+        }
+    }
+
+    /// Names a read, so that the answer to an abandoned one is not taken for its own.
+    pub fn new_read(&mut self) -> u64 {
+        self.reads += 1;
+        self.reads
+    }
+
+    /// A snapshot is this server's history now, and the log behind it is empty.
+    pub fn restored(&mut self, at: Position) {
+        assert!(self.committed <= at.zxid, "what is committed is never replaced by less");
+        self.new_ticket();
+        self.log = at;
+        self.durable = at.zxid;
+        self.committed = at.zxid;
+    }
+
+    /// Completions of writes so far no longer count.
+    pub fn new_ticket(&mut self) -> u64 {
+        self.ticket += 1;
+        self.ticket
+    }
+
+    /// The history that this server would lead with.
+    pub fn credentials(&self) -> (Epoch, Zxid) {
+        (self.epochs.current, self.log.zxid)
+    }
+}

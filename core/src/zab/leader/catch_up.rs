@@ -1,0 +1,226 @@
+//! Giving a learner this leader's history: from the log on disk, or as a snapshot.
+//!
+//! The log is the one source. A learner's position is *proven* to be in it, by the chained
+//! checksum, before anything is sent behind it; a position that is not in it is narrowed down by
+//! asking back and forth for the nearest one below, which ends at the first common record.
+
+use std::sync::Arc;
+
+use super::link::Stage;
+use super::{LeaderStage, Leading, Link};
+use crate::zab::base::Base;
+use crate::zab::event::Action;
+use crate::zab::message::ToLearner;
+use crate::zab::mutant::Mutant;
+use crate::zab::run::{Position, Run};
+use crate::zxid::{ServerId, Zxid};
+
+/// Records that are read from the log for a learner at a time.
+pub const READ_BYTES_MAX: u64 = 1 << 20;
+
+impl Leading {
+    /// Starts to synchronise a learner that has promised, if the epoch is this leader's already.
+    /// Who does not vote waits until it is established: they are sent what is committed only.
+    pub(super) fn begin_sync(&mut self, base: &mut Base, id: ServerId, out: &mut Vec<Action>) {
+        let stage = self.stage;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let due = match stage {
+            LeaderStage::Discovery { .. } | LeaderStage::Founding => false,
+            LeaderStage::Syncing { .. } => link.join.votes,
+            LeaderStage::Broadcast => true,
+        };
+        if due && link.stage == Stage::Promised {
+            let last = link.join.last;
+            locate(base, link, last, out);
+        }
+    }
+
+    pub(super) fn on_have(
+        &mut self,
+        base: &mut Base,
+        from: ServerId,
+        at: Option<Position>,
+        out: &mut Vec<Action>,
+    ) {
+        let link = self.links.get_mut(&from).expect("looked up by the caller");
+        if link.stage != Stage::Comparing {
+            return;
+        }
+        match at {
+            Some(at) => locate(base, link, at, out),
+            None => begin_snapshot(base, link, out),
+        }
+    }
+
+    pub fn on_log_read(
+        &mut self,
+        base: &mut Base,
+        ticket: u64,
+        at: Option<Position>,
+        run: Option<Run>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(link) = self.links.values_mut().find(|link| match link.stage {
+            Stage::Locating { ticket: asked, .. } => asked == ticket,
+            Stage::CatchUp { reading } => reading == Some(ticket),
+            Stage::Greeted
+            | Stage::Promised
+            | Stage::Comparing
+            | Stage::Snapshotting { .. }
+            | Stage::Live => false,
+        }) else {
+            return;
+        };
+        let id = link.id;
+        match (&link.stage, at) {
+            (Stage::Locating { at: asked, .. }, Some(at)) => {
+                let blind = base.planted(Mutant::HistoryNotProven) && at.zxid <= asked.zxid;
+                if at == *asked || blind {
+                    let asked = *asked;
+                    link.proven(asked);
+                    self.continue_catch_up(base, id, out);
+                } else {
+                    link.stage = Stage::Comparing;
+                    link.say(ToLearner::Compare(at), out);
+                }
+            }
+            (Stage::CatchUp { .. }, Some(at)) => {
+                assert_eq!(at, link.sent, "what was sent is in this leader's log");
+                link.stage = Stage::CatchUp { reading: None };
+                if let Some(run) = run {
+                    self.send_read(base, id, run, out);
+                }
+                self.continue_catch_up(base, id, out);
+            }
+            // The log was purged while a learner that serves fell behind: it stops serving and
+            // joins again, for a snapshot is no part of a broadcast.
+            (Stage::CatchUp { .. }, None) if link.new_leader_sent => self.drop_link(base, id, out),
+            // The log begins behind the learner's history, or was purged up to beyond it.
+            (_, None) => begin_snapshot(base, link, out),
+            (
+                Stage::Greeted
+                | Stage::Promised
+                | Stage::Comparing
+                | Stage::Snapshotting { .. }
+                | Stage::Live,
+                Some(_),
+            ) => {}
+        }
+    }
+
+    fn send_read(&mut self, base: &Base, id: ServerId, run: Run, out: &mut Vec<Action>) {
+        let link = self.links.get_mut(&id).expect("reading");
+        let limit = if link.join.votes { base.log.zxid } else { base.committed };
+        let (Some(run), _) = run.split(limit) else { return };
+        assert_eq!(run.after(), link.sent, "a learner's history has no hole");
+        link.flew(run.upto(), run.bytes().len() as u64);
+        let (after, bytes): (_, Arc<[u8]>) = (run.after(), run.bytes().clone());
+        let body = if link.join.votes || !link.up_to_date {
+            ToLearner::Records { after, bytes }
+        } else {
+            link.commit_sent = run.upto().zxid;
+            ToLearner::Inform { after, bytes }
+        };
+        link.say(body, out);
+        if link.join.votes {
+            link.tell_commit(base.committed, out);
+        }
+    }
+
+    /// Reads on for a learner, or ends its synchronisation when it has been sent everything.
+    pub(super) fn continue_catch_up(
+        &mut self,
+        base: &mut Base,
+        id: ServerId,
+        out: &mut Vec<Action>,
+    ) {
+        let epoch = self.epoch;
+        let link = self.links.get_mut(&id).expect("looked up by the caller");
+        if link.stage != (Stage::CatchUp { reading: None }) {
+            return;
+        }
+        let goal = if link.join.votes { base.log.zxid } else { base.committed };
+        if link.sent.zxid < goal {
+            let early = base.planted(Mutant::HandoverForgetsInFlight)
+                && goal.0 - link.sent.zxid.0 < 3
+                && link.sent.zxid.epoch() == epoch;
+            if early {
+                link.sent = base.log;
+                link.stage = Stage::Live;
+                return;
+            }
+            if link.flight_bytes() <= base.timing.flight_bytes {
+                read_on(base, link, out);
+            }
+            return;
+        }
+        assert!(link.sent.zxid == goal || goal < link.sent.zxid && !link.join.votes);
+        link.stage = Stage::Live;
+        if !link.new_leader_sent {
+            link.new_leader_sent = true;
+            let at = link.sent;
+            link.say(ToLearner::NewLeader { epoch, at }, out);
+        }
+        link.tell_commit(base.committed, out);
+    }
+
+    pub(super) fn on_snapshot_stored(
+        &mut self,
+        base: &mut Base,
+        from: ServerId,
+        upto: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let epoch = self.epoch;
+        let link = self.links.get_mut(&from).expect("looked up by the caller");
+        let Stage::Snapshotting { ticket, at: Some(at), offset, end } = link.stage else { return };
+        if upto != offset {
+            return;
+        }
+        if end && link.epoch != epoch {
+            link.greet(epoch, out);
+        } else if end {
+            // It is this leader's own snapshot: proven, if the log still has its place.
+            locate(base, link, at, out);
+        } else {
+            out.push(Action::ReadSnapshot { ticket, offset });
+        }
+    }
+
+    pub fn on_snapshot_read(
+        &mut self,
+        ticket: u64,
+        (at, offset, end): (Position, u64, bool),
+        bytes: Arc<[u8]>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(link) = self.links.values_mut().find(
+            |link| matches!(link.stage, Stage::Snapshotting { ticket: asked, .. } if asked == ticket),
+        ) else {
+            return;
+        };
+        let next = offset + bytes.len() as u64;
+        link.stage = Stage::Snapshotting { ticket, at: Some(at), offset: next, end };
+        link.say(ToLearner::Snapshot { at, offset, bytes, end }, out);
+    }
+}
+
+fn locate(base: &mut Base, link: &mut Link, at: Position, out: &mut Vec<Action>) {
+    let ticket = base.new_read();
+    link.stage = Stage::Locating { at, ticket };
+    let from: Zxid = at.zxid;
+    out.push(Action::ReadLog { ticket, from, bytes_max: 0 });
+}
+
+fn read_on(base: &mut Base, link: &mut Link, out: &mut Vec<Action>) {
+    let ticket = base.new_read();
+    link.stage = Stage::CatchUp { reading: Some(ticket) };
+    let bytes_max = READ_BYTES_MAX.min(base.timing.flight_bytes);
+    out.push(Action::ReadLog { ticket, from: link.sent.zxid, bytes_max });
+}
+
+fn begin_snapshot(base: &mut Base, link: &mut Link, out: &mut Vec<Action>) {
+    let ticket = base.new_read();
+    link.stage = Stage::Snapshotting { ticket, at: None, offset: 0, end: false };
+    out.push(Action::ReadSnapshot { ticket, offset: 0 });
+}

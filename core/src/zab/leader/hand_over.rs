@@ -1,0 +1,78 @@
+//! Ending: draining for another epoch, a planned hand-over, and a disk that hangs.
+
+use super::{Draining, Leading, Link, Stage};
+use crate::zab::base::Base;
+use crate::zab::event::Action;
+use crate::zab::message::ToLearner;
+use crate::zab::role::Next;
+use crate::zxid::ServerId;
+
+impl Leading {
+    /// Does what it drained for, once everything that was proposed is committed.
+    pub(super) fn drained(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
+        let Some(draining) = self.draining else { return Next::Stay };
+        if !self.is_broadcasting() || !self.all_committed(base) {
+            return Next::Stay;
+        }
+        match draining {
+            // Its own log too: a founding server's history is durable.
+            Draining::Found(newest) if base.is_settled() => self.found_again(base, newest, out),
+            Draining::Found(_) => Next::Stay,
+            Draining::HandOver { to, .. } => {
+                let ready = self.links.get(&to).is_some_and(|link| {
+                    link.counts() && link.stage == Stage::Live && base.log.zxid <= link.acked
+                });
+                if !ready {
+                    return Next::Stay;
+                }
+                let link = self.links.get_mut(&to).expect("ready");
+                link.say(ToLearner::TakeOver, out);
+                self.stop(out)
+            }
+        }
+    }
+
+    /// Whether every proposal that was named is committed.
+    pub(super) fn all_committed(&self, base: &Base) -> bool {
+        let named = self.proposed.counter() == 0 || base.committed == self.proposed;
+        named && base.committed == base.log.zxid
+    }
+
+    /// Begins to hand over. Nothing happens when `to` does not follow.
+    pub fn transfer(&mut self, base: &mut Base, to: ServerId, out: &mut Vec<Action>) -> Next {
+        let able = self.links.get(&to).is_some_and(Link::counts);
+        if !self.is_broadcasting() || !able || self.draining.is_some() {
+            return Next::Stay;
+        }
+        let deadline = base.now + base.timing.transfer_ticks;
+        self.draining = Some(Draining::HandOver { to, deadline });
+        self.drained(base, out)
+    }
+
+    /// A leader whose own disk hangs leads no more if another voter is well.
+    pub(super) fn mind_stall(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
+        if let Some(Draining::HandOver { deadline, .. }) = self.draining
+            && base.now > deadline
+        {
+            self.draining = None;
+        }
+        let stalled =
+            self.stalled_since.is_some_and(|since| base.now - since > base.timing.stall_ticks);
+        let handing_over = matches!(self.draining, Some(Draining::HandOver { .. }));
+        if !stalled || handing_over || !self.is_broadcasting() {
+            return Next::Stay;
+        }
+        // A new epoch would have to wait for the same disk.
+        self.draining = None;
+        let well = self
+            .links
+            .values()
+            .filter(|link| link.counts() && base.durable < link.acked)
+            .max_by_key(|link| link.acked)
+            .map(|link| link.id);
+        match well {
+            Some(to) => self.transfer(base, to, out),
+            None => Next::Stay,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! One learner, as its leader sees it.
+//!
+//! ```text
+//! Greeted ─NewEpoch, Promised─► Promised ─the epoch is owned─► Locating ◄─┐
+//!                                         not in our log: Compare │ Have  │
+//!                                                 Comparing ──────┼───────┘
+//!           Live ◄── all sent ── CatchUp ◄── proven in our log ───┤
+//!             └── too much in flight ──▲ ◄── Snapshotting ◄── log begins later
+//! ```
+
+use std::collections::VecDeque;
+
+use crate::zab::event::Action;
+use crate::zab::message::{Join, Message, ToLearner};
+use crate::zab::run::Position;
+use crate::zxid::{Epoch, ServerId, Zxid};
+
+/// What is sent next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It joined, and has not promised the epoch.
+    Greeted,
+    /// It promised; the leader may not own the epoch yet.
+    Promised,
+    /// The leader's log is asked for the learner's position.
+    Locating { at: Position, ticket: u64 },
+    /// The learner is asked for the leader's.
+    Comparing,
+    /// Records come from the log.
+    CatchUp { reading: Option<u64> },
+    /// A snapshot comes.
+    Snapshotting { ticket: u64, at: Option<Position>, offset: u64, end: bool },
+    /// It is sent what is proposed as it is proposed.
+    Live,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub id: ServerId,
+    pub session: u64,
+    pub join: Join,
+    /// Counted by quorums: a voter of the configuration that has its disk.
+    pub votes: bool,
+    /// The epoch it was last asked to promise.
+    pub epoch: Epoch,
+    sent_count: u64,
+    pub received: u64,
+    pub heard: u64,
+    pub stage: Stage,
+    /// A promise to this leader, new with its epoch.
+    pub promised: bool,
+    /// Where the learner's history ends once all that was sent has arrived.
+    pub sent: Position,
+    /// Durable there.
+    pub acked: Zxid,
+    pub new_leader_sent: bool,
+    /// It has this leader's history and its epoch, durably.
+    pub synced: bool,
+    pub up_to_date: bool,
+    pub commit_sent: Zxid,
+    /// Ends and sizes of what is in flight.
+    flight: VecDeque<(Zxid, u64)>,
+    flight_bytes: u64,
+    /// The last number that came back.
+    pub ponged: u64,
+}
+
+impl Link {
+    pub fn new(id: ServerId, session: u64, join: Join, votes: bool, now: u64) -> Self {
+        Self {
+            id,
+            session,
+            join,
+            votes,
+            epoch: Epoch::ZERO,
+            sent_count: 0,
+            received: 0,
+            heard: now,
+            stage: Stage::Greeted,
+            promised: false,
+            sent: Position::ROOT,
+            acked: Zxid::ZERO,
+            new_leader_sent: false,
+            synced: false,
+            up_to_date: false,
+            commit_sent: Zxid::ZERO,
+            flight: VecDeque::new(),
+            flight_bytes: 0,
+            ponged: 0,
+        }
+    }
+
+    /// Back to the beginning, for another epoch of the same leader in the same session.
+    pub fn greet(&mut self, epoch: Epoch, out: &mut Vec<Action>) {
+        self.epoch = epoch;
+        self.stage = Stage::Greeted;
+        self.promised = false;
+        self.new_leader_sent = false;
+        self.synced = false;
+        self.up_to_date = false;
+        self.flight.clear();
+        self.flight_bytes = 0;
+        self.say(ToLearner::NewEpoch(epoch), out);
+    }
+
+    pub fn say(&mut self, body: ToLearner, out: &mut Vec<Action>) {
+        let (session, sequence) = (self.session, self.sent_count);
+        self.sent_count += 1;
+        out.push(Action::Send {
+            to: self.id,
+            message: Message::ToLearner { session, sequence, body },
+        });
+    }
+
+    /// The learner's history ends at `at`, which the leader has proven to be its own too.
+    pub fn proven(&mut self, at: Position) {
+        self.sent = at;
+        self.acked = Zxid::ZERO;
+        self.flight.clear();
+        self.flight_bytes = 0;
+        self.stage = Stage::CatchUp { reading: None };
+    }
+
+    /// Notes that records were sent.
+    pub fn flew(&mut self, upto: Position, bytes: u64) {
+        self.sent = upto;
+        self.flight.push_back((upto.zxid, bytes));
+        self.flight_bytes += bytes;
+    }
+
+    pub fn acknowledged(&mut self, upto: Zxid) {
+        self.acked = self.acked.max(upto);
+        while let Some(&(end, bytes)) = self.flight.front()
+            && end <= upto
+        {
+            self.flight.pop_front();
+            self.flight_bytes -= bytes;
+        }
+    }
+
+    pub const fn flight_bytes(&self) -> u64 {
+        self.flight_bytes
+    }
+
+    /// Whether what it acknowledges counts.
+    pub const fn counts(&self) -> bool {
+        self.votes && self.synced
+    }
+
+    /// Tells it what is committed of what it was sent.
+    pub fn tell_commit(&mut self, committed: Zxid, out: &mut Vec<Action>) {
+        let upto = committed.min(self.sent.zxid);
+        if self.up_to_date && self.commit_sent < upto {
+            self.commit_sent = upto;
+            self.say(ToLearner::Commit(upto), out);
+        }
+    }
+}

@@ -1,0 +1,557 @@
+//! Following a leader: discovery and synchronisation as a learner, then its broadcast. Voters and
+//! those who do not vote share every step; only promises and informs differ.
+//!
+//! ```text
+//! Joining ─NewEpoch─► Promising ─saved─► Syncing ◄─────────────────────────┐
+//!    ▲                                    │ │ └─Compare─► Comparing ─cut─► Truncating
+//!    │ gap, Reset                         │ └─Snapshot─► Installing ─last──┘
+//!    │                                    ▼ NewLeader
+//!    └────── any ◄── Following ◄─UpToDate─ Synced ◄─saved─ Saving ◄─durable─ Recording
+//! ```
+//!
+//! `committed ≤ appended`, `acknowledged ≤ durable ≤ appended`. The order of Recording, Saving,
+//! Synced is history, epoch, answer; it must never change.
+
+use std::sync::Arc;
+
+use super::base::Base;
+use super::event::{Action, Anomaly, Divergence, Standing};
+use super::message::{Ballot, Join, Message, Stance, ToLeader, ToLearner};
+use super::mutant::Mutant;
+use super::role::Next;
+use super::run::{Position, Run};
+use crate::log::epochs::Epochs;
+use crate::zxid::{Epoch, ServerId, Zxid};
+
+#[derive(Clone, Debug)]
+pub(super) struct Learning {
+    leader: ServerId,
+    session: u64,
+    sent: u64,
+    received: u64,
+    heard: u64,
+    deadline: u64,
+    phase: Phase,
+    epoch: Epoch,
+    acknowledged: Zxid,
+}
+
+/// How far this learner is with its leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The leader has not answered.
+    Joining { resend_at: u64 },
+    /// The promise is being saved.
+    Promising,
+    /// The history comes.
+    Syncing,
+    /// The own log is being asked for the leader's position.
+    Comparing { with: Position, ticket: u64 },
+    /// The own log is being cut.
+    Truncating { ticket: u64 },
+    /// A snapshot comes.
+    Installing { at: Position, ticket: u64, end: bool },
+    /// The leader's history is here and not durable yet.
+    Recording { upto: Zxid },
+    /// It is durable, and its epoch is being saved.
+    Saving,
+    /// Answered; the leader is not established as far as is known.
+    Synced,
+    /// It serves.
+    Following,
+}
+
+impl Learning {
+    pub fn begin(base: &mut Base, leader: ServerId, out: &mut Vec<Action>) -> Self {
+        let mut learning = Self {
+            leader,
+            session: 0,
+            sent: 0,
+            received: 0,
+            heard: base.now,
+            deadline: base.now + base.timing.join_ticks,
+            phase: Phase::Joining { resend_at: base.now },
+            epoch: Epoch::ZERO,
+            acknowledged: Zxid::ZERO,
+        };
+        learning.join_anew(base, out);
+        let ballot = base.ballot(Stance::Following(leader), None);
+        base.send_voters(&Message::Ballot(ballot), out);
+        learning
+    }
+
+    pub const fn leader(&self) -> ServerId {
+        self.leader
+    }
+
+    pub fn is_following(&self) -> bool {
+        self.phase == Phase::Following
+    }
+
+    pub const fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Joining { .. } | Phase::Promising => "discovery",
+            Phase::Syncing
+            | Phase::Comparing { .. }
+            | Phase::Truncating { .. }
+            | Phase::Installing { .. }
+            | Phase::Recording { .. }
+            | Phase::Saving
+            | Phase::Synced => "synchronization",
+            Phase::Following => "broadcast",
+        }
+    }
+
+    /// Begins a new session with the same leader.
+    fn join_anew(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        if self.is_following() {
+            out.push(Action::Became(Standing::Alone));
+        }
+        base.sessions += 1;
+        // Two starts of one server never choose the same session, and of one start the later is
+        // the larger.
+        self.session = (base.boot << 32) | base.sessions;
+        (self.sent, self.received) = (0, 0);
+        self.acknowledged = Zxid::ZERO;
+        self.deadline = base.now + base.timing.join_ticks;
+        self.phase = Phase::Joining { resend_at: base.now };
+        // What is still being written counts only once all of it is known to be durable.
+        if base.durable != base.log.zxid {
+            let ticket = base.new_ticket();
+            out.push(Action::Flush { ticket });
+        }
+        self.ask(base, out);
+    }
+
+    fn ask(&mut self, base: &Base, out: &mut Vec<Action>) {
+        let Phase::Joining { resend_at } = &mut self.phase else { return };
+        *resend_at = base.now + base.timing.ballot_ticks;
+        if !base.is_settled() && !base.planted(Mutant::StaleTicketAcks) {
+            return;
+        }
+        let join = Join {
+            accepted: base.epochs.accepted,
+            current: base.epochs.current,
+            last: base.log,
+            votes: base.is_voter(),
+        };
+        base.send(self.leader, Message::Join { session: self.session, join }, out);
+    }
+
+    fn say(&mut self, base: &Base, body: ToLeader, out: &mut Vec<Action>) {
+        let (session, sequence) = (self.session, self.sent);
+        self.sent += 1;
+        base.send(self.leader, Message::ToLeader { session, sequence, body }, out);
+    }
+
+    pub fn on_tick(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
+        if let Phase::Joining { resend_at } = self.phase
+            && base.now >= resend_at
+        {
+            self.ask(base, out);
+        }
+        let joining = self.phase != Phase::Following;
+        let silent = base.now - self.heard > base.timing.silence_ticks;
+        if silent || (joining && base.now > self.deadline) {
+            return self.leave(out);
+        }
+        Next::Stay
+    }
+
+    pub fn leave(&self, out: &mut Vec<Action>) -> Next {
+        if self.is_following() {
+            out.push(Action::Became(Standing::Alone));
+        }
+        Next::Look
+    }
+
+    /// The leader's ballot tells whether it still is one.
+    pub fn on_leaders_ballot(&self, base: &Base, ballot: &Ballot, out: &mut Vec<Action>) -> Next {
+        let leads = match ballot.stance {
+            Stance::Leading => true,
+            // Before it has counted the votes that made this server follow it. In a later round it
+            // looks again: it did not come to lead.
+            Stance::Looking => {
+                matches!(self.phase, Phase::Joining { .. })
+                    && ballot.vote.is_some_and(|vote| vote.candidate == self.leader)
+                    && ballot.round == base.round
+            }
+            Stance::Watching | Stance::Following(_) => false,
+        };
+        if leads { Next::Stay } else { self.leave(out) }
+    }
+
+    pub fn on_reset(&mut self, base: &mut Base, session: u64, out: &mut Vec<Action>) {
+        if session == self.session {
+            self.join_anew(base, out);
+        }
+    }
+
+    /// A message of the leader.
+    pub fn on_message(
+        &mut self,
+        base: &mut Base,
+        (session, sequence): (u64, u64),
+        body: ToLearner,
+        out: &mut Vec<Action>,
+    ) -> Next {
+        if session != self.session && !base.planted(Mutant::SessionIgnored) {
+            return Next::Stay;
+        }
+        if !base.planted(Mutant::SessionIgnored) {
+            if sequence < self.received {
+                return Next::Stay;
+            }
+            if sequence > self.received {
+                self.join_anew(base, out);
+                return Next::Stay;
+            }
+        }
+        self.received += 1;
+        self.heard = base.now;
+        match body {
+            ToLearner::NewEpoch(epoch) => return self.on_new_epoch(base, epoch, out),
+            ToLearner::Compare(with) => self.on_compare(base, with, out),
+            ToLearner::Records { after, bytes } => self.on_records(base, after, bytes, false, out),
+            ToLearner::Inform { after, bytes } => self.on_records(base, after, bytes, true, out),
+            ToLearner::Snapshot { at, offset, bytes, end } => {
+                self.on_snapshot(base, at, (offset, bytes, end), out);
+            }
+            ToLearner::NewLeader { epoch, at } => self.on_new_leader(base, epoch, at, out),
+            ToLearner::UpToDate(committed) => self.on_up_to_date(base, committed, out),
+            ToLearner::Commit(upto) => self.on_commit(base, upto, out),
+            ToLearner::Ping(number) => self.say(base, ToLeader::Pong(number), out),
+            ToLearner::TakeOver => {
+                base.preferred = base.is_voter();
+                return self.leave(out);
+            }
+        }
+        Next::Stay
+    }
+
+    fn on_new_epoch(&mut self, base: &mut Base, epoch: Epoch, out: &mut Vec<Action>) -> Next {
+        if self.is_following() {
+            out.push(Action::Became(Standing::Alone));
+        }
+        if base.membership == super::Membership::Rejoining
+            && ((self.epoch != Epoch::ZERO
+                && self.epoch < epoch
+                && self.epoch == base.epochs.current)
+                || base.planted(Mutant::RejoinsTooEarly))
+        {
+            // The leader's history is here, and this epoch was promised by a quorum without this
+            // server: whatever it promised before it lost its disk is older.
+            base.membership = super::Membership::Voter;
+        }
+        self.epoch = epoch;
+        self.deadline = base.now + base.timing.join_ticks;
+        if epoch < base.epochs.accepted {
+            self.say(base, ToLeader::Ahead(base.epochs.accepted), out);
+            self.phase = Phase::Syncing;
+            return Next::Stay;
+        }
+        let counted = base.epochs.accepted < epoch || base.planted(Mutant::EqualPromiseCounts);
+        if base.saving.is_some() || base.cutting.is_some() || base.restoring.is_some() {
+            // What the disk is doing for an earlier epoch of this leader must end first.
+            self.join_anew(base, out);
+            return Next::Stay;
+        }
+        if base.is_voter() && base.epochs.accepted < epoch {
+            if base.planted(Mutant::PromiseNeverSaved) {
+                base.epochs.accepted = epoch;
+            } else {
+                base.save(Epochs { accepted: epoch, current: base.epochs.current }, out);
+                self.phase = Phase::Promising;
+                if base.planted(Mutant::PromiseBeforeDurable) {
+                    self.promised(base, counted, out);
+                    self.phase = Phase::Promising;
+                }
+                return Next::Stay;
+            }
+        }
+        self.promised(base, counted && base.is_voter(), out);
+        Next::Stay
+    }
+
+    fn promised(&mut self, base: &Base, counted: bool, out: &mut Vec<Action>) {
+        self.phase = Phase::Syncing;
+        let (epoch, current, last) = (self.epoch, base.epochs.current, base.log);
+        self.say(base, ToLeader::Promised { epoch, counted, current, last }, out);
+    }
+
+    fn on_compare(&mut self, base: &mut Base, with: Position, out: &mut Vec<Action>) {
+        if self.phase != Phase::Syncing {
+            return self.violation(base, Anomaly::Phase, out);
+        }
+        if with.zxid < base.committed {
+            out.push(Action::Halt(Divergence::CommittedLost {
+                committed: base.committed,
+                leader: with.zxid,
+            }));
+            return;
+        }
+        let ticket = base.new_read();
+        self.phase = Phase::Comparing { with, ticket };
+        out.push(Action::ReadLog { ticket, from: with.zxid, bytes_max: 0 });
+    }
+
+    pub fn on_log_read(
+        &mut self,
+        base: &mut Base,
+        ticket: u64,
+        at: Option<Position>,
+        out: &mut Vec<Action>,
+    ) {
+        let Phase::Comparing { with, ticket: asked } = self.phase else { return };
+        if ticket != asked {
+            return;
+        }
+        match at {
+            Some(at) if at == with => self.truncate(base, at, out),
+            Some(at) if at.zxid == with.zxid => {
+                out.push(Action::Halt(Divergence::HistoriesDiffer { zxid: at.zxid }));
+            }
+            other => {
+                self.phase = Phase::Syncing;
+                self.say(base, ToLeader::Have(other), out);
+            }
+        }
+    }
+
+    fn truncate(&mut self, base: &mut Base, to: Position, out: &mut Vec<Action>) {
+        assert!(base.committed <= to.zxid, "what is committed is never cut");
+        if base.planted(Mutant::TruncationSkipped) {
+            self.phase = Phase::Syncing;
+            self.say(base, ToLeader::Have(Some(to)), out);
+            return;
+        }
+        if to == base.log {
+            self.phase = Phase::Syncing;
+            self.say(base, ToLeader::Have(Some(to)), out);
+            return;
+        }
+        let ticket = base.new_ticket();
+        base.log = to;
+        if !base.planted(Mutant::CutKeepsDurable) {
+            base.durable = base.durable.min(to.zxid);
+        }
+        base.cutting = Some(ticket);
+        self.acknowledged = Zxid::ZERO;
+        self.phase = Phase::Truncating { ticket };
+        out.push(Action::Truncate { ticket, to });
+    }
+
+    pub fn on_truncated(
+        &mut self,
+        base: &mut Base,
+        ticket: u64,
+        to: Position,
+        out: &mut Vec<Action>,
+    ) {
+        if matches!(self.phase, Phase::Joining { .. }) {
+            self.ask(base, out);
+        }
+        if self.phase != (Phase::Truncating { ticket }) {
+            return self.on_durable(base, out);
+        }
+        assert_eq!(to, base.log, "the log was cut to another place than was ordered");
+        self.phase = Phase::Syncing;
+        self.say(base, ToLeader::Have(Some(to)), out);
+    }
+
+    fn on_records(
+        &mut self,
+        base: &mut Base,
+        after: Position,
+        bytes: Arc<[u8]>,
+        committed: bool,
+        out: &mut Vec<Action>,
+    ) {
+        let in_phase = match self.phase {
+            Phase::Syncing
+            | Phase::Recording { .. }
+            | Phase::Saving
+            | Phase::Synced
+            | Phase::Following => true,
+            Phase::Joining { .. }
+            | Phase::Promising
+            | Phase::Comparing { .. }
+            | Phase::Truncating { .. }
+            | Phase::Installing { .. } => false,
+        };
+        if !in_phase {
+            return self.violation(base, Anomaly::Phase, out);
+        }
+        // The leader asserts the same when it sends: a hole is caught on whichever side it is made.
+        if after != base.log && !base.planted(Mutant::TruncationSkipped) {
+            return self.violation(base, Anomaly::Records, out);
+        }
+        let Ok(run) = Run::read(after, bytes) else {
+            return self.violation(base, Anomaly::Records, out);
+        };
+        base.log = run.upto();
+        let upto = run.upto().zxid;
+        out.push(Action::Append { ticket: base.ticket, run });
+        if base.planted(Mutant::AckBeforeDurable) {
+            base.durable = upto;
+            self.on_durable(base, out);
+        }
+        if committed || (base.planted(Mutant::AppliesUncommitted) && self.is_following()) {
+            base.commit(upto, out);
+        }
+    }
+
+    fn on_snapshot(
+        &mut self,
+        base: &mut Base,
+        at: Position,
+        (offset, bytes, end): (u64, Arc<[u8]>, bool),
+        out: &mut Vec<Action>,
+    ) {
+        let end = end || base.planted(Mutant::SnapshotWithoutEnd);
+        let ticket = match self.phase {
+            Phase::Syncing if offset == 0 => base.new_read(),
+            Phase::Installing { at: begun, ticket, .. } if begun == at || offset == 0 => ticket,
+            Phase::Joining { .. }
+            | Phase::Promising
+            | Phase::Syncing
+            | Phase::Comparing { .. }
+            | Phase::Truncating { .. }
+            | Phase::Installing { .. }
+            | Phase::Recording { .. }
+            | Phase::Saving
+            | Phase::Synced
+            | Phase::Following => return self.violation(base, Anomaly::Phase, out),
+        };
+        if at.zxid < base.committed {
+            out.push(Action::Halt(Divergence::CommittedLost {
+                committed: base.committed,
+                leader: at.zxid,
+            }));
+            return;
+        }
+        self.phase = Phase::Installing { at, ticket, end };
+        self.deadline = base.now + base.timing.join_ticks;
+        if end {
+            base.restoring = Some((ticket, at));
+        }
+        out.push(Action::StoreSnapshot { ticket, at, offset, bytes, end });
+    }
+
+    pub fn on_snapshot_stored(
+        &mut self,
+        base: &mut Base,
+        ticket: u64,
+        upto: u64,
+        out: &mut Vec<Action>,
+    ) {
+        if matches!(self.phase, Phase::Joining { .. }) {
+            self.ask(base, out);
+        }
+        let Phase::Installing { at, ticket: asked, end } = self.phase else { return };
+        if ticket != asked {
+            return;
+        }
+        if end {
+            assert_eq!(base.log, at, "the snapshot is this server's history");
+            self.acknowledged = Zxid::ZERO;
+            self.phase = Phase::Syncing;
+        }
+        self.say(base, ToLeader::SnapshotStored(upto), out);
+    }
+
+    fn on_new_leader(
+        &mut self,
+        base: &mut Base,
+        epoch: Epoch,
+        at: Position,
+        out: &mut Vec<Action>,
+    ) {
+        if self.phase != Phase::Syncing || epoch != self.epoch {
+            return self.violation(base, Anomaly::Phase, out);
+        }
+        if at != base.log && !base.planted(Mutant::TruncationSkipped) {
+            return self.violation(base, Anomaly::Records, out);
+        }
+        self.phase = Phase::Recording { upto: at.zxid };
+        self.on_durable(base, out);
+    }
+
+    /// The log, or more of it, is durable.
+    pub fn on_durable(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Joining { .. }) {
+            self.ask(base, out);
+        }
+        if let Phase::Recording { upto } = self.phase
+            && (upto <= base.durable || base.planted(Mutant::EpochBeforeHistory))
+            && base.saving.is_none()
+            && base.cutting.is_none()
+        {
+            // The history is durable before the epoch says that it is here: a crash between the two
+            // leaves a server that claims less than it has, never more.
+            self.phase = Phase::Saving;
+            let accepted = base.epochs.accepted.max(self.epoch);
+            base.save(Epochs { accepted, current: self.epoch }, out);
+            if base.planted(Mutant::SyncedBeforeEpochSaved) {
+                self.phase = Phase::Synced;
+                self.say(base, ToLeader::Synced(self.epoch), out);
+            }
+        }
+        self.acknowledge(base, out);
+    }
+
+    fn acknowledge(&mut self, base: &Base, out: &mut Vec<Action>) {
+        let joined = !matches!(self.phase, Phase::Joining { .. } | Phase::Promising);
+        if joined && self.acknowledged < base.durable {
+            self.acknowledged = base.durable;
+            self.say(base, ToLeader::Ack(base.durable), out);
+        }
+    }
+
+    pub fn on_epochs_saved(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Joining { .. } => self.ask(base, out),
+            Phase::Promising => self.promised(base, true, out),
+            Phase::Saving => {
+                self.phase = Phase::Synced;
+                self.say(base, ToLeader::Synced(self.epoch), out);
+                self.acknowledge(base, out);
+            }
+            Phase::Recording { .. } => self.on_durable(base, out),
+            Phase::Syncing
+            | Phase::Comparing { .. }
+            | Phase::Truncating { .. }
+            | Phase::Installing { .. }
+            | Phase::Synced
+            | Phase::Following => {}
+        }
+    }
+
+    fn on_up_to_date(&mut self, base: &mut Base, committed: Zxid, out: &mut Vec<Action>) {
+        if self.phase != Phase::Synced {
+            return self.violation(base, Anomaly::Phase, out);
+        }
+        self.phase = Phase::Following;
+        base.preferred = false;
+        self.on_commit(base, committed, out);
+        out.push(Action::Became(Standing::Following(self.leader, self.epoch)));
+        let ballot = base.ballot(Stance::Following(self.leader), None);
+        base.send_voters(&Message::Ballot(ballot), out);
+    }
+
+    fn on_commit(&mut self, base: &mut Base, upto: Zxid, out: &mut Vec<Action>) {
+        if self.phase != Phase::Following {
+            return self.violation(base, Anomaly::Phase, out);
+        }
+        if base.log.zxid < upto {
+            return self.violation(base, Anomaly::Commit, out);
+        }
+        base.commit(upto, out);
+    }
+
+    /// The leader, or the way to it, is at fault: nothing it said in this session is built upon.
+    fn violation(&mut self, base: &mut Base, anomaly: Anomaly, out: &mut Vec<Action>) {
+        base.refuse(self.leader, anomaly, out);
+        self.join_anew(base, out);
+    }
+}

@@ -1,0 +1,447 @@
+//! The cluster: a queue of what happens when, and the servers it happens to.
+
+mod faults;
+mod load;
+mod shell;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use farwatch_core::prng::Prng;
+use farwatch_core::zab::Event;
+use farwatch_core::zab::message::Message;
+use farwatch_core::zab::mutant::Mutant;
+use farwatch_core::zab::quorum::Quorum;
+use farwatch_core::zxid::ServerId;
+
+use crate::disk::{Completion, Disk};
+use crate::history::History;
+use crate::network::Network;
+use crate::plan::Plan;
+use crate::server::Server;
+use crate::trace::Trace;
+use crate::witness::{Violation, Witness};
+
+pub use load::{Client, KEYS};
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    Tick {
+        server: usize,
+        life: u64,
+    },
+    Arrival {
+        from: usize,
+        to: usize,
+        bytes: Arc<[u8]>,
+    },
+    LinkBroke {
+        server: usize,
+        life: u64,
+        peer: ServerId,
+    },
+    WriteDone {
+        server: usize,
+        life: u64,
+        number: u64,
+    },
+    /// A completion that needs no more of the disk.
+    Told {
+        server: usize,
+        life: u64,
+        completion: Completion,
+    },
+    LogRead {
+        server: usize,
+        life: u64,
+        ticket: u64,
+        from: u64,
+        bytes_max: u64,
+    },
+    SnapshotRead {
+        server: usize,
+        life: u64,
+        ticket: u64,
+        offset: u64,
+    },
+    Start {
+        server: usize,
+    },
+    Client {
+        client: usize,
+    },
+    GiveUp {
+        client: usize,
+        attempt: u64,
+    },
+    Fault,
+    Calm,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Verdict {
+    pub seed: u64,
+    pub plan: Plan,
+    pub violations: Vec<Violation>,
+    pub hash: u64,
+    pub events: u64,
+    pub committed: usize,
+    pub answered: usize,
+    pub epochs: usize,
+    pub end_us: u64,
+    /// Microseconds from the end of faults to the next answered write.
+    pub recovered_us: Option<u64>,
+    pub lines: Vec<String>,
+}
+
+pub struct Cluster {
+    pub seed: u64,
+    pub plan: Plan,
+    pub prng: Prng,
+    pub now: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    scheduled: u64,
+    pub servers: Vec<Server>,
+    pub network: Network,
+    pub clients: Vec<Client>,
+    pub history: History,
+    pub witness: Witness,
+    pub trace: Trace,
+    pub quorum: Quorum,
+    pub calm: bool,
+    /// Microseconds at which a write that began after the calm was answered.
+    pub recovered_at: Option<u64>,
+    unled_ticks: BTreeMap<usize, u64>,
+    mutant: Option<Mutant>,
+    /// Clients act only when a scenario says so.
+    pub idle_clients: bool,
+}
+
+impl Cluster {
+    pub fn new(seed: u64, plan: Plan, mutant: Option<Mutant>, keeps_lines: bool) -> Self {
+        let mut prng = Prng::new(seed);
+        let quorum = Quorum::majority((1..=plan.voters as u32).map(ServerId));
+        let servers = (0..plan.voters + plan.learners)
+            .map(|index| {
+                let skew = plan.tick_us * plan.skew_percent / 100;
+                Server {
+                    id: ServerId(index as u32 + 1),
+                    votes: index < plan.voters,
+                    left_out: false,
+                    life: 0,
+                    process: None,
+                    disk: Disk::new(),
+                    tick_us: plan.tick_us - skew / 2 + prng.below(skew + 1),
+                    frozen_until: 0,
+                    stuck_until: 0,
+                    log_busy_until: 0,
+                }
+            })
+            .collect();
+        let mut cluster = Self {
+            seed,
+            prng,
+            now: 0,
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            servers,
+            network: Network::new(plan.weather),
+            clients: Vec::new(),
+            history: History::default(),
+            witness: Witness::default(),
+            trace: Trace::new(keeps_lines),
+            quorum,
+            calm: false,
+            recovered_at: None,
+            unled_ticks: BTreeMap::new(),
+            mutant,
+            idle_clients: false,
+            plan,
+        };
+        cluster.furnish();
+        cluster
+    }
+
+    fn furnish(&mut self) {
+        for server in 0..self.servers.len() {
+            let at = self.prng.below(50_000);
+            self.schedule(at, Happening::Start { server });
+        }
+        for client in 0..self.plan.clients {
+            self.clients.push(Client::new(client));
+            let at = self.prng.below(400_000);
+            self.schedule(at, Happening::Client { client });
+        }
+        if self.plan.fault_us > 0 {
+            self.schedule(self.plan.fault_us, Happening::Fault);
+        }
+        self.schedule(self.plan.calm_at_us, Happening::Calm);
+    }
+
+    pub fn schedule(&mut self, at: u64, happening: Happening) {
+        self.scheduled += 1;
+        self.queue.insert((at.max(self.now), self.scheduled), happening);
+    }
+
+    /// Runs to the end, or to the first violation.
+    pub fn run(mut self) -> Verdict {
+        while let Some((&(at, _), _)) = self.queue.first_key_value() {
+            if at > self.plan.end_us || !self.witness.violations.is_empty() || self.is_done() {
+                break;
+            }
+            let (_, happening) = self.queue.pop_first().expect("it was there");
+            self.now = at;
+            self.happen(happening);
+        }
+        self.judge();
+        Verdict {
+            seed: self.seed,
+            violations: std::mem::take(&mut self.witness.violations),
+            hash: self.trace.hash(),
+            events: self.trace.events(),
+            committed: self.witness.history.len(),
+            answered: self.history.answered(),
+            epochs: self.witness.established.len(),
+            end_us: self.now,
+            recovered_us: self.recovered_at.map(|at| at - self.plan.calm_at_us),
+            lines: self.trace.lines.take().unwrap_or_default(),
+            plan: self.plan,
+        }
+    }
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, us: u64) {
+        let until = self.now + us;
+        while let Some((&(at, _), _)) = self.queue.first_key_value() {
+            if at > until {
+                break;
+            }
+            let (_, happening) = self.queue.pop_first().expect("it was there");
+            self.now = at;
+            self.happen(happening);
+        }
+        self.now = until;
+    }
+
+    /// The process dies and stays dead until it is started.
+    pub fn kill(&mut self, server: usize) {
+        if self.servers[server].process.take().is_some() {
+            let mut prng = Prng::new(self.prng.next());
+            self.servers[server].disk.crash(&mut prng);
+            self.servers[server].frozen_until = 0;
+        }
+    }
+
+    /// Nothing more is to be seen: progress was made after the calm, and all agree.
+    fn is_done(&self) -> bool {
+        self.recovered_at.is_some_and(|at| self.now > at + 1_000_000)
+            && self.servers.iter().all(|server| {
+                server
+                    .process
+                    .as_ref()
+                    .is_none_or(|process| process.applied_at.zxid == self.witness.committed())
+            })
+    }
+
+    fn judge(&mut self) {
+        if self.witness.violations.is_empty() {
+            self.history.check(&mut self.witness);
+        }
+        if !self.witness.violations.is_empty() {
+            return;
+        }
+        if self.recovered_at.is_none() {
+            let states = self.describe();
+            self.witness.violate("progress", format!("no write in time after the calm: {states}"));
+        } else if !self.is_done() {
+            let states = self.describe();
+            self.witness.violate("convergence", format!("servers differ in the end: {states}"));
+        }
+    }
+
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for server in &self.servers {
+            let state = match &server.process {
+                None => "down".to_string(),
+                Some(process) => {
+                    let status = process.zab.status();
+                    format!(
+                        "{} {} of {:?} epochs {}/{} log {:?} durable {:?} committed {:?}",
+                        status.role,
+                        status.phase,
+                        status.leader,
+                        status.epochs.accepted,
+                        status.epochs.current,
+                        status.log.zxid,
+                        status.durable,
+                        status.committed
+                    )
+                }
+            };
+            text.push_str(&format!("\n    {}: {state}", server.id));
+        }
+        text
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        // A process that does not run learns of it when it runs again.
+        let (subject, life) = subject_of(&happening);
+        if let Some(server) = subject {
+            let gone = self.servers[server].process.is_none();
+            if life.is_some_and(|life| gone || life != self.servers[server].life) {
+                return;
+            }
+            let until = self.servers[server].frozen_until;
+            if until > self.now {
+                return self.schedule(until, happening);
+            }
+        }
+        match happening {
+            Happening::Tick { server, .. } => {
+                let life = self.servers[server].life;
+                if self.servers[server].process.is_some() {
+                    let at = self.now + self.servers[server].tick_us;
+                    self.schedule(at, Happening::Tick { server, life });
+                    self.step(server, Event::Tick);
+                    self.watch_leader(server);
+                }
+            }
+            Happening::Arrival { from, to, bytes } => self.arrive(from, to, &bytes),
+            Happening::LinkBroke { server, peer, .. } => {
+                self.step(server, Event::Disconnected(peer));
+            }
+            Happening::WriteDone { server, number, .. } => self.write_done(server, number),
+            Happening::Told { server, completion, .. } => self.tell(server, completion),
+            Happening::LogRead { server, ticket, from, bytes_max, .. } => {
+                let from = farwatch_core::zxid::Zxid(from);
+                let (at, run) = self.servers[server].disk.read(from, bytes_max);
+                self.step(server, Event::LogRead { ticket, at, run });
+            }
+            Happening::SnapshotRead { server, ticket, offset, .. } => {
+                let read = self.servers[server].disk.read_snapshot(ticket, offset);
+                let (at, bytes, end) = read;
+                self.step(server, Event::SnapshotRead { ticket, at, offset, bytes, end });
+            }
+            Happening::Start { server } => self.start(server),
+            Happening::Client { client } => self.client_acts(client),
+            Happening::GiveUp { client, attempt } => self.client_gives_up(client, attempt),
+            Happening::Fault => self.strike(),
+            Happening::Calm => self.calm_down(),
+        }
+    }
+
+    fn arrive(&mut self, from: usize, to: usize, bytes: &[u8]) {
+        let message = Message::decode(bytes).expect("what was encoded is decoded");
+        self.trace.note(self.now, 1, to, bytes);
+        if self.servers[to].process.is_none() {
+            return;
+        }
+        if self.trace.lines.is_some() && is_telling(&message) {
+            let (from, to) = (self.servers[from].id, self.servers[to].id);
+            self.trace.line(self.now, format_args!("{from} → {to}  {}", brief(&message)));
+        }
+        let from = self.servers[from].id;
+        self.step(to, Event::Received { from, message });
+    }
+
+    pub fn start(&mut self, server: usize) {
+        if self.servers[server].process.is_some() || self.servers[server].left_out {
+            return;
+        }
+        let seed = self.prng.next();
+        let (timing, mutant) = (self.plan.timing, self.mutant);
+        let quorum = self.quorum.clone();
+        self.servers[server].start(&quorum, timing, seed, mutant);
+        let (life, id) = (self.servers[server].life, self.servers[server].id);
+        let end = self.servers[server].disk.end().zxid;
+        let epochs = self.servers[server].disk.epochs;
+        self.trace.note(self.now, 2, server, &life.to_le_bytes());
+        self.trace.line(self.now, format_args!("{id} starts with {epochs:?}, log up to {end:?}"));
+        let at = self.now + self.prng.below(self.servers[server].tick_us);
+        self.schedule(at, Happening::Tick { server, life });
+        self.step(server, Event::Start);
+    }
+
+    /// The process dies; what its disk had not finished may be lost.
+    pub fn crash(&mut self, server: usize) {
+        if self.servers[server].process.take().is_none() {
+            return;
+        }
+        let id = self.servers[server].id;
+        self.trace.note(self.now, 3, server, &[]);
+        self.trace.line(self.now, format_args!("{id} crashes"));
+        let mut prng = Prng::new(self.prng.next());
+        self.servers[server].disk.crash(&mut prng);
+        self.servers[server].frozen_until = 0;
+        self.unled_ticks.remove(&server);
+        // Half the time peers notice: the connection is reset. Else the machine is gone.
+        if self.prng.one_in(2) {
+            for peer in 0..self.servers.len() {
+                if peer != server && !self.network.is_cut(server, peer) {
+                    let life = self.servers[peer].life;
+                    let at = self.now + self.prng.below(2_000);
+                    self.schedule(at, Happening::LinkBroke { server: peer, life, peer: id });
+                }
+            }
+        }
+        let wait = self.prng.between(1_000, 3_000_000);
+        self.schedule(self.now + wait, Happening::Start { server });
+    }
+}
+
+fn subject_of(happening: &Happening) -> (Option<usize>, Option<u64>) {
+    match *happening {
+        Happening::Tick { server, life }
+        | Happening::LinkBroke { server, life, .. }
+        | Happening::WriteDone { server, life, .. }
+        | Happening::Told { server, life, .. }
+        | Happening::LogRead { server, life, .. }
+        | Happening::SnapshotRead { server, life, .. } => (Some(server), Some(life)),
+        Happening::Arrival { to, .. } => (Some(to), None),
+        Happening::Start { .. }
+        | Happening::Client { .. }
+        | Happening::GiveUp { .. }
+        | Happening::Fault
+        | Happening::Calm => (None, None),
+    }
+}
+
+/// Whether a reader of the transcript wants to know.
+fn is_telling(message: &Message) -> bool {
+    use farwatch_core::zab::message::{ToLeader, ToLearner};
+    match message {
+        Message::Ballot(_) | Message::Join { .. } | Message::Reset { .. } => true,
+        Message::ToLeader { body, .. } => !matches!(body, ToLeader::Pong(_)),
+        Message::ToLearner { body, .. } => !matches!(body, ToLearner::Ping(_)),
+    }
+}
+
+fn brief(message: &Message) -> String {
+    use farwatch_core::zab::message::ToLearner;
+    match message {
+        Message::Ballot(ballot) => format!(
+            "ballot round {} {:?} own {:?} vote {:?} heard {:?}",
+            ballot.round,
+            ballot.stance,
+            ballot.own.map(|own| (own.current, own.last)),
+            ballot.vote.map(|vote| vote.candidate),
+            ballot.heard
+        ),
+        Message::ToLearner { body: ToLearner::Records { after, bytes }, .. } => {
+            format!("records behind {:?}, {} bytes", after.zxid, bytes.len())
+        }
+        Message::ToLearner { body: ToLearner::Inform { after, bytes }, .. } => {
+            format!("inform behind {:?}, {} bytes", after.zxid, bytes.len())
+        }
+        Message::ToLearner { body: ToLearner::Snapshot { at, offset, end, .. }, .. } => {
+            format!("snapshot at {:?} from byte {offset}, end {end}", at.zxid)
+        }
+        Message::ToLearner { body, .. } => format!("{body:?}"),
+        Message::ToLeader { body, .. } => format!("{body:?}"),
+        Message::Join { join, .. } => format!("{join:?}"),
+        Message::Reset { .. } => "reset".to_string(),
+    }
+}

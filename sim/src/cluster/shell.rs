@@ -1,0 +1,283 @@
+//! What a server's shell does with the machine's actions, and the witness's eye on each.
+
+use farwatch_core::zab::message::{Message, ToLeader};
+use farwatch_core::zab::{Action, Event, Membership, Standing};
+use farwatch_core::zxid::Zxid;
+
+use super::{Cluster, Happening};
+use crate::disk::Completion;
+use crate::invariants::{
+    agreement, durable_on_quorum, epoch_after_history, epoch_on_quorum, global_primary_order,
+    integrity, leaders_have_a_quorum, leadership1, leadership2, local_primary_order,
+    prefix_consistency, primary_integrity, promise_given_once, promises_are_kept,
+    should_not_be_triggered, total_order,
+};
+
+impl Cluster {
+    /// One step of a server's machine, and all that follows at once.
+    pub fn step(&mut self, server: usize, event: Event) {
+        let Some(process) = &mut self.servers[server].process else { return };
+        let mut actions = Vec::new();
+        process.zab.step(event, &mut actions);
+        self.note_leadership(server);
+        for action in actions {
+            let crash = !self.calm && self.prng.one_in(self.plan.crash_in_actions);
+            if crash {
+                return self.crash(server);
+            }
+            self.carry_out(server, action);
+            if self.servers[server].process.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn note_leadership(&mut self, server: usize) {
+        let Some(process) = &self.servers[server].process else { return };
+        let status = process.zab.status();
+        let Some(epoch) = process.zab.leading_epoch() else { return };
+        if status.phase == "discovery" {
+            return;
+        }
+        self.witness.founded.entry(epoch).or_insert(status.log);
+        leadership1::check(&mut self.witness, server, epoch);
+    }
+
+    fn carry_out(&mut self, server: usize, action: Action) {
+        let life = self.servers[server].life;
+        match action {
+            Action::Send { to, message } => self.send(server, to.0 as usize - 1, &message),
+            Action::SaveEpochs(epochs) => {
+                let process = self.servers[server].process.as_ref().expect("it acts");
+                let rejoining = process.zab.membership() == Membership::Rejoining;
+                let number = self.servers[server].disk.save_epochs(epochs, rejoining);
+                let at = self.now + self.disk_delay(server);
+                self.schedule(at, Happening::WriteDone { server, life, number });
+            }
+            Action::Append { ticket, run } => {
+                let number = self.servers[server].disk.append(ticket, &run);
+                self.write_log(server, number);
+            }
+            Action::Flush { ticket } => {
+                let number = self.servers[server].disk.flush(ticket);
+                self.write_log(server, number);
+            }
+            Action::Truncate { ticket, to } => {
+                self.line(server, format_args!("cuts its log to {:?}", to.zxid));
+                let number = self.servers[server].disk.truncate(ticket, to);
+                self.write_log(server, number);
+            }
+            Action::ReadLog { ticket, from, bytes_max } => {
+                let at = self.now + 20 + self.prng.below(300);
+                let from = from.0;
+                self.schedule(at, Happening::LogRead { server, life, ticket, from, bytes_max });
+            }
+            Action::ReadSnapshot { ticket, offset } => {
+                let at = self.now + 20 + self.prng.below(1_000);
+                self.schedule(at, Happening::SnapshotRead { server, life, ticket, offset });
+            }
+            Action::StoreSnapshot { ticket, at, offset, bytes, end } => {
+                let chunk = (offset, &bytes[..], end);
+                match self.servers[server].disk.store_snapshot(ticket, at, chunk) {
+                    Ok(number) => self.write_log(server, number),
+                    Err(completion) => {
+                        let at = self.now + self.disk_delay(server);
+                        self.schedule(at, Happening::Told { server, life, completion });
+                    }
+                }
+            }
+            Action::Committed(upto) => self.apply(server, upto),
+            Action::Became(standing) => self.became(server, standing),
+            Action::Confirmed(count) => self.confirmed(server, count),
+            Action::ConfirmsFailed => self.confirms_failed(server),
+            Action::Halt(reason) => {
+                let what = format_args!("halts: {reason:?}");
+                should_not_be_triggered::check(&mut self.witness, server, what);
+            }
+            Action::Refused { peer, anomaly } => {
+                let what = format_args!("refused {anomaly:?} of {peer}");
+                should_not_be_triggered::check(&mut self.witness, server, what);
+            }
+        }
+    }
+
+    fn line(&mut self, server: usize, text: std::fmt::Arguments<'_>) {
+        let id = self.servers[server].id;
+        self.trace.line(self.now, format_args!("{id} {text}"));
+    }
+
+    fn send(&mut self, from: usize, to: usize, message: &Message) {
+        if from == to || to >= self.servers.len() {
+            return;
+        }
+        if let Message::ToLeader { body, .. } = message
+            && let ToLeader::Promised { epoch, counted: true, .. } = *body
+        {
+            promise_given_once::check(&mut self.witness, from, to, epoch);
+        }
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        let bytes: std::sync::Arc<[u8]> = bytes.into();
+        for at in self.network.arrivals(self.now, (from, to), &mut self.prng) {
+            self.schedule(at, Happening::Arrival { from, to, bytes: bytes.clone() });
+        }
+    }
+
+    fn disk_delay(&mut self, server: usize) -> u64 {
+        let stuck = self.servers[server].stuck_until.saturating_sub(self.now);
+        let jitter = if self.calm { 500 } else { self.plan.disk_jitter_us };
+        self.plan.disk_us + self.prng.below(jitter + 1) + stuck
+    }
+
+    fn write_log(&mut self, server: usize, number: u64) {
+        let at = self.now + self.disk_delay(server);
+        let at = at.max(self.servers[server].log_busy_until + 1);
+        self.servers[server].log_busy_until = at;
+        let life = self.servers[server].life;
+        self.schedule(at, Happening::WriteDone { server, life, number });
+    }
+
+    pub(super) fn write_done(&mut self, server: usize, number: u64) {
+        if self.servers[server].stuck_until > self.now {
+            let (at, life) = (self.servers[server].stuck_until, self.servers[server].life);
+            return self.schedule(at, Happening::WriteDone { server, life, number });
+        }
+        if !self.calm && self.prng.one_in(self.plan.sync_fails) {
+            // A failed sync is fatal for the process, and never tried again.
+            self.line(server, format_args!("cannot write to its disk"));
+            return self.crash(server);
+        }
+        let Some(completion) = self.servers[server].disk.complete(number) else { return };
+        self.tell(server, completion);
+    }
+
+    pub(super) fn tell(&mut self, server: usize, completion: Completion) {
+        match completion {
+            Completion::Durable { ticket, upto } => {
+                self.step(server, Event::Durable { ticket, upto });
+            }
+            Completion::Truncated { ticket, to } => {
+                self.step(server, Event::Truncated { ticket, to });
+            }
+            Completion::EpochsSaved(epochs) => {
+                let before = self.witness.epochs.get(&server).copied().unwrap_or_default();
+                promises_are_kept::check(&mut self.witness, server, epochs);
+                // A later leader may cut what an epoch was founded with, if it was not
+                // established: the history is judged when the epoch becomes current.
+                if before.current < epochs.current {
+                    self.witness_history(server, epochs.current);
+                }
+                self.line(server, format_args!("saved {epochs:?}"));
+                self.step(server, Event::EpochsSaved(epochs));
+            }
+            Completion::SnapshotStored { ticket, upto } => {
+                self.take_over_state(server);
+                self.step(server, Event::SnapshotStored { ticket, upto });
+            }
+        }
+    }
+
+    fn witness_history(&mut self, server: usize, epoch: farwatch_core::zxid::Epoch) {
+        if self.witness.founded.contains_key(&epoch) {
+            epoch_after_history::check(&mut self.witness, server, &self.servers[server].disk);
+        }
+    }
+
+    /// A snapshot of a leader may have replaced the disk's content: the state follows.
+    fn take_over_state(&mut self, server: usize) {
+        let Self { servers, witness, .. } = self;
+        let crate::server::Server { disk, process: Some(process), .. } = &mut servers[server]
+        else {
+            return;
+        };
+        if disk.base == process.applied_at || disk.base.zxid < process.applied_at.zxid {
+            return;
+        }
+        process.applied.clone_from(&disk.snapshot);
+        process.applied_at = disk.snapshot_at;
+        let (at, state) = (process.applied_at, &process.applied);
+        prefix_consistency::check_restored(witness, server, at, state);
+        self.line(server, format_args!("took over a state at {:?}", at.zxid));
+    }
+
+    fn apply(&mut self, server: usize, upto: Zxid) {
+        let Some(process) = &self.servers[server].process else { return };
+        let mut at = process.applied_at;
+        let due: Vec<_> = self.servers[server].disk.records(at.zxid, upto).collect();
+        let mut last = process.applied.last().copied();
+        let mut index = process.applied.len();
+        for &(place, entry) in &due {
+            let witness = &mut self.witness;
+            total_order::check(witness, server, index);
+            prefix_consistency::check(witness, server, index, place, entry);
+            local_primary_order::check(witness, server, last, entry);
+            global_primary_order::check(witness, server, last, entry);
+            integrity::check(witness, server, entry);
+            if index == self.witness.history.len() {
+                durable_on_quorum::check(&mut self.witness, server, place, &self.servers);
+                self.witness.history.push((place, entry));
+            }
+            (at, last, index) = (place, Some(entry), index + 1);
+        }
+        let process = self.servers[server].process.as_mut().expect("it was there");
+        process.applied.extend(due.iter().map(|&(_, entry)| entry));
+        process.applied_at = at;
+        agreement::check(&mut self.witness, server, &process.applied);
+        if at.zxid < upto {
+            let what = format_args!("committed {upto:?} and can apply only up to {:?}", at.zxid);
+            should_not_be_triggered::check(&mut self.witness, server, what);
+        }
+        self.trace.note(self.now, 4, server, &at.zxid.0.to_le_bytes());
+        self.answer_writers(server);
+        self.maybe_compact(server);
+    }
+
+    fn maybe_compact(&mut self, server: usize) {
+        let purge = self.prng.one_in(2);
+        let due = self.prng.one_in(self.plan.snapshot_every);
+        let Self { servers, .. } = self;
+        let server = &mut servers[server];
+        let Some(process) = &server.process else { return };
+        if due && process.applied_at.zxid > server.disk.snapshot_at.zxid {
+            server.disk.compact(process.applied_at, &process.applied, purge);
+        }
+    }
+
+    fn became(&mut self, server: usize, standing: Standing) {
+        self.trace.note(self.now, 5, server, format!("{standing:?}").as_bytes());
+        self.line(server, format_args!("became {standing:?}"));
+        if let Standing::Leading(epoch) = standing {
+            leadership2::check(&mut self.witness, server, epoch);
+            epoch_on_quorum::check(&mut self.witness, server, epoch, &self.servers);
+            let disk = &self.servers[server].disk;
+            primary_integrity::check(&mut self.witness, server, epoch, disk);
+        }
+        let process = self.servers[server].process.as_mut().expect("it acts");
+        process.standing = standing;
+        if standing == Standing::Alone {
+            // Who waits for this server's proposals is told that their fate is not known.
+            let writers = std::mem::take(&mut process.writers);
+            for (_, (client, number)) in writers {
+                self.client_unsure(client, number);
+            }
+        }
+    }
+
+    /// Counts how long a leader has not heard from a quorum.
+    pub(super) fn watch_leader(&mut self, server: usize) {
+        let Some(process) = &self.servers[server].process else { return };
+        if !process.zab.is_leading() {
+            self.unled_ticks.remove(&server);
+            return;
+        }
+        let limit = self.plan.timing.silence_ticks;
+        let status = process.zab.status();
+        let me = self.servers[server].id;
+        let heard = status.silent.iter().filter(|peer| peer.1 <= limit).map(|peer| peer.0);
+        let reached = self.quorum.is_reached(heard.chain([me]));
+        let ticks = self.unled_ticks.entry(server).or_insert(0);
+        *ticks = if reached { 0 } else { *ticks + 1 };
+        let ticks = *ticks;
+        leaders_have_a_quorum::check(&mut self.witness, server, ticks, limit);
+    }
+}

@@ -1,0 +1,22 @@
+//! The properties, one file each, named after their source. Each is a function from what a server
+//! just did, and from what was seen so far, to a violation or none.
+//!
+//! `Leadership1` to `PrimaryIntegrity` are those of ZooKeeper's TLA+ specifications
+//! (`protocol-spec/Zab.tla`, `system-spec/zk-3.7`); the others are this project's promises.
+
+pub mod agreement;
+pub mod durable_on_quorum;
+pub mod epoch_after_history;
+pub mod epoch_on_quorum;
+pub mod global_primary_order;
+pub mod integrity;
+pub mod leaders_have_a_quorum;
+pub mod leadership1;
+pub mod leadership2;
+pub mod local_primary_order;
+pub mod prefix_consistency;
+pub mod primary_integrity;
+pub mod promise_given_once;
+pub mod promises_are_kept;
+pub mod should_not_be_triggered;
+pub mod total_order;

@@ -1,0 +1,211 @@
+//! Scenarios: a cluster without random faults, told what befalls it and what must come of it.
+//!
+//! ```text
+//! # What the story is about.
+//! servers 3 [learners N] [epoch-proposals N]
+//! run 500                    milliseconds
+//! write 20                   writes are answered, one after the other
+//! crash 2 | start 2 | wipe 2 | freeze 2 300 | stick 2 1000
+//! cut 1 2 | cut 1 > 2 | cut 3 others | heal
+//! transfer 2
+//! leader 3 | leader-is-not 3
+//! new-epoch | same-epoch     than at the last `new-epoch`
+//! answered-within 800        milliseconds to the answer of a write that begins now
+//! no-answer-within 500
+//! agree                      every server that runs has applied the same
+//! ```
+
+use farwatch_core::zab::Event;
+use farwatch_core::zab::timing::Timing;
+use farwatch_core::zxid::Epoch;
+
+use crate::cluster::Cluster;
+use crate::disk::Disk;
+use crate::network::Weather;
+use crate::plan::Plan;
+
+/// Plays a scenario to its end, or to what is not as it is told.
+pub fn run(text: &str) -> Result<(), String> {
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .map(|(number, line)| (number + 1, line.split('#').next().unwrap_or_default().trim()))
+        .filter(|(_, line)| !line.is_empty());
+    let (_, first) = lines.next().ok_or("an empty scenario")?;
+    let mut stage = Stage::new(&words(first))?;
+    for (number, line) in lines {
+        stage.play(&words(line)).map_err(|failure| {
+            format!("line {number}: {line}: {failure}{}", stage.cluster.describe())
+        })?;
+        if let Some(violation) = stage.cluster.witness.violations.first() {
+            return Err(format!("line {number}: {line}: {violation:?}"));
+        }
+    }
+    let cluster = &mut stage.cluster;
+    if cluster.history.answered() == 0 {
+        return Err("a story without a write proves nothing".to_string());
+    }
+    cluster.history.check(&mut cluster.witness);
+    match cluster.witness.violations.first() {
+        Some(violation) => Err(format!("{violation:?}")),
+        None => Ok(()),
+    }
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+fn number(word: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| format!("`{word}` is no number"))
+}
+
+struct Stage {
+    cluster: Cluster,
+    /// The newest epoch that was established at the last `new-epoch`.
+    epoch: Option<Epoch>,
+}
+
+impl Stage {
+    fn new(first: &[&str]) -> Result<Self, String> {
+        let (mut voters, mut learners, mut epoch_proposals) = (3, 0, u32::MAX);
+        for pair in first.chunks(2) {
+            match *pair {
+                ["servers", count] => voters = number(count)? as usize,
+                ["learners", count] => learners = number(count)? as usize,
+                ["epoch-proposals", count] => epoch_proposals = number(count)? as u32,
+                _ => return Err(format!("{pair:?} describes no cluster")),
+            }
+        }
+        let plan = Plan {
+            voters,
+            learners,
+            weather: Weather::CLEAR,
+            timing: Timing { epoch_proposals, ..Timing::default() },
+            skew_percent: 0,
+            disk_us: 300,
+            disk_jitter_us: 100,
+            fault_us: 0,
+            crash_in_actions: 0,
+            sync_fails: 0,
+            clients: 1,
+            snapshot_every: 0,
+            calm_at_us: u64::MAX / 2,
+            end_us: u64::MAX,
+            ..Plan::of(1, 1)
+        };
+        let mut cluster = Cluster::new(1, plan, None, false);
+        cluster.idle_clients = true;
+        Ok(Self { cluster, epoch: None })
+    }
+
+    fn play(&mut self, words: &[&str]) -> Result<(), String> {
+        match *words {
+            ["run", ms] => self.cluster.run_for(number(ms)? * 1_000),
+            ["write", count] => {
+                for _ in 0..number(count)? {
+                    self.answered_within(2_000)?;
+                }
+            }
+            ["answered-within", ms] => return self.answered_within(number(ms)?),
+            ["no-answer-within", ms] => {
+                return match self.answered_within(number(ms)?) {
+                    Ok(()) => Err("it was answered".to_string()),
+                    Err(_) => Ok(()),
+                };
+            }
+            ["crash", id] => self.cluster.kill(index(id)?),
+            ["start", id] => self.cluster.start(index(id)?),
+            ["wipe", id] => {
+                let server = index(id)?;
+                self.cluster.kill(server);
+                self.cluster.servers[server].disk = Disk::new();
+                self.cluster.servers[server].disk.rejoining = true;
+                self.cluster.witness.wiped.insert(server, self.cluster.now);
+                self.cluster.witness.epochs.remove(&server);
+                self.cluster.start(server);
+            }
+            ["freeze", id, ms] => {
+                let until = self.cluster.now + number(ms)? * 1_000;
+                self.cluster.servers[index(id)?].frozen_until = until;
+            }
+            ["stick", id, ms] => {
+                let until = self.cluster.now + number(ms)? * 1_000;
+                self.cluster.servers[index(id)?].stuck_until = until;
+            }
+            ["cut", from, ">", to] => self.cluster.network.cut(index(from)?, index(to)?),
+            ["cut", one, "others"] => {
+                for other in 0..self.cluster.servers.len() {
+                    self.cut(index(one)?, other);
+                }
+            }
+            ["cut", one, other] => self.cut(index(one)?, index(other)?),
+            ["heal"] => self.cluster.network.heal(),
+            ["transfer", id] => {
+                let to = self.cluster.servers[index(id)?].id;
+                let leader = self.leader().ok_or("nobody leads")?;
+                self.cluster.step(leader, Event::Transfer(to));
+            }
+            _ => return self.claim(words),
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, words: &[&str]) -> Result<(), String> {
+        let leader = self.leader();
+        let newest = self.cluster.witness.established.keys().last().copied();
+        let holds = match *words {
+            ["leader", id] => leader == Some(index(id)?),
+            ["leader-is-not", id] => leader.is_some() && leader != Some(index(id)?),
+            ["same-epoch"] => newest == self.epoch,
+            ["new-epoch"] => newest > std::mem::replace(&mut self.epoch, newest),
+            ["agree"] => {
+                let committed = self.cluster.witness.committed();
+                self.cluster
+                    .servers
+                    .iter()
+                    .filter_map(|server| server.process.as_ref())
+                    .all(|process| process.applied_at.zxid == committed)
+            }
+            _ => return Err("no scenario knows this line".to_string()),
+        };
+        if holds { Ok(()) } else { Err(format!("it is not so; epoch {newest:?}")) }
+    }
+
+    fn cut(&mut self, one: usize, other: usize) {
+        if one != other {
+            self.cluster.network.cut(one, other);
+            self.cluster.network.cut(other, one);
+        }
+    }
+
+    fn leader(&self) -> Option<usize> {
+        let leads = |&server: &usize| {
+            let process = self.cluster.servers[server].process.as_ref();
+            process.is_some_and(|process| process.zab.is_leading())
+        };
+        (0..self.cluster.servers.len())
+            .filter(leads)
+            .max_by_key(|&server| self.cluster.servers[server].disk.epochs.current)
+    }
+
+    /// Writes, again whenever it gets no further, until one is answered.
+    fn answered_within(&mut self, ms: u64) -> Result<(), String> {
+        let (answered, deadline) = (self.cluster.history.answered(), self.cluster.now + ms * 1_000);
+        while self.cluster.now < deadline {
+            if let Some(leader) = self.leader() {
+                self.cluster.client_tries(0, leader);
+            }
+            self.cluster.run_for(1_000);
+            if self.cluster.history.answered() > answered {
+                return Ok(());
+            }
+        }
+        Err(format!("no answer in {ms} ms"))
+    }
+}
+
+fn index(id: &str) -> Result<usize, String> {
+    let id = number(id)?;
+    (id as usize).checked_sub(1).ok_or_else(|| "servers are numbered from 1".to_string())
+}

@@ -1,0 +1,52 @@
+//! What an observer of the whole cluster knows: every server's view at once, and all that was ever
+//! committed, led or promised. The invariants are judged on it.
+
+use std::collections::BTreeMap;
+
+use farwatch_core::log::epochs::Epochs;
+use farwatch_core::zab::run::Position;
+use farwatch_core::zxid::{Epoch, Zxid};
+
+use crate::disk::Entry;
+
+/// A property that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The property's name: a file in `sim/src/invariants/`.
+    pub property: &'static str,
+    /// What was seen.
+    pub text: String,
+}
+
+/// Everything that was ever seen.
+#[derive(Debug, Default)]
+pub struct Witness {
+    /// The one history: in order, with proof of everything before each.
+    pub history: Vec<(Position, Entry)>,
+    /// Who led which epoch in synchronisation or broadcast.
+    pub leaders: BTreeMap<Epoch, usize>,
+    /// Who established it.
+    pub established: BTreeMap<Epoch, usize>,
+    /// The history that the leader of an epoch had when it founded it.
+    pub founded: BTreeMap<Epoch, Position>,
+    /// What was proposed, by zxid.
+    pub proposed: BTreeMap<Zxid, (usize, u64)>,
+    /// The epochs that were last durable, by server; a lost disk starts again.
+    pub epochs: BTreeMap<usize, Epochs>,
+    /// To whom each voter gave its promise of an epoch, by disk.
+    pub promises: BTreeMap<(usize, u64, Epoch), usize>,
+    /// Who was wiped since, and may therefore hold less than it acknowledged.
+    pub wiped: BTreeMap<usize, u64>,
+    pub violations: Vec<Violation>,
+}
+
+impl Witness {
+    pub fn violate(&mut self, property: &'static str, text: String) {
+        self.violations.push(Violation { property, text });
+    }
+
+    /// The last committed zxid that anybody applied.
+    pub fn committed(&self) -> Zxid {
+        self.history.last().map_or(Zxid::ZERO, |(at, _)| at.zxid)
+    }
+}

@@ -1,0 +1,4 @@
+//! The simulator's own tests, in one binary.
+
+mod scenarios;
+mod seeds;
