@@ -193,6 +193,12 @@ pub const WITHHELD: &[Withheld] = &[
         },
     },
     Withheld {
+        id: "auth-null-id",
+        reason: "ZooKeeper fails inside of itself over a null id of the scheme auth when another \
+                 entry has the scheme too, and ignores it otherwise; Farwatch always ignores it",
+        withholds: |kinds, op| kinds.is_farwatch_against_zookeeper() && op.has_null_in_auth(),
+    },
+    Withheld {
         id: "lone-check",
         reason: "X10: ZooKeeper before 3.8.5 never answers a check outside of a multi",
         withholds: |kinds, op| {

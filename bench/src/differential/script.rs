@@ -278,6 +278,21 @@ impl Op {
         }
     }
 
+    /// Whether an entry of an ACL has the scheme `auth` and a null id.
+    #[must_use]
+    pub fn has_null_in_auth(&self) -> bool {
+        match self {
+            Self::Create { acl, .. } | Self::SetAcl { acl, .. } => {
+                acl.iter().flatten().any(|entry| {
+                    entry.1.as_deref().is_some_and(|scheme| scheme == "auth") && entry.2.is_none()
+                })
+            }
+            Self::Multi { items, .. } => items.iter().any(Self::has_null_in_auth),
+            Self::Truncated { op, .. } | Self::Padded { op } => op.has_null_in_auth(),
+            _ => false,
+        }
+    }
+
     /// Whether a server answers it in its turn and keeps the connection, so that more requests
     /// may follow at once. Pings and auth may be answered early; the others may close.
     #[must_use]
