@@ -283,9 +283,7 @@ impl Op {
     pub fn has_null_in_auth(&self) -> bool {
         match self {
             Self::Create { acl, .. } | Self::SetAcl { acl, .. } => {
-                acl.iter().flatten().any(|entry| {
-                    entry.1.as_deref().is_some_and(|scheme| scheme == "auth") && entry.2.is_none()
-                })
+                acl.iter().flatten().any(|entry| entry.1 == Some("auth") && entry.2.is_none())
             }
             Self::Multi { items, .. } => items.iter().any(Self::has_null_in_auth),
             Self::Truncated { op, .. } | Self::Padded { op } => op.has_null_in_auth(),
