@@ -253,6 +253,18 @@ impl Zab {
                 }
                 Next::Stay
             }
+            Event::Request(bytes) => {
+                if let Role::Learning(learning) = &mut self.role {
+                    learning.request(base, bytes, out);
+                }
+                Next::Stay
+            }
+            Event::Respond { to, bytes } => {
+                if let Role::Leading(leading) = &mut self.role {
+                    leading.respond(to, bytes, out);
+                }
+                Next::Stay
+            }
             Event::Transfer(to) => match &mut self.role {
                 Role::Leading(leading) => leading.transfer(base, to, out),
                 Role::Idle | Role::Looking(_) | Role::Learning(_) => Next::Stay,
@@ -547,6 +559,15 @@ impl Zab {
         match &self.role {
             Role::Leading(leading) => Some(leading.epoch()),
             Role::Idle | Role::Looking(_) | Role::Learning(_) => None,
+        }
+    }
+
+    /// The session of this learner with its leader, and who that is. A new one begins when
+    /// anything on the way between them was lost.
+    pub fn session(&self) -> Option<(ServerId, u64)> {
+        match &self.role {
+            Role::Learning(learning) => Some((learning.leader(), learning.session())),
+            Role::Idle | Role::Looking(_) | Role::Leading(_) => None,
         }
     }
 

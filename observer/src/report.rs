@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use farwatch_core::zxid::{SessionId, Zxid};
+use serde::{Deserialize, Serialize};
 
 use crate::four_letter::server::{ConnectionFacts, Mode};
 
@@ -64,4 +65,62 @@ pub struct CoreReport {
     pub ephemerals: BTreeMap<SessionId, Vec<String>>,
     /// The tree's digest from time to time.
     pub digests: Vec<(Zxid, u64)>,
+}
+
+/// What a server knows about its ensemble; asked for by the four-letter word `quor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnsembleReport {
+    /// This server.
+    pub me: u32,
+    /// `looking`, `leading`, `following`, or `learning`; a server alone is `leading`.
+    pub role: String,
+    /// `election`, `discovery`, `synchronization` or `broadcast`.
+    pub phase: String,
+    /// Since when it has this role, milliseconds ago.
+    pub role_for_ms: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<u32>,
+    /// The epoch it is in.
+    pub epoch: u32,
+    /// The newest epoch it promised to follow.
+    pub accepted_epoch: u32,
+    /// The last record of its log.
+    pub logged: u64,
+    /// How far that is durable.
+    pub durable: u64,
+    /// What it knows to be committed.
+    pub committed: u64,
+    /// What it has applied.
+    pub applied: u64,
+    /// How many voters it takes to decide.
+    pub quorum: u32,
+    /// A voter without its disk's history does not vote until it has copied it.
+    pub rejoining: bool,
+    /// Every server of its configuration but itself, by number.
+    pub peers: Vec<PeerReport>,
+}
+
+/// What a server knows about another one of its ensemble.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// Its number.
+    pub id: u32,
+    /// Where it is to be found: host:port as configured.
+    pub address: String,
+    /// Whether it votes.
+    pub votes: bool,
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// Milliseconds since it was last heard from; `None` if it never was since this server started.
+    pub silent_ms: Option<u64>,
+    /// Why the last attempt to connect failed, or the last connection ended.
+    pub last_error: Option<String>,
+    /// Milliseconds since that.
+    pub last_error_ms: Option<u64>,
+    /// Of a leader's learner: whether it has the leader's history.
+    pub synced: Option<bool>,
+    /// Of a leader's learner: how far it has made the history durable.
+    pub acknowledged: Option<u64>,
+    /// Of a leader's learner: how many transactions of this epoch, or of all, it lacks.
+    pub lag: Option<u64>,
 }

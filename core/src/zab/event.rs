@@ -76,6 +76,15 @@ pub enum Event {
     Confirm,
     /// The operator wants this server to lead instead.
     Transfer(ServerId),
+    /// Passes something to the leader's server. Dropped where there is no leader.
+    Request(Arc<[u8]>),
+    /// Passes something to a learner's server. Dropped where it does not follow.
+    Respond {
+        /// Whom.
+        to: ServerId,
+        /// What.
+        bytes: Arc<[u8]>,
+    },
 }
 
 /// What the shell must do for the protocol.
@@ -147,6 +156,19 @@ pub enum Action {
     Confirmed(u64),
     /// Confirmations that are still open fail: this server no longer leads.
     ConfirmsFailed,
+    /// A learner's server asks something of this one, which leads. Comes in the order in which it
+    /// was asked; what belongs to an older session never comes behind a newer one.
+    Requested {
+        /// Who.
+        from: ServerId,
+        /// The learner's session with this leader; see [`super::Zab::session`].
+        session: u64,
+        /// What.
+        bytes: Arc<[u8]>,
+    },
+    /// The leader's server says this. It comes behind everything that the leader sent before, and
+    /// before everything that it sends after: records and commits too.
+    Responded(Arc<[u8]>),
     /// This server's committed history is not that of its ensemble. It must stop and say so.
     Halt(Divergence),
     /// A peer said what no correct peer says; its session ended. Worth a line to the operator.

@@ -16,6 +16,7 @@ mod hand_over;
 mod link;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::base::Base;
 use super::election;
@@ -209,6 +210,9 @@ impl Leading {
                 link.ponged = link.ponged.max(number);
                 self.check_confirms(base, out);
             }
+            ToLeader::Request(bytes) => {
+                out.push(Action::Requested { from, session: link.session, bytes });
+            }
             ToLeader::Ahead(accepted) => {
                 let votes = link.votes;
                 if votes && self.epoch < accepted {
@@ -246,6 +250,13 @@ impl Leading {
         let next = self.discover(base, out);
         self.begin_sync(base, from, out);
         next
+    }
+
+    /// Passes something to a learner's server, in order with all that it is told.
+    pub fn respond(&mut self, to: ServerId, bytes: Arc<[u8]>, out: &mut Vec<Action>) {
+        if let Some(link) = self.links.get_mut(&to).filter(|link| link.up_to_date) {
+            link.say(ToLearner::Response(bytes), out);
+        }
     }
 
     /// Tells a learner that has the history that it may serve.

@@ -144,6 +144,17 @@ impl Learning {
         base.send(self.leader, Message::ToLeader { session, sequence, body }, out);
     }
 
+    /// Passes on what this server asks, in order with all that it says.
+    pub fn request(&mut self, base: &Base, bytes: Arc<[u8]>, out: &mut Vec<Action>) {
+        if self.is_following() {
+            self.say(base, ToLeader::Request(bytes), out);
+        }
+    }
+
+    pub const fn session(&self) -> u64 {
+        self.session
+    }
+
     pub fn on_tick(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
         if let Phase::Joining { resend_at } = self.phase
             && base.now >= resend_at
@@ -221,6 +232,7 @@ impl Learning {
             ToLearner::UpToDate(committed) => self.on_up_to_date(base, committed, out),
             ToLearner::Commit(upto) => self.on_commit(base, upto, out),
             ToLearner::Ping(number) => self.say(base, ToLeader::Pong(number), out),
+            ToLearner::Response(bytes) => out.push(Action::Responded(bytes)),
             ToLearner::TakeOver => {
                 base.preferred = base.is_voter();
                 return self.leave(out);

@@ -87,7 +87,7 @@ pub struct Join {
 }
 
 /// From a learner to its leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToLeader {
     /// The new epoch is accepted and that is durable. Not `counted` when it was accepted before:
     /// a promise is given to one leader only.
@@ -113,6 +113,8 @@ pub enum ToLeader {
     Pong(u64),
     /// A newer epoch is promised already: this leader must found one beyond it.
     Ahead(Epoch),
+    /// What the learner's server asks of the leader's: opaque here, in order with all else.
+    Request(Arc<[u8]>),
 }
 
 /// From a leader to one learner.
@@ -162,6 +164,8 @@ pub enum ToLearner {
     Ping(u64),
     /// Take over: the sender stops leading, and this learner has its whole history.
     TakeOver,
+    /// What the leader's server tells the learner's: opaque here, in order with all else.
+    Response(Arc<[u8]>),
 }
 
 /// Anything one server says to another.

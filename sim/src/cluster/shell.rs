@@ -90,6 +90,7 @@ impl Cluster {
             Action::Became(standing) => self.became(server, standing),
             Action::Confirmed(count) => self.confirmed(server, count),
             Action::ConfirmsFailed => self.confirms_failed(server),
+            Action::Requested { .. } | Action::Responded(_) => {}
             Action::Halt(reason) => {
                 let what = format_args!("halts: {reason:?}");
                 should_not_be_triggered::check(&mut self.witness, server, what);
