@@ -13,6 +13,7 @@
 pub mod acl;
 pub mod answer;
 pub mod auth;
+mod codec;
 pub mod disk;
 pub mod hash;
 pub mod limits;

@@ -1,35 +1,41 @@
 //! The whole server as one machine: events in, outputs out. No socket, file, clock or thread.
 //!
 //! ```text
-//! Submitted ─► prepare ─► record ─► batch ──(shell: log, one durable write)──► Durable
-//!     │ sync, resume …                                                           │
-//!     ▼                                                                  zab: a quorum has it
-//!  replies ◄──────────── answers, events ◄── tree.apply ◄── committed records ◄──┘
+//! Submitted ─► asks ─► (leads) prepare ─► record ─► run ──(shell: log, peers)──► Durable, acks
+//!                │ (follows) Request ─► leader's node ─► Verdict                      │
+//!                ▼                                                            zab: a quorum has it
+//!  replies ◄──────────── answers, events ◄── tree.apply ◄── committed records ◄───────┘
 //! ```
 //!
-//! `applied ≤ committed ≤ durable ≤ proposed`. Standalone is an ensemble of one voter: the same
-//! steps, and a quorum of itself.
+//! `applied ≤ committed ≤ durable on a quorum ≤ proposed`. Standalone is an ensemble of one voter:
+//! the same steps, and a quorum of itself. [`decide`] is what a leader makes of asks, its own
+//! connections' and others'; [`route`] is how asks find a leader; [`asks`] is who waits.
 
 pub mod submission;
 
 mod apply;
+mod asks;
+mod decide;
+mod exchange;
+mod route;
 mod sessions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::answer::Answer;
-use crate::log::epochs::Epochs;
-use crate::prepare::{Options, Prepare, Prepared, WriteRequest};
+use crate::prepare::{Options, Prepare};
 use crate::record::Chain;
 use crate::session::{Expiry, SessionIds, SessionTable};
 use crate::tree::{Applied, Events, Tree, Writer};
-use crate::wire::{ErrorCode, OpCode};
-use crate::zab::{Action, Zab};
-use crate::zxid::{SessionId, Zxid};
-use submission::{Ask, Item, Origin, Outcome, Reply, Submission};
+use crate::zab::run::{Position, Run};
+use crate::zab::{self, Action, Zab};
+use crate::zxid::{ServerId, SessionId, Zxid};
+use asks::Asks;
+use exchange::{Asked, Hold, Request, Response};
+use route::Route;
+use submission::{Origin, Outcome, Reply, Submission};
 
 pub use sessions::ReapOptions;
 
@@ -56,10 +62,9 @@ pub struct Clock {
 /// What happens to a server.
 #[derive(Debug)]
 pub enum Event<'e> {
-    /// Recovery is done: look for a leader.
-    Start,
-    /// The epochs that an output asked for are durable.
-    EpochsSaved(Epochs),
+    /// Something for the protocol: a peer's message, what the disk has done, the operator's wish.
+    /// [`zab::Event::Start`] comes first.
+    Zab(zab::Event),
     /// Reactors ask.
     Submitted {
         /// What.
@@ -67,10 +72,8 @@ pub enum Event<'e> {
         /// When.
         clock: Clock,
     },
-    /// Time passes; about every tenth of a second.
+    /// Time passes: one tick of [`zab::timing::Timing`].
     Tick(Clock),
-    /// The log has everything up to here on stable storage.
-    Durable(Zxid),
     /// How many bytes of records the log can still take without more disk space. Writes beyond are
     /// refused before they take a zxid.
     LogRoom(u64),
@@ -87,12 +90,18 @@ pub struct Output {
     pub applied: Applied,
     /// Sessions that ended, with the zxid that ended them.
     pub closed: Vec<(Zxid, SessionId)>,
-    /// Connections whose session moved to another connection of this server.
+    /// Connections that end: their session moved to another one, or what they wait for has waited
+    /// too long.
     pub displaced: Vec<(Origin, SessionId)>,
     /// Transactions applied by the step.
     pub transactions: u64,
-    /// To be made durable at once, then [`Event::EpochsSaved`].
-    pub save_epochs: Option<Epochs>,
+    /// What the shell must do for the protocol, in order.
+    pub actions: Vec<Action>,
+    /// The server's state on disk was replaced, or cut below what is in the tree: it must be
+    /// recovered anew. Nothing else of this output or this machine counts then.
+    pub reopen: bool,
+    /// This server's state is not what its ensemble's is: it must stop and say this.
+    pub halt: Option<String>,
     /// Lines for the operator, such as a quota that was passed.
     pub warnings: Vec<String>,
 }
@@ -107,7 +116,7 @@ impl Output {
         self.closed.clear();
         self.displaced.clear();
         self.transactions = 0;
-        self.save_epochs = None;
+        self.actions.clear();
         self.warnings.clear();
     }
 
@@ -125,43 +134,28 @@ impl Output {
     }
 }
 
-/// A run of proposals: what the log writes at once and what is applied from.
+/// Proposals that were made and not handed over yet.
 #[derive(Debug)]
-pub struct Batch {
-    /// Whole records, one behind the other.
-    pub records: Vec<u8>,
-    /// The first record's zxid.
-    pub first: Zxid,
-    /// The last record's zxid.
-    pub last: Zxid,
-    /// Seeds the checksum of the record behind the last.
-    pub chain: Chain,
+struct Growing {
+    records: Vec<u8>,
+    first: Zxid,
+    last: Zxid,
 }
 
-/// A proposal whose outcome somebody waits for.
-#[derive(Debug)]
-struct Outstanding {
-    zxid: Zxid,
-    origin: Option<Origin>,
-    answer: Answer,
-}
-
-/// What is answered without a proposal of its own.
-#[derive(Debug)]
-enum Turn {
-    /// These bytes.
-    Echo(Box<[u8]>),
-    /// The session's ephemeral nodes with this prefix.
-    Ephemerals(SessionId, Box<[u8]>),
-    /// Nothing but this.
-    Fail(ErrorCode),
-}
-
-/// A batch that was handed to the log, and how far it is applied.
+/// A run that the log was given, and how far it is applied.
 #[derive(Debug)]
 struct Unapplied {
-    batch: Batch,
+    run: Run,
     offset: usize,
+}
+
+/// Which connection of which server holds a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Holder {
+    server: ServerId,
+    origin: Origin,
+    hold: Hold,
+    timeout_ms: i32,
 }
 
 /// What a node is told once.
@@ -175,6 +169,11 @@ pub struct NodeOptions {
     pub hash_seed: u64,
     /// How containers and nodes with a time to live are reaped.
     pub reap: ReapOptions,
+    /// How long a write or a handshake waits for a leader, milliseconds. Its connection ends then.
+    pub wait_ms: i64,
+    /// How long a connection is served without a leader, milliseconds; `None` is its own session's
+    /// timeout.
+    pub stale_ms_max: Option<i64>,
 }
 
 /// What recovery found.
@@ -193,28 +192,53 @@ pub struct Recovered {
 pub struct Node {
     options: NodeOptions,
     zab: Zab,
+    /// What the protocol is to be told once the actions of its last step are done.
+    events: VecDeque<zab::Event>,
     writer: Writer,
     tree: Arc<Tree>,
     sessions: SessionTable,
     ids: SessionIds,
     expiry: Expiry,
-    attached: hashbrown::HashMap<SessionId, Origin, crate::hash::Seeded>,
+    attached: hashbrown::HashMap<SessionId, Holder, crate::hash::Seeded>,
     prepare: Prepare,
+    /// Of the last proposal, while this server leads.
     chain: Chain,
-    applied: Zxid,
-    applied_chain: Chain,
-    /// Proposals that the log has not been given yet.
-    growing: Option<Batch>,
+    applied: Position,
+    growing: Option<Growing>,
     unapplied: VecDeque<Unapplied>,
-    outstanding: VecDeque<Outstanding>,
-    /// What is answered behind a proposal, in the order of those.
-    turns: VecDeque<(Zxid, Origin, Turn)>,
-    /// Asks that came while no proposal could be made: between two epochs.
-    deferred: Vec<(Item, Vec<u8>)>,
+    /// What this server's own connections wait for.
+    asks: Asks,
+    route: Route,
+    /// For the leader, with the next chance.
+    request: Request,
+    /// For each server that follows, with the next chance.
+    responses: BTreeMap<ServerId, Response>,
+    /// What others asked while no proposal could be made: between two epochs.
+    deferred: VecDeque<(ServerId, Asked)>,
+    /// Who waits for confirmations, oldest first: whose ask, its number, and what it is answered
+    /// behind.
+    confirming: VecDeque<(ServerId, u64, Zxid)>,
+    /// How many of them are to be asked for again.
+    unconfirmed: u32,
+    holds: u32,
+    /// Digests that the leader named and this server has yet to come to.
+    expected: VecDeque<(Zxid, u64)>,
     log_room: u64,
     clock: Clock,
+    /// When this server last knew itself to be current.
+    current_ms: i64,
+    swept_ms: i64,
     reaped_ms: i64,
+    reported_ms: i64,
+    /// Sessions that a follower heard from since it told its leader.
+    touched: BTreeMap<SessionId, i32>,
     digests: VecDeque<(Zxid, u64)>,
+    /// The digest after each of the last transactions, for comparison.
+    recent: VecDeque<(Zxid, u64)>,
+    /// Of the leader: the last digest that was told to others.
+    told: Zxid,
+    /// What is under way replaces the state: see [`Output::reopen`].
+    replaced_by: Option<u64>,
 }
 
 impl Node {
@@ -227,16 +251,13 @@ impl Node {
         clock: Clock,
     ) -> Self {
         let Recovered { writer, tree, sessions, chain } = recovered;
-        let applied = tree.applied();
+        let applied = Position { zxid: tree.applied(), chain };
         let (prepare_options, hash_seed) = (options.prepare, options.hash_seed);
-        let mut expiry = Expiry::new(options.tick_ms);
-        // Nobody knows when these were last heard from: each gets its full time again.
-        for (id, session) in sessions.iter() {
-            expiry.add(id, session.timeout_ms, clock.mono_ms);
-        }
+        let expiry = Expiry::new(options.tick_ms);
         Self {
             options,
             zab,
+            events: VecDeque::new(),
             writer,
             tree,
             sessions,
@@ -246,68 +267,63 @@ impl Node {
             prepare: Prepare::new(prepare_options, hash_seed),
             chain,
             applied,
-            applied_chain: chain,
             growing: None,
             unapplied: VecDeque::new(),
-            outstanding: VecDeque::new(),
-            turns: VecDeque::new(),
-            deferred: Vec::new(),
+            asks: Asks::default(),
+            route: Route::Lost,
+            request: Request::default(),
+            responses: BTreeMap::new(),
+            deferred: VecDeque::new(),
+            confirming: VecDeque::new(),
+            unconfirmed: 0,
+            holds: 0,
+            expected: VecDeque::new(),
             log_room: u64::MAX,
             clock,
+            current_ms: clock.mono_ms,
+            swept_ms: clock.mono_ms,
             reaped_ms: clock.mono_ms,
+            reported_ms: clock.mono_ms,
+            touched: BTreeMap::new(),
             digests: VecDeque::new(),
+            recent: VecDeque::new(),
+            told: Zxid::ZERO,
+            replaced_by: None,
         }
     }
 
     /// Acts on `event`; what comes of it is added to `out`.
     pub fn step(&mut self, event: Event<'_>, out: &mut Output) {
         match event {
-            Event::Start => {
-                let action = self.zab.start();
-                act(action, out);
-            }
-            Event::EpochsSaved(epochs) => {
-                self.zab.epochs_saved(epochs);
-                self.run_deferred(out);
-            }
+            Event::Zab(event) => self.drive(event, out),
             Event::Submitted { submission, clock } => {
                 self.clock = clock;
-                for &(session, timeout_ms) in submission.touched() {
-                    self.expiry.touch(session, timeout_ms, clock.mono_ms);
-                }
-                for (item, body) in submission.items() {
-                    self.ask(item, body, out);
-                }
+                self.submitted(submission, out);
             }
             Event::Tick(clock) => {
                 self.clock = clock;
-                self.expire(out);
-                self.reap(out);
-                // What a snapshot kept goes also when nobody writes any more.
-                self.writer.reclaim();
-            }
-            Event::Durable(upto) => {
-                if let Some(committed) = self.zab.acknowledged(self.zab.me(), upto) {
-                    self.apply(committed, out);
-                    self.run_deferred(out);
-                }
+                self.drive(zab::Event::Tick, out);
+                self.sweep(out);
             }
             Event::LogRoom(bytes) => self.log_room = bytes,
         }
+        self.ask_waiting(out);
+        self.talk(out);
     }
 
-    /// The proposals to be made durable next, if there are any. They stay known here until they
-    /// are applied.
-    pub fn next_batch(&mut self) -> Option<&Batch> {
-        let batch = self.growing.take()?;
-        self.unapplied.push_back(Unapplied { batch, offset: 0 });
-        self.unapplied.back().map(|unapplied| &unapplied.batch)
+    /// Hands over what was proposed since the last time: to the log and to the followers.
+    pub fn propose(&mut self, out: &mut Output) {
+        let Some(growing) = self.growing.take() else { return };
+        let upto = Position { zxid: growing.last, chain: self.chain };
+        let run = Run::own(self.zab.log(), upto, growing.records.into());
+        self.drive(zab::Event::Proposed(run), out);
+        self.ask_waiting(out);
+        self.talk(out);
     }
 
-    /// The log did not take what [`Node::next_batch`] gave last; it is given again later.
-    pub fn batch_not_taken(&mut self) {
-        assert!(self.growing.is_none(), "nothing is proposed between giving a batch and this");
-        self.growing = self.unapplied.pop_back().map(|unapplied| unapplied.batch);
+    /// How many bytes of records [`Node::propose`] would hand over, and the first one's zxid.
+    pub fn proposable(&self) -> Option<(usize, Zxid)> {
+        self.growing.as_ref().map(|growing| (growing.records.len(), growing.first))
     }
 
     /// Whether something was handed to the log and is not applied yet.
@@ -315,158 +331,39 @@ impl Node {
         !self.unapplied.is_empty()
     }
 
-    /// Bytes of records that are proposed and not wholly applied.
+    /// Bytes of what is proposed and not wholly applied, or waits to be.
     pub fn unapplied_bytes(&self) -> usize {
-        let growing = self.growing.as_ref().map_or(0, |batch| batch.records.len());
-        growing + self.unapplied.iter().map(|it| it.batch.records.len()).sum::<usize>()
+        let growing = self.growing.as_ref().map_or(0, |growing| growing.records.len());
+        let runs: usize = self.unapplied.iter().map(|it| it.run.bytes().len()).sum();
+        // What this server leads is in its records too.
+        if self.zab.is_leading() { growing + runs } else { runs.max(self.asks.bytes()) }
     }
 
-    /// How many bytes of records [`Node::next_batch`] would give, and the first one's zxid.
-    pub fn waiting_batch(&self) -> Option<(usize, Zxid)> {
-        self.growing.as_ref().map(|batch| (batch.records.len(), batch.first))
-    }
-
-    fn ask(&mut self, item: &Item, body: &[u8], out: &mut Output) {
-        if !self.deferred.is_empty() {
-            self.deferred.push((item.clone(), body.to_vec())); // in order, also behind those
-            return;
-        }
-        match item.ask {
-            Ask::Write(op) => self.write(item, op, body, out),
-            // Everything proposed when the request came is applied before the reply: this server
-            // leads, so nothing newer can have been committed elsewhere.
-            Ask::Sync => self.in_turn(item.origin, Turn::Echo(body.into()), out),
-            Ask::Ephemerals => {
-                self.in_turn(item.origin, Turn::Ephemerals(item.session, body.into()), out);
-            }
-            Ask::Open { timeout_ms, password } => self.open(item, timeout_ms, password, out),
-            Ask::Resume { timeout_ms } => self.resume(item, timeout_ms, body, out),
-            Ask::Left => {
-                let held = self.attached.get(&item.session);
-                if held.is_some_and(|held| is_same_connection(*held, item.origin)) {
-                    self.attached.remove(&item.session);
-                }
-            }
-        }
-    }
-
-    fn write(&mut self, item: &Item, op: OpCode, body: &[u8], out: &mut Output) {
-        if self.has_moved(item) {
-            self.in_turn(item.origin, Turn::Fail(ErrorCode::SessionExpired), out);
-            return;
-        }
-        let reserve =
-            if op == OpCode::CloseSession { LAST_RESERVE_BYTES } else { SESSION_RESERVE_BYTES };
-        if self.is_full(body.len(), reserve) {
-            self.in_turn(item.origin, Turn::Fail(ErrorCode::NotReadOnly), out);
-            return;
-        }
-        let zxid = match self.zab.next_proposal() {
-            Ok(zxid) => zxid,
-            Err(action) => {
-                self.deferred.push((item.clone(), body.to_vec()));
-                act(action, out);
-                return;
-            }
-        };
-        let request = WriteRequest {
-            session: item.session,
-            cxid: item.cxid,
-            op,
-            body,
-            identities: &item.identities,
-        };
-        let batch = growing(&mut self.growing, zxid);
-        let prepared = self.prepare.prepare(
-            &self.writer,
-            &self.sessions,
-            &request,
-            zxid,
-            self.clock.wall_ms,
-            &mut self.chain,
-            &mut batch.records,
-        );
-        if let Some(warning) = self.prepare.quota_warning() {
-            out.warnings.push(warning.to_string());
-        }
-        match prepared {
-            Prepared::Logged(answer) => self.proposed(zxid, Some(item.origin), answer),
-            Prepared::Refused(code) => {
-                if batch.records.is_empty() {
-                    self.growing = None;
-                }
-                self.in_turn(item.origin, Turn::Fail(code), out);
-            }
-        }
-    }
-
-    /// Whether the item's session lives and another connection has taken it over. What the old one
-    /// still had under way must not be done behind what its client asks on the new one; the old one
-    /// is hung up on, and so hears no answer.
-    fn has_moved(&self, item: &Item) -> bool {
-        let holds = |held: &Origin| is_same_connection(*held, item.origin);
-        self.sessions.contains(item.session) && !self.attached.get(&item.session).is_some_and(holds)
-    }
-
-    /// Answers what takes no zxid behind every proposal that was made before it, so that replies
-    /// of one session keep the order of its requests and show the state at their place in it.
-    fn in_turn(&mut self, origin: Origin, turn: Turn, out: &mut Output) {
-        match self.outstanding.back() {
-            Some(last) => self.turns.push_back((last.zxid, origin, turn)),
-            None => self.take_turn(origin, &turn, out),
-        }
-    }
-
-    fn take_turn(&mut self, origin: Origin, turn: &Turn, out: &mut Output) {
-        let start = out.bytes.len() as u32;
-        let err = match turn {
-            Turn::Echo(body) => {
-                out.bytes.extend_from_slice(body);
-                ErrorCode::Ok
-            }
-            Turn::Ephemerals(session, prefix) => {
-                let all = prefix.trim_ascii().is_empty() || **prefix == *b"/";
-                let owned = self.writer.ephemerals(*session);
-                let paths: Vec<&[u8]> =
-                    owned.filter(|path| all || path.starts_with(prefix)).collect();
-                crate::wire::jute::Writer::new(&mut out.bytes).strings(paths.into_iter());
-                ErrorCode::Ok
-            }
-            Turn::Fail(code) => *code,
-        };
-        let outcome = Outcome::Done { err, start, end: out.bytes.len() as u32 };
-        out.replies.push(Reply { origin, zxid: self.applied, outcome });
-    }
-
-    fn proposed(&mut self, zxid: Zxid, origin: Option<Origin>, answer: Answer) {
-        self.zab.proposed(zxid);
-        let batch = self.growing.as_mut().expect("a proposal was appended to it");
-        batch.last = zxid;
-        batch.chain = self.chain;
-        self.outstanding.push_back(Outstanding { zxid, origin, answer });
+    fn reply(&self, origin: Origin, zxid: Zxid, outcome: Outcome, out: &mut Output) {
+        out.replies.push(Reply { origin, zxid, outcome });
     }
 
     /// Whether a write of about `bytes` might not find room in the log and leave `reserve` behind it.
     /// A record is at most four times its request, and what was proposed before needs its room too.
     fn is_full(&self, bytes: usize, reserve: usize) -> bool {
-        let waiting = self.growing.as_ref().map_or(0, |batch| batch.records.len());
+        let waiting = self.growing.as_ref().map_or(0, |growing| growing.records.len());
         (waiting + 4 * bytes + reserve) as u64 > self.log_room
-    }
-
-    fn run_deferred(&mut self, out: &mut Output) {
-        for (item, body) in std::mem::take(&mut self.deferred) {
-            self.ask(&item, &body, out);
-        }
     }
 
     /// The last transaction in the tree.
     pub fn applied(&self) -> Zxid {
-        self.applied
+        self.applied.zxid
     }
 
     /// What seeds the checksum of the record behind [`Node::applied`].
     pub fn applied_chain(&self) -> Chain {
-        self.applied_chain
+        self.applied.chain
+    }
+
+    /// Whether all that is in the tree is known to be committed. Only then may a snapshot be taken:
+    /// a start applies what the log holds, and the end of it may be cut yet.
+    pub fn is_settled(&self) -> bool {
+        self.applied.zxid <= self.zab.committed()
     }
 
     /// The tree, for readers.
@@ -484,7 +381,7 @@ impl Node {
         &self.sessions
     }
 
-    /// When sessions expire.
+    /// When sessions expire, as far as this server decides that.
     pub fn expiry(&self) -> &Expiry {
         &self.expiry
     }
@@ -494,26 +391,31 @@ impl Node {
         self.zab.is_leading()
     }
 
+    /// Whether this server has a leader, or is one.
+    pub fn is_serving(&self) -> bool {
+        self.zab.is_leading() || self.zab.is_following()
+    }
+
+    /// Its part in the protocol, to look at.
+    pub fn zab(&self) -> &Zab {
+        &self.zab
+    }
+
+    /// Plants a bug, for testing the tests.
+    #[cfg(feature = "mutants")]
+    pub fn plant(&mut self, mutant: zab::mutant::Mutant) {
+        self.zab.plant(mutant);
+    }
+
+    /// Since how many milliseconds this server does not know itself to be current.
+    pub fn stale_ms(&self) -> i64 {
+        if self.zab.is_leading() { 0 } else { self.clock.mono_ms - self.current_ms }
+    }
+
     /// The digest of the tree after every 128th transaction, the newest last.
     pub fn digests(&self) -> impl ExactSizeIterator<Item = (Zxid, u64)> {
         self.digests.iter().copied()
     }
-}
-
-fn act(action: Option<Action>, out: &mut Output) {
-    if let Some(Action::SaveEpochs(epochs)) = action {
-        assert!(out.save_epochs.is_none(), "one pair of epochs is saved at a time");
-        out.save_epochs = Some(epochs);
-    }
-}
-
-fn growing(batch: &mut Option<Batch>, zxid: Zxid) -> &mut Batch {
-    batch.get_or_insert_with(|| Batch {
-        records: Vec::with_capacity(16 << 10),
-        first: zxid,
-        last: zxid,
-        chain: Chain::default(),
-    })
 }
 
 fn is_same_connection(a: Origin, b: Origin) -> bool {

@@ -432,42 +432,10 @@ impl Zab {
         }
     }
 
-    /// Looks for a leader. A voter that is a quorum by itself elects itself here.
-    ///
-    /// For a voter that is alone; any other is started by [`Event::Start`] and needs every action.
-    pub fn start(&mut self) -> Option<Action> {
-        let mut out = Vec::new();
-        self.step(Event::Start, &mut out);
-        due(out)
-    }
-
-    /// The epochs of the last [`Action::SaveEpochs`] are durable: a voter that is alone begins to
-    /// broadcast.
-    pub fn epochs_saved(&mut self, saved: Epochs) {
-        self.step(Event::EpochsSaved(saved), &mut Vec::new());
-    }
-
     /// As if the epoch's counter were spent, and all of it committed.
     #[cfg(test)]
     pub(crate) fn spend_counter(&mut self) {
-        let Role::Leading(leading) = &mut self.role else { panic!("leads") };
-        let last = Zxid::new(leading.epoch(), u32::MAX);
-        leading.set_proposed(last);
-        self.acknowledged(self.base.me, last);
-    }
-
-    /// The zxid that the next proposal will have, or an error while this voter may not propose.
-    ///
-    /// When the epoch's counter is spent this founds the next epoch; the action is then due.
-    pub fn next_proposal(&mut self) -> Result<Zxid, Option<Action>> {
-        let Role::Leading(leading) = &mut self.role else { return Err(None) };
-        if let Some(zxid) = leading.next_proposal(&self.base) {
-            return Ok(zxid);
-        }
-        let mut out = Vec::new();
-        let next = leading.exhausted(&mut self.base, &mut out);
-        self.enter(next, &mut out);
-        Err(due(out))
+        self.base.timing.epoch_proposals = self.base.log.zxid.counter().max(1);
     }
 
     /// The zxid of the next proposal, while this server leads and takes any.
@@ -478,23 +446,10 @@ impl Zab {
         }
     }
 
-    /// The proposal that [`Zab::next_proposal`] named was made.
+    /// The proposal that [`Zab::proposable`] named was made.
     pub fn proposed(&mut self, zxid: Zxid) {
         let Role::Leading(leading) = &mut self.role else { panic!("only a leader proposes") };
         leading.propose(&self.base, zxid);
-    }
-
-    /// A voter that is alone has everything up to `upto` durable. Returns what is committed now,
-    /// if that moved.
-    pub fn acknowledged(&mut self, server: ServerId, upto: Zxid) -> Option<Zxid> {
-        assert_eq!(server, self.base.me, "others acknowledge by message");
-        let Role::Leading(leading) = &mut self.role else { return None };
-        leading.logged_alone(&mut self.base, upto);
-        let mut out = Vec::new();
-        let ticket = self.base.ticket;
-        self.step(Event::Durable { ticket, upto }, &mut out);
-        out.into_iter()
-            .find_map(|action| if let Action::Committed(upto) = action { Some(upto) } else { None })
     }
 
     /// Whether this voter leads and may propose.
@@ -562,6 +517,28 @@ impl Zab {
         }
     }
 
+    /// What this server knows to be committed.
+    pub fn committed(&self) -> Zxid {
+        self.base.committed
+    }
+
+    /// Whether this server leads and `id` follows and may serve.
+    pub fn serves(&self, id: ServerId) -> bool {
+        match &self.role {
+            Role::Leading(leading) => leading.serves(id),
+            Role::Idle | Role::Looking(_) | Role::Learning(_) => false,
+        }
+    }
+
+    /// Everybody whom this server serves as their leader.
+    pub fn served(&self) -> impl Iterator<Item = ServerId> + '_ {
+        let leading = match &self.role {
+            Role::Leading(leading) => Some(leading),
+            Role::Idle | Role::Looking(_) | Role::Learning(_) => None,
+        };
+        leading.into_iter().flat_map(Leading::served)
+    }
+
     /// The session of this learner with its leader, and who that is. A new one begins when
     /// anything on the way between them was lost.
     pub fn session(&self) -> Option<(ServerId, u64)> {
@@ -575,11 +552,6 @@ impl Zab {
     pub fn is_following(&self) -> bool {
         matches!(&self.role, Role::Learning(learning) if learning.is_following())
     }
-}
-
-/// What of the actions a voter that is alone must carry out.
-fn due(actions: Vec<Action>) -> Option<Action> {
-    actions.into_iter().find(|action| matches!(action, Action::SaveEpochs(_)))
 }
 
 #[cfg(test)]

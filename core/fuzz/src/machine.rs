@@ -22,7 +22,8 @@ use farwatch_core::wire::request::{
     CreateRequest, MultiHeader, MultiRequest, PathVersion, SetAclRequest, SetDataRequest,
 };
 use farwatch_core::wire::{OpCode, Request};
-use farwatch_core::zab::{Zab, quorum::Quorum};
+use farwatch_core::zab::quorum::Quorum;
+use farwatch_core::zab::{self, Action, Zab};
 use farwatch_core::zxid::{Epoch, ServerId, SessionId, Zxid};
 
 const TREE: TreeOptions = TreeOptions { hash_seed: 7 };
@@ -256,7 +257,6 @@ struct Runner {
     replies: Vec<Option<(String, Vec<u8>)>>,
     sessions: Vec<SessionId>,
     clock: Clock,
-    proposed: Zxid,
 }
 
 impl Runner {
@@ -266,7 +266,14 @@ impl Runner {
         let prepare = Options { extended_types: true, enforce_quota, ..Options::default() };
         let reap =
             ReapOptions { interval_ms: 100, per_minute_max: 60_000, never_used_ms: Some(300) };
-        let options = NodeOptions { prepare, tick_ms: 1000, hash_seed: 7, reap };
+        let options = NodeOptions {
+            prepare,
+            tick_ms: 1000,
+            hash_seed: 7,
+            reap,
+            wait_ms: 10_000,
+            stale_ms_max: None,
+        };
         let recovered = Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain(0) };
         let ids = SessionIds::new(ME, 1_700_000_000_000).expect("the server's number is small");
         let clock = Clock { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
@@ -277,12 +284,14 @@ impl Runner {
             replies: Vec::new(),
             sessions: Vec::new(),
             clock,
-            proposed: Zxid::ZERO,
         };
-        runner.node.step(Event::Start, &mut runner.out);
-        let epochs = runner.out.save_epochs.take().expect("it elects itself");
+        runner.node.step(Event::Zab(zab::Event::Start), &mut runner.out);
+        let saves =
+            |action| if let Action::SaveEpochs(epochs) = action { Some(epochs) } else { None };
+        let epochs = runner.out.actions.drain(..).find_map(saves).expect("it elects itself");
         assert_eq!(epochs.current, Epoch(1));
-        runner.node.step(Event::EpochsSaved(epochs), &mut runner.out);
+        runner.node.step(Event::Zab(zab::Event::EpochsSaved(epochs)), &mut runner.out);
+        runner.out.clear();
         runner
     }
 
@@ -300,11 +309,14 @@ impl Runner {
 
     /// Takes the proposals to the log, and says so.
     fn settle(&mut self) {
-        while let Some(batch) = self.node.next_batch() {
-            self.records.extend_from_slice(&batch.records);
-            self.proposed = batch.last;
+        self.node.propose(&mut self.out);
+        for action in std::mem::take(&mut self.out.actions) {
+            if let Action::Append { ticket, run } = action {
+                self.records.extend_from_slice(run.bytes());
+                let event = zab::Event::Durable { ticket, upto: run.upto().zxid };
+                self.node.step(Event::Zab(event), &mut self.out);
+            }
         }
-        self.node.step(Event::Durable(self.proposed), &mut self.out);
         self.collect();
     }
 

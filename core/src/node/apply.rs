@@ -1,9 +1,16 @@
 //! From committed records to the tree, and to those who waited.
 
-use super::submission::{Origin, Outcome, Reply};
-use super::{Node, Output};
+use std::sync::Arc;
+
+use super::asks::Stage;
+use super::exchange::Hold;
+use super::route::Route;
+use super::submission::{Ask, Outcome};
+use super::{Holder, Node, Output};
 use crate::record::Record;
 use crate::txn::{Txn, TxnHead};
+use crate::wire::handshake::Password;
+use crate::zab::run::Position;
 use crate::zxid::Zxid;
 
 /// Every how many transactions the tree's digest is noted. Source: ZooKeeper's `DIGEST_LOG_INTERVAL`.
@@ -12,56 +19,58 @@ const DIGEST_INTERVAL: u64 = 128;
 /// How many noted digests are kept. Source: ZooKeeper's `DIGEST_LOG_LIMIT`.
 const DIGESTS_KEPT: usize = 1024;
 
+/// Digests of the last transactions that are kept, so that what the leader tells finds its own. More
+/// than a server applies between a leader's telling and its hearing of it.
+const RECENT_DIGESTS_KEPT: usize = 8192;
+
 impl Node {
     /// Applies everything up to `committed`, in order, and answers whoever asked for it.
     pub(super) fn apply(&mut self, committed: Zxid, out: &mut Output) {
-        while let Some(mut unapplied) = self.unapplied.pop_front() {
-            while let Some(bytes) = unapplied.batch.records.get(unapplied.offset..)
-                && !bytes.is_empty()
-            {
-                let record = Record::own(bytes);
+        while self.applied.zxid < committed
+            && let Some(mut unapplied) = self.unapplied.pop_front()
+        {
+            let bytes = Arc::clone(unapplied.run.bytes());
+            while let Some(rest) = bytes.get(unapplied.offset..).filter(|rest| !rest.is_empty()) {
+                let record = Record::own(rest);
                 if committed < record.head().zxid {
                     break;
                 }
                 unapplied.offset += record.bytes().len();
-                self.apply_one(&record, out);
+                if self.applied.zxid < record.head().zxid {
+                    self.apply_one(&record, out);
+                }
             }
-            if unapplied.offset < unapplied.batch.records.len() {
+            if unapplied.offset < bytes.len() {
                 self.unapplied.push_front(unapplied);
                 break;
             }
         }
-        assert_eq!(self.applied, committed, "a committed proposal was not at hand");
+        assert!(committed <= self.applied.zxid, "a committed proposal was not at hand");
         self.prepare.applied(committed);
         self.writer.reclaim();
     }
 
     fn apply_one(&mut self, record: &Record<'_>, out: &mut Output) {
         let (head, txn) = (record.head(), record.txn());
-        assert!(self.applied < head.zxid, "{:?} is applied after {:?}", head.zxid, self.applied);
         out.applied.stats.clear();
         self.writer.apply(&head, &txn, &mut out.applied);
         self.sessions.apply(&head, &txn);
-        self.applied = head.zxid;
-        self.applied_chain = record.chain();
+        self.applied = Position { zxid: head.zxid, chain: record.chain() };
         out.transactions += 1;
-        let waiting = self.outstanding.pop_front().expect("each proposal is outstanding");
-        assert_eq!(waiting.zxid, head.zxid, "proposals are applied in their order");
+        let mine = self.asks.of_record(&head);
         match txn {
             Txn::CreateSession { timeout_ms, password } => {
                 self.expiry.add(head.session, timeout_ms, self.clock.mono_ms);
-                if let Some(origin) = waiting.origin {
-                    let session = head.session;
-                    self.attach(session, origin, out);
-                    let outcome = Outcome::Attached { session, password, timeout_ms };
-                    out.replies.push(Reply { origin, zxid: head.zxid, outcome });
+                if let Some(number) = mine {
+                    self.opened(number, &head, timeout_ms, password, out);
                 }
             }
             Txn::CloseSession => {
                 self.expiry.remove(head.session);
                 self.attached.remove(&head.session);
+                self.touched.remove(&head.session);
                 out.closed.push((head.zxid, head.session));
-                self.answer(waiting.origin, &waiting.answer, &head, &txn, out);
+                self.answer(mine, &head, &txn, out);
             }
             Txn::Create(_)
             | Txn::Delete { .. }
@@ -69,31 +78,103 @@ impl Node {
             | Txn::SetAcl { .. }
             | Txn::Check { .. }
             | Txn::Error(_)
-            | Txn::Multi(_) => self.answer(waiting.origin, &waiting.answer, &head, &txn, out),
-        }
-        while let Some((_, origin, turn)) = self.turns.pop_front_if(|turn| turn.0 <= head.zxid) {
-            self.take_turn(origin, &turn, out);
-        }
-        if self.applied.counter().is_multiple_of(DIGEST_INTERVAL as u32) {
-            if self.digests.len() == DIGESTS_KEPT {
-                self.digests.pop_front();
+            | Txn::Multi(_) => {
+                if mine.is_none() {
+                    self.look_for_move(&head, out);
+                }
+                self.answer(mine, &head, &txn, out);
             }
-            self.digests.push_back((self.applied, self.writer.digest()));
         }
+        while let Some(number) = self.asks.take_due(head.zxid) {
+            // Another stage than this: a proposal that was lost with its leader.
+            if let Some(&Stage::Behind(_, ending)) = self.asks.get(number).map(|ask| &ask.stage) {
+                self.end(number, ending, out);
+            }
+        }
+        self.note_digest(out);
     }
 
-    fn answer(
-        &self,
-        origin: Option<Origin>,
-        answer: &crate::answer::Answer,
+    fn opened(
+        &mut self,
+        number: u64,
         head: &TxnHead,
-        txn: &Txn<'_>,
+        timeout_ms: i32,
+        password: Password,
         out: &mut Output,
     ) {
-        let Some(origin) = origin else { return };
+        let session = head.session;
+        let ask = self.asks.get(number).expect("it was found");
+        let (origin, server) = (ask.item.origin, self.zab.me());
+        let hold = match ask.stage {
+            Stage::Proposed(_, hold) => hold,
+            // Found in the history: whoever held it since was given it by a later leader.
+            Stage::Waiting | Stage::Asked | Stage::Behind(..) | Stage::Done => {
+                Hold(u64::from(head.zxid.epoch().0) << 32)
+            }
+        };
+        self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+        let outcome = Outcome::Attached { session, password, timeout_ms };
+        self.reply(origin, head.zxid, outcome, out);
+        self.asks.done(number);
+    }
+
+    fn answer(&mut self, mine: Option<u64>, head: &TxnHead, txn: &Txn<'_>, out: &mut Output) {
+        let Some(number) = mine else { return };
+        let ask = self.asks.get_mut(number).expect("it was found");
+        let Ask::Write(op) = ask.item.ask else { return self.asks.done(number) };
+        let answer = ask.answer.take().unwrap_or_else(|| Self::answer_of(op, &ask.body));
+        let origin = ask.item.origin;
         let start = out.bytes.len() as u32;
         let err = answer.encode(txn, &out.applied.stats, &mut out.bytes);
         let outcome = Outcome::Done { err, start, end: out.bytes.len() as u32 };
-        out.replies.push(Reply { origin, zxid: head.zxid, outcome });
+        self.reply(origin, head.zxid, outcome, out);
+        self.asks.done(number);
+    }
+
+    /// A session that is connected here has written elsewhere: its client has moved on, and what
+    /// its old connection still has under way must not be done any more.
+    fn look_for_move(&mut self, head: &TxnHead, out: &mut Output) {
+        let me = self.zab.me();
+        let Some(holder) = self.attached.get(&head.session).copied() else { return };
+        if holder.server == me && matches!(self.route, Route::Open(..)) {
+            self.release(head.session, holder.origin, out);
+        }
+    }
+
+    fn note_digest(&mut self, out: &mut Output) {
+        let (zxid, digest) = (self.applied.zxid, self.writer.digest());
+        if zxid.counter().is_multiple_of(DIGEST_INTERVAL as u32) {
+            if self.digests.len() == DIGESTS_KEPT {
+                self.digests.pop_front();
+            }
+            self.digests.push_back((zxid, digest));
+        }
+        if self.zab.is_leading() {
+            return;
+        }
+        if self.recent.len() == RECENT_DIGESTS_KEPT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((zxid, digest));
+        while let Some((at, expected)) = self.expected.pop_front_if(|it| it.0 <= zxid) {
+            self.compare(at, expected, out);
+        }
+    }
+
+    /// Holds the leader's digest against this server's own, now or when it comes there.
+    pub(super) fn compare(&mut self, zxid: Zxid, leaders: u64, out: &mut Output) {
+        if self.applied.zxid < zxid {
+            self.expected.push_back((zxid, leaders));
+            return;
+        }
+        let place = self.recent.binary_search_by_key(&zxid, |it| it.0);
+        let Some(&(_, own)) = place.ok().and_then(|at| self.recent.get(at)) else { return };
+        if own != leaders {
+            out.halt = Some(format!(
+                "this server's tree differs from its leader's at {zxid}: digest {own:#018x} here, \
+                 {leaders:#018x} there. It stops so that nobody reads from it. Keep a copy of its \
+                 data directory for a report, then start it with --rejoin"
+            ));
+        }
     }
 }

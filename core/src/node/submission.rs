@@ -25,11 +25,13 @@ pub struct Origin {
 pub enum Ask {
     /// A write; the body is the request's.
     Write(OpCode),
-    /// Answer when this server has caught up with the leader.
+    /// Answer when this server has caught up with the leader. Nothing that is answered with a zxid
+    /// of its own may be asked behind it before it is answered.
     Sync,
-    /// The session's ephemeral nodes; the body is the prefix.
+    /// The session's ephemeral nodes; the body is the prefix. Answered at once: whoever asks has
+    /// nothing else under way.
     Ephemerals,
-    /// A new session.
+    /// A new session; its number is chosen by the machine.
     Open {
         /// Negotiated timeout, milliseconds.
         timeout_ms: i32,
@@ -59,6 +61,19 @@ pub struct Item {
     /// The connection's identities when the request was read.
     pub identities: Arc<[Identity]>,
     body: (u32, u32),
+}
+
+impl Item {
+    /// An ask whose body stands elsewhere.
+    pub(super) const fn new(
+        origin: Origin,
+        session: SessionId,
+        cxid: i32,
+        ask: Ask,
+        identities: Arc<[Identity]>,
+    ) -> Self {
+        Self { origin, session, cxid, ask, identities, body: (0, 0) }
+    }
 }
 
 /// A run of asks with their bodies in one buffer, and the sessions heard from meanwhile.

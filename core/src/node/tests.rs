@@ -2,6 +2,8 @@
 
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
+use crate::log::epochs::Epochs;
+use crate::wire::{ErrorCode, OpCode};
 use crate::acl;
 use crate::tree::{self, TreeOptions};
 use crate::wire::handshake::Password;
@@ -18,7 +20,6 @@ struct Rig {
     node: Node,
     out: Output,
     clock: Clock,
-    proposed: Zxid,
 }
 
 fn at(connection: u32) -> Origin {
@@ -38,22 +39,33 @@ impl Rig {
         let zab = Zab::new(ME, Quorum::majority([ME]), Epochs::default(), Zxid::ZERO);
         let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
         let options =
-            NodeOptions { prepare: Options::default(), tick_ms: 1000, hash_seed: 1, reap };
+            NodeOptions {
+            prepare: Options::default(),
+            tick_ms: 1000,
+            hash_seed: 1,
+            reap,
+            wait_ms: 10_000,
+            stale_ms_max: None,
+        };
         let recovered =
             Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain::default() };
         let ids = SessionIds::new(ME, 1_700_000_000_000).expect("a small server number");
         let clock = Clock { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
         let node = Node::new(options, zab, ids, recovered, clock);
-        let mut rig = Self { node, out: Output::default(), clock, proposed: Zxid::ZERO };
-        rig.node.step(Event::Start, &mut rig.out);
+        let mut rig = Self { node, out: Output::default(), clock };
+        rig.node.step(Event::Zab(zab::Event::Start), &mut rig.out);
         rig.save_epochs();
         rig
     }
 
     /// What the shell does with the epochs that it is given; whether it was given any.
     fn save_epochs(&mut self) -> bool {
-        let Some(epochs) = self.out.save_epochs.take() else { return false };
-        self.node.step(Event::EpochsSaved(epochs), &mut self.out);
+        let saves =
+            |action| if let Action::SaveEpochs(epochs) = action { Some(epochs) } else { None };
+        let Some(epochs): Option<Epochs> = self.out.actions.drain(..).find_map(saves) else {
+            return false;
+        };
+        self.node.step(Event::Zab(zab::Event::EpochsSaved(epochs)), &mut self.out);
         true
     }
 
@@ -66,10 +78,13 @@ impl Rig {
 
     /// Makes everything durable and takes the replies.
     fn settle(&mut self) -> Vec<Reply> {
-        while let Some(batch) = self.node.next_batch() {
-            self.proposed = batch.last;
+        self.node.propose(&mut self.out);
+        for action in std::mem::take(&mut self.out.actions) {
+            if let Action::Append { ticket, run } = action {
+                let event = zab::Event::Durable { ticket, upto: run.upto().zxid };
+                self.node.step(Event::Zab(event), &mut self.out);
+            }
         }
-        self.node.step(Event::Durable(self.proposed), &mut self.out);
         let replies = self.out.replies.clone();
         self.out.clear();
         replies
@@ -112,27 +127,22 @@ fn a_write_left_on_the_old_connection_is_not_done_behind_those_of_the_new_one() 
 }
 
 #[test]
-fn the_next_epoch_is_founded_whoever_finds_the_counter_spent() {
-    type Finder = fn(&mut Rig, SessionId);
-    let opens: Finder = |rig, _| rig.ask(at(9), SessionId::NONE, OPEN, &[]);
-    let writes: Finder =
-        |rig, session| rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/first"));
-    let expires: Finder = |rig, _| {
-        rig.clock.mono_ms += 60_000;
-        let clock = rig.clock;
-        rig.node.step(Event::Tick(clock), &mut rig.out);
-    };
-    for finder in [opens, writes, expires] {
-        let mut rig = Rig::new();
-        let session = rig.open(at(1));
-        rig.node.zab.spend_counter();
-        finder(&mut rig, session);
-        assert!(rig.save_epochs(), "a spent counter, and nobody founds the next epoch");
-        rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/x"));
-        rig.settle();
-        assert!(rig.has(b"/x"));
-        assert_eq!(rig.node.applied().epoch(), Epoch(2));
-    }
+fn a_spent_counter_holds_asks_up_only_until_the_next_epoch_is_founded() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    rig.node.zab.spend_counter();
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/x"));
+    rig.ask(at(9), SessionId::NONE, OPEN, &[]);
+    assert_eq!(rig.settle().len(), 0, "nothing can be proposed");
+    let clock = rig.clock;
+    rig.node.step(Event::Tick(clock), &mut rig.out);
+    assert!(rig.save_epochs(), "a spent counter, and nobody founds the next epoch");
+    assert_eq!(rig.settle().len(), 1);
+    rig.node.step(Event::Tick(clock), &mut rig.out);
+    assert!(rig.save_epochs());
+    assert_eq!(rig.settle().len(), 1, "epochs of one proposal: the second in the next");
+    assert!(rig.has(b"/x"));
+    assert_eq!(rig.node.applied().epoch(), Epoch(3));
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub enum Event {
         /// The byte behind the last one stored.
         upto: u64,
     },
-    /// This leader's next proposals, as named by [`super::Zab::next_proposal`].
+    /// This leader's next proposals, as named by [`super::Zab::proposable`].
     Proposed(Run),
     /// Somebody needs to know that this server leads *now*. Answered by [`Action::Confirmed`].
     Confirm,

@@ -252,6 +252,16 @@ impl Leading {
         next
     }
 
+    /// Whether a learner was told to serve.
+    pub fn serves(&self, id: ServerId) -> bool {
+        self.links.get(&id).is_some_and(|link| link.up_to_date)
+    }
+
+    /// Learners that were told to serve.
+    pub fn served(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.links.values().filter(|link| link.up_to_date).map(|link| link.id)
+    }
+
     /// Passes something to a learner's server, in order with all that it is told.
     pub fn respond(&mut self, to: ServerId, bytes: Arc<[u8]>, out: &mut Vec<Action>) {
         if let Some(link) = self.links.get_mut(&to).filter(|link| link.up_to_date) {
@@ -294,21 +304,6 @@ impl Leading {
     pub fn propose(&mut self, base: &Base, zxid: Zxid) {
         assert_eq!(self.next_proposal(base), Some(zxid), "proposals are contiguous");
         self.proposed = zxid;
-    }
-
-    /// Skips proposals, so that a test sees a counter end.
-    #[cfg(test)]
-    pub fn set_proposed(&mut self, zxid: Zxid) {
-        self.proposed = zxid;
-    }
-
-    /// A voter that is alone keeps its log in its shell's hands: what is durable was appended.
-    pub fn logged_alone(&mut self, base: &mut Base, upto: Zxid) {
-        assert!(upto <= self.proposed.max(base.log.zxid), "{upto:?} was proposed by nobody");
-        assert_eq!(base.quorum.voters(), 1, "in an ensemble proposals are events");
-        if base.log.zxid < upto {
-            base.log.zxid = upto;
-        }
     }
 
     /// Whether a quorum follows another leader, so that this attempt is in vain.

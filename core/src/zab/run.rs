@@ -77,7 +77,7 @@ impl Run {
     /// Records that this process wrote itself behind `after`, ending at `upto`.
     pub fn own(after: Position, upto: Position, bytes: Arc<[u8]>) -> Self {
         assert!(after.zxid < upto.zxid, "a run goes forward");
-        assert!(bytes.len() > HEAD_BYTES, "a run holds a record");
+        assert!(bytes.len() >= HEAD_BYTES, "a run holds a record");
         Self { after, upto, bytes }
     }
 

@@ -1,6 +1,9 @@
 //! A voter that is alone, and what one machine does by itself.
 
 use super::*;
+use crate::record;
+use crate::txn::{Txn, TxnHead};
+use crate::zxid::SessionId;
 
 fn alone(logged: Zxid) -> Zab {
     let epoch = logged.epoch();
@@ -8,57 +11,87 @@ fn alone(logged: Zxid) -> Zab {
     Zab::new(ServerId(1), Quorum::majority([ServerId(1)]), epochs, logged)
 }
 
-fn propose(zab: &mut Zab) -> Zxid {
-    let zxid = zab.next_proposal().expect("leads");
+fn save_epochs(zab: &mut Zab, out: &mut Vec<Action>) -> Option<Epochs> {
+    let saves = |action| if let Action::SaveEpochs(epochs) = action { Some(epochs) } else { None };
+    let epochs = out.drain(..).find_map(saves)?;
+    zab.step(Event::EpochsSaved(epochs), out);
+    Some(epochs)
+}
+
+fn elected(logged: Zxid) -> (Zab, Vec<Action>) {
+    let (mut zab, mut out) = (alone(logged), Vec::new());
+    zab.step(Event::Start, &mut out);
+    assert_eq!(zab.proposable(), None, "it proposes before its epoch is durable");
+    save_epochs(&mut zab, &mut out).expect("elected");
+    out.clear();
+    (zab, out)
+}
+
+/// Names a proposal and makes it.
+fn propose(zab: &mut Zab, out: &mut Vec<Action>) -> Position {
+    let zxid = zab.proposable().expect("leads");
     zab.proposed(zxid);
-    zxid
+    let head = TxnHead { zxid, time_ms: 0, session: SessionId(1), cxid: 1 };
+    let mut bytes = Vec::new();
+    // The shortest record there is.
+    let chain = record::append(&head, &Txn::CloseSession, zab.log().chain, &mut bytes);
+    let upto = Position { zxid, chain };
+    zab.step(Event::Proposed(run::Run::own(zab.log(), upto, bytes.into())), out);
+    upto
+}
+
+fn durable(zab: &mut Zab, upto: Zxid) -> Option<Zxid> {
+    let (mut out, ticket) = (Vec::new(), zab.base.ticket);
+    zab.step(Event::Durable { ticket, upto }, &mut out);
+    out.into_iter()
+        .find_map(|action| if let Action::Committed(upto) = action { Some(upto) } else { None })
 }
 
 #[test]
 fn a_single_voter_founds_a_new_epoch_and_proposes_only_when_it_is_durable() {
-    let mut zab = alone(Zxid::new(Epoch(4), 9));
-    let Some(Action::SaveEpochs(epochs)) = zab.start() else { panic!("not elected") };
-    assert_eq!(epochs, Epochs { accepted: Epoch(5), current: Epoch(5) });
-    assert_eq!(zab.next_proposal(), Err(None));
-    zab.epochs_saved(epochs);
-    assert_eq!(propose(&mut zab), Zxid::new(Epoch(5), 1));
-    assert_eq!(propose(&mut zab), Zxid::new(Epoch(5), 2));
+    let (mut zab, mut out) = (alone(Zxid::new(Epoch(4), 9)), Vec::new());
+    zab.step(Event::Start, &mut out);
+    assert_eq!(zab.proposable(), None);
+    let epochs = save_epochs(&mut zab, &mut out);
+    assert_eq!(epochs, Some(Epochs { accepted: Epoch(5), current: Epoch(5) }));
+    assert_eq!(propose(&mut zab, &mut out).zxid, Zxid::new(Epoch(5), 1));
+    assert_eq!(propose(&mut zab, &mut out).zxid, Zxid::new(Epoch(5), 2));
 }
 
 #[test]
 fn a_proposal_is_committed_once_it_is_durable_and_not_before() {
-    let mut zab = alone(Zxid::ZERO);
-    let Some(Action::SaveEpochs(epochs)) = zab.start() else { panic!("not elected") };
-    zab.epochs_saved(epochs);
-    let first = propose(&mut zab);
-    let second = propose(&mut zab);
-    assert_eq!(zab.acknowledged(ServerId(1), Zxid::ZERO), None);
-    assert_eq!(zab.acknowledged(ServerId(1), first), Some(first));
-    assert_eq!(zab.acknowledged(ServerId(1), first), None);
-    assert_eq!(zab.acknowledged(ServerId(1), second), Some(second));
+    let (mut zab, mut out) = elected(Zxid::ZERO);
+    let first = propose(&mut zab, &mut out).zxid;
+    let second = propose(&mut zab, &mut out).zxid;
+    assert_eq!(durable(&mut zab, Zxid::ZERO), None);
+    assert_eq!(durable(&mut zab, first), Some(first));
+    assert_eq!(durable(&mut zab, first), None);
+    assert_eq!(durable(&mut zab, second), Some(second));
 }
 
 #[test]
 fn a_spent_counter_founds_the_next_epoch_once_all_is_committed() {
-    let mut zab = alone(Zxid::ZERO);
-    let Some(Action::SaveEpochs(epochs)) = zab.start() else { panic!("not elected") };
-    zab.epochs_saved(epochs);
-    let Role::Leading(leading) = &mut zab.role else { panic!("leads") };
-    leading.set_proposed(Zxid::new(Epoch(1), u32::MAX - 1));
-    let last = propose(&mut zab);
-    assert_eq!(zab.next_proposal(), Err(None), "the last proposal is not durable yet");
-    zab.acknowledged(ServerId(1), last);
-    let Err(Some(Action::SaveEpochs(epochs))) = zab.next_proposal() else { panic!("must found") };
-    zab.epochs_saved(epochs);
-    assert_eq!(propose(&mut zab), Zxid::new(Epoch(2), 1));
+    let (mut zab, mut out) = elected(Zxid::ZERO);
+    let last = propose(&mut zab, &mut out).zxid;
+    zab.spend_counter();
+    zab.step(Event::Tick, &mut out);
+    assert_eq!(save_epochs(&mut zab, &mut out), None, "the last proposal is not durable yet");
+    assert_eq!(zab.proposable(), None);
+    durable(&mut zab, last);
+    zab.step(Event::Tick, &mut out);
+    assert!(save_epochs(&mut zab, &mut out).is_some(), "nobody founds the next epoch");
+    zab.base.timing.epoch_proposals = u32::MAX;
+    assert_eq!(propose(&mut zab, &mut out).zxid, Zxid::new(Epoch(2), 1));
 }
 
 #[test]
 fn one_voter_of_three_elects_nobody() {
     let voters = [ServerId(1), ServerId(2), ServerId(3)];
     let mut zab = Zab::new(ServerId(1), Quorum::majority(voters), Epochs::default(), Zxid::ZERO);
-    assert_eq!(zab.start(), None);
-    assert_eq!(zab.next_proposal(), Err(None));
+    let mut out = Vec::new();
+    zab.step(Event::Start, &mut out);
+    assert_eq!(save_epochs(&mut zab, &mut out), None);
+    assert_eq!(zab.proposable(), None);
 }
 
 /// Machines whose messages arrive at once and in order, and whose disks are instant.

@@ -5,11 +5,10 @@
 //! ├version─┼kind─┼ fields …          lists and byte strings: u32 length, then the content
 //! ```
 
-use std::sync::Arc;
-
 use thiserror::Error;
 
 use super::{Ballot, Join, Message, Stance, ToLeader, ToLearner, Vote};
+use crate::codec::{Decoder, Encoder, Malformed};
 use crate::record::Chain;
 use crate::zab::run::Position;
 use crate::zxid::{Epoch, ServerId, Zxid};
@@ -29,6 +28,12 @@ pub enum DecodeError {
     /// The bytes end too early, go on too long, or name a kind or value that does not exist.
     #[error("the peer sent what is no message of version {MESSAGE_VERSION}")]
     Malformed,
+}
+
+impl From<Malformed> for DecodeError {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
 const BALLOT: u8 = 1;
@@ -54,28 +59,9 @@ const PING: u8 = 38;
 const TAKE_OVER: u8 = 39;
 const RESPONSE: u8 = 40;
 
-struct Encoder<'o>(&'o mut Vec<u8>);
-
 impl Encoder<'_> {
-    fn u8(&mut self, value: u8) -> &mut Self {
-        self.0.push(value);
-        self
-    }
-    fn u32(&mut self, value: u32) -> &mut Self {
-        self.0.extend_from_slice(&value.to_le_bytes());
-        self
-    }
-    fn u64(&mut self, value: u64) -> &mut Self {
-        self.0.extend_from_slice(&value.to_le_bytes());
-        self
-    }
     fn position(&mut self, at: Position) -> &mut Self {
         self.u64(at.zxid.0).u32(at.chain.0)
-    }
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.u32(bytes.len() as u32);
-        self.0.extend_from_slice(bytes);
-        self
     }
     fn vote(&mut self, vote: Option<Vote>) -> &mut Self {
         match vote {
@@ -158,41 +144,14 @@ impl Encoder<'_> {
     }
 }
 
-struct Decoder<'a>(&'a [u8]);
-
-impl<'a> Decoder<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Malformed)?;
-        self.0 = rest;
-        Ok(head)
-    }
-    fn u8(&mut self) -> Result<u8, DecodeError> {
-        Ok(self.take(1)?[0])
-    }
-    fn flag(&mut self) -> Result<bool, DecodeError> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _unknown => Err(DecodeError::Malformed),
-        }
-    }
-    fn u32(&mut self) -> Result<u32, DecodeError> {
-        Ok(u32::from_le_bytes(self.take(4)?.try_into().expect("four bytes were taken")))
-    }
-    fn u64(&mut self) -> Result<u64, DecodeError> {
-        Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes were taken")))
-    }
-    fn epoch(&mut self) -> Result<Epoch, DecodeError> {
+impl Decoder<'_> {
+    fn epoch(&mut self) -> Result<Epoch, Malformed> {
         Ok(Epoch(self.u32()?))
     }
-    fn position(&mut self) -> Result<Position, DecodeError> {
+    fn position(&mut self) -> Result<Position, Malformed> {
         Ok(Position { zxid: Zxid(self.u64()?), chain: Chain(self.u32()?) })
     }
-    fn bytes(&mut self) -> Result<Arc<[u8]>, DecodeError> {
-        let length = self.u32()?;
-        Ok(self.take(length as usize)?.into())
-    }
-    fn vote(&mut self) -> Result<Option<Vote>, DecodeError> {
+    fn vote(&mut self) -> Result<Option<Vote>, Malformed> {
         if !self.flag()? {
             return Ok(None);
         }
@@ -203,24 +162,24 @@ impl<'a> Decoder<'a> {
             candidate: ServerId(self.u32()?),
         }))
     }
-    fn ballot(&mut self) -> Result<Ballot, DecodeError> {
+    fn ballot(&mut self) -> Result<Ballot, Malformed> {
         let (boot, serial, round) = (self.u64()?, self.u64()?, self.u64()?);
         let stance = match self.u8()? {
             0 => Stance::Looking,
             1 => Stance::Watching,
             2 => Stance::Following(ServerId(self.u32()?)),
             3 => Stance::Leading,
-            _unknown => return Err(DecodeError::Malformed),
+            _unknown => return Err(Malformed),
         };
         let (own, vote) = (self.vote()?, self.vote()?);
         let count = self.u32()?;
         if count > SERVERS_MAX {
-            return Err(DecodeError::Malformed);
+            return Err(Malformed);
         }
         let heard = (0..count).map(|_| self.u32().map(ServerId)).collect::<Result<_, _>>()?;
         Ok(Ballot { boot, serial, round, stance, own, vote, heard })
     }
-    fn get_to_leader(&mut self, kind: u8) -> Result<Message, DecodeError> {
+    fn get_to_leader(&mut self, kind: u8) -> Result<Message, Malformed> {
         let (session, sequence) = (self.u64()?, self.u64()?);
         let body = match kind {
             PROMISED => ToLeader::Promised {
@@ -236,11 +195,11 @@ impl<'a> Decoder<'a> {
             PONG => ToLeader::Pong(self.u64()?),
             AHEAD => ToLeader::Ahead(self.epoch()?),
             REQUEST => ToLeader::Request(self.bytes()?),
-            _unknown => return Err(DecodeError::Malformed),
+            _unknown => return Err(Malformed),
         };
         Ok(Message::ToLeader { session, sequence, body })
     }
-    fn get_to_learner(&mut self, kind: u8) -> Result<Message, DecodeError> {
+    fn get_to_learner(&mut self, kind: u8) -> Result<Message, Malformed> {
         let (session, sequence) = (self.u64()?, self.u64()?);
         let body = match kind {
             NEW_EPOCH => ToLearner::NewEpoch(self.epoch()?),
@@ -259,7 +218,7 @@ impl<'a> Decoder<'a> {
             PING => ToLearner::Ping(self.u64()?),
             TAKE_OVER => ToLearner::TakeOver,
             RESPONSE => ToLearner::Response(self.bytes()?),
-            _unknown => return Err(DecodeError::Malformed),
+            _unknown => return Err(Malformed),
         };
         Ok(Message::ToLearner { session, sequence, body })
     }
@@ -316,6 +275,8 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::prng::Prng;
 

@@ -1,0 +1,317 @@
+//! What a leader makes of asks: those of its own connections and those that followers pass on.
+//!
+//! A verdict leaves for its server before the record that it names, and in the order of the asks,
+//! so that the server answers each connection in its own order.
+
+use super::asks::{Ending, Stage};
+use super::exchange::{Asked, Hold, Verdict};
+use super::submission::{Ask, Item, Origin, Outcome};
+use super::{
+    Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES, is_same_connection,
+};
+use crate::answer::Answer;
+use crate::prepare::{Internal, Prepared, WriteRequest};
+use crate::wire::handshake::Password;
+use crate::wire::{ErrorCode, OpCode};
+use crate::zab;
+use crate::zxid::{ServerId, SessionId, Zxid};
+
+impl Node {
+    /// Decides an ask of a server's. False: it cannot be decided now, between two epochs.
+    pub(super) fn decide(
+        &mut self,
+        from: ServerId,
+        number: u64,
+        item: &Item,
+        body: &[u8],
+        out: &mut Output,
+    ) -> bool {
+        if !self.zab.is_leading() {
+            return false;
+        }
+        let verdict = match item.ask {
+            Ask::Write(op) => self.write(from, number, item, op, body, out),
+            Ask::Sync => {
+                self.confirming.push_back((from, number, self.named()));
+                self.events.push_back(zab::Event::Confirm);
+                return true;
+            }
+            Ask::Open { timeout_ms, password } => self.open(from, item, timeout_ms, password, out),
+            Ask::Resume { timeout_ms } => Some(self.resume(from, item, timeout_ms, body, out)),
+            Ask::Ephemerals | Ask::Left => unreachable!("answered where it is asked"),
+        };
+        let Some(verdict) = verdict else { return false };
+        self.tell(from, number, verdict, out);
+        true
+    }
+
+    /// Decides what waited for this server to take proposals.
+    pub(super) fn run_deferred(&mut self, out: &mut Output) {
+        while let Some((from, asked)) = self.deferred.pop_front() {
+            let Asked { number, item, body } = &asked;
+            if !self.decide(from, *number, item, body, out) {
+                self.deferred.push_front((from, asked));
+                return;
+            }
+        }
+    }
+
+    /// The last zxid that was given out.
+    pub(super) fn named(&self) -> Zxid {
+        self.growing.as_ref().map_or(self.zab.log().zxid, |growing| growing.last)
+    }
+
+    pub(super) fn tell(
+        &mut self,
+        whom: ServerId,
+        number: u64,
+        verdict: Verdict,
+        out: &mut Output,
+    ) {
+        if whom == self.zab.me() {
+            self.settle(number, verdict, out);
+        } else {
+            self.responses.entry(whom).or_default().verdicts.push((number, verdict));
+        }
+    }
+
+    fn write(
+        &mut self,
+        from: ServerId,
+        number: u64,
+        item: &Item,
+        op: OpCode,
+        body: &[u8],
+        out: &mut Output,
+    ) -> Option<Verdict> {
+        let behind = self.named();
+        if self.has_moved(from, item) {
+            return Some(Verdict::Refused { behind, code: ErrorCode::SessionExpired });
+        }
+        let reserve =
+            if op == OpCode::CloseSession { LAST_RESERVE_BYTES } else { SESSION_RESERVE_BYTES };
+        if self.is_full(body.len(), reserve) {
+            return Some(Verdict::Refused { behind, code: ErrorCode::NotReadOnly });
+        }
+        let zxid = self.zab.proposable()?;
+        let Item { session, cxid, identities, .. } = item;
+        let request = WriteRequest { session: *session, cxid: *cxid, op, body, identities };
+        let mut growing = self.growing(zxid);
+        let prepared = self.prepare.prepare(
+            &self.writer,
+            &self.sessions,
+            &request,
+            zxid,
+            self.clock.wall_ms,
+            &mut self.chain,
+            &mut growing.records,
+        );
+        if let Some(warning) = self.prepare.quota_warning() {
+            out.warnings.push(warning.to_string());
+        }
+        let verdict = match prepared {
+            Prepared::Logged(answer) => {
+                if from == self.zab.me()
+                    && let Some(ask) = self.asks.get_mut(number)
+                {
+                    ask.answer = Some(answer);
+                }
+                self.proposed(zxid, &mut growing);
+                Verdict::Proposed { zxid, hold: Hold::default() }
+            }
+            Prepared::Refused(code) => Verdict::Refused { behind, code },
+        };
+        self.keep_growing(growing);
+        Some(verdict)
+    }
+
+    fn open(
+        &mut self,
+        from: ServerId,
+        item: &Item,
+        timeout_ms: i32,
+        password: Password,
+        out: &mut Output,
+    ) -> Option<Verdict> {
+        if self.is_full(0, LAST_RESERVE_BYTES) {
+            return Some(Verdict::Closed);
+        }
+        let session = item.session;
+        self.zab.proposable()?;
+        let Some(zxid) =
+            self.propose_internal(Internal::CreateSession { session, timeout_ms, password })
+        else {
+            return Some(Verdict::Closed);
+        };
+        let hold = self.next_hold();
+        let (server, origin) = (from, item.origin);
+        self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+        Some(Verdict::Proposed { zxid, hold })
+    }
+
+    fn resume(
+        &mut self,
+        from: ServerId,
+        item: &Item,
+        timeout_ms: i32,
+        presented: &[u8],
+        out: &mut Output,
+    ) -> Verdict {
+        let session = item.session;
+        // The password first: whoever does not know it must not be able to disturb the session.
+        let known = self.sessions.get(session).copied();
+        match known {
+            Some(known)
+                if self.sessions.verify(session, Some(presented))
+                    && !self.prepare.is_closing(session) =>
+            {
+                self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
+                let hold = self.next_hold();
+                let (server, origin) = (from, item.origin);
+                self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+                let (behind, password) = (self.applied.zxid, known.password);
+                Verdict::Resumed { behind, hold, timeout_ms, password }
+            }
+            Some(_) | None => Verdict::Expired,
+        }
+    }
+
+    fn next_hold(&mut self) -> Hold {
+        self.holds += 1;
+        Hold(u64::from(self.zab.epoch().0) << 32 | u64::from(self.holds))
+    }
+
+    /// The session is the holder's from now on, and nobody else's.
+    pub(super) fn attach(&mut self, session: SessionId, holder: Holder, out: &mut Output) {
+        let Some(before) = self.attached.insert(session, holder) else { return };
+        let same = before.server == holder.server && before.origin == holder.origin;
+        if !same {
+            self.displace(session, before.server, before.origin, out);
+        }
+    }
+
+    pub(super) fn displace(
+        &mut self,
+        session: SessionId,
+        server: ServerId,
+        origin: Origin,
+        out: &mut Output,
+    ) {
+        if server == self.zab.me() {
+            out.displaced.push((origin, session));
+        } else {
+            self.responses.entry(server).or_default().displaced.push((session, origin));
+        }
+    }
+
+    /// Whether the item's session lives and another connection has taken it over. What the old one
+    /// still had under way must not be done behind what its client asks on the new one; the old one
+    /// is hung up on, and so hears no answer.
+    fn has_moved(&self, from: ServerId, item: &Item) -> bool {
+        let holds = |held: &Holder| {
+            held.server == from && is_same_connection(held.origin, item.origin)
+        };
+        self.sessions.contains(item.session) && !self.attached.get(&item.session).is_some_and(holds)
+    }
+
+    fn growing(&mut self, zxid: Zxid) -> Growing {
+        let fresh = || Growing { records: Vec::with_capacity(16 << 10), first: zxid, last: zxid };
+        self.growing.take().unwrap_or_else(fresh)
+    }
+
+    fn keep_growing(&mut self, growing: Growing) {
+        if !growing.records.is_empty() {
+            self.growing = Some(growing);
+        }
+    }
+
+    fn proposed(&mut self, zxid: Zxid, growing: &mut Growing) {
+        self.zab.proposed(zxid);
+        growing.last = zxid;
+    }
+
+    /// Makes a proposal of the server's own. `None`: it is pointless, or none can be made now.
+    pub(super) fn propose_internal(&mut self, change: Internal<'_>) -> Option<Zxid> {
+        let zxid = self.zab.proposable()?;
+        let mut growing = self.growing(zxid);
+        let made = self.prepare.prepare_internal(
+            &self.writer,
+            &self.sessions,
+            change,
+            zxid,
+            self.clock.wall_ms,
+            &mut self.chain,
+            &mut growing.records,
+        );
+        if made {
+            self.proposed(zxid, &mut growing);
+        }
+        self.keep_growing(growing);
+        made.then_some(zxid)
+    }
+
+    /// Notes what the leader made of an ask of this server's connections, and answers it if that is
+    /// not about the future.
+    pub(super) fn settle(&mut self, number: u64, verdict: Verdict, out: &mut Output) {
+        let open = |stage| matches!(stage, Stage::Asked | Stage::Waiting);
+        // An ask from before the way to the leader was lost has another number by now.
+        let Some(ask) = self.asks.get_mut(number).filter(|ask| open(ask.stage)) else { return };
+        match verdict {
+            Verdict::Proposed { zxid, hold } => {
+                ask.stage = Stage::Proposed(zxid, hold);
+                self.asks.due_at(zxid, number);
+            }
+            Verdict::Refused { behind, code } => {
+                self.end_behind(number, behind, Ending::Fail(code), out);
+            }
+            Verdict::Synced { upto } => self.end_behind(number, upto, Ending::Echo, out),
+            Verdict::Resumed { behind, hold, timeout_ms, password } => {
+                let ending = Ending::Resumed(hold, timeout_ms, password);
+                self.end_behind(number, behind, ending, out);
+            }
+            Verdict::Expired => self.end(number, Ending::Handshake(Outcome::Expired), out),
+            Verdict::Closed => self.end(number, Ending::Handshake(Outcome::Refused), out),
+        }
+    }
+
+    /// Answers what takes no zxid behind every proposal that was made before it, so that replies
+    /// of one session keep the order of its requests and show the state at their place in it.
+    fn end_behind(&mut self, number: u64, behind: Zxid, ending: Ending, out: &mut Output) {
+        if behind <= self.applied.zxid {
+            return self.end(number, ending, out);
+        }
+        self.asks.get_mut(number).expect("looked up by the caller").stage =
+            Stage::Behind(behind, ending);
+        self.asks.due_at(behind, number);
+    }
+
+    pub(super) fn end(&mut self, number: u64, ending: Ending, out: &mut Output) {
+        let Some(ask) = self.asks.get(number) else { return };
+        let (origin, session) = (ask.item.origin, ask.item.session);
+        let start = out.bytes.len() as u32;
+        let done = |err, out: &Output| Outcome::Done { err, start, end: out.bytes.len() as u32 };
+        let outcome = match ending {
+            Ending::Echo => {
+                out.bytes.extend_from_slice(&ask.body);
+                done(ErrorCode::Ok, out)
+            }
+            Ending::Fail(code) => done(code, out),
+            Ending::Resumed(hold, timeout_ms, password) if self.sessions.contains(session) => {
+                let server = self.zab.me();
+                self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+                Outcome::Attached { session, password, timeout_ms }
+            }
+            // It ended between the leader's look and this server's.
+            Ending::Resumed(..) => Outcome::Expired,
+            Ending::Handshake(outcome) => outcome,
+        };
+        self.reply(origin, self.applied.zxid, outcome, out);
+        self.asks.done(number);
+    }
+
+    /// The answer that an ask gets from its transaction.
+    pub(super) fn answer_of(op: OpCode, body: &[u8]) -> Answer {
+        crate::wire::Request::decode(op, body)
+            .map_or(Answer::HeaderOnly, |request| Answer::for_request(&request))
+    }
+}

@@ -1,0 +1,299 @@
+//! What a server asks of its leader and what it is told: plain data, and its bytes.
+//!
+//! ```text
+//! server                                             leader
+//!    │ Request{hosted: its sessions} ─────────────────► │  once a session of Zab
+//!    │ ◄────────────────── Response{welcome: proposed}  │
+//!    │ Request{asks, touched} ────────────────────────► │
+//!    │ ◄── Response{verdicts} ◄── records ◄── commits   │  verdict before its record
+//! ```
+//!
+//! Zab's sessions carry these: within one, nothing is lost or reordered, records included. So who
+//! hears of a record has heard before whose ask it is. What was asked in a session that ended is in
+//! doubt until the history shows what became of it; see [`super::route`].
+
+use std::sync::Arc;
+
+use super::submission::{Ask, Item, Origin};
+use crate::acl::Identity;
+use crate::codec::{Decoder, Encoder, Malformed};
+use crate::wire::handshake::Password;
+use crate::wire::{ErrorCode, OpCode};
+use crate::zxid::{SessionId, Zxid};
+
+/// The layout of what is exchanged.
+const EXCHANGE_VERSION: u8 = 1;
+
+/// Orders the connections that held a session: the leader's epoch, then its count. Whoever presents
+/// the larger one holds the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hold(pub u64);
+
+/// A session that a server's connection holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hosted {
+    pub session: SessionId,
+    pub origin: Origin,
+    pub hold: Hold,
+    pub timeout_ms: i32,
+}
+
+/// One ask on its way to the leader.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// Rises with each ask of a server's life.
+    pub number: u64,
+    pub item: Item,
+    pub body: Arc<[u8]>,
+}
+
+/// From a server to its leader.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Request {
+    /// The first of a session: who is connected here.
+    pub hosted: Option<Vec<Hosted>>,
+    pub asks: Vec<Asked>,
+    /// Sessions heard from, with their timeouts in milliseconds.
+    pub touched: Vec<(SessionId, i32)>,
+    /// Connections that held a session and are gone.
+    pub left: Vec<(SessionId, Origin)>,
+}
+
+/// What becomes of an ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// This proposal, once it is committed. An opened session is held by `hold`.
+    Proposed { zxid: Zxid, hold: Hold },
+    /// This answer, behind that zxid.
+    Refused { behind: Zxid, code: ErrorCode },
+    /// A sync: everything up to there.
+    Synced { upto: Zxid },
+    /// The session goes on, behind that zxid.
+    Resumed { behind: Zxid, hold: Hold, timeout_ms: i32, password: Password },
+    /// There is no such session, or that is not its password.
+    Expired,
+    /// No session can be begun now.
+    Closed,
+}
+
+/// From a leader to one server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Response {
+    /// Answers [`Request::hosted`]: what was asked in earlier sessions is among the proposals up to
+    /// here or nowhere.
+    pub welcome: Option<Zxid>,
+    /// By the asks' numbers.
+    pub verdicts: Vec<(u64, Verdict)>,
+    /// Connections whose session moved elsewhere.
+    pub displaced: Vec<(SessionId, Origin)>,
+    /// The tree's digest at a zxid.
+    pub digest: Option<(Zxid, u64)>,
+}
+
+impl Request {
+    pub fn is_empty(&self) -> bool {
+        self.hosted.is_none()
+            && self.asks.is_empty()
+            && self.touched.is_empty()
+            && self.left.is_empty()
+    }
+
+    pub fn encode(&self) -> Arc<[u8]> {
+        let mut out = Vec::with_capacity(64);
+        let e = &mut Encoder(&mut out);
+        e.u8(EXCHANGE_VERSION).u8(self.hosted.is_some().into());
+        if let Some(hosted) = &self.hosted {
+            e.all(hosted, |e, it| {
+                origin(e.u64(it.session.0).u64(it.hold.0).i32(it.timeout_ms), it.origin);
+            });
+        }
+        // Asks of one connection share their identities: each list is sent once in a row.
+        let mut lists: Vec<&Arc<[Identity]>> = Vec::new();
+        let mut places = Vec::with_capacity(self.asks.len());
+        for ask in &self.asks {
+            if lists.last().is_none_or(|last| !Arc::ptr_eq(last, &ask.item.identities)) {
+                lists.push(&ask.item.identities);
+            }
+            places.push(lists.len() as u32 - 1);
+        }
+        e.all(&lists, |e, list| {
+            e.all(list, |e, identity| {
+                e.bytes(identity.scheme.as_bytes()).bytes(identity.id.as_bytes());
+            });
+        });
+        let mut places = places.into_iter();
+        e.all(&self.asks, |e, asked| {
+            let Asked { number, item, body } = asked;
+            e.u64(*number).u64(item.session.0).i32(item.cxid);
+            e.u32(places.next().expect("one for each"));
+            origin(e, item.origin);
+            put_ask(e, item.ask);
+            e.bytes(body);
+        });
+        e.all(&self.touched, |e, &(session, timeout_ms)| {
+            e.u64(session.0).i32(timeout_ms);
+        });
+        e.all(&self.left, |e, &(session, left)| {
+            origin(e.u64(session.0), left);
+        });
+        out.into()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let d = &mut Decoder(bytes);
+        if d.u8()? != EXCHANGE_VERSION {
+            return Err(Malformed);
+        }
+        let hosted = if d.flag()? {
+            Some(d.all(|d| {
+                Ok(Hosted {
+                    session: SessionId(d.u64()?),
+                    hold: Hold(d.u64()?),
+                    timeout_ms: d.i32()?,
+                    origin: get_origin(d)?,
+                })
+            })?)
+        } else {
+            None
+        };
+        let lists: Vec<Arc<[Identity]>> = d.all(|d| {
+            let list = d.all(|d| Ok(Identity { scheme: text(d)?, id: text(d)? }))?;
+            Ok(list.into())
+        })?;
+        let asks = d.all(|d| {
+            let (number, session, cxid) = (d.u64()?, SessionId(d.u64()?), d.i32()?);
+            let list = d.u32()? as usize;
+            let identities = Arc::clone(lists.get(list).ok_or(Malformed)?);
+            let origin = get_origin(d)?;
+            let ask = get_ask(d)?;
+            let body = d.bytes()?;
+            Ok(Asked { number, item: Item::new(origin, session, cxid, ask, identities), body })
+        })?;
+        let touched = d.all(|d| Ok((SessionId(d.u64()?), d.i32()?)))?;
+        let left = d.all(|d| Ok((SessionId(d.u64()?), get_origin(d)?)))?;
+        d.end()?;
+        Ok(Self { hosted, asks, touched, left })
+    }
+}
+
+impl Response {
+    pub fn is_empty(&self) -> bool {
+        self.welcome.is_none()
+            && self.verdicts.is_empty()
+            && self.displaced.is_empty()
+            && self.digest.is_none()
+    }
+
+    pub fn encode(&self) -> Arc<[u8]> {
+        let mut out = Vec::with_capacity(64);
+        let e = &mut Encoder(&mut out);
+        e.u8(EXCHANGE_VERSION).u8(self.welcome.is_some().into());
+        if let Some(proposed) = self.welcome {
+            e.u64(proposed.0);
+        }
+        e.all(&self.verdicts, |e, &(number, verdict)| {
+            e.u64(number);
+            match verdict {
+                Verdict::Proposed { zxid, hold } => e.u8(0).u64(zxid.0).u64(hold.0),
+                Verdict::Refused { behind, code } => e.u8(1).u64(behind.0).i32(code.code()),
+                Verdict::Synced { upto } => e.u8(2).u64(upto.0),
+                Verdict::Resumed { behind, hold, timeout_ms, password } => {
+                    e.u8(3).u64(behind.0).u64(hold.0).i32(timeout_ms);
+                    e.0.extend_from_slice(&password.0);
+                    e
+                }
+                Verdict::Expired => e.u8(4),
+                Verdict::Closed => e.u8(5),
+            };
+        });
+        e.all(&self.displaced, |e, &(session, left)| {
+            origin(e.u64(session.0), left);
+        });
+        e.u8(self.digest.is_some().into());
+        if let Some((zxid, digest)) = self.digest {
+            e.u64(zxid.0).u64(digest);
+        }
+        out.into()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let d = &mut Decoder(bytes);
+        if d.u8()? != EXCHANGE_VERSION {
+            return Err(Malformed);
+        }
+        let welcome = if d.flag()? { Some(Zxid(d.u64()?)) } else { None };
+        let verdicts = d.all(|d| {
+            let number = d.u64()?;
+            let verdict = match d.u8()? {
+                0 => Verdict::Proposed { zxid: Zxid(d.u64()?), hold: Hold(d.u64()?) },
+                1 => Verdict::Refused {
+                    behind: Zxid(d.u64()?),
+                    code: ErrorCode::from_code(d.i32()?).ok_or(Malformed)?,
+                },
+                2 => Verdict::Synced { upto: Zxid(d.u64()?) },
+                3 => Verdict::Resumed {
+                    behind: Zxid(d.u64()?),
+                    hold: Hold(d.u64()?),
+                    timeout_ms: d.i32()?,
+                    password: Password(d.array()?),
+                },
+                4 => Verdict::Expired,
+                5 => Verdict::Closed,
+                _unknown => return Err(Malformed),
+            };
+            Ok((number, verdict))
+        })?;
+        let displaced = d.all(|d| Ok((SessionId(d.u64()?), get_origin(d)?)))?;
+        let digest = if d.flag()? { Some((Zxid(d.u64()?), d.u64()?)) } else { None };
+        d.end()?;
+        Ok(Self { welcome, verdicts, displaced, digest })
+    }
+}
+
+fn origin(e: &mut Encoder<'_>, origin: Origin) {
+    e.u16(origin.reactor).u32(origin.connection).u32(origin.generation).u32(origin.sequence);
+}
+
+fn get_origin(d: &mut Decoder<'_>) -> Result<Origin, Malformed> {
+    Ok(Origin {
+        reactor: d.u16()?,
+        connection: d.u32()?,
+        generation: d.u32()?,
+        sequence: d.u32()?,
+    })
+}
+
+fn put_ask(e: &mut Encoder<'_>, ask: Ask) {
+    match ask {
+        Ask::Write(op) => {
+            e.u8(0).i32(op.code());
+        }
+        Ask::Sync => {
+            e.u8(1);
+        }
+        Ask::Open { timeout_ms, password } => {
+            e.u8(2).i32(timeout_ms).0.extend_from_slice(&password.0);
+        }
+        Ask::Resume { timeout_ms } => {
+            e.u8(3).i32(timeout_ms);
+        }
+        Ask::Ephemerals | Ask::Left => unreachable!("answered where it is asked"),
+    }
+}
+
+fn get_ask(d: &mut Decoder<'_>) -> Result<Ask, Malformed> {
+    Ok(match d.u8()? {
+        0 => Ask::Write(OpCode::from_code(d.i32()?).ok_or(Malformed)?),
+        1 => Ask::Sync,
+        2 => Ask::Open { timeout_ms: d.i32()?, password: Password(d.array()?) },
+        3 => Ask::Resume { timeout_ms: d.i32()? },
+        _unknown => return Err(Malformed),
+    })
+}
+
+fn text(d: &mut Decoder<'_>) -> Result<String, Malformed> {
+    String::from_utf8(d.slice()?.to_vec()).map_err(|_| Malformed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What is exchanged comes back as it was, and no bytes whatever stop the decoder.
+
+use super::*;
+use crate::prng::Prng;
+use crate::zxid::Epoch;
+
+const AT: Origin = Origin { reactor: 1, connection: 2, generation: 3, sequence: 4 };
+
+fn request() -> Request {
+    let who = |id: &str| -> Arc<[Identity]> {
+        Arc::from([Identity { scheme: "ip".to_owned(), id: id.to_owned() }])
+    };
+    let (one, two) = (who("10.0.0.1"), who("10.0.0.2"));
+    let ask = |number, ask, identities: &Arc<[Identity]>| Asked {
+        number,
+        item: Item::new(AT, SessionId(7), -5, ask, Arc::clone(identities)),
+        body: Arc::from(&b"body"[..]),
+    };
+    Request {
+        hosted: Some(vec![Hosted {
+            session: SessionId(9),
+            origin: AT,
+            hold: Hold(3),
+            timeout_ms: 4000,
+        }]),
+        asks: vec![
+            ask(1, Ask::Write(OpCode::Create2), &one),
+            ask(2, Ask::Sync, &one),
+            ask(3, Ask::Open { timeout_ms: 5, password: Password([8; 16]) }, &two),
+            ask(4, Ask::Resume { timeout_ms: 6 }, &one),
+        ],
+        touched: vec![(SessionId(1), 2)],
+        left: vec![(SessionId(3), AT)],
+    }
+}
+
+fn response() -> Response {
+    let zxid = Zxid::new(Epoch(2), 3);
+    let (hold, password) = (Hold(4), Password([9; 16]));
+    Response {
+        welcome: Some(zxid),
+        verdicts: vec![
+            (1, Verdict::Proposed { zxid, hold }),
+            (2, Verdict::Refused { behind: zxid, code: ErrorCode::NoAuth }),
+            (3, Verdict::Synced { upto: zxid }),
+            (4, Verdict::Resumed { behind: zxid, hold, timeout_ms: 1, password }),
+            (5, Verdict::Expired),
+            (6, Verdict::Closed),
+        ],
+        displaced: vec![(SessionId(5), AT)],
+        digest: Some((zxid, 77)),
+    }
+}
+
+#[test]
+fn what_is_exchanged_comes_back_and_no_prefix_of_it_is_anything() {
+    let bytes = request().encode();
+    let back = Request::decode(&bytes).expect("it was encoded here");
+    assert_eq!(format!("{back:?}"), format!("{:?}", request()));
+    for length in 0..bytes.len() {
+        assert!(Request::decode(&bytes[..length]).is_err());
+    }
+    let bytes = response().encode();
+    let back = Response::decode(&bytes).expect("it was encoded here");
+    assert_eq!(format!("{back:?}"), format!("{:?}", response()));
+    for length in 0..bytes.len() {
+        assert!(Response::decode(&bytes[..length]).is_err());
+    }
+}
+
+#[test]
+fn no_bytes_whatever_stop_the_decoders() {
+    let mut prng = Prng::new(0xe8c4);
+    let samples = [request().encode(), response().encode()];
+    for _ in 0..20_000 {
+        let mut bytes = samples[prng.below(2) as usize].to_vec();
+        for _ in 0..prng.between(1, 4) {
+            let at = prng.below(bytes.len() as u64) as usize;
+            bytes[at] = prng.next() as u8;
+        }
+        let _ = Request::decode(&bytes);
+        let _ = Response::decode(&bytes);
+    }
+}

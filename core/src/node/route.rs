@@ -1,0 +1,527 @@
+//! How asks find a leader, and what becomes of them when it changes.
+//!
+//! ```text
+//!           another leads             its answer: all that was asked before is
+//! Lost ──────────────────► Asking ──────────────────► Settling ──applied──► Open
+//!   │                    (hosted)   proposed by then      (decides what is in doubt)
+//!   └── this server leads: Me
+//! ```
+//!
+//! Connections live through all of it. A write whose way to the leader was lost is either in the
+//! history that the next leader has, then it is answered from there, or it is in none and never
+//! will be: then it is asked again. So it is done once, and in its session's order, as leaders take
+//! a session's asks in order and lose only what is behind what they keep.
+
+use std::sync::Arc;
+
+use super::asks::{Pending, Stage};
+use super::exchange::{Asked, Hosted, Request, Response, Verdict};
+use super::submission::{Ask, Item, Origin, Outcome, Submission};
+use super::{Holder, Node, Output, TOUCH_INTERVAL_MS, is_same_connection};
+use crate::prepare::Prepare;
+use crate::session::Expiry;
+use crate::wire::{ErrorCode, OpCode};
+use crate::zab::{self, Action, Divergence, Standing};
+use crate::zxid::{ServerId, SessionId, Zxid};
+
+/// How asks get to whoever decides them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Nobody decides.
+    Lost,
+    /// This server does.
+    Me,
+    /// The leader was told who is connected here, in this session of Zab.
+    Asking(ServerId, u64),
+    /// It answered: what was asked before is proposed up to here, or nowhere.
+    Settling(ServerId, u64, Zxid),
+    /// It is asked.
+    Open(ServerId, u64),
+}
+
+/// Bodies in one message to the leader, bytes, beyond which another one is begun.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// Milliseconds between two looks at what ends by time.
+const SWEEP_INTERVAL_MS: i64 = 50;
+
+/// Transactions after which a leader tells its tree's digest though no sweep is due.
+const DIGEST_TRANSACTIONS: u64 = 256;
+
+impl Node {
+    /// Steps the protocol, does what it says, and goes on with what follows from that.
+    pub(super) fn drive(&mut self, event: zab::Event, out: &mut Output) {
+        self.events.push_back(event);
+        let mut actions = Vec::new();
+        while let Some(event) = self.events.pop_front() {
+            if self.is_replaced(&event) {
+                out.reopen = true;
+                return;
+            }
+            if let zab::Event::Received { from, .. } = &event
+                && self.zab.is_following()
+                && self.zab.session().is_some_and(|(leader, _)| leader == *from)
+            {
+                self.current_ms = self.clock.mono_ms;
+            }
+            self.zab.step(event, &mut actions);
+            // All of a step's messages are numbered before anything that follows from it speaks.
+            for action in actions.drain(..) {
+                self.act(action, out);
+            }
+        }
+    }
+
+    fn is_replaced(&self, event: &zab::Event) -> bool {
+        let done = match event {
+            zab::Event::Truncated { ticket, .. } | zab::Event::SnapshotStored { ticket, .. } => {
+                Some(*ticket)
+            }
+            zab::Event::Start
+            | zab::Event::Tick
+            | zab::Event::Received { .. }
+            | zab::Event::Disconnected(_)
+            | zab::Event::EpochsSaved(_)
+            | zab::Event::Durable { .. }
+            | zab::Event::LogRead { .. }
+            | zab::Event::SnapshotRead { .. }
+            | zab::Event::Proposed(_)
+            | zab::Event::Confirm
+            | zab::Event::Transfer(_)
+            | zab::Event::Request(_)
+            | zab::Event::Respond { .. } => None,
+        };
+        done.is_some() && done == self.replaced_by
+    }
+
+    fn act(&mut self, action: Action, out: &mut Output) {
+        match &action {
+            Action::Append { run, .. } => {
+                self.unapplied.push_back(super::Unapplied { run: run.clone(), offset: 0 });
+            }
+            Action::Truncate { ticket, to } => {
+                self.forget_behind(to.zxid);
+                if to.zxid < self.applied.zxid {
+                    // A start applied what the log held, and this of it was never committed.
+                    self.replaced_by = Some(*ticket);
+                }
+            }
+            Action::StoreSnapshot { ticket, end: true, .. } => self.replaced_by = Some(*ticket),
+            Action::Committed(upto) => {
+                self.apply(*upto, out);
+                self.open_if_settled();
+            }
+            Action::Became(standing) => self.became(*standing, out),
+            Action::Confirmed(count) => self.confirmed(*count, out),
+            // Between two epochs of this leader: asked again in the next.
+            Action::ConfirmsFailed if self.zab.leading_epoch().is_some() => self.unconfirmed += 1,
+            Action::ConfirmsFailed => self.confirming.clear(),
+            Action::Requested { from, bytes, .. } => self.on_request(*from, bytes, out),
+            Action::Responded(bytes) => self.on_response(bytes, out),
+            Action::Halt(divergence) => out.halt = Some(explain(*divergence)),
+            Action::SaveEpochs(_)
+            | Action::Send { .. }
+            | Action::Flush { .. }
+            | Action::ReadLog { .. }
+            | Action::ReadSnapshot { .. }
+            | Action::StoreSnapshot { .. }
+            | Action::Refused { .. } => {}
+        }
+        out.actions.push(action);
+    }
+
+    fn forget_behind(&mut self, to: Zxid) {
+        while let Some(last) = self.unapplied.pop_back() {
+            if last.run.upto().zxid <= to {
+                self.unapplied.push_back(last);
+                return;
+            }
+            if let (Some(run), _cut) = last.run.split(to) {
+                self.unapplied.push_back(super::Unapplied { run, offset: last.offset });
+                return;
+            }
+        }
+    }
+
+    fn became(&mut self, standing: Standing, out: &mut Output) {
+        match standing {
+            Standing::Alone => {
+                if self.route == Route::Me && self.zab.leading_epoch().is_none() {
+                    self.deposed();
+                }
+                self.asks.doubt();
+            }
+            Standing::Leading(_) => {
+                assert_eq!(self.applied, self.zab.log(), "a leader commits its whole history");
+                self.chain = self.zab.log().chain;
+                self.holds = 0;
+                if self.route != Route::Me {
+                    self.crowned();
+                }
+                let again = std::mem::take(&mut self.unconfirmed);
+                self.events.extend((0..again).map(|_| zab::Event::Confirm));
+                self.run_deferred(out);
+            }
+            Standing::Following(leader, _) => {
+                let (_, session) = self.zab.session().expect("it follows");
+                self.current_ms = self.clock.mono_ms;
+                let same = match self.route {
+                    Route::Asking(known, its)
+                    | Route::Settling(known, its, _)
+                    | Route::Open(known, its) => (known, its) == (leader, session),
+                    Route::Lost | Route::Me => false,
+                };
+                if !same {
+                    self.route = Route::Asking(leader, session);
+                    self.request = Request { hosted: Some(self.hosted()), ..Request::default() };
+                }
+            }
+        }
+    }
+
+    /// This server leads no more, or never came to: what it decided and did not propose is lost.
+    fn deposed(&mut self) {
+        self.route = Route::Lost;
+        self.growing = None;
+        self.responses.clear();
+        self.deferred.clear();
+        self.confirming.clear();
+        self.unconfirmed = 0;
+        self.current_ms = self.clock.mono_ms;
+    }
+
+    /// This server decides from now on. Its history is all there is: what it does not have of its
+    /// own connections' asks was not done.
+    fn crowned(&mut self) {
+        self.route = Route::Me;
+        self.request = Request::default();
+        self.expected.clear();
+        self.prepare = Prepare::new(self.options.prepare, self.options.hash_seed);
+        let me = self.zab.me();
+        self.attached.retain(|_, holder| holder.server == me);
+        // Nobody knows when sessions were last heard from: each gets its full time again.
+        self.expiry = Expiry::new(self.options.tick_ms);
+        for (id, session) in self.sessions.iter() {
+            self.expiry.add(id, session.timeout_ms, self.clock.mono_ms);
+        }
+        self.resolve();
+    }
+
+    fn resolve(&mut self) {
+        let (me, attached) = (self.zab.me(), &self.attached);
+        self.asks.resolve(|ask| is_wanted(ask, me, attached));
+    }
+
+    fn open_if_settled(&mut self) {
+        if let Route::Settling(leader, session, upto) = self.route
+            && upto <= self.applied.zxid
+        {
+            self.resolve();
+            self.route = Route::Open(leader, session);
+        }
+    }
+
+    fn hosted(&self) -> Vec<Hosted> {
+        let me = self.zab.me();
+        let here = self.attached.iter().filter(|(_, holder)| holder.server == me);
+        let mut hosted: Vec<Hosted> = here
+            .map(|(&session, holder)| {
+                let Holder { origin, hold, timeout_ms, .. } = *holder;
+                Hosted { session, origin, hold, timeout_ms }
+            })
+            .collect();
+        hosted.sort_unstable_by_key(|hosted| hosted.session);
+        hosted
+    }
+
+    /// Takes what reactors ask.
+    pub(super) fn submitted(&mut self, submission: &Submission, out: &mut Output) {
+        for &(session, timeout_ms) in submission.touched() {
+            if self.route == Route::Me {
+                self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
+            } else {
+                self.touched.insert(session, timeout_ms);
+            }
+        }
+        for (item, body) in submission.items() {
+            match item.ask {
+                Ask::Left => self.left(item),
+                Ask::Ephemerals => self.ephemerals(item, body, out),
+                Ask::Open { .. } => {
+                    // Named here, so that the record says whose it is whoever leads.
+                    let session = self.ids.allocate(&self.sessions);
+                    let mut item = item.clone();
+                    item.session = session;
+                    self.asks.push(item, body, self.clock.mono_ms);
+                }
+                Ask::Write(_) | Ask::Sync | Ask::Resume { .. } => {
+                    self.asks.push(item.clone(), body, self.clock.mono_ms);
+                }
+            }
+        }
+    }
+
+    fn left(&mut self, item: &Item) {
+        let (session, origin) = (item.session, item.origin);
+        let held = self.attached.get(&session);
+        if held.is_some_and(|held| is_same_connection(held.origin, origin)) {
+            self.attached.remove(&session);
+        }
+        match self.route {
+            Route::Me => {}
+            Route::Open(..) => self.request.left.push((session, origin)),
+            Route::Lost | Route::Asking(..) | Route::Settling(..) => {
+                self.asks.abandon(|ask| is_same_connection(ask.origin, origin));
+            }
+        }
+    }
+
+    /// A read of what only the writer knows. Its connection has nothing before it under way.
+    fn ephemerals(&self, item: &Item, prefix: &[u8], out: &mut Output) {
+        let start = out.bytes.len() as u32;
+        let all = prefix.trim_ascii().is_empty() || *prefix == *b"/";
+        let owned = self.writer.ephemerals(item.session);
+        let paths: Vec<&[u8]> = owned.filter(|path| all || path.starts_with(prefix)).collect();
+        crate::wire::jute::Writer::new(&mut out.bytes).strings(paths.into_iter());
+        let outcome = Outcome::Done { err: ErrorCode::Ok, start, end: out.bytes.len() as u32 };
+        self.reply(item.origin, self.applied.zxid, outcome, out);
+    }
+
+    /// Takes waiting asks to whoever decides them, as far as that is possible now.
+    pub(super) fn ask_waiting(&mut self, out: &mut Output) {
+        self.run_deferred(out);
+        let mut bytes = 0;
+        while let Some(number) = self.asks.unasked() {
+            let ask = self.asks.get_mut(number).expect("it is pending");
+            if ask.stage == Stage::Done {
+                self.asks.skip();
+                continue;
+            }
+            match self.route {
+                Route::Me => {
+                    let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
+                    if !self.decide(self.zab.me(), number, &item, &body, out) {
+                        break;
+                    }
+                    self.asks.decided(number);
+                }
+                Route::Open(..) if self.zab.is_following() => {
+                    let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
+                    bytes += body.len();
+                    self.request.asks.push(Asked { number, item, body });
+                    self.asks.asked();
+                    if bytes > REQUEST_BYTES_MAX {
+                        bytes = 0;
+                        self.send_request(out);
+                    }
+                }
+                Route::Open(..) | Route::Lost | Route::Asking(..) | Route::Settling(..) => break,
+            }
+        }
+        while let Some(event) = self.events.pop_front() {
+            self.drive(event, out);
+        }
+    }
+
+    fn send_request(&mut self, out: &mut Output) {
+        let request = std::mem::take(&mut self.request);
+        self.drive(zab::Event::Request(request.encode()), out);
+    }
+
+    /// Sends what has gathered for the leader, or for those who follow.
+    pub(super) fn talk(&mut self, out: &mut Output) {
+        if !self.request.is_empty() && self.zab.is_following() {
+            self.send_request(out);
+        }
+        if !self.zab.is_leading() {
+            return;
+        }
+        if self.applied.zxid.0 >= self.told.0.saturating_add(DIGEST_TRANSACTIONS) {
+            self.tell_digest();
+        }
+        let ready: Vec<ServerId> = self
+            .responses
+            .iter()
+            .filter(|(id, response)| !response.is_empty() && self.zab.serves(**id))
+            .map(|(&id, _)| id)
+            .collect();
+        for to in ready {
+            let response = self.responses.remove(&to).expect("it was there");
+            self.drive(zab::Event::Respond { to, bytes: response.encode() }, out);
+        }
+    }
+
+    fn tell_digest(&mut self) {
+        self.told = self.applied.zxid;
+        let digest = Some((self.applied.zxid, self.writer.digest()));
+        let learners: Vec<ServerId> = self.zab.served().collect();
+        for id in learners {
+            self.responses.entry(id).or_default().digest = digest;
+        }
+    }
+
+    fn on_request(&mut self, from: ServerId, bytes: &[u8], out: &mut Output) {
+        let Ok(request) = Request::decode(bytes) else {
+            out.warnings.push(format!("server {from} asks what this version does not understand"));
+            return;
+        };
+        let Request { hosted, asks, touched, left } = request;
+        if let Some(hosted) = hosted {
+            self.deferred.retain(|(whose, _)| *whose != from);
+            self.responses.remove(&from);
+            self.attached.retain(|_, holder| holder.server != from);
+            for Hosted { session, origin, hold, timeout_ms } in hosted {
+                self.host(session, Holder { server: from, origin, hold, timeout_ms }, out);
+            }
+            self.responses.entry(from).or_default().welcome = Some(self.named());
+        }
+        for (session, timeout_ms) in touched {
+            self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
+        }
+        for Asked { number, item, body } in asks {
+            let now = self.deferred.is_empty() && self.decide(from, number, &item, &body, out);
+            if !now {
+                self.deferred.push_back((from, Asked { number, item, body }));
+            }
+        }
+        for (session, origin) in left {
+            let held = self.attached.get(&session);
+            if held.is_some_and(|it| it.server == from && is_same_connection(it.origin, origin)) {
+                self.attached.remove(&session);
+            }
+        }
+    }
+
+    /// A server says that a session is connected to it. The one that was given the session last
+    /// has it.
+    fn host(&mut self, session: SessionId, holder: Holder, out: &mut Output) {
+        let newer = self.attached.get(&session).is_some_and(|held| holder.hold < held.hold);
+        if newer {
+            return self.displace(session, holder.server, holder.origin, out);
+        }
+        self.expiry.touch(session, holder.timeout_ms, self.clock.mono_ms);
+        self.attach(session, holder, out);
+    }
+
+    fn on_response(&mut self, bytes: &[u8], out: &mut Output) {
+        let Ok(response) = Response::decode(bytes) else {
+            out.warnings.push("the leader says what this version does not understand".to_owned());
+            return;
+        };
+        let Response { welcome, verdicts, displaced, digest } = response;
+        if let (Some(upto), Route::Asking(leader, session)) = (welcome, self.route) {
+            self.route = Route::Settling(leader, session, upto);
+            self.open_if_settled();
+        }
+        for (number, verdict) in verdicts {
+            self.settle(number, verdict, out);
+        }
+        for (session, origin) in displaced {
+            self.release(session, origin, out);
+        }
+        if let Some((zxid, digest)) = digest {
+            self.compare(zxid, digest, out);
+        }
+    }
+
+    /// A connection of this server must end: its session is not its own any more.
+    pub(super) fn release(&mut self, session: SessionId, origin: Origin, out: &mut Output) {
+        let held = self.attached.get(&session);
+        if held.is_some_and(|held| is_same_connection(held.origin, origin)) {
+            self.attached.remove(&session);
+        }
+        out.displaced.push((origin, session));
+    }
+
+    fn confirmed(&mut self, count: u64, out: &mut Output) {
+        for _ in 0..count {
+            let Some((from, number, upto)) = self.confirming.pop_front() else { return };
+            self.tell(from, number, Verdict::Synced { upto }, out);
+        }
+    }
+
+    /// Ends what ends by time.
+    pub(super) fn sweep(&mut self, out: &mut Output) {
+        let now_ms = self.clock.mono_ms;
+        if now_ms - self.swept_ms < SWEEP_INTERVAL_MS {
+            return;
+        }
+        self.swept_ms = now_ms;
+        self.expire();
+        self.reap();
+        // What a snapshot kept goes also when nobody writes any more.
+        self.writer.reclaim();
+        if self.zab.is_leading() && self.told != self.applied.zxid {
+            self.tell_digest();
+        }
+        if matches!(self.route, Route::Open(..)) && now_ms - self.reported_ms >= TOUCH_INTERVAL_MS {
+            self.reported_ms = now_ms;
+            self.request.touched.extend(std::mem::take(&mut self.touched));
+        }
+        if !self.is_serving() {
+            self.give_up(out);
+        }
+    }
+
+    /// Without a leader: what has waited too long fails, and who was served too long without one is
+    /// sent to look for another server.
+    fn give_up(&mut self, out: &mut Output) {
+        let now_ms = self.clock.mono_ms;
+        let overdue = self.asks.overdue(now_ms - self.options.wait_ms);
+        let overdue: Vec<(u64, Item)> = overdue.map(|(at, ask)| (at, ask.item.clone())).collect();
+        for (number, item) in overdue {
+            match item.ask {
+                Ask::Open { .. } | Ask::Resume { .. } => {
+                    self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+                }
+                Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
+                    self.release(item.session, item.origin, out);
+                }
+            }
+            self.asks.done(number);
+        }
+        let (me, stale_ms) = (self.zab.me(), self.stale_ms());
+        let limit = self.options.stale_ms_max;
+        let over = |holder: &Holder| limit.unwrap_or(holder.timeout_ms.into()) < stale_ms;
+        let stale: Vec<(SessionId, Origin)> = self
+            .attached
+            .iter()
+            .filter(|(_, holder)| holder.server == me && over(holder))
+            .map(|(&session, holder)| (session, holder.origin))
+            .collect();
+        for (session, origin) in stale {
+            self.release(session, origin, out);
+        }
+    }
+}
+
+/// Whether an ask whose fate is open is still worth doing: its connection is there, or it ends the
+/// session.
+fn is_wanted(
+    ask: &Pending,
+    me: ServerId,
+    attached: &hashbrown::HashMap<SessionId, Holder, crate::hash::Seeded>,
+) -> bool {
+    match ask.item.ask {
+        Ask::Open { .. } | Ask::Resume { .. } | Ask::Write(OpCode::CloseSession) => true,
+        Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
+            attached.get(&ask.item.session).is_some_and(|held| {
+                held.server == me && is_same_connection(held.origin, ask.item.origin)
+            })
+        }
+    }
+}
+
+fn explain(divergence: Divergence) -> String {
+    match divergence {
+        Divergence::CommittedLost { committed, leader } => format!(
+            "the ensemble's leader lacks what is committed here: {committed} here, {leader} there. \
+             A majority of the voters lost their data. Do not wipe this server: restore the others, \
+             or make this one the first of a new ensemble"
+        ),
+        Divergence::HistoriesDiffer { zxid } => format!(
+            "this server's history differs from its leader's at {zxid}. Keep a copy of its data \
+             directory, then start it with --rejoin, which copies the leader's history"
+        ),
+    }
+}
