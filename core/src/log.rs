@@ -11,21 +11,25 @@
 //! and reports them back in any order. Durability is reported strictly in the order of the history.
 //!
 //! A segment is begun only when everything before it is durable, so the existence of a segment
-//! proves the one before it to be complete. Within a segment each batch proves the durability of
+//! proves the one before it to be complete up to what the segment names as standing before it; what
+//! comes behind that place was cut ([`cut`]). Within a segment each batch proves the durability of
 //! what it calls `durable_upto`. An invalid batch is therefore a torn tail only if no valid head
 //! behind it claims more than what stands before it; anything else is damage and is refused.
 
 use std::collections::VecDeque;
 
 use crate::disk::{Disk, DiskCause, DiskError};
+use crate::record::run::Position;
 use crate::record::{Chain, HEAD_BYTES};
 use crate::zxid::Zxid;
 
+pub mod cut;
 pub mod epochs;
 pub mod format;
 pub mod identity;
 pub mod reader;
 pub mod recovery;
+pub mod replace;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +59,11 @@ impl Segment {
     /// The name of its file.
     pub fn name(&self) -> String {
         segment_name(self.head.first)
+    }
+
+    /// What stands before its first record.
+    pub const fn before(&self) -> Position {
+        Position { zxid: self.head.before, chain: self.head.chain_before }
     }
 }
 
@@ -109,6 +118,8 @@ struct InFlight {
 pub struct SegmentStart {
     spare: u64,
     head: SegmentHead,
+    /// Whether the cut file says what this segment's head says from here on.
+    ends_cut: bool,
 }
 
 impl SegmentStart {
@@ -119,7 +130,8 @@ impl SegmentStart {
         disk.write_at(&file, 0, &self.head.encode())?;
         disk.sync(&file)?;
         disk.rename(&spare, &segment_name(self.head.first))?;
-        disk.sync_dir(LOG_DIRECTORY)
+        disk.sync_dir(LOG_DIRECTORY)?;
+        if self.ends_cut { cut::remove(disk) } else { Ok(()) }
     }
 }
 
@@ -136,6 +148,8 @@ pub struct Log {
     durable: Zxid,
     /// Whether a seal is the last batch.
     sealed: bool,
+    /// Whether there is a cut file.
+    cut: bool,
     in_flight: VecDeque<InFlight>,
     next_ticket: u64,
     spares: Vec<u64>,
@@ -153,6 +167,7 @@ impl Log {
             chain,
             durable: last,
             sealed: true,
+            cut: false,
             in_flight: VecDeque::new(),
             next_ticket: 0,
             spares: Vec::new(),
@@ -168,6 +183,11 @@ impl Log {
     /// What seeds the next record.
     pub const fn chain(&self) -> Chain {
         self.chain
+    }
+
+    /// Both.
+    pub const fn position(&self) -> Position {
+        Position { zxid: self.last, chain: self.chain }
     }
 
     /// The last record that is known to be durable.
@@ -247,7 +267,7 @@ impl Log {
             chain_before: self.chain,
             bytes,
         };
-        SegmentStart { spare, head }
+        SegmentStart { spare, head, ends_cut: self.cut }
     }
 
     /// A planned segment is there: batches go into it from now on.
@@ -257,6 +277,7 @@ impl Log {
         self.drop_spare(start.spare);
         self.segments.push(Segment { head: start.head });
         self.at = Some(SEGMENT_HEAD_BYTES as u64);
+        self.cut = false;
     }
 
     /// All of it at once: plan, disk, start. When the disk is full everything stays as it was; any

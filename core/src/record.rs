@@ -26,6 +26,8 @@ use crate::wire::ErrorCode;
 use crate::wire::handshake::Password;
 use crate::zxid::{SessionId, Zxid};
 
+pub mod run;
+
 /// Bytes before the archive.
 pub const HEAD_BYTES: usize = 40;
 

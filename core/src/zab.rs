@@ -20,7 +20,6 @@ pub mod event;
 pub mod message;
 pub mod mutant;
 pub mod quorum;
-pub mod run;
 pub mod timing;
 
 mod base;
@@ -44,6 +43,7 @@ use crate::zab::run::Position;
 use crate::zab::timing::Timing;
 use crate::zxid::{Epoch, ServerId, Zxid};
 
+pub use crate::record::run;
 pub use base::Membership;
 pub use event::{Action, Anomaly, Divergence, Event, Standing};
 

@@ -7,11 +7,20 @@ use super::format::{
 };
 use super::{Segment, segment_name};
 use crate::disk::{Disk, DiskError};
+use crate::record::run::Position;
 use crate::record::{Chain, Record, RecordError};
 use crate::zxid::Zxid;
 
 /// Bytes read from the disk at once. Large enough for its full speed.
 const WINDOW_BYTES: usize = 1 << 20;
+
+/// Between two marks of a [`LogReader`], bytes: what is read once more when it is gone on from one.
+pub const MARK_BYTES: u64 = 256 << 10;
+
+/// What to do about a history that is damaged or incomplete.
+pub(crate) const ADVICE: &str = "If other voters have this server's history, start it once with \
+     `farwatch serve --rejoin`: it copies theirs before it votes again. A standalone server has no \
+     other: restore the data directory from a backup";
 
 /// Why records cannot be read from the log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -25,7 +34,7 @@ pub enum ReadError {
     /// Bytes that were durable are not what was written.
     #[error(
         "{segment}: damaged at byte {offset}, behind {zxid}: {cause}. It was acknowledged, so this \
-         server must not serve from it: restore the data directory from a backup"
+         server must not serve from it. {ADVICE}"
     )]
     Damaged {
         /// The file.
@@ -137,6 +146,11 @@ impl<F> BatchReader<F> {
         })
     }
 
+    /// Goes on from a batch that was met before.
+    fn go_to(&mut self, mark: &Mark) {
+        (self.at, self.last, self.chain) = (mark.offset, mark.before.zxid, mark.before.chain);
+    }
+
     /// Checks the next batch but for the inside of its records, and goes behind it.
     pub(crate) fn next<D: Disk<File = F>>(
         &mut self,
@@ -181,11 +195,26 @@ impl<F> BatchReader<F> {
     }
 
     /// The bytes of the records of the batch that [`BatchReader::next`] has just gone behind.
-    fn body<D: Disk<File = F>>(&mut self, disk: &D, head: &BatchHead) -> Result<&[u8], DiskError> {
+    pub(crate) fn body<D: Disk<File = F>>(
+        &mut self,
+        disk: &D,
+        head: &BatchHead,
+    ) -> Result<&[u8], DiskError> {
         let at = self.at - head.padded_bytes() as u64 + BATCH_HEAD_BYTES as u64;
         let body = self.window.get(disk, at, head.body_bytes as usize)?;
         Ok(body.expect("it was checked"))
     }
+}
+
+/// Where a batch begins, from which reading can be gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The segment, by its first record.
+    pub segment: Zxid,
+    /// In its file.
+    pub offset: u64,
+    /// What stands before the batch.
+    pub before: Position,
 }
 
 /// The records behind a place in the history, up to another, in order.
@@ -201,12 +230,17 @@ pub struct LogReader<D: Disk> {
     /// The first record of the open segment: its name.
     current: Zxid,
     batch: Option<OpenBatch>,
+    /// The last record that was passed, or what stands before the open segment.
+    reached: Position,
+    /// What stands before the record that was yielded last.
+    previous: Position,
     /// Records up to here are passed over.
     after: Zxid,
     /// The checksum of the record at `after`, where known.
     chain_at_after: Option<Chain>,
     upto: Zxid,
     last: Zxid,
+    marks: Vec<Mark>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -214,14 +248,6 @@ struct OpenBatch {
     head: BatchHead,
     /// Where in the body the next record begins.
     at: usize,
-    last: Zxid,
-    chain: Chain,
-}
-
-/// Where a checked record begins in its batch, and its checksum.
-struct Stepped {
-    start: usize,
-    chain: Chain,
 }
 
 /// The last segment that begins with what stands behind `after`, or earlier.
@@ -230,7 +256,8 @@ pub(crate) fn segment_of(segments: &[Segment], after: Zxid) -> Option<usize> {
 }
 
 impl<D: Disk> LogReader<D> {
-    /// Reads what stands in `segments` behind `after` up to `upto`, which must be durable.
+    /// Reads what stands in `segments` behind `after` up to `upto`, which must be durable. `after`
+    /// need not be a record: what was cut is passed over.
     pub fn new(
         disk: D,
         segments: &[Segment],
@@ -244,10 +271,32 @@ impl<D: Disk> LogReader<D> {
             let first = segment_of(segments, after).ok_or(ReadError::Purged { after })?;
             &segments[first..]
         };
-        let segments = segments.iter().rev().copied().collect();
-        let (batches, batch) = (None, None);
-        let (current, last) = (after, after);
-        Ok(Self { disk, segments, batches, current, batch, after, chain_at_after, upto, last })
+        Ok(Self {
+            disk,
+            segments: segments.iter().rev().copied().collect(),
+            batches: None,
+            current: after,
+            batch: None,
+            reached: Position::default(),
+            previous: Position::default(),
+            after,
+            chain_at_after,
+            upto,
+            last: after,
+            marks: Vec::new(),
+        })
+    }
+
+    /// Begins with the batch at `mark`, which must be of the segment where reading begins anyway and
+    /// not behind `after`. Before the first record is read.
+    pub fn skip_to(&mut self, mark: &Mark) -> Result<(), ReadError> {
+        assert!(self.batches.is_none(), "nothing was read yet");
+        assert!(mark.before.zxid <= self.after, "what is wanted is not skipped");
+        self.next_segment()?;
+        assert!(self.current == mark.segment, "a mark is of the segment where reading begins");
+        self.batches.as_mut().expect("just opened").go_to(mark);
+        self.reached = mark.before;
+        Ok(())
     }
 
     /// The last record that was yielded, or where reading began.
@@ -255,110 +304,121 @@ impl<D: Disk> LogReader<D> {
         self.last
     }
 
+    /// What stands before the record that was yielded last.
+    pub const fn previous(&self) -> Position {
+        self.previous
+    }
+
+    /// Batches that were passed since the last call, about one in [`MARK_BYTES`].
+    pub fn take_marks(&mut self) -> Vec<Mark> {
+        std::mem::take(&mut self.marks)
+    }
+
     /// The next record, or `None` behind the last.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, ReadError> {
         while self.last < self.upto {
-            if self.batch.is_none_or(|batch| batch.at == batch.head.body_bytes as usize) {
+            if self.is_at_end_of_segment() {
+                self.next_segment()?;
+                continue;
+            }
+            let Some(batch) = self.batch.filter(|it| it.at < it.head.body_bytes as usize) else {
                 self.next_batch()?;
                 continue;
-            }
-            let (zxid, range, chain) = self.step()?;
-            if zxid == self.after && self.chain_at_after.is_some_and(|due| due != range.chain) {
-                return Err(ReadError::Forked { zxid });
-            }
-            if zxid <= self.after {
+            };
+            let before = self.reached;
+            self.step(batch)?;
+            if self.reached.zxid <= self.after {
                 continue;
             }
-            self.last = zxid;
-            let batch = self.batch.expect("a batch is open");
+            let at = Position { zxid: self.after, chain: Chain(0) };
+            if let Some(chain) = self.chain_at_after.take()
+                && before != (Position { chain, ..at })
+            {
+                return Err(ReadError::Forked { zxid: self.after });
+            }
+            self.previous = before;
+            self.last = self.reached.zxid;
             let batches = self.batches.as_mut().expect("a segment is open");
             let body = batches.body(&self.disk, &batch.head)?;
-            let record = Record::read(&body[range.start..], chain).expect("checked by step");
+            let record = Record::read(&body[batch.at..], before.chain).expect("checked by step");
             return Ok(Some(record));
         }
         Ok(None)
     }
 
+    /// Whether the next segment takes over here. What this one holds behind that was cut.
+    fn is_at_end_of_segment(&self) -> bool {
+        let takes_over = |next: &Segment| next.head.before == self.reached.zxid;
+        self.batches.is_none() || self.segments.last().is_some_and(takes_over)
+    }
+
     /// Checks the next record of the open batch and goes behind it.
-    fn step(&mut self) -> Result<(Zxid, Stepped, Chain), ReadError> {
-        let batch = self.batch.as_mut().expect("a batch is open");
+    fn step(&mut self, batch: OpenBatch) -> Result<(), ReadError> {
         let batches = self.batches.as_mut().expect("a segment is open");
         let offset = batches.at - batch.head.padded_bytes() as u64;
-        let (before, zxid) = (batch.chain, batch.last);
-        let read = Record::read(&batches.body(&self.disk, &batch.head)?[batch.at..], before);
+        let (before, limit) = (self.reached, self.segments.last().map(|next| next.head.before));
+        let body = batches.body(&self.disk, &batch.head)?;
+        let read = Record::read(&body[batch.at..], before.chain);
         let checked = read.map_err(BatchError::Record).and_then(|record| {
             let end = batch.at + record.bytes().len();
             let at_end = end == batch.head.body_bytes as usize;
             let found = record.head().zxid;
             let first = batch.at == 0;
-            let fits = found.follows(zxid)
+            let fits = found.follows(before.zxid)
                 && (!first || found == batch.head.first)
                 && at_end == (found == batch.head.last)
-                && (!at_end || record.chain() == batch.head.chain_after);
-            if fits { Ok((found, end, record.chain())) } else { Err(BatchError::Discontinuous) }
+                && (!at_end || record.chain() == batch.head.chain_after)
+                && limit.is_none_or(|limit| found <= limit);
+            let reached = Position { zxid: found, chain: record.chain() };
+            if fits { Ok((reached, end)) } else { Err(BatchError::Discontinuous) }
         });
-        let (found, end, chain) = match checked {
-            Ok(checked) => checked,
-            Err(cause) => {
-                let segment = segment_name(self.current);
-                return Err(ReadError::Damaged { segment, offset, zxid, cause });
-            }
-        };
-        let stepped = Stepped { start: batch.at, chain };
-        batch.at = end;
-        batch.last = found;
-        batch.chain = chain;
-        Ok((found, stepped, before))
+        let (reached, at) = checked.map_err(|cause| {
+            let segment = segment_name(self.current);
+            ReadError::Damaged { segment, offset, zxid: before.zxid, cause }
+        })?;
+        self.reached = reached;
+        self.batch = Some(OpenBatch { at, ..batch });
+        Ok(())
     }
 
     fn next_batch(&mut self) -> Result<(), ReadError> {
-        let Some(batches) = self.batches.as_mut() else {
-            return self.next_segment();
-        };
-        let (last, chain, offset) = (batches.last, batches.chain, batches.at);
-        let head = match batches.next(&self.disk)? {
-            Ok(head) => head,
-            // A segment ends where the next one takes over.
-            Err(_) if self.segments.last().is_some_and(|next| next.head.before == last) => {
-                return self.next_segment();
-            }
-            Err(cause) => {
-                let segment = segment_name(self.current);
-                return Err(ReadError::Damaged { segment, offset, zxid: last, cause });
-            }
-        };
-        let due = self.chain_at_after.filter(|_| head.last == self.after);
-        if due.is_some_and(|due| due != head.chain_after) {
-            return Err(ReadError::Forked { zxid: head.last });
+        let batches = self.batches.as_mut().expect("a segment is open");
+        let (segment, offset, before) = (self.current, batches.at, self.reached);
+        let head = batches.next(&self.disk)?.map_err(|cause| {
+            let segment = segment_name(segment);
+            ReadError::Damaged { segment, offset, zxid: before.zxid, cause }
+        })?;
+        let from = self.marks.last().map_or(0, |mark| mark.offset);
+        if from + MARK_BYTES <= offset || offset < from {
+            self.marks.push(Mark { segment, offset, before });
         }
+        let limit = self.segments.last().map(|next| next.head.before);
+        let dead = limit.is_some_and(|limit| limit < head.last);
         // Batches that end before the beginning are passed over as a whole.
-        self.batch = (head.last > self.after && head.kind == BatchKind::Records)
-            .then_some(OpenBatch { head, at: 0, last, chain });
+        self.batch = None;
+        if head.kind == BatchKind::Records && (self.after < head.last || dead) {
+            self.batch = Some(OpenBatch { head, at: 0 });
+        } else {
+            self.reached = Position { zxid: head.last, chain: head.chain_after };
+        }
         Ok(())
     }
 
     fn next_segment(&mut self) -> Result<(), ReadError> {
-        let continues = |opened: &BatchReader<D::File>, next: &Segment| {
-            opened.last == next.head.before && opened.chain == next.head.chain_before
-        };
         let next = self.segments.pop();
-        let whole = match (&self.batches, &next) {
-            (Some(opened), Some(next)) => continues(opened, next),
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        let (Some(next), true) = (next, whole) else {
-            let opened = self.batches.as_ref();
+        let continues = |next: &Segment| self.batches.is_none() || next.before() == self.reached;
+        let Some(next) = next.filter(continues) else {
             return Err(ReadError::Damaged {
                 segment: segment_name(self.current),
-                offset: opened.map_or(0, |batches| batches.at),
-                zxid: opened.map_or(self.last, |batches| batches.last),
+                offset: self.batches.as_ref().map_or(0, |batches| batches.at),
+                zxid: self.reached.zxid,
                 cause: BatchError::Discontinuous,
             });
         };
         self.batches = Some(BatchReader::open(&self.disk, &next)?);
         self.batch = None;
         self.current = next.head.first;
+        self.reached = next.before();
         Ok(())
     }
 }

@@ -5,31 +5,36 @@
 //!  … segment ────┴─ segment ─ batch ─ batch ─ X (invalid)
 //!     (kept)        before ≤ s                │
 //!                                             ├ a head behind X vouches for more ─► refused
-//!                                             ├ a segment follows ────────────────► refused
+//!                                             ├ a segment follows, or the cut file
+//!                                             │ names more ───────────────────────► refused
 //!                                             └ neither: torn tail ─► erased, synced ─► appended to
 //! ```
 
 use thiserror::Error;
 
+use super::cut::{self, CutError, Stage};
 use super::format::{
     BLOCK_BYTES, BatchHead, BatchKind, ClusterId, SEGMENT_HEAD_BYTES, SegmentHead,
     SegmentHeadError, is_marked,
 };
-use super::reader::{BatchError, BatchReader, ReadError, segment_of};
+use super::reader::{ADVICE, BatchError, BatchReader, ReadError, segment_of};
+use super::replace;
 use super::{LOG_DIRECTORY, Log, Segment, parse_segment_name, segment_name, spare_name};
 use crate::disk::{Disk, DiskError};
-use crate::record::Chain;
+use crate::record::Record;
+use crate::record::run::Position;
 use crate::snapshot::files::{self, SnapshotInfo};
 use crate::snapshot::format::SnapshotError;
 use crate::zxid::Zxid;
 
-/// Why a history cannot be recovered. Nothing on disk was changed.
+/// Why a history cannot be recovered. Nothing on disk was changed, but that a cut or a replacement
+/// which had been decided was carried on.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RecoverError {
     /// A segment's header is not what was written.
     #[error(
         "{segment}: {cause}. It holds acknowledged records, so this server must not serve without \
-         it: restore the data directory from a backup"
+         it. {ADVICE}"
     )]
     SegmentHead {
         /// The file.
@@ -49,8 +54,7 @@ pub enum RecoverError {
     /// The history has a hole between two segments.
     #[error(
         "{segment}: it begins behind {before}, but {previous} ends at byte {offset} behind \
-         {after}: a segment is missing, or the last batch of that one is lost. Restore \
-         the data directory from a backup"
+         {after}: a segment is missing, or the last batch of that one is lost. {ADVICE}"
     )]
     Gap {
         /// The file behind the hole.
@@ -67,8 +71,7 @@ pub enum RecoverError {
     /// The history has no beginning.
     #[error(
         "{segment}: the log begins behind {before}, and no snapshot leads there (the newest valid \
-         one is at {after}): a segment or snapshot is missing. Restore the data directory \
-         from a backup"
+         one is at {after}): a segment or snapshot is missing. {ADVICE}"
     )]
     Beginning {
         /// The oldest segment.
@@ -78,10 +81,41 @@ pub enum RecoverError {
         /// The newest valid snapshot, or the start of history.
         after: Zxid,
     },
+    /// Where the log was cut is not known.
+    #[error(
+        "{file}: {cause}. It says where the history ends, so this server must not serve without it. {ADVICE}"
+    )]
+    Cut {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        cause: CutError,
+    },
+    /// The log was there up to a place, and is not.
+    #[error(
+        "the log reached {logged}, and what is left of the data directory ends at {last}: segments \
+         or a snapshot are missing. {ADVICE}"
+    )]
+    Lost {
+        /// In the cut file.
+        logged: Zxid,
+        /// The newest valid snapshot, or the start of history.
+        last: Zxid,
+    },
+    /// The snapshot that was to be the history is not what was received.
+    #[error(
+        "{snapshot}: {cause}. It was received from another server as the whole history. {ADVICE}"
+    )]
+    Replacement {
+        /// The file.
+        snapshot: String,
+        /// What is wrong with it.
+        cause: SnapshotError,
+    },
     /// No snapshot is valid and the log does not make up for it.
     #[error(
         "{snapshot}: {cause}. The rest of the data directory ends at {last} and does not make up \
-         for it: restore the data directory from a backup"
+         for it. {ADVICE}"
     )]
     Snapshot {
         /// The newest file.
@@ -143,8 +177,8 @@ pub struct Recovery {
     pub notes: Vec<Note>,
 }
 
-/// A torn tail to cut.
-struct Cut {
+/// A torn tail to erase.
+struct Torn {
     offset: u64,
     cause: BatchError,
     /// Blocks that were begun as batches, from `offset` on.
@@ -152,14 +186,13 @@ struct Cut {
 }
 
 struct Scan {
-    last: Zxid,
-    chain: Chain,
-    /// Where the next batch goes in the last segment.
-    at: u64,
+    reached: Position,
+    /// Where the next batch goes in the last segment; `None` if that was cut.
+    at: Option<u64>,
     /// Whether the last segment holds no batch.
     empty: bool,
     sealed: bool,
-    cut: Option<Cut>,
+    torn: Option<Torn>,
 }
 
 /// Recovers the history, and cuts a torn tail durably.
@@ -167,35 +200,61 @@ struct Scan {
 /// Only what is behind the snapshot is scanned here; records are checked one by one when they are
 /// read through [`super::reader::LogReader`], before anything is served.
 pub fn recover<D: Disk>(disk: &D, cluster: ClusterId) -> Result<Recovery, RecoverError> {
+    replace::finish(disk, cluster)?;
+    let mut cut = cut::Cut::load(disk, cluster)?;
+    if let Some(begun) = cut.as_mut().filter(|cut| cut.stage == Stage::Cutting) {
+        begun.finish(disk, cluster)?;
+    }
     let mut notes = Vec::new();
     let (snapshot, damaged) = choose_snapshot(disk, cluster, &mut notes)?;
-    let base = snapshot.as_ref().map_or((Zxid::ZERO, Chain(0)), |s| (s.zxid, s.chain));
+    let base = snapshot.as_ref().map_or(Position::ROOT, SnapshotInfo::position);
     let found = list_log(disk)?;
-    let segments = read_heads(disk, cluster, &found.segments, base.0, &mut notes)?;
-    if let Some(first) = segments.first().filter(|first| first.head.before > base.0) {
-        return Err(snapshot_or_gap(damaged, first, base.0));
+    let segments = read_heads(disk, cluster, &found.segments, base.zxid, &mut notes)?;
+    if let Some(first) = segments.first().filter(|first| first.head.before > base.zxid) {
+        return Err(snapshot_or_gap(damaged, first, base.zxid));
     }
-    let scan = match segment_of(&segments, base.0) {
-        Some(start) => Some(scan_segments(disk, &segments[start..])?),
+    // A segment that begins behind the cut says itself where the one before it ends.
+    let limit = cut
+        .map(|cut| cut.to)
+        .filter(|to| segments.last().is_none_or(|last| last.head.first <= to.zxid));
+    let scan = match segment_of(&segments, base.zxid) {
+        Some(start) => Some(scan_segments(disk, &segments[start..], limit)?),
         None => None,
     };
+    let reached = scan.as_ref().map_or(base, |scan| scan.reached);
     // A snapshot that cannot be read told of a history this long: it must come from the log.
-    let last = scan.as_ref().map_or(base.0, |scan| scan.last.max(base.0));
+    let last = reached.zxid.max(base.zxid);
     if let Some(damaged) = damaged.filter(|damaged| last < damaged.zxid) {
         let snapshot = files::snapshot_name(damaged.zxid);
         return Err(RecoverError::Snapshot { snapshot, cause: damaged.cause, last });
     }
-    let mut log = Log::new(cluster, base.0, base.1);
-    log.next_spare = found.spares.iter().max().map_or(1, |number| number + 1);
-    log.spares = found.spares;
-    log.segments = segments;
-    if let Some(scan) = scan {
-        settle(disk, &mut log, scan, base, &mut notes)?;
+    if let Some(to) = limit.filter(|to| last < to.zxid) {
+        return Err(RecoverError::Lost { logged: to.zxid, last });
+    }
+    if [limit, Some(reached)].into_iter().flatten().any(|at| at.zxid == base.zxid && at != base) {
+        return Err(ReadError::Forked { zxid: base.zxid }.into());
+    }
+    if cut.is_some() && limit.is_none() {
+        cut::remove(disk)?;
+    }
+    if scan.is_some() && reached.zxid < base.zxid {
+        // What was applied was durable on a quorum and not here. The log must not go on behind a
+        // hole, and nothing of it is needed.
+        replace::order(disk, cluster, base)?;
+        return recover(disk, cluster);
     }
     for name in found.leftovers {
         disk.remove(&format!("{LOG_DIRECTORY}/{name}"))?;
     }
     files::remove_leftovers(disk)?;
+    let mut log = Log::new(cluster, base.zxid, base.chain);
+    log.next_spare = found.spares.iter().max().map_or(1, |number| number + 1);
+    log.spares = found.spares;
+    log.segments = segments;
+    log.cut = limit.is_some();
+    if let Some(scan) = scan {
+        settle(disk, &mut log, scan, &mut notes)?;
+    }
     Ok(Recovery { snapshot, log, notes })
 }
 
@@ -204,38 +263,35 @@ fn settle<D: Disk>(
     disk: &D,
     log: &mut Log,
     scan: Scan,
-    (base, base_chain): (Zxid, Chain),
     notes: &mut Vec<Note>,
 ) -> Result<(), RecoverError> {
-    if scan.last == base && scan.chain != base_chain {
-        return Err(ReadError::Forked { zxid: base }.into());
-    }
     let segment = *log.segments.last().expect("it was scanned");
     let file = disk.open(&segment.name())?;
-    if let Some(cut) = scan.cut {
+    if let Some(torn) = scan.torn {
         let zeros = [0; BLOCK_BYTES];
-        for &at in &cut.marked {
+        for &at in &torn.marked {
             disk.write_at(&file, at, &zeros)?;
         }
-        let (segment, offset, cause) = (segment.name(), cut.offset, cut.cause);
-        notes.push(Note::TornTail { segment, offset, last: scan.last, cause });
+        let (segment, offset, cause) = (segment.name(), torn.offset, torn.cause);
+        notes.push(Note::TornTail { segment, offset, last: scan.reached.zxid, cause });
     }
     // Records may be in the page cache only, if the process was killed in the middle of a buffered
     // write. From here on they count as durable, so they must be.
     disk.sync(&file)?;
+    let Position { zxid, chain } = scan.reached;
+    (log.last, log.chain, log.durable) = (zxid, chain, zxid);
     if scan.empty {
-        // Its name promises a first record that may never come. It is whole, so it is kept.
+        // Its name promises a first record that may never come. It is whole, so it is kept as a
+        // spare. What it said of the segment before it must not go with it.
+        cut::Cut { stage: Stage::Cut, to: scan.reached }.store(disk, log.cluster)?;
+        log.cut = true;
         let spare = log.reserve_spare();
         disk.rename(&segment.name(), &spare_name(spare))?;
         disk.sync_dir(LOG_DIRECTORY)?;
         log.spares.push(spare);
         log.segments.pop();
-    }
-    if scan.last >= base {
-        (log.last, log.chain, log.durable) = (scan.last, scan.chain, scan.last);
-        if !scan.empty {
-            (log.at, log.sealed) = (Some(scan.at), scan.sealed);
-        }
+    } else if let Some(at) = scan.at {
+        (log.at, log.sealed) = (Some(at), scan.sealed);
     }
     Ok(())
 }
@@ -294,6 +350,8 @@ fn list_log<D: Disk>(disk: &D) -> Result<LogFiles, DiskError> {
                 Ok(number) => found.spares.push(number),
                 Err(_not_whole) => found.leftovers.push(name),
             }
+        } else if name.ends_with(".tmp") {
+            found.leftovers.push(name);
         }
     }
     found.segments.sort_unstable();
@@ -348,47 +406,101 @@ fn read_head<D: Disk>(
     }))
 }
 
-/// Checks every batch of `segments`, the first of which is taken at its word for what precedes.
-fn scan_segments<D: Disk>(disk: &D, segments: &[Segment]) -> Result<Scan, RecoverError> {
-    let mut scan = None;
-    for (index, segment) in segments.iter().enumerate() {
+/// Checks every batch of `segments`, the first of which is taken at its word for what precedes. The
+/// last one ends at `limit`, if that is given.
+fn scan_segments<D: Disk>(
+    disk: &D,
+    segments: &[Segment],
+    limit: Option<Position>,
+) -> Result<Scan, RecoverError> {
+    let (last, whole) = segments.split_last().expect("at least one segment");
+    for (segment, next) in whole.iter().zip(&segments[1..]) {
         let mut batches = BatchReader::open(disk, segment)?;
-        let (mut empty, mut sealed) = (true, false);
-        let (at, cause) = loop {
-            let at = batches.at;
-            match batches.next(disk)? {
-                Ok(head) => (empty, sealed) = (false, head.kind == BatchKind::Seal),
-                Err(cause) => break (at, cause),
-            }
+        let Err(cause) = read_to(disk, &mut batches, next.before())? else { continue };
+        let (offset, after) = (batches.at, batches.last);
+        // What is missing stood either here or in a file of its own.
+        let ends = matches!(cause, BatchError::Head | BatchError::End);
+        let behind = look_behind(disk, &mut batches, segment, after)?;
+        return Err(if ends && behind.is_ok_and(|marked| marked.is_empty()) {
+            let (previous, before) = (segment.name(), next.head.before);
+            RecoverError::Gap { segment: next.name(), before, previous, offset, after }
+        } else {
+            damaged(segment, &batches, cause)
+        });
+    }
+    let mut batches = BatchReader::open(disk, last)?;
+    if let Some(limit) = limit {
+        return match read_to(disk, &mut batches, limit)? {
+            Ok(()) => Ok(Scan { reached: limit, at: None, empty: false, sealed: true, torn: None }),
+            Err(cause) => Err(damaged(last, &batches, cause)),
         };
-        let (last, chain) = (batches.last, batches.chain);
-        let damaged = |cause| {
-            let (segment, offset, zxid) = (segment.name(), at, last);
-            RecoverError::from(ReadError::Damaged { segment, offset, zxid, cause })
+    }
+    scan_last(disk, last, batches)
+}
+
+/// Checks every batch of the segment that is appended to.
+fn scan_last<D: Disk>(
+    disk: &D,
+    segment: &Segment,
+    mut batches: BatchReader<D::File>,
+) -> Result<Scan, RecoverError> {
+    let (mut empty, mut sealed) = (true, false);
+    let cause = loop {
+        match batches.next(disk)? {
+            Ok(head) => (empty, sealed) = (false, head.kind == BatchKind::Seal),
+            Err(cause) => break cause,
+        }
+    };
+    let reached = Position { zxid: batches.last, chain: batches.chain };
+    let offset = batches.at;
+    if cause == BatchError::Discontinuous {
+        return Err(damaged(segment, &batches, cause));
+    }
+    let Ok(marked) = look_behind(disk, &mut batches, segment, reached.zxid)? else {
+        return Err(damaged(segment, &batches, cause));
+    };
+    let torn = (!marked.is_empty()).then_some(Torn { offset, cause, marked });
+    Ok(Scan { reached, at: Some(offset), empty, sealed, torn })
+}
+
+fn damaged<F>(segment: &Segment, batches: &BatchReader<F>, cause: BatchError) -> RecoverError {
+    let (segment, offset, zxid) = (segment.name(), batches.at, batches.last);
+    ReadError::Damaged { segment, offset, zxid, cause }.into()
+}
+
+/// Reads batches until the history is at `limit`, which may be in the middle of one. What is behind
+/// it in the segment is dead, whatever it is. On an error the reader stands before the batch.
+fn read_to<D: Disk>(
+    disk: &D,
+    batches: &mut BatchReader<D::File>,
+    limit: Position,
+) -> Result<Result<(), BatchError>, DiskError> {
+    while batches.last < limit.zxid {
+        let (at, before) = (batches.at, Position { zxid: batches.last, chain: batches.chain });
+        let head = match batches.next(disk)? {
+            Ok(head) => head,
+            Err(cause) => return Ok(Err(cause)),
         };
-        if let Some(next) = segments.get(index + 1) {
-            if next.head.before != last || next.head.chain_before != chain {
-                // What is missing stood either here or in a file of its own.
-                let ends = matches!(cause, BatchError::Head | BatchError::End);
-                let behind = look_behind(disk, &mut batches, segment, last)?;
-                return Err(if ends && behind.is_ok_and(|marked| marked.is_empty()) {
-                    let (previous, before) = (segment.name(), next.head.before);
-                    let segment = next.name();
-                    RecoverError::Gap { segment, before, previous, offset: at, after: last }
-                } else {
-                    damaged(cause)
-                });
-            }
+        if head.last <= limit.zxid {
             continue;
         }
-        if cause == BatchError::Discontinuous {
-            return Err(damaged(cause));
-        }
-        let cut = look_behind(disk, &mut batches, segment, last)?.map_err(|()| damaged(cause))?;
-        let cut = (!cut.is_empty()).then_some(Cut { offset: at, cause, marked: cut });
-        scan = Some(Scan { last, chain, at, empty, sealed, cut });
+        let found = find_in(batches.body(disk, &head)?, before, limit);
+        (batches.at, batches.last, batches.chain) = (at, before.zxid, before.chain);
+        return Ok(found);
     }
-    Ok(scan.expect("at least one segment"))
+    let reached = Position { zxid: batches.last, chain: batches.chain };
+    Ok(if reached == limit { Ok(()) } else { Err(BatchError::Discontinuous) })
+}
+
+/// Whether a record of a batch ends the history at `limit`.
+fn find_in(body: &[u8], before: Position, limit: Position) -> Result<(), BatchError> {
+    let (mut rest, mut at) = (body, before);
+    while !rest.is_empty() && at.zxid < limit.zxid {
+        let record = Record::read(rest, at.chain)?;
+        at = Position { zxid: record.head().zxid, chain: record.chain() };
+        rest = &rest[record.bytes().len()..];
+    }
+    if at == limit { Ok(()) } else { Err(BatchError::Discontinuous) }
 }
 
 /// The blocks from here on that were begun as batches of this segment; `Err` if one of them vouches

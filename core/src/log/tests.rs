@@ -23,6 +23,7 @@ use crate::wire::handshake::Password;
 use crate::zxid::{Epoch, SessionId};
 
 mod crash;
+mod cut;
 mod damage;
 mod faults;
 mod golden;

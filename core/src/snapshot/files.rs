@@ -6,6 +6,7 @@ use crate::disk::{Disk, DiskError};
 use crate::log::format::ClusterId;
 use crate::log::parse_hex_name;
 use crate::record::Chain;
+use crate::record::run::Position;
 use crate::zxid::Zxid;
 
 /// Their directory.
@@ -28,6 +29,13 @@ pub struct SnapshotInfo {
     pub bytes: u64,
 }
 
+impl SnapshotInfo {
+    /// The history that it stands for.
+    pub const fn position(&self) -> Position {
+        Position { zxid: self.zxid, chain: self.chain }
+    }
+}
+
 /// The name of the snapshot at `zxid`.
 pub fn snapshot_name(zxid: Zxid) -> String {
     format!("{SNAPSHOT_DIRECTORY}/{:016x}.snap", zxid.0)
@@ -47,7 +55,17 @@ pub fn verify<D: Disk>(
     cluster: ClusterId,
     zxid: Zxid,
 ) -> Result<SnapshotInfo, SnapshotError> {
-    let mut reader = SnapshotReader::open(disk, cluster, zxid)?;
+    verify_as(disk, cluster, &snapshot_name(zxid), zxid)
+}
+
+/// As [`verify`], of a file that has another name as yet.
+pub(crate) fn verify_as<D: Disk>(
+    disk: &D,
+    cluster: ClusterId,
+    name: &str,
+    zxid: Zxid,
+) -> Result<SnapshotInfo, SnapshotError> {
+    let mut reader = SnapshotReader::open_as(disk, cluster, name, zxid)?;
     while reader.next_chunk()?.is_some() {}
     Ok(reader.info().expect("the footer was read"))
 }
@@ -80,10 +98,10 @@ pub fn purge<D: Disk>(
     Ok(oldest.filter(|_| kept == keep))
 }
 
-/// Removes what unfinished snapshots have left.
+/// Removes what unfinished snapshots have left. An incoming one is left to [`crate::log::replace`].
 pub(crate) fn remove_leftovers<D: Disk>(disk: &D) -> Result<(), DiskError> {
     for name in disk.list(SNAPSHOT_DIRECTORY)? {
-        if name.ends_with(".snap.tmp") {
+        if name.ends_with(".tmp") {
             disk.remove(&format!("{SNAPSHOT_DIRECTORY}/{name}"))?;
         }
     }

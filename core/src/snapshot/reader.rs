@@ -66,7 +66,17 @@ impl<'a> Entries<'a> {
 impl<D: Disk> SnapshotReader<D> {
     /// Opens the snapshot at `zxid`.
     pub fn open(disk: D, cluster: ClusterId, zxid: Zxid) -> Result<Self, SnapshotError> {
-        let file = disk.open(&snapshot_name(zxid))?;
+        Self::open_as(disk, cluster, &snapshot_name(zxid), zxid)
+    }
+
+    /// As [`SnapshotReader::open`], of a file that has another name as yet.
+    pub(crate) fn open_as(
+        disk: D,
+        cluster: ClusterId,
+        name: &str,
+        zxid: Zxid,
+    ) -> Result<Self, SnapshotError> {
+        let file = disk.open(name)?;
         let end = disk.len(&file)?;
         let mut head = [0; SNAPSHOT_HEAD_BYTES];
         if end < head.len() as u64 {
