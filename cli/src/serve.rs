@@ -43,6 +43,15 @@ pub struct ServeArgs {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub settings: Vec<(String, String)>,
 
+    /// For a voter of an ensemble whose disk was lost, damaged or wiped: it copies the history of the
+    /// others before it votes again.
+    #[arg(long)]
+    pub rejoin: bool,
+
+    /// Stops when standard input ends: for a parent that must not leave servers behind.
+    #[arg(long, hide = true)]
+    pub stop_with_stdin: bool,
+
     /// Only reads the configuration and looks at the directories; says what is wrong.
     #[arg(long)]
     pub check: bool,
@@ -62,6 +71,12 @@ pub enum ServeError {
         /// What the system says.
         error: io::Error,
     },
+    /// There is nobody to copy from.
+    #[error(
+        "Invalid config, exiting abnormally: --rejoin copies the history of other voters, and the \
+         configuration names none: restore a backup, or start without it"
+    )]
+    RejoinAlone,
     /// A data directory.
     #[error(
         "the data directory {path} cannot be used ({error}): create it, let this user write to it, \
@@ -79,7 +94,7 @@ impl ServeError {
     /// ZooKeeper's exit code for it.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::ConfigFile { .. } => EXIT_BAD_CONFIG,
+            Self::Config(_) | Self::ConfigFile { .. } | Self::RejoinAlone => EXIT_BAD_CONFIG,
             Self::DataDir { .. } => EXIT_DATA_DIR,
         }
     }
@@ -91,9 +106,13 @@ pub fn prepare(
     args: &ServeArgs,
     variables: &BTreeMap<String, String>,
 ) -> Result<ServerConfig, ServeError> {
-    let Loaded { config, notices } = read(args, variables)?;
+    let Loaded { mut config, notices } = read(args, variables)?;
     for notice in &notices {
         tracing::warn!("{notice}");
+    }
+    config.rejoin = args.rejoin;
+    if config.rejoin && config.voters().count() < 2 {
+        return Err(ServeError::RejoinAlone);
     }
     for dir in [&config.data_dir, &config.data_log_dir] {
         let usable = usable_dir(dir, config.data_dir_autocreate);
