@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use clap::Args;
 use farwatch_observer::config::{ServerConfig, ServerRole, Standing};
@@ -215,6 +216,16 @@ pub fn explain_bind(addr: SocketAddr, error: &io::Error) -> String {
         }
         _ => format!("{addr} cannot be listened on: {error}"),
     }
+}
+
+/// Calls `stop` when standard input ends, from a thread of its own. What is read is ignored.
+pub fn on_stdin_end(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let waiter = thread::Builder::new().name("stdin".to_owned());
+    waiter.spawn(move || {
+        let _ended_either_way = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        stop();
+    })?;
+    Ok(())
 }
 
 /// The one line that a server says when it serves.

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use farwatch_observer::config::{
-    ELECTION_TIMEOUT_MS_MIN, EXTENDED_TYPES_SERVER_ID_MAX, ServerConfig, ServerRole, ServerSpec, Standing,
+    ELECTION_TIMEOUT_MS_MIN, EXTENDED_TYPES_SERVER_ID_MAX, ServerConfig, ServerRole, ServerSpec,
+    Standing,
 };
 
 use super::setting::{Place, Setting};

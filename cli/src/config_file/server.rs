@@ -149,9 +149,7 @@ impl Reader<'_> {
         if let Some((bytes, _)) = settings.number("farwatch.logRetainBytes", 0, i64::MAX)? {
             config.log_retain_bytes = bytes as u64;
         }
-        if let Some((bytes, _)) =
-            settings.number("snapshot.transferBytesPerSecond", 0, i64::MAX)?
-        {
+        if let Some((bytes, _)) = settings.number("snapshot.transferBytesPerSecond", 0, i64::MAX)? {
             config.snapshot_transfer_bytes_per_second = bytes as u64;
         }
         if let Some((depth, _)) = settings.number("farwatch.logQueueDepth", 1, 64)? {
