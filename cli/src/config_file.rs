@@ -156,6 +156,12 @@ pub enum Fault {
     /// A list of servers that cannot work.
     #[error("{0}")]
     Ensemble(&'static str),
+    /// A member that its own list does not name.
+    #[error(
+        "server {0} is not in the list of servers: add its line `server.{0}=host:2888:3888;2181`, \
+         or correct myid"
+    )]
+    NotListed(u64),
     /// A host without an address.
     #[error("`{host}` has no address here ({error}): write an address, or fix the name service")]
     Host {

@@ -4,8 +4,10 @@
 
 pub mod config_file;
 pub mod data_files;
+pub mod demo;
 pub mod dump;
 pub mod last_words;
+pub mod leader_command;
 pub mod log_command;
 pub mod port_holder;
 pub mod serve;

@@ -5,7 +5,9 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use farwatch_cli::demo::{self, DemoArgs};
 use farwatch_cli::last_words;
+use farwatch_cli::leader_command::{self, LeaderArgs};
 use farwatch_cli::log_command::{self, LogArgs};
 use farwatch_cli::serve::{self, ServeArgs};
 use farwatch_cli::shell::{self, ShellArgs};
@@ -36,9 +38,11 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(ServeArgs),
+    Demo(DemoArgs),
     /// Talks to a server with the commands of ZooKeeper's own shell.
     Shell(ShellArgs),
     Status(StatusArgs),
+    Leader(LeaderArgs),
     Log(LogArgs),
     Snapshot(SnapshotArgs),
     /// Prints the version.
@@ -54,11 +58,15 @@ fn main() -> ExitCode {
     }
     match arguments.command {
         Command::Serve(args) => serve(&args),
+        Command::Demo(args) => demo(&args),
         Command::Shell(args) => shell::run(args),
         Command::Status(args) => match status::run(&args, &mut io::stdout().lock()) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) | Err(_) => ExitCode::FAILURE, // Err: nobody reads what we say
         },
+        Command::Leader(args) => {
+            said(leader_command::run(&args, &mut io::stdout().lock()).map(|()| true))
+        }
         Command::Log(args) => {
             let mut out = BufWriter::new(io::stdout().lock());
             let done = log_command::run(&args, &mut out);
@@ -122,7 +130,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     last_words::end_with_any_panic();
-    match start(config, signals) {
+    match start(config, signals, args.stop_with_stdin) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -134,8 +142,20 @@ fn serve(args: &ServeArgs) -> ExitCode {
     }
 }
 
+/// Runs an ensemble of child processes until it is asked to stop.
+fn demo(args: &DemoArgs) -> ExitCode {
+    let signals = match StopSignals::block() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("farwatch: SIGTERM and SIGINT cannot be taken over: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    said(demo::run(args, signals))
+}
+
 /// Runs the server until it is asked to stop.
-fn start(config: ServerConfig, signals: StopSignals) -> anyhow::Result<()> {
+fn start(config: ServerConfig, signals: StopSignals, with_stdin: bool) -> anyhow::Result<()> {
     let said = config.clone();
     let server = Server::open(config).map_err(|error| match error {
         StartError::Bind { address, cause } => {
@@ -144,6 +164,20 @@ fn start(config: ServerConfig, signals: StopSignals) -> anyhow::Result<()> {
         other => other.into(),
     })?;
     let stopper = server.stopper();
+    if with_stdin {
+        let stopper = stopper.clone();
+        serve::on_stdin_end(move || {
+            tracing::info!("standard input ended: finishing what is under way, then stopping");
+            stopper.stop();
+        })?;
+    }
+    let _door = match server.admin_socket() {
+        Ok(door) => Some(door),
+        Err(error) => {
+            tracing::warn!("{error}");
+            None
+        }
+    };
     signals.on_stop(move |signal| {
         tracing::info!("{signal}: finishing what is under way, then stopping");
         stopper.stop();

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use clap::Args;
 use farwatch_observer::config::{ServerConfig, ServerRole, Standing};
@@ -43,6 +44,15 @@ pub struct ServeArgs {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub settings: Vec<(String, String)>,
 
+    /// For a voter of an ensemble whose disk was lost, damaged or wiped: it copies the history of the
+    /// others before it votes again.
+    #[arg(long)]
+    pub rejoin: bool,
+
+    /// Stops when standard input ends: for a parent that must not leave servers behind.
+    #[arg(long, hide = true)]
+    pub stop_with_stdin: bool,
+
     /// Only reads the configuration and looks at the directories; says what is wrong.
     #[arg(long)]
     pub check: bool,
@@ -62,6 +72,12 @@ pub enum ServeError {
         /// What the system says.
         error: io::Error,
     },
+    /// There is nobody to copy from.
+    #[error(
+        "Invalid config, exiting abnormally: --rejoin copies the history of other voters, and the \
+         configuration names none: restore a backup, or start without it"
+    )]
+    RejoinAlone,
     /// A data directory.
     #[error(
         "the data directory {path} cannot be used ({error}): create it, let this user write to it, \
@@ -79,7 +95,7 @@ impl ServeError {
     /// ZooKeeper's exit code for it.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::ConfigFile { .. } => EXIT_BAD_CONFIG,
+            Self::Config(_) | Self::ConfigFile { .. } | Self::RejoinAlone => EXIT_BAD_CONFIG,
             Self::DataDir { .. } => EXIT_DATA_DIR,
         }
     }
@@ -91,9 +107,13 @@ pub fn prepare(
     args: &ServeArgs,
     variables: &BTreeMap<String, String>,
 ) -> Result<ServerConfig, ServeError> {
-    let Loaded { config, notices } = read(args, variables)?;
+    let Loaded { mut config, notices } = read(args, variables)?;
     for notice in &notices {
         tracing::warn!("{notice}");
+    }
+    config.rejoin = args.rejoin;
+    if config.rejoin && config.voters().count() < 2 {
+        return Err(ServeError::RejoinAlone);
     }
     for dir in [&config.data_dir, &config.data_log_dir] {
         let usable = usable_dir(dir, config.data_dir_autocreate);
@@ -196,6 +216,16 @@ pub fn explain_bind(addr: SocketAddr, error: &io::Error) -> String {
         }
         _ => format!("{addr} cannot be listened on: {error}"),
     }
+}
+
+/// Calls `stop` when standard input ends, from a thread of its own. What is read is ignored.
+pub fn on_stdin_end(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let waiter = thread::Builder::new().name("stdin".to_owned());
+    waiter.spawn(move || {
+        let _ended_either_way = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        stop();
+    })?;
+    Ok(())
 }
 
 /// The one line that a server says when it serves.

@@ -40,6 +40,21 @@ pub const LOG_QUEUE_DEPTH: u32 = 4;
 /// `nio.sessionlessCnxnTimeout`.
 pub const SESSIONLESS_TIMEOUT_MS: u32 = 10_000;
 
+/// Milliseconds of silence after which a follower gives its leader up, by default: six lost pings.
+/// A machine that pauses for less keeps its role; a dead leader is replaced within a second.
+pub const ELECTION_TIMEOUT_MS: u32 = 600;
+
+/// Shortest silence that may be configured: with less, one lost ping would part a follower from a
+/// leader that is well.
+pub const ELECTION_TIMEOUT_MS_MIN: u32 = 250;
+
+/// Milliseconds that a write waits for a leader, by default: several elections long, and shorter
+/// than clients wait for a reply.
+pub const WRITE_WAIT_MS: u32 = 10_000;
+
+/// Milliseconds that a leader's own disk may take for a write before it hands over, by default.
+pub const LEADER_STALL_MS: u32 = 3000;
+
 /// Everything that a server needs to know.
 ///
 /// [`ServerConfig::default`] is the server that `farwatch serve` starts without any configuration:
@@ -74,6 +89,23 @@ pub struct ServerConfig {
     pub init_limit_ticks: u32,
     /// Ticks that a learner and its leader may be silent. Default 5.
     pub sync_limit_ticks: u32,
+    /// Milliseconds of silence after which a follower gives its leader up and looks for another.
+    /// [`ServerConfig::sync_limit_ticks`] remains the bound for a learner that still catches up.
+    /// Default 600.
+    pub election_timeout_ms: u32,
+    /// Milliseconds that a write waits for a leader before its connection is closed. Default 10,000.
+    pub write_wait_ms: u32,
+    /// Milliseconds without a leader after which a server closes the connections of readers rather
+    /// than show them an old state; 0 is each session's own timeout. Default 0.
+    pub staleness_ms_max: u32,
+    /// Bytes a second at which a leader sends a snapshot to a learner; 0 is no limit. Default 0.
+    pub snapshot_transfer_bytes_per_second: u64,
+    /// Milliseconds without a finished write of its own disk after which a leader hands over to a
+    /// voter that is well. Default 3000.
+    pub leader_stall_ms: u32,
+    /// Whether a voter that lost its disk, or part of it, copies the history of the others before
+    /// it votes again. Default false.
+    pub rejoin: bool,
     /// Ticks that a learner may take to connect; 0 means [`ServerConfig::init_limit_ticks`].
     /// Default 0.
     pub connect_limit_ticks: u32,
@@ -115,7 +147,7 @@ pub struct ServerConfig {
     pub force_sync: bool,
     /// A durable write that takes longer, milliseconds, is logged. Default 1000.
     pub fsync_warning_ms: u32,
-    /// Words that are answered on the client port. Default `srvr`.
+    /// Words that are answered on the client port. Default `srvr` and `quor`.
     pub four_letter_words: Whitelist,
     /// Whether TTL nodes may be created. Default false.
     pub extended_types: bool,
@@ -162,6 +194,12 @@ impl Default for ServerConfig {
             tick_time_ms: TICK_TIME_MS,
             init_limit_ticks: 10,
             sync_limit_ticks: 5,
+            election_timeout_ms: ELECTION_TIMEOUT_MS,
+            write_wait_ms: WRITE_WAIT_MS,
+            staleness_ms_max: 0,
+            snapshot_transfer_bytes_per_second: 0,
+            leader_stall_ms: LEADER_STALL_MS,
+            rejoin: false,
             connect_limit_ticks: 0,
             client_connections_max: 60,
             connections_max: 0,
@@ -208,6 +246,11 @@ impl ServerConfig {
             0 => cores - 1,
             threads => threads as usize,
         }
+    }
+
+    /// Members with a vote.
+    pub fn voters(&self) -> impl Iterator<Item = &ServerSpec> {
+        self.servers.iter().filter(|spec| spec.role == ServerRole::Participant)
     }
 
     /// This server's line in the list of servers, if it is listed.

@@ -24,6 +24,7 @@ use farwatch_core::snapshot::format::SessionImage;
 use farwatch_core::zxid::Zxid;
 use tracing::{error, info, warn};
 
+use crate::admin::{AdminAnswer, AdminReply, AdminRequest};
 use crate::config::Standing;
 use crate::connection;
 use crate::data_dir::DataDir;
@@ -34,7 +35,7 @@ use crate::log_file::{LogCounters, LogFile};
 use crate::port::{Port, Receiver};
 use crate::reactor::{ConnectionKey, Delivery, Reactor};
 use crate::recover::SnapshotJob;
-use crate::report::{CoreReport, Part, Question};
+use crate::report::{CoreReport, EnsembleReport, Part, Question};
 use crate::runtime::{self, Doorbell, Signal};
 use crate::server::{Shared, random, wall_ms};
 use crate::snapshot_file;
@@ -272,6 +273,7 @@ impl Core {
                     self.submit(clock);
                 }
                 Some(ToCore::Question(question, back)) => self.answer(question, &back),
+                Some(ToCore::Admin(request, back)) => self.administer(request, &back),
                 Some(ToCore::SnapshotDone(result)) => self.snapshot_done(result),
                 Some(ToCore::Stop) => self.stopping = true,
             }
@@ -388,9 +390,75 @@ impl Core {
     }
 
     fn answer(&mut self, question: Question, back: &Arc<Port<Part>>) {
-        if question != Question::Core {
-            return;
+        let part = match question {
+            Question::Core => Part::Core(self.report_in_full()),
+            Question::Role => Part::Core(self.report()),
+            Question::Ensemble => Part::Ensemble(self.ensemble()),
+            Question::Connections
+            | Question::WatchCounts
+            | Question::Watches
+            | Question::ResetConnections => return,
+        };
+        // The asker made room for every part.
+        let _ = back.push(part);
+    }
+
+    fn administer(&mut self, request: AdminRequest, back: &AdminReply) {
+        let answer = match request {
+            AdminRequest::Report => Ok(AdminAnswer::Report(Box::new(self.ensemble()))),
+            AdminRequest::Transfer { .. } => {
+                Err("this server does not lead an ensemble: there is nobody to hand over to".into())
+            }
+        };
+        // Who asked may have gone away; then nobody is told.
+        let _ = back.try_send(answer);
+    }
+
+    /// The state of the machine, without sessions.
+    fn report(&self) -> CoreReport {
+        let is_serving = self.node.is_leading();
+        let leading_ms = self.shared.started.elapsed().as_millis() as u64;
+        match self.shared.config.standing {
+            Standing::Alone => CoreReport { is_serving, ..CoreReport::default() },
+            Standing::Member => CoreReport {
+                mode: Mode::Leader,
+                is_serving,
+                peer_state: Some("leading - broadcast".to_owned()),
+                voters: Some(self.shared.config.voters().count() as u64),
+                leading_ms,
+                ..CoreReport::default()
+            },
         }
+    }
+
+    /// What there is to say of an ensemble of one.
+    fn ensemble(&self) -> EnsembleReport {
+        let config = &self.shared.config;
+        let applied = self.node.applied();
+        let (leads, epoch) = (self.node.is_leading(), applied.epoch().0);
+        let me = match config.standing {
+            Standing::Alone => 1,
+            Standing::Member => u32::try_from(config.server_id).unwrap_or(u32::MAX),
+        };
+        let (role, phase) = if leads { ("leading", "broadcast") } else { ("looking", "election") };
+        EnsembleReport {
+            me,
+            role: role.to_owned(),
+            phase: phase.to_owned(),
+            role_for_ms: self.shared.started.elapsed().as_millis() as u64,
+            leader: leads.then_some(me),
+            epoch,
+            accepted_epoch: epoch,
+            logged: applied.0,
+            durable: applied.0,
+            committed: applied.0,
+            applied: applied.0,
+            quorum: 1,
+            ..EnsembleReport::default()
+        }
+    }
+
+    fn report_in_full(&self) -> CoreReport {
         let wall = wall_ms() - self.clock().mono_ms;
         let mut sessions: BTreeMap<i64, Vec<_>> = BTreeMap::new();
         for (id, due_ms) in self.node.expiry().iter() {
@@ -405,18 +473,8 @@ impl Core {
                 (session, paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
             })
             .collect();
-        let report = CoreReport {
-            mode: match self.shared.config.standing {
-                Standing::Alone => Mode::Standalone,
-                Standing::Member => Mode::Leader,
-            },
-            is_serving: self.node.is_leading(),
-            sessions,
-            ephemerals,
-            digests: self.node.digests().collect(),
-        };
-        // The asker made room for every part.
-        let _ = back.push(Part::Core(report));
+        let digests = self.node.digests().collect();
+        CoreReport { sessions, ephemerals, digests, ..self.report() }
     }
 
     fn begin_snapshot(&mut self) {

@@ -15,6 +15,7 @@ use std::fmt;
 pub mod configuration;
 pub mod counters;
 mod date;
+pub mod ensemble;
 pub mod monitor;
 pub mod server;
 pub mod sessions;
@@ -74,6 +75,8 @@ words! {
     Isro = "isro",
     /// Every metric.
     Mntr = "mntr",
+    /// What the server knows of its ensemble, as JSON: Farwatch's own word.
+    Quor = "quor",
     /// Whether the process runs.
     Ruok = "ruok",
     /// Resets the statistics of the server.
@@ -163,10 +166,10 @@ impl Whitelist {
 }
 
 impl Default for Whitelist {
-    /// `srvr` only: the others tell strangers about clients and data, or cost time that grows with
-    /// the number of watches.
+    /// `srvr` and `quor` only: the others tell strangers about clients and data, or cost time that
+    /// grows with the number of watches.
     fn default() -> Self {
-        Self::NONE.with(Word::Srvr)
+        Self::NONE.with(Word::Srvr).with(Word::Quor)
     }
 }
 
@@ -181,10 +184,11 @@ pub fn refusal(word: Word) -> String {
     format!("{word} is not executed because it is not in the whitelist.\n")
 }
 
-/// The answer of a server without a quorum, or `None` when `word` is answered as ever.
+/// The answer of a server without a leader, or `None` when `word` is answered as ever.
 pub const fn not_serving(word: Word) -> Option<&'static str> {
     match word {
-        Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk => None,
+        // `quor` is there to tell why.
+        Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk | Word::Quor => None,
         Word::Isro => Some("null"),
         Word::Hash => Some("This ZooKeeper instance is not currently serving requests"),
         Word::Conf

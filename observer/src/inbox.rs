@@ -7,6 +7,7 @@ use farwatch_core::node::submission::{Reply, Submission};
 use farwatch_core::tree::Events;
 use farwatch_core::zxid::{SessionId, Zxid};
 
+use crate::admin::{AdminReply, AdminRequest};
 use crate::port::Port;
 use crate::reactor::{ConnectionKey, Delivery};
 use crate::report::{Part, Question};
@@ -34,6 +35,9 @@ pub enum ToCore {
     Submitted(Submission),
     /// Somebody wants to know.
     Question(Question, Arc<Port<Part>>),
+    /// The operator of this machine asks. Every request is answered in the end: a hand-over when it
+    /// has begun or was refused.
+    Admin(AdminRequest, AdminReply),
     /// A snapshot was written, or could not be.
     SnapshotDone(Result<Snapshot, String>),
     /// Finish what is under way, make it durable, and return.

@@ -1,6 +1,7 @@
 //! The shell that learns and serves: what a Farwatch server does with files, sockets and threads.
 #![deny(missing_docs)]
 
+pub mod admin;
 pub mod config;
 pub mod connection;
 pub mod data_dir;

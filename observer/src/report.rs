@@ -19,6 +19,11 @@ pub enum Question {
     Watches,
     /// Sessions, ephemerals and the state of the machine; reactors answer with nothing.
     Core,
+    /// As [`Question::Core`] without what grows with the number of sessions: those lists are empty
+    /// in the answer. Monitoring asks it often.
+    Role,
+    /// What this server knows of its ensemble; reactors answer with nothing.
+    Ensemble,
     /// Forget what was counted for each connection.
     ResetConnections,
 }
@@ -30,6 +35,8 @@ pub enum Part {
     Reactor(ReactorReport),
     /// The core's.
     Core(CoreReport),
+    /// The core's, about the ensemble.
+    Ensemble(EnsembleReport),
 }
 
 /// What a reactor knows.
@@ -53,13 +60,31 @@ pub struct ReactorReport {
 }
 
 /// What the core knows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CoreReport {
     /// What this server is.
     pub mode: Mode,
-    /// Whether it takes writes.
+    /// Whether it serves: it leads or follows, in broadcast. All that follows is of such a server.
     pub is_serving: bool,
-    /// Sessions by the moment of their expiry, milliseconds since 1970.
+    /// Of a member, its state in detail: role and phase, such as `following - broadcast`.
+    pub peer_state: Option<String>,
+    /// Of a member: how many voters its ensemble has.
+    pub voters: Option<u64>,
+    /// Of a leader: since when it leads, milliseconds.
+    pub leading_ms: u64,
+    /// Of a leader: connected learners.
+    pub learners: u64,
+    /// Of a leader: followers with a vote that have its history, without itself.
+    pub synced_followers: u64,
+    /// Of a leader: followers that have its history and no vote yet.
+    pub synced_non_voting_followers: u64,
+    /// Of a leader: observers that have its history.
+    pub synced_observers: u64,
+    /// Of a leader: clients' syncs that wait.
+    pub pending_syncs: u64,
+    /// Of a server that leaves expiry to its leader: sessions with their timeouts, milliseconds.
+    pub learned_sessions: BTreeMap<SessionId, u32>,
+    /// Of a server that decides about expiry: sessions by the moment of it, milliseconds since 1970.
     pub sessions: BTreeMap<i64, Vec<SessionId>>,
     /// Paths of ephemerals by their session.
     pub ephemerals: BTreeMap<SessionId, Vec<String>>,

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::Standing;
+use farwatch_core::zxid::SessionId;
+
 use crate::connection;
 use crate::four_letter::configuration::{self, ConfFacts, Environment};
 use crate::four_letter::counters::Counter;
+use crate::four_letter::ensemble::quor;
 use crate::four_letter::monitor::{Gauges, LeaderGauges, MonitorFacts, mntr};
 use crate::four_letter::server::{Mode, ServerFacts, cons, srvr, stat};
 use crate::four_letter::sessions::{DumpFacts, SessionFacts, dump};
@@ -40,6 +42,14 @@ struct Asker<'a> {
 
 impl Asker<'_> {
     async fn text(&self, word: Word, behind: &[u8]) -> String {
+        // Without an answer of its core a server does not serve either.
+        let mut role = CoreReport::default();
+        if let Some(instead) = four_letter::not_serving(word) {
+            role = self.ask_core(Question::Role).await.unwrap_or_default();
+            if !role.is_serving {
+                return instead.to_owned();
+            }
+        }
         match word {
             Word::Ruok => four_letter::RUOK.to_owned(),
             Word::Isro => four_letter::isro(false).to_owned(),
@@ -61,15 +71,16 @@ impl Asker<'_> {
                 self.ask_reactors(Question::ResetConnections).await;
                 four_letter::CRST.to_owned()
             }
-            Word::Srvr => srvr(&self.server().await),
-            Word::Stat => {
-                let connections = self.connections().await;
-                stat(&self.server().await, &connections)
-            }
+            Word::Quor => match self.ask(Question::Ensemble).await {
+                Some(Part::Ensemble(report)) => quor(&report),
+                Some(Part::Core(_) | Part::Reactor(_)) | None => String::new(),
+            },
+            Word::Srvr => srvr(&self.server(role.mode)),
+            Word::Stat => stat(&self.server(role.mode), &self.connections().await),
             Word::Cons => cons(&self.connections().await),
-            Word::Mntr => self.monitor().await,
+            Word::Mntr => self.monitor(role).await,
             Word::Dump => self.dump().await,
-            Word::Hash => match self.ask_core().await {
+            Word::Hash => match self.ask_core(Question::Core).await {
                 Some(core) => watches::hash(&core.digests),
                 None => String::new(),
             },
@@ -97,24 +108,28 @@ impl Asker<'_> {
         }
         reports.extend(collect(&back, asked).await.into_iter().filter_map(|part| match part {
             Part::Reactor(report) => Some(report),
-            Part::Core(_) => None,
+            Part::Core(_) | Part::Ensemble(_) => None,
         }));
         reports
     }
 
-    async fn ask_core(&self) -> Option<CoreReport> {
+    /// The core's answer.
+    async fn ask(&self, question: Question) -> Option<Part> {
         let back = Port::new(1).map(Arc::new).ok()?;
         let core = Arc::clone(self.reactor.borrow().core());
-        core.push(ToCore::Question(Question::Core, Arc::clone(&back))).ok()?;
-        match collect(&back, 1).await.pop()? {
+        core.push(ToCore::Question(question, Arc::clone(&back))).ok()?;
+        collect(&back, 1).await.pop()
+    }
+
+    async fn ask_core(&self, question: Question) -> Option<CoreReport> {
+        match self.ask(question).await? {
             Part::Core(report) => Some(report),
-            Part::Reactor(_) => None,
+            Part::Reactor(_) | Part::Ensemble(_) => None,
         }
     }
 
-    async fn server(&self) -> ServerFacts {
+    fn server(&self, mode: Mode) -> ServerFacts {
         let counters = &self.shared.counters;
-        let mode = self.mode();
         let proposals = (mode == Mode::Leader).then(|| counters.proposal_sizes());
         ServerFacts {
             latency: counters.latency(),
@@ -129,30 +144,22 @@ impl Asker<'_> {
         }
     }
 
-    fn mode(&self) -> Mode {
-        match self.shared.config.standing {
-            Standing::Alone => Mode::Standalone,
-            Standing::Member => Mode::Leader,
-        }
-    }
-
     async fn connections(&self) -> Vec<crate::four_letter::server::ConnectionFacts> {
         let reports = self.ask_reactors(Question::Connections).await;
         reports.into_iter().flat_map(|report| report.connections).collect()
     }
 
-    async fn monitor(&self) -> String {
+    async fn monitor(&self, role: CoreReport) -> String {
         let watches = self.ask_reactors(Question::WatchCounts).await;
-        let sessions = self
-            .ask_core()
-            .await
-            .map_or(0, |core| core.sessions.values().map(|bucket| bucket.len() as u64).sum());
+        let sessions = self.ask_core(Question::Core).await.map_or(0, |core| {
+            let tracked: usize = core.sessions.values().map(Vec::len).sum();
+            (tracked + core.learned_sessions.len()) as u64
+        });
         let (shared, tree) = (self.shared, self.shared.tree());
         let uptime_ms = shared.started.elapsed().as_millis() as u64;
-        let mode = self.mode();
         let facts = MonitorFacts {
-            mode,
-            peer_state: (mode == Mode::Leader).then(|| "leading - broadcast".to_owned()),
+            mode: role.mode,
+            peer_state: role.peer_state,
             learns_from: None,
             gauges: Gauges {
                 connections: u64::from(shared.connections()),
@@ -167,26 +174,34 @@ impl Asker<'_> {
                 open_files: open_files(),
                 open_files_max: open_files_max(),
             },
-            quorum_size: (mode == Mode::Leader).then_some(1),
-            leader: (mode == Mode::Leader).then(|| LeaderGauges {
-                uptime_ms,
+            quorum_size: role.voters,
+            leader: (role.mode == Mode::Leader).then(|| LeaderGauges {
+                learners: role.learners,
+                synced_followers: role.synced_followers,
+                synced_non_voting_followers: role.synced_non_voting_followers,
+                synced_observers: role.synced_observers,
+                pending_syncs: role.pending_syncs,
+                uptime_ms: role.leading_ms,
                 proposals: shared.counters.proposal_sizes(),
-                ..LeaderGauges::default()
             }),
-            synced_observers: None,
         };
         mntr(&facts, &shared.counters)
     }
 
     async fn dump(&self) -> String {
-        let Some(core) = self.ask_core().await else { return String::new() };
-        let mut facts = DumpFacts {
-            sessions: SessionFacts::Tracked(
-                core.sessions
-                    .into_iter()
-                    .map(|(at, ids)| (at, ids.into_iter().map(|id| id.0).collect()))
-                    .collect(),
+        let Some(core) = self.ask_core(Question::Core).await else { return String::new() };
+        let plain = |ids: Vec<SessionId>| ids.into_iter().map(|id| id.0).collect();
+        let sessions = match core.mode {
+            Mode::Standalone | Mode::Leader => SessionFacts::Tracked(
+                core.sessions.into_iter().map(|(at, ids)| (at, plain(ids))).collect(),
             ),
+            Mode::Follower | Mode::Observer | Mode::ReadOnly => SessionFacts::Learned {
+                global: core.learned_sessions.into_iter().map(|(id, ms)| (id.0, ms)).collect(),
+                local: None,
+            },
+        };
+        let mut facts = DumpFacts {
+            sessions,
             ephemerals: core.ephemerals.into_iter().map(|(id, paths)| (id.0, paths)).collect(),
             connections: BTreeMap::new(),
         };
@@ -233,11 +248,14 @@ impl Asker<'_> {
 
     fn directories(&self) -> ConfFacts {
         let config = &self.shared.config;
+        // The version grows with membership changes, of which there are none.
+        let lines = config.servers.iter().map(|spec| format!("{spec}\n"));
+        let membership = lines.chain(["version=0".to_owned()]).collect();
         ConfFacts {
             client_port: config.client_addrs.first().map(std::net::SocketAddr::port),
             data_dir_bytes: directory_bytes(&config.data_dir),
             data_log_dir_bytes: directory_bytes(&config.data_log_dir),
-            membership: String::new(),
+            membership,
         }
     }
 }

@@ -24,6 +24,7 @@ use farwatch_core::session::{ServerIdTooLarge, SessionIds};
 use farwatch_core::zab::Zab;
 use farwatch_core::zab::quorum::Quorum;
 use farwatch_core::zxid::ServerId;
+use farwatch_observer::admin::{AdminError, AdminSocket};
 use farwatch_observer::config::{
     LogDriver as LogDriverChoice, ServerConfig, SocketDriver, Standing,
 };
@@ -173,6 +174,11 @@ impl Server {
     /// A handle that ends [`Server::run`].
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.inbox))
+    }
+
+    /// Opens the operator's door in the data directory, as long as what it returns lives.
+    pub fn admin_socket(&self) -> Result<AdminSocket, AdminError> {
+        AdminSocket::open(&self.shared.config.data_dir, Arc::clone(&self.inbox))
     }
 
     /// Serves on this thread, and on more where configured, until it is stopped. `on_started` is

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use farwatch_observer::config::{
-    EXTENDED_TYPES_SERVER_ID_MAX, ServerConfig, ServerRole, ServerSpec, Standing,
+    ELECTION_TIMEOUT_MS_MIN, EXTENDED_TYPES_SERVER_ID_MAX, ServerConfig, ServerRole, ServerSpec,
+    Standing,
 };
 
 use super::setting::{Place, Setting};
@@ -54,7 +55,27 @@ impl Reader<'_> {
             }
             config.role = own.role;
         }
+        if config.standing == Standing::Member {
+            self.own_place(config, own.as_ref())?;
+        }
         self.client_addrs(config, own.as_ref(), listen)
+    }
+
+    /// What this member itself must be.
+    fn own_place(
+        &self,
+        config: &ServerConfig,
+        own: Option<&ServerSpec>,
+    ) -> Result<(), ConfigError> {
+        if config.role == ServerRole::Observer {
+            let text = "this server would be an observer, and observers come with the next \
+                        release: make it a participant, or start the voters only";
+            return Err(self.missing("peerType", Fault::Ensemble(text)));
+        }
+        match own {
+            Some(_) => Ok(()),
+            None => Err(self.missing("server", Fault::NotListed(config.server_id))),
+        }
     }
 
     /// Adds the settings of the dynamic file, which the static file must then not hold.
@@ -165,7 +186,25 @@ impl Reader<'_> {
         config.init_limit_ticks = if init == 0 { config.init_limit_ticks } else { init };
         config.sync_limit_ticks = if sync == 0 { config.sync_limit_ticks } else { sync };
         let connect = &mut config.connect_limit_ticks;
-        self.settings.number_into("connectToLearnerMasterLimit", connect)
+        self.settings.number_into("connectToLearnerMasterLimit", connect)?;
+        self.election_timeout(config)
+    }
+
+    /// How long a leader may be silent; never longer than `syncLimit` allows any learner.
+    fn election_timeout(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        let (min, max) = (i64::from(ELECTION_TIMEOUT_MS_MIN), i64::from(i32::MAX));
+        let set = self.settings.number("electionTimeoutMs", min, max)?;
+        let outer = config.tick_time_ms.saturating_mul(config.sync_limit_ticks);
+        let outer = outer.max(ELECTION_TIMEOUT_MS_MIN);
+        config.election_timeout_ms = config.election_timeout_ms.min(outer);
+        if let Some((ms, place)) = set {
+            config.election_timeout_ms = (ms as u32).min(outer);
+            if config.election_timeout_ms < ms as u32 {
+                let text = format!("lowered to {outer}, which is syncLimit ticks");
+                self.settings.notice(place, text);
+            }
+        }
+        Ok(())
     }
 
     fn configured_role(&mut self) -> Result<Option<(ServerRole, Place)>, ConfigError> {

@@ -76,6 +76,11 @@ impl Reader<'_> {
         let settings = &mut self.settings;
         settings.number_into("nio.sessionlessCnxnTimeout", &mut config.sessionless_timeout_ms)?;
         settings.number_into("fsync.warningthresholdms", &mut config.fsync_warning_ms)?;
+        settings.number_into("writeWaitMs", &mut config.write_wait_ms)?;
+        settings.number_into("maxStaleness", &mut config.staleness_ms_max)?;
+        if let Some((ms, _)) = settings.number("leader.stallMs", 1, INT_MAX)? {
+            config.leader_stall_ms = ms as u32;
+        }
         let reaping = &mut config.reaping;
         let interval = "znode.container.checkIntervalMs";
         settings.number_into(interval, &mut reaping.check_interval_ms)?;
@@ -143,6 +148,9 @@ impl Reader<'_> {
         }
         if let Some((bytes, _)) = settings.number("farwatch.logRetainBytes", 0, i64::MAX)? {
             config.log_retain_bytes = bytes as u64;
+        }
+        if let Some((bytes, _)) = settings.number("snapshot.transferBytesPerSecond", 0, i64::MAX)? {
+            config.snapshot_transfer_bytes_per_second = bytes as u64;
         }
         if let Some((depth, _)) = settings.number("farwatch.logQueueDepth", 1, 64)? {
             config.log_queue_depth = depth as u32;
@@ -221,7 +229,7 @@ impl Reader<'_> {
             (
                 "leaderServes",
                 !config.leader_serves,
-                "the only voter of an ensemble serves its clients",
+                "has no effect: a leader serves its clients like every other server",
             ),
         ];
         for (name, asked, text) in not_here {

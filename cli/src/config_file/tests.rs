@@ -247,7 +247,7 @@ fn ensembles_that_cannot_work_are_refused() {
     }
     let even = notices(&format!("{base}server.1=a:1:2\nserver.2=b:1:2\n"));
     assert!(even[0].contains("two voters tolerate no failure"));
-    let text = format!("{base}standaloneEnabled=false\nserver.1=a:1:2\n{observer}");
+    let text = format!("{base}standaloneEnabled=false\nserver.2=a:1:2\n{observer}");
     assert_eq!(config(&text).servers.len(), 2);
 }
 
@@ -257,8 +257,42 @@ fn the_list_of_servers_wins_over_the_own_role() {
     assert_eq!(config(&text).role, ServerRole::Participant);
     assert!(notices(&text)[0].contains("participant in the list of servers, which wins"));
     let world = World::with("/d/myid", "9");
-    let unlisted = load_with(&format!("{text}clientPort=1\n"), &world).unwrap().config;
-    assert_eq!((unlisted.role, unlisted.own_spec()), (ServerRole::Observer, None));
+    let unlisted = load_with(&format!("{text}clientPort=1\n"), &world).unwrap_err();
+    assert!(unlisted.to_string().contains("observers come with the next release"), "{unlisted}");
+    let voter = load_with(&format!("{THREE}clientPort=1\n"), &world).unwrap_err();
+    assert_eq!(voter.fault, Fault::NotListed(9));
+}
+
+#[test]
+fn three_voters_are_an_ensemble_and_an_observer_beside_them_is_no_voter() {
+    let text = format!("{THREE}server.9=o:2888:3888:observer;2189\n");
+    let loaded = load_with(&text, &World::with("/d/myid", "2")).unwrap();
+    let config = loaded.config;
+    assert_eq!((config.standing, config.server_id), (Standing::Member, 2));
+    assert_eq!(config.voters().map(|spec| spec.id).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!((config.servers.len(), loaded.notices), (4, vec![]));
+    let observer = load_with(&text, &World::with("/d/myid", "9")).unwrap_err().to_string();
+    assert!(observer.contains("observers come with the next release"), "{observer}");
+}
+
+#[test]
+fn what_an_ensemble_waits_for_is_configured_and_bounded() {
+    let shown = |text: &str| {
+        let config = config(&format!("{THREE}{text}"));
+        let ServerConfig { election_timeout_ms, write_wait_ms, staleness_ms_max, .. } = config;
+        let ServerConfig { leader_stall_ms, snapshot_transfer_bytes_per_second, .. } = config;
+        let times = [election_timeout_ms, write_wait_ms, staleness_ms_max, leader_stall_ms];
+        (times, snapshot_transfer_bytes_per_second)
+    };
+    assert_eq!(shown(""), ([600, 10_000, 0, 3000], 0));
+    let all = "electionTimeoutMs=900\nwriteWaitMs=5\nmaxStaleness=7\nleader.stallMs=9\n\
+               snapshot.transferBytesPerSecond=5000000000\n";
+    assert_eq!(shown(all), ([900, 5, 7, 9], 5_000_000_000));
+    assert_eq!(shown("tickTime=200\n").0[0], 400, "syncLimit ticks are the bound");
+    let long = format!("{THREE}tickTime=500\nelectionTimeoutMs=1001\n");
+    assert_eq!(config(&long).election_timeout_ms, 1000);
+    assert!(notices(&long)[0].contains("lowered to 1000"));
+    assert!(error(&format!("{THREE}electionTimeoutMs=10\n")).contains("no number from 250"));
 }
 
 #[test]

@@ -16,6 +16,8 @@ fn args(config: Option<&Path>, data_dir: Option<&Path>, settings: &[(&str, &str)
         listen: Vec::new(),
         threads: Some(2),
         settings: settings.iter().map(owned).collect(),
+        rejoin: false,
+        stop_with_stdin: false,
         check: false,
     }
 }
@@ -79,6 +81,22 @@ fn o13_the_containers_id_is_written_once_and_ignored_from_then_on() {
     assert_eq!(id(&variables), 2);
     assert_eq!(fs::read_to_string(data.join("myid")).unwrap(), "2\n");
     assert!(log.is_dir());
+}
+
+#[test]
+fn a_server_that_stands_alone_has_nobody_to_rejoin() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let alone = ServeArgs { rejoin: true, ..args(None, Some(&data), &[]) };
+    let error = prepare(&alone, &BTreeMap::new()).unwrap_err();
+    assert_eq!(error.exit_code(), EXIT_BAD_CONFIG);
+    assert!(error.to_string().contains("--rejoin copies the history of other voters"), "{error}");
+    let servers = "server.1=a:1:2;1 server.2=b:1:2;2 server.3=c:1:2;3";
+    let variables = BTreeMap::from([
+        ("ZOO_SERVERS".to_owned(), servers.to_owned()),
+        ("ZOO_DATA_LOG_DIR".to_owned(), data.display().to_string()),
+    ]);
+    assert!(prepare(&alone, &variables).unwrap().rejoin);
 }
 
 #[test]

@@ -23,8 +23,6 @@ pub struct MonitorFacts {
     pub quorum_size: Option<u64>,
     /// What a leader has.
     pub leader: Option<LeaderGauges>,
-    /// On a follower: observers that learn from it.
-    pub synced_observers: Option<u64>,
 }
 
 /// What every server has.
@@ -137,9 +135,6 @@ fn everywhere(gauges: &Gauges, counters: &ServerCounters, lines: &mut Lines) {
 fn ensemble(facts: &MonitorFacts, lines: &mut Lines) {
     if let Some(voters) = facts.quorum_size {
         lines.put("quorum_size", voters);
-    }
-    if let Some(observers) = facts.synced_observers {
-        lines.put("synced_observers", observers);
     }
     let Some(leader) = &facts.leader else { return };
     lines.put("learners", leader.learners);

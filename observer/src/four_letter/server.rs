@@ -10,9 +10,10 @@ use super::VERSION;
 use super::counters::{Sizes, Totals};
 
 /// What the server is at the moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Mode {
     /// An ensemble of one that was not told to be one.
+    #[default]
     Standalone,
     /// It leads.
     Leader,

@@ -7,12 +7,14 @@ use farwatch_core::zxid::Zxid;
 
 use super::configuration::{ConfFacts, Environment, conf, dirs, envi};
 use super::counters::{Counter, ServerCounters, Sizes, Summary};
+use super::ensemble::{parse, quor};
 use super::monitor::{Gauges, LeaderGauges, MonitorFacts, mntr};
 use super::server::{ConnectionFacts, ConnectionSession, Mode, ServerFacts, cons, srvr, stat};
 use super::sessions::{DumpFacts, SessionFacts, dump};
 use super::watches::{WatchSummary, hash, wchc, wchp, wchs};
 use super::{FirstBytes, Whitelist, Word, not_serving, refusal, requested_trace_mask, trace_mask};
 use crate::config::{ClientAddr, PeerAddr, ServerConfig, ServerRole, ServerSpec, Standing};
+use crate::report::{EnsembleReport, PeerReport};
 
 fn facts(mode: Mode) -> ServerFacts {
     let counters = ServerCounters::new(1);
@@ -207,8 +209,8 @@ fn envi_has_zookeepers_keys_in_order() {
 fn monitor(mode: Mode, leader: Option<LeaderGauges>) -> MonitorFacts {
     let gauges = Gauges { nodes: 5, watches: 3, ..Gauges::default() };
     let peer_state = None;
-    let (learns_from, quorum_size, synced_observers) = (None, None, None);
-    MonitorFacts { mode, peer_state, learns_from, gauges, quorum_size, leader, synced_observers }
+    let (learns_from, quorum_size) = (None, None);
+    MonitorFacts { mode, peer_state, learns_from, gauges, quorum_size, leader }
 }
 
 /// Keys that monitoring tools look for on every server.
@@ -266,6 +268,79 @@ fn mntr_has_the_keys_that_tools_look_for_each_once_and_starts_with_version_and_s
     }
 }
 
+/// Captured from three voters and an observer of 3.9.4, without what every server has.
+#[test]
+fn mntr_of_members_has_the_lines_of_zookeepers_members_and_no_others() {
+    let counters = ServerCounters::new(1);
+    let of_members = |facts: &MonitorFacts| -> Vec<String> {
+        let alone = mntr(&monitor(Mode::Standalone, None), &counters);
+        let alone: BTreeSet<&str> = alone.lines().collect();
+        mntr(facts, &counters)
+            .lines()
+            .filter(|line| !alone.contains(line))
+            .map(|line| line.replace('\t', " "))
+            .collect()
+    };
+    let follower = MonitorFacts {
+        quorum_size: Some(3),
+        peer_state: Some("following - broadcast".to_owned()),
+        ..monitor(Mode::Follower, None)
+    };
+    let expected =
+        ["zk_server_state follower", "zk_peer_state following - broadcast", "zk_quorum_size 3"];
+    assert_eq!(of_members(&follower), expected);
+    let gauges = LeaderGauges {
+        learners: 3,
+        synced_followers: 2,
+        synced_observers: 1,
+        uptime_ms: 28_528,
+        ..LeaderGauges::default()
+    };
+    let leader = MonitorFacts {
+        quorum_size: Some(3),
+        peer_state: Some("leading - broadcast".to_owned()),
+        ..monitor(Mode::Leader, Some(gauges))
+    };
+    let expected = [
+        "zk_server_state leader",
+        "zk_peer_state leading - broadcast",
+        "zk_quorum_size 3",
+        "zk_learners 3",
+        "zk_synced_followers 2",
+        "zk_synced_non_voting_followers 0",
+        "zk_synced_observers 1",
+        "zk_pending_syncs 0",
+        "zk_leader_uptime 28528",
+        "zk_last_proposal_size -1",
+        "zk_min_proposal_size -1",
+        "zk_max_proposal_size -1",
+    ];
+    assert_eq!(of_members(&leader), expected);
+}
+
+#[test]
+fn quor_is_one_line_that_reads_back() {
+    let peer = PeerReport {
+        id: 2,
+        address: "b:2888".to_owned(),
+        votes: true,
+        silent_ms: Some(7),
+        ..PeerReport::default()
+    };
+    let report = EnsembleReport {
+        me: 1,
+        role: "looking".to_owned(),
+        phase: "election".to_owned(),
+        quorum: 2,
+        peers: vec![peer],
+        ..EnsembleReport::default()
+    };
+    let text = quor(&report);
+    assert_eq!(text.find('\n'), Some(text.len() - 1), "{text}");
+    assert_eq!(parse(&text), Some(report));
+    assert_eq!(parse("quor is not executed because it is not in the whitelist.\n"), None);
+}
+
 #[test]
 fn mntr_shows_durations_in_milliseconds_and_srst_clears_them() {
     let counters = ServerCounters::new(2);
@@ -316,12 +391,12 @@ fn only_the_first_four_bytes_can_be_a_word() {
 }
 
 #[test]
-fn the_default_whitelist_answers_srvr_only() {
+fn the_default_whitelist_answers_srvr_and_quor_only() {
     let allowed = |list: Whitelist| -> Vec<&str> {
         Word::ALL.iter().filter(|word| list.allows(**word)).map(|word| word.text()).collect()
     };
-    assert_eq!(allowed(Whitelist::default()), ["srvr"]);
-    assert_eq!(allowed(Whitelist::default().with(Word::Isro)), ["isro", "srvr"]);
+    assert_eq!(allowed(Whitelist::default()), ["quor", "srvr"]);
+    assert_eq!(allowed(Whitelist::default().with(Word::Isro)), ["isro", "quor", "srvr"]);
     let (list, unknown) = Whitelist::parse(" stat, ruok ,nope,,");
     assert_eq!((allowed(list), unknown), (vec!["ruok", "stat"], vec!["nope"]));
     assert_eq!(Whitelist::parse("*").0, Whitelist::ALL);
@@ -333,7 +408,7 @@ fn a_server_without_a_quorum_answers_what_needs_none() {
     let text = "This ZooKeeper instance is not currently serving requests";
     for &word in Word::ALL {
         let expected = match word.text() {
-            "ruok" | "envi" | "gtmk" | "stmk" => None,
+            "ruok" | "envi" | "gtmk" | "stmk" | "quor" => None,
             "isro" => Some("null".to_owned()),
             "hash" => Some(text.to_owned()),
             _ => Some(format!("{text}\n")),

@@ -19,7 +19,7 @@ impl Reactor {
             Question::Connections => self.report_connections(&mut report),
             Question::WatchCounts => self.report_watches(&mut report, false),
             Question::Watches => self.report_watches(&mut report, true),
-            Question::Core => {}
+            Question::Core | Question::Role | Question::Ensemble => {}
             Question::ResetConnections => {
                 for connection in self.connections.iter_mut().flatten() {
                     let stats = &mut connection.stats;
