@@ -62,9 +62,18 @@ pub struct Clock {
 /// What happens to a server.
 #[derive(Debug)]
 pub enum Event<'e> {
-    /// Something for the protocol: a peer's message, what the disk has done, the operator's wish.
+    /// Something for the protocol: what the disk has done, the operator's wish.
     /// [`zab::Event::Start`] comes first.
     Zab(zab::Event),
+    /// A peer said something.
+    Heard {
+        /// Who.
+        from: ServerId,
+        /// What.
+        message: zab::message::Message,
+        /// When.
+        clock: Clock,
+    },
     /// Reactors ask.
     Submitted {
         /// What.
@@ -296,6 +305,10 @@ impl Node {
     pub fn step(&mut self, event: Event<'_>, out: &mut Output) {
         match event {
             Event::Zab(event) => self.drive(event, out),
+            Event::Heard { from, message, clock } => {
+                self.clock = clock;
+                self.drive(zab::Event::Received { from, message }, out);
+            }
             Event::Submitted { submission, clock } => {
                 self.clock = clock;
                 self.submitted(submission, out);
@@ -405,6 +418,11 @@ impl Node {
     #[cfg(feature = "mutants")]
     pub fn plant(&mut self, mutant: zab::mutant::Mutant) {
         self.zab.plant(mutant);
+    }
+
+    /// Syncs that wait for a confirmation.
+    pub fn pending_syncs(&self) -> usize {
+        self.confirming.len()
     }
 
     /// Since how many milliseconds this server does not know itself to be current.

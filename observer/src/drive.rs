@@ -1,47 +1,60 @@
 //! The core thread: gathers events, steps the machine, carries out what comes of it.
 //!
 //! ```text
-//! reactors' asks ─┐                       ┌─► log.submit (one durable write per batch)
-//! log completions ├─► Node::step ─► Output┼─► reactors: events, replies
-//! ticks ──────────┘                       └─► epochs, snapshots, purges
+//! reactors' asks ──┐                        ┌─► storage: log, snapshots (one durable write a batch)
+//! peers' messages ─┼─► Node::step ─► Output ┼─► peers: messages
+//! completions ─────┤                        ├─► reactors: events, replies
+//! ticks ───────────┘                        └─► epochs, on a thread of their own
 //! ```
 //!
 //! Acknowledged records first, then asks, then time; everything that is ready at once. Nothing
 //! awaits between reading the machine's state and changing it.
 
+mod distribute;
+mod epochs;
+mod report;
+mod snapshots;
+
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use farwatch_core::log::epochs::Epochs;
+use farwatch_core::log::format::ClusterId;
 use farwatch_core::node::submission::Submission;
 use farwatch_core::node::{Clock, Event, Node, Output};
 use farwatch_core::record;
-use farwatch_core::snapshot::format::SessionImage;
-use farwatch_core::zxid::Zxid;
+use farwatch_core::zab::run::Run;
+use farwatch_core::zab::{Action, Event as ZabEvent, Membership, Standing as Role};
 use tracing::{error, info, warn};
 
-use crate::admin::{AdminAnswer, AdminReply, AdminRequest};
 use crate::config::Standing;
 use crate::connection;
 use crate::data_dir::DataDir;
+use crate::ensemble::{Ensemble, PeerEvent, SaveEpochs};
 use crate::four_letter::counters::{Counter, Summary};
-use crate::four_letter::server::Mode;
-use crate::inbox::{OwnedDelivery, Snapshot, ToCore, ToReactor};
+use crate::inbox::{ToCore, ToReactor};
 use crate::log_file::{LogCounters, LogFile};
 use crate::port::{Port, Receiver};
-use crate::reactor::{ConnectionKey, Delivery, Reactor};
-use crate::recover::SnapshotJob;
-use crate::report::{CoreReport, EnsembleReport, Part, Question};
+use crate::reactor::Reactor;
 use crate::runtime::{self, Doorbell, Signal};
-use crate::server::{Shared, random, wall_ms};
-use crate::snapshot_file;
+use crate::server::{Shared, wall_ms};
+use crate::storage::Storage;
+use epochs::EpochThread;
+use snapshots::Snapshots;
 
-/// Between two ticks of the machine.
-const TICK: Duration = Duration::from_millis(50);
+/// Between two ticks of a server alone: nothing waits for them but what ends by time.
+const TICK_ALONE: Duration = Duration::from_millis(50);
+
+/// Between two ticks of an ensemble's member; see [`farwatch_core::zab::timing::Timing`].
+pub const TICK_MEMBER: Duration = Duration::from_millis(10);
+
+/// Ticks made up for in one turn. A server that stood still first hears what was said meanwhile,
+/// and does not count its own absence as the others' silence.
+const TICKS_PER_TURN_MAX: u32 = 2;
 
 /// The log is sealed when nothing was written for so long.
 const IDLE_BEFORE_SEAL: Duration = Duration::from_millis(20);
@@ -60,103 +73,93 @@ pub enum ReactorLink {
     Remote(Arc<Port<ToReactor>>, VecDeque<ToReactor>),
 }
 
-/// Makes a pair of epochs durable. Whoever decides gives it; it ends the process when it cannot.
-pub type SaveEpochs = Box<dyn FnMut(Epochs)>;
+/// Why a core ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Its state on disk is another one now: the server must be opened anew.
+    Reopen,
+    /// It must not go on, for this reason.
+    Halted(String),
+}
+
+/// What a core is made of.
+pub struct CoreParts {
+    /// Shared with all threads.
+    pub shared: Arc<Shared>,
+    /// The machine, recovered and not begun.
+    pub node: Node,
+    /// Its log.
+    pub log: LogFile,
+    /// Its directory.
+    pub dir: DataDir,
+    /// Records behind its snapshot.
+    pub replayed: u64,
+    /// Where other threads speak to it.
+    pub inbox: Arc<Port<ToCore>>,
+    /// How epochs are saved.
+    pub save_epochs: SaveEpochs,
+    /// The rest of its ensemble.
+    pub ensemble: Box<dyn Ensemble>,
+    /// Poked when there is something to do.
+    pub wake: Signal,
+}
 
 /// The core of a server, on its thread.
 pub struct Core {
     shared: Arc<Shared>,
     node: Node,
-    log: LogFile,
-    dir: DataDir,
+    storage: Storage,
     reactors: Vec<ReactorLink>,
     inbox: Arc<Port<ToCore>>,
-    save_epochs: SaveEpochs,
+    epochs: EpochThread,
+    ensemble: Box<dyn Ensemble>,
     output: Output,
     gathered: Submission,
+    heard: Vec<PeerEvent>,
+    told: Vec<ZabEvent>,
+    written: Vec<Run>,
     wake: Signal,
-    ticked: Rc<std::cell::Cell<bool>>,
+    ticked: Rc<std::cell::Cell<u32>>,
     last_write: Instant,
     /// The log's counts at the last look.
     synced: LogCounters,
     snapshots: Snapshots,
-    stopping: bool,
-}
-
-/// When the next snapshot is due.
-struct Snapshots {
-    running: bool,
-    transactions: u64,
-    log_bytes: u64,
-    /// Thresholds of this round, with jitter, so that servers do not all write at once.
-    due_transactions: u64,
-    due_log_bytes: u64,
-}
-
-impl Snapshots {
-    fn new(shared: &Shared, replayed: u64) -> Self {
-        let mut snapshots = Self {
-            running: false,
-            transactions: replayed,
-            log_bytes: 0,
-            due_transactions: 0,
-            due_log_bytes: 0,
-        };
-        snapshots.draw(shared);
-        snapshots
-    }
-
-    /// Between half of what is configured and all of it, as ZooKeeper draws it.
-    fn draw(&mut self, shared: &Shared) {
-        let draw = |limit: u64| {
-            let half = limit / 2;
-            half + u64::from_ne_bytes(random()) % (limit - half).max(1)
-        };
-        self.due_transactions = draw(u64::from(shared.config.snapshot_txns)).max(1);
-        self.due_log_bytes = match shared.config.snapshot_log_bytes {
-            0 => u64::MAX,
-            limit => draw(limit),
-        };
-    }
-
-    fn is_due(&self) -> bool {
-        !self.running
-            && 0 < self.transactions
-            && (self.due_transactions <= self.transactions || self.due_log_bytes <= self.log_bytes)
-    }
+    /// Since when this server is what it is.
+    role_since: Instant,
+    ended: Option<Ended>,
 }
 
 impl Core {
     /// A core that has recovered and looks for a leader in its first turn.
-    #[allow(clippy::too_many_arguments, reason = "each is another part of the server")]
-    pub fn new(
-        shared: Arc<Shared>,
-        node: Node,
-        log: LogFile,
-        dir: DataDir,
-        replayed: u64,
-        inbox: Arc<Port<ToCore>>,
-        save_epochs: SaveEpochs,
-        wake: Signal,
-    ) -> Self {
+    pub fn new(parts: CoreParts) -> io::Result<Self> {
+        let CoreParts { shared, node, log, dir, replayed, inbox, save_epochs, ensemble, wake } =
+            parts;
         let snapshots = Snapshots::new(&shared, replayed);
-        Self {
+        let epochs = EpochThread::start(save_epochs, log.bell()?)?;
+        let cap = shared.config.snapshot_transfer_bytes_per_second;
+        Ok(Self {
             shared,
             node,
-            log,
-            dir,
+            storage: Storage::new(log, dir, cap),
             reactors: Vec::new(),
             inbox,
-            save_epochs,
+            epochs,
+            ensemble,
             output: Output::default(),
             gathered: Submission::default(),
+            heard: Vec::new(),
+            told: Vec::new(),
+            written: Vec::new(),
             wake,
             ticked: Rc::default(),
             last_write: Instant::now(),
             synced: LogCounters::default(),
             snapshots,
-            stopping: false,
-        }
+            role_since: Instant::now(),
+            ended: None,
+        })
     }
 
     /// Adds a reactor; its number is its place.
@@ -164,10 +167,16 @@ impl Core {
         self.reactors.push(link);
     }
 
-    /// Elects: returns when this server leads, or when it cannot by itself.
+    /// Begins to look for a leader. A server that is a quorum by itself leads when this returns.
     pub fn start(&mut self) {
-        self.node.step(Event::Start, &mut self.output);
+        self.step(ZabEvent::Start);
         self.carry_out();
+        while self.node.zab().voters() == 1
+            && let Some(epochs) = self.epochs.wait()
+        {
+            self.step(ZabEvent::EpochsSaved(epochs));
+            self.carry_out();
+        }
     }
 
     /// Whether this server leads.
@@ -176,9 +185,9 @@ impl Core {
     }
 
     /// Turns until it is told to stop; then everything acknowledged is durable and sealed.
-    pub async fn run(mut self) -> std::io::Result<()> {
-        let bell = Doorbell::new(self.log.event_fd())?;
-        let event = self.log.event_fd().try_clone_to_owned()?;
+    pub async fn run(mut self) -> io::Result<Ended> {
+        let bell = Doorbell::new(self.storage.log.event_fd())?;
+        let event = self.storage.log.event_fd().try_clone_to_owned()?;
         let wake = self.wake.clone();
         runtime::spawn(async move {
             while bell.rung().await.is_ok() {
@@ -186,14 +195,7 @@ impl Core {
                 wake.notify();
             }
         });
-        let (wake, ticked) = (self.wake.clone(), Rc::clone(&self.ticked));
-        runtime::spawn(async move {
-            loop {
-                runtime::sleep(TICK).await;
-                ticked.set(true);
-                wake.notify();
-            }
-        });
+        self.spawn_clock();
         let (wake, inbox, taken) = (self.wake.clone(), Arc::clone(&self.inbox), Signal::default());
         let taken_here = taken.clone();
         runtime::spawn(async move {
@@ -207,42 +209,137 @@ impl Core {
             self.wake.wait().await;
             self.turn();
             taken.notify();
-            if self.stopping {
-                self.stop();
-                return Ok(());
+            if let Some(ended) = self.ended.take() {
+                self.ensemble.stop();
+                self.stop(&ended);
+                return Ok(ended);
             }
         }
+    }
+
+    fn spawn_clock(&self) {
+        let tick = match self.shared.config.standing {
+            Standing::Alone => TICK_ALONE,
+            Standing::Member => TICK_MEMBER,
+        };
+        let (wake, ticked) = (self.wake.clone(), Rc::clone(&self.ticked));
+        runtime::spawn(async move {
+            let mut due = Instant::now() + tick;
+            loop {
+                runtime::sleep(due.saturating_duration_since(Instant::now())).await;
+                let mut ticks = ticked.get();
+                while due <= Instant::now() {
+                    due += tick;
+                    ticks += 1;
+                }
+                ticked.set(ticks.min(TICKS_PER_TURN_MAX));
+                wake.notify();
+            }
+        });
     }
 
     fn turn(&mut self) {
         for link in &mut self.reactors {
             if let ReactorLink::Remote(inbox, backlog) = link {
-                push_backlog(inbox, backlog); // it may have made room since the last turn
+                distribute::push_backlog(inbox, backlog); // it may have made room since
             }
         }
-        if let Some(upto) = self.log.completed() {
-            self.node.step(Event::Durable(upto), &mut self.output);
-            self.count_syncs();
-        }
-        let room = self.log.room_bytes();
+        self.hear();
+        self.look_at_disk();
+        let room = self.storage.log.room_bytes();
         self.node.step(Event::LogRoom(room), &mut self.output);
         self.gather();
-        if self.ticked.replace(false) {
+        for _ in 0..self.ticked.replace(0) {
             self.node.step(Event::Tick(self.clock()), &mut self.output);
-            if self.last_write.elapsed() >= IDLE_BEFORE_SEAL {
-                self.log.seal();
+            if self.last_write.elapsed() >= IDLE_BEFORE_SEAL && !self.storage.is_busy() {
+                self.storage.log.seal();
             }
         }
         self.carry_out();
-        if self.snapshots.is_due() {
-            self.begin_snapshot();
-        }
+        self.mind_snapshots();
         self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
+    }
+
+    fn step(&mut self, event: ZabEvent) {
+        self.node.step(Event::Zab(event), &mut self.output);
+    }
+
+    /// Takes what peers said. Acknowledgements and commits come before asks.
+    fn hear(&mut self) {
+        let mut heard = std::mem::take(&mut self.heard);
+        self.ensemble.take_events(&mut heard);
+        let clock = self.clock();
+        for event in heard.drain(..) {
+            match event {
+                PeerEvent::Received { from, message } => {
+                    self.node.step(Event::Heard { from, message, clock }, &mut self.output);
+                }
+                PeerEvent::Disconnected(peer) => self.step(ZabEvent::Disconnected(peer)),
+                PeerEvent::Adopt { cluster, firm } => self.adopt(cluster, firm),
+            }
+        }
+        self.heard = heard;
+    }
+
+    /// This server is new and the others have an ensemble already: it becomes theirs. Where that
+    /// has a history, this server may have lost its part of it, and copies it before it votes.
+    fn adopt(&mut self, cluster: ClusterId, firm: bool) {
+        if self.ended.is_some() || !self.storage.dir().is_tentative() {
+            return;
+        }
+        match self.storage.dir().adopt(cluster, firm) {
+            Ok(()) => {
+                info!(copies_first = firm, "joining the ensemble that the others belong to");
+                self.ended = Some(Ended::Reopen);
+            }
+            Err(cause) => self.ended = Some(Ended::Halted(cause.to_string())),
+        }
+    }
+
+    fn look_at_disk(&mut self) {
+        while let Some(epochs) = self.epochs.saved() {
+            self.step(ZabEvent::EpochsSaved(epochs));
+        }
+        self.turn_storage();
+    }
+
+    /// Lets the disk go on, and tells the machine what it has done. Whether that was anything.
+    fn turn_storage(&mut self) -> bool {
+        let mut told = std::mem::take(&mut self.told);
+        let result = self.storage.turn(&mut told, &mut self.written);
+        let any = !told.is_empty();
+        if told.iter().any(|event| matches!(event, ZabEvent::Durable { .. })) {
+            self.count_syncs();
+        }
+        for event in told.drain(..) {
+            self.step(event);
+        }
+        self.told = told;
+        self.count_written();
+        if let Err(damage) = result {
+            self.ended.get_or_insert(Ended::Halted(damage));
+        }
+        any
+    }
+
+    fn count_written(&mut self) {
+        if self.written.is_empty() {
+            return;
+        }
+        self.last_write = Instant::now();
+        let counters = self.shared.counters.thread(self.reactors.len());
+        for run in self.written.drain(..) {
+            self.snapshots.log_bytes += run.bytes().len() as u64;
+            for bytes in record::lengths(run.bytes()) {
+                counters.add(Counter::Proposals, 1);
+                counters.proposal_size(bytes);
+            }
+        }
     }
 
     /// Notes what the durable writes since the last look took.
     fn count_syncs(&mut self) {
-        let (before, now) = (self.synced, self.log.counters());
+        let (before, now) = (self.synced, self.storage.log.counters());
         let writes = now.writes - before.writes;
         let took_us = (now.write_time - before.write_time).as_micros() as u64;
         if let Some(took_us) = took_us.checked_div(writes) {
@@ -275,7 +372,9 @@ impl Core {
                 Some(ToCore::Question(question, back)) => self.answer(question, &back),
                 Some(ToCore::Admin(request, back)) => self.administer(request, &back),
                 Some(ToCore::SnapshotDone(result)) => self.snapshot_done(result),
-                Some(ToCore::Stop) => self.stopping = true,
+                Some(ToCore::Stop) => {
+                    self.ended.get_or_insert(Ended::Stopped);
+                }
             }
         }
         self.wake.notify(); // there may be more
@@ -295,31 +394,26 @@ impl Core {
 
     /// Does what the machine asked for, and tells those who wait.
     fn carry_out(&mut self) {
-        while let Some(epochs) = self.output.save_epochs.take() {
-            (self.save_epochs)(epochs);
-            self.node.step(Event::EpochsSaved(epochs), &mut self.output);
-        }
-        while let Some((bytes, first)) = self.node.waiting_batch() {
-            // A full disk is met again at the next look, and new writes are refused meanwhile.
-            if self.log.ready_for(bytes, first) != Ok(true) {
-                break;
+        loop {
+            let mut actions = std::mem::take(&mut self.output.actions);
+            let any = !actions.is_empty();
+            for action in actions.drain(..) {
+                self.perform(action);
             }
-            let batch = self.node.next_batch().expect("it was waiting");
-            self.snapshots.log_bytes += batch.records.len() as u64;
-            self.last_write = Instant::now();
-            let counters = self.shared.counters.thread(self.reactors.len());
-            for bytes in record::lengths(&batch.records) {
-                counters.add(Counter::Proposals, 1);
-                counters.proposal_size(bytes);
+            self.output.actions = actions; // empty, with its memory
+            if any && self.turn_storage() {
+                continue;
             }
-            let handed = self.log.submit(&batch.records, batch.first, batch.last, batch.chain);
-            if handed.is_err() {
-                // The machine refuses writes before the log is full, so this is the disk running
-                // full between two looks. Nothing of the batch was promised to anybody.
-                self.node.batch_not_taken();
-                break;
+            // The log takes what was proposed since: a run is as long as the disk was busy.
+            match self.node.proposable() {
+                Some((bytes, first)) if self.storage.is_ready(bytes, first) => {
+                    self.node.propose(&mut self.output);
+                }
+                Some(_) | None if self.output.actions.is_empty() => break,
+                Some(_) | None => {}
             }
         }
+        self.mind_end();
         for warning in self.output.warnings.drain(..) {
             warn!("{warning}");
         }
@@ -335,233 +429,75 @@ impl Core {
         self.output.clear();
     }
 
-    fn distribute(&mut self) {
-        let upto = self.node.applied();
-        let mut replies: Vec<Vec<_>> = Vec::new();
-        let alone = self.reactors.len() == 1;
-        if !alone {
-            replies.resize_with(self.reactors.len(), Vec::new);
-            for reply in &self.output.replies {
-                replies[usize::from(reply.origin.reactor)].push(*reply);
-            }
-        }
-        let mut displaced: Vec<Vec<(ConnectionKey, _)>> = vec![Vec::new(); self.reactors.len()];
-        for &(origin, session) in &self.output.displaced {
-            let key = ConnectionKey { index: origin.connection, generation: origin.generation };
-            displaced[usize::from(origin.reactor)].push((key, session));
-        }
-        if let ([ReactorLink::Local(reactor)], true) = (&self.reactors[..], alone) {
-            reactor.borrow_mut().deliver(Delivery {
-                upto,
-                events: self.output.events(),
-                replies: &self.output.replies,
-                bytes: &self.output.bytes,
-                closed: &self.output.closed,
-                displaced: &displaced[0],
-            });
-            connection::flush_dirty(reactor);
+    fn perform(&mut self, action: Action) {
+        if self.storage.order(&action) {
             return;
         }
-        let events = Arc::new(std::mem::take(&mut self.output.applied.events));
-        let bytes = Arc::new(std::mem::take(&mut self.output.bytes));
-        let closed: Arc<[_]> = self.output.closed.as_slice().into();
-        let each = self.reactors.iter_mut().zip(replies).zip(displaced);
-        for ((link, replies), displaced) in each {
-            let delivery = OwnedDelivery {
-                upto,
-                events: Arc::clone(&events),
-                replies,
-                bytes: Arc::clone(&bytes),
-                closed: Arc::clone(&closed),
-                displaced,
-            };
-            match link {
-                ReactorLink::Local(reactor) => {
-                    reactor.borrow_mut().deliver(delivery.borrow());
-                    connection::flush_dirty(reactor);
-                }
-                ReactorLink::Remote(inbox, backlog) => {
-                    backlog.push_back(ToReactor::Deliver(delivery));
-                    push_backlog(inbox, backlog);
-                }
+        match action {
+            Action::Send { to, message } => self.ensemble.send(to, &message),
+            Action::SaveEpochs(epochs) => {
+                let rejoining = self.node.zab().membership() == Membership::Rejoining;
+                self.epochs.save(epochs, rejoining);
             }
-        }
-        self.shared.set_visible(upto);
-    }
-
-    fn answer(&mut self, question: Question, back: &Arc<Port<Part>>) {
-        let part = match question {
-            Question::Core => Part::Core(self.report_in_full()),
-            Question::Role => Part::Core(self.report()),
-            Question::Ensemble => Part::Ensemble(self.ensemble()),
-            Question::Connections
-            | Question::WatchCounts
-            | Question::Watches
-            | Question::ResetConnections => return,
-        };
-        // The asker made room for every part.
-        let _ = back.push(part);
-    }
-
-    fn administer(&mut self, request: AdminRequest, back: &AdminReply) {
-        let answer = match request {
-            AdminRequest::Report => Ok(AdminAnswer::Report(Box::new(self.ensemble()))),
-            AdminRequest::Transfer { .. } => {
-                Err("this server does not lead an ensemble: there is nobody to hand over to".into())
+            Action::Became(role) => self.became(role),
+            Action::Refused { peer, anomaly } => {
+                warn!(%peer, ?anomaly, "a server says what no server says: its session is begun anew");
             }
-        };
-        // Who asked may have gone away; then nobody is told.
-        let _ = back.try_send(answer);
-    }
-
-    /// The state of the machine, without sessions.
-    fn report(&self) -> CoreReport {
-        let is_serving = self.node.is_leading();
-        let leading_ms = self.shared.started.elapsed().as_millis() as u64;
-        match self.shared.config.standing {
-            Standing::Alone => CoreReport { is_serving, ..CoreReport::default() },
-            Standing::Member => CoreReport {
-                mode: Mode::Leader,
-                is_serving,
-                peer_state: Some("leading - broadcast".to_owned()),
-                voters: Some(self.shared.config.voters().count() as u64),
-                leading_ms,
-                ..CoreReport::default()
-            },
+            // The machine has done its part with these, and the storage its own with the others.
+            Action::Committed(_)
+            | Action::Confirmed(_)
+            | Action::ConfirmsFailed
+            | Action::Requested { .. }
+            | Action::Responded(_)
+            | Action::Halt(_)
+            | Action::Append { .. }
+            | Action::Flush { .. }
+            | Action::Truncate { .. }
+            | Action::ReadLog { .. }
+            | Action::ReadSnapshot { .. }
+            | Action::StoreSnapshot { .. } => {}
         }
     }
 
-    /// What there is to say of an ensemble of one.
-    fn ensemble(&self) -> EnsembleReport {
-        let config = &self.shared.config;
-        let applied = self.node.applied();
-        let (leads, epoch) = (self.node.is_leading(), applied.epoch().0);
-        let me = match config.standing {
-            Standing::Alone => 1,
-            Standing::Member => u32::try_from(config.server_id).unwrap_or(u32::MAX),
-        };
-        let (role, phase) = if leads { ("leading", "broadcast") } else { ("looking", "election") };
-        EnsembleReport {
-            me,
-            role: role.to_owned(),
-            phase: phase.to_owned(),
-            role_for_ms: self.shared.started.elapsed().as_millis() as u64,
-            leader: leads.then_some(me),
-            epoch,
-            accepted_epoch: epoch,
-            logged: applied.0,
-            durable: applied.0,
-            committed: applied.0,
-            applied: applied.0,
-            quorum: 1,
-            ..EnsembleReport::default()
+    fn became(&mut self, role: Role) {
+        self.role_since = Instant::now();
+        if self.shared.config.standing == Standing::Alone {
+            return;
+        }
+        match role {
+            Role::Alone => {
+                info!("without a leader: reads go on, writes wait");
+                return;
+            }
+            Role::Leading(epoch) => info!(epoch = epoch.0, "leading"),
+            Role::Following(leader, epoch) => info!(%leader, epoch = epoch.0, "following"),
+        }
+        // A history that a quorum has belongs to this ensemble and to none else.
+        if self.storage.dir().is_tentative() {
+            if let Err(cause) = self.storage.dir().make_firm() {
+                self.ended = Some(Ended::Halted(cause.to_string()));
+                return;
+            }
+            self.ensemble.made_firm();
         }
     }
 
-    fn report_in_full(&self) -> CoreReport {
-        let wall = wall_ms() - self.clock().mono_ms;
-        let mut sessions: BTreeMap<i64, Vec<_>> = BTreeMap::new();
-        for (id, due_ms) in self.node.expiry().iter() {
-            sessions.entry(wall + due_ms).or_default().push(id);
-        }
-        let ephemerals = self
-            .node
-            .writer()
-            .sessions_with_ephemerals()
-            .map(|(session, _count)| {
-                let paths = self.node.writer().ephemerals(session);
-                (session, paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
-            })
-            .collect();
-        let digests = self.node.digests().collect();
-        CoreReport { sessions, ephemerals, digests, ..self.report() }
-    }
-
-    fn begin_snapshot(&mut self) {
-        self.snapshots.running = true;
-        self.snapshots.transactions = 0;
-        self.snapshots.log_bytes = 0;
-        self.snapshots.draw(&self.shared);
-        let job = SnapshotJob {
-            zxid: self.node.applied(),
-            chain: self.node.applied_chain(),
-            digest: self.node.writer().digest(),
-            reader: self.node.tree().reader(),
-            sessions: self
-                .node
-                .sessions()
-                .iter()
-                .map(|(id, state)| SessionImage {
-                    id,
-                    timeout_ms: state.timeout_ms,
-                    password: state.password,
-                })
-                .collect(),
-        };
-        let (dir, inbox, shared) =
-            (self.dir.clone(), Arc::clone(&self.inbox), Arc::clone(&self.shared));
-        let thread_index = self.reactors.len();
-        let write = move || {
-            let started = Instant::now();
-            let zxid = job.zxid;
-            let keep = shared.config.autopurge.snapshots_retained as usize;
-            let purges = shared.config.autopurge.interval_ms != 0;
-            let result = job.write(&dir).map_err(|error| error.to_string()).map(|_| {
-                // Old snapshots are read whole before one is counted as good, so this belongs here
-                // and not on the core's thread.
-                let log_from = if purges { purge(&dir, keep) } else { None };
-                Snapshot { zxid, log_from }
-            });
-            let took = started.elapsed().as_micros() as u64;
-            shared.counters.thread(thread_index).record(Summary::SnapshotTime, took);
-            let mut message = ToCore::SnapshotDone(result);
-            while let Err(back) = inbox.push(message) {
-                message = back;
-                std::thread::yield_now();
-            }
-        };
-        let builder = std::thread::Builder::new().name("farwatch-snapshot".to_owned());
-        if let Err(cause) = builder.spawn(write) {
-            self.snapshot_done(Err(format!("its thread cannot be started: {cause}")));
-        }
-    }
-
-    fn snapshot_done(&mut self, result: Result<Snapshot, String>) {
-        self.snapshots.running = false;
-        match result {
-            Ok(Snapshot { zxid, log_from }) => {
-                info!(%zxid, "snapshot written");
-                if let Some(from) = log_from {
-                    self.log.purge(from);
-                }
-            }
-            Err(cause) => {
-                self.shared.counters.thread(self.reactors.len()).add(Counter::SnapshotErrors, 1);
-                error!("a snapshot failed and will be tried again later: {cause}");
-            }
+    fn mind_end(&mut self) {
+        if let Some(reason) = self.output.halt.take() {
+            self.ended = Some(Ended::Halted(reason));
+        } else if std::mem::take(&mut self.output.reopen) {
+            info!("the state on disk is the leader's now: reading it");
+            self.ended = Some(Ended::Reopen);
         }
     }
 
     /// Makes everything durable and says so on disk; then the connections end.
-    fn stop(&mut self) {
-        loop {
-            let waiting = self.node.waiting_batch();
-            if waiting.is_none() && !self.node.has_unapplied() {
-                break;
-            }
-            if let Some((bytes, first)) = waiting
-                && self.log.wait_ready(bytes, first).is_err()
-            {
-                break; // the disk is full; what is left was promised to nobody
-            }
-            self.carry_out();
-            if let Some(upto) = self.log.wait_all() {
-                self.node.step(Event::Durable(upto), &mut self.output);
-                self.carry_out();
-            }
+    fn stop(&mut self, ended: &Ended) {
+        // What replaces the state is to be read, and not to be written behind.
+        if *ended == Ended::Stopped {
+            self.finish_writes();
         }
-        self.log.seal();
-        self.log.wait_all();
+        self.storage.log.wait_all();
         for link in &mut self.reactors {
             match link {
                 ReactorLink::Local(reactor) => {
@@ -572,29 +508,33 @@ impl Core {
                     backlog.push_back(ToReactor::Stop);
                     let asked = Instant::now();
                     while !backlog.is_empty() && asked.elapsed() < STOP_PATIENCE {
-                        push_backlog(inbox, backlog);
+                        distribute::push_backlog(inbox, backlog);
                         std::thread::yield_now(); // nothing else is left to do on this thread
                     }
                 }
             }
         }
     }
-}
 
-/// Removes snapshots beyond those to keep; what the log must keep for the oldest of these.
-fn purge(dir: &DataDir, keep: usize) -> Option<Zxid> {
-    snapshot_file::purge(dir, keep).unwrap_or_else(|cause| {
-        warn!("old snapshots cannot be purged: {cause}");
-        None
-    })
-}
-
-fn push_backlog(inbox: &Port<ToReactor>, backlog: &mut VecDeque<ToReactor>) {
-    while let Some(message) = backlog.pop_front() {
-        if let Err(back) = inbox.push(message) {
-            backlog.push_front(back);
-            return;
+    fn finish_writes(&mut self) {
+        while let Some(epochs) = self.epochs.wait() {
+            self.step(ZabEvent::EpochsSaved(epochs));
         }
+        while self.node.proposable().is_some() || self.storage.is_busy() {
+            self.node.propose(&mut self.output);
+            self.carry_out();
+            let mut told = Vec::new();
+            let finished = self.storage.finish(&mut told, &mut self.written);
+            let idle = told.is_empty();
+            for event in told {
+                self.step(event);
+            }
+            self.carry_out();
+            if idle || finished.is_err() {
+                break; // the disk is full or broken; what is left was promised to nobody
+            }
+        }
+        self.storage.log.seal();
     }
 }
 

@@ -1,0 +1,155 @@
+//! What the core tells about itself and its ensemble.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use farwatch_core::zab::{Event as ZabEvent, Membership, Status};
+use farwatch_core::zxid::{ServerId, Zxid};
+
+use super::Core;
+use crate::admin::{AdminAnswer, AdminReply, AdminRequest};
+use crate::config::{ServerRole, Standing};
+use crate::four_letter::server::Mode;
+use crate::port::Port;
+use crate::report::{CoreReport, EnsembleReport, Part, PeerReport, Question};
+use crate::server::wall_ms;
+
+impl Core {
+    pub(super) fn answer(&mut self, question: Question, back: &Arc<Port<Part>>) {
+        let part = match question {
+            Question::Core => Part::Core(self.report_in_full()),
+            Question::Role => Part::Core(self.report()),
+            Question::Ensemble => Part::Ensemble(self.ensemble_report()),
+            Question::Connections
+            | Question::WatchCounts
+            | Question::Watches
+            | Question::ResetConnections => return,
+        };
+        // The asker made room for every part.
+        let _ = back.push(part);
+    }
+
+    pub(super) fn administer(&mut self, request: AdminRequest, back: &AdminReply) {
+        let answer = match request {
+            AdminRequest::Report => Ok(AdminAnswer::Report(Box::new(self.ensemble_report()))),
+            AdminRequest::Transfer { to } => self.transfer(ServerId(to)),
+        };
+        // Who asked may have gone away; then nobody is told.
+        let _ = back.try_send(answer);
+    }
+
+    fn transfer(&mut self, to: ServerId) -> Result<AdminAnswer, String> {
+        let zab = self.node.zab();
+        if !zab.is_leading() {
+            return Err(match zab.status().leader {
+                Some(leader) => format!("this server follows: ask server {leader}, which leads"),
+                None => "there is no leader now: look at `farwatch status`".to_owned(),
+            });
+        }
+        if to == zab.me() {
+            return Err(format!("server {to} leads already"));
+        }
+        if !zab.status().synced.iter().any(|(id, _)| *id == to) {
+            return Err(format!(
+                "server {to} is no follower with the whole history: look at `farwatch status`"
+            ));
+        }
+        self.step(ZabEvent::Transfer(to));
+        self.carry_out();
+        Ok(AdminAnswer::Begun)
+    }
+
+    /// The state of the machine, without sessions.
+    fn report(&self) -> CoreReport {
+        let is_serving = self.node.is_serving();
+        if self.shared.config.standing == Standing::Alone {
+            return CoreReport { is_serving, ..CoreReport::default() };
+        }
+        let status = self.node.zab().status();
+        let voters: Vec<u64> = self.shared.config.voters().map(|spec| spec.id).collect();
+        let votes = |id: ServerId| voters.contains(&u64::from(id.0));
+        let synced = |of_voters| status.synced.iter().filter(|it| votes(it.0) == of_voters).count();
+        CoreReport {
+            mode: if self.node.is_leading() { Mode::Leader } else { Mode::Follower },
+            is_serving,
+            peer_state: Some(format!("{} - {}", status.role, status.phase)),
+            voters: Some(voters.len() as u64),
+            leading_ms: self.role_since.elapsed().as_millis() as u64,
+            learners: self.node.zab().served().count() as u64,
+            synced_followers: synced(true) as u64,
+            synced_observers: synced(false) as u64,
+            pending_syncs: self.node.pending_syncs() as u64,
+            ..CoreReport::default()
+        }
+    }
+
+    fn report_in_full(&self) -> CoreReport {
+        let wall = wall_ms() - self.clock().mono_ms;
+        let mut sessions: BTreeMap<i64, Vec<_>> = BTreeMap::new();
+        let mut learned_sessions = BTreeMap::new();
+        if self.node.is_leading() {
+            for (id, due_ms) in self.node.expiry().iter() {
+                sessions.entry(wall + due_ms).or_default().push(id);
+            }
+        } else {
+            let known = self.node.sessions().iter();
+            learned_sessions =
+                known.map(|(id, session)| (id, session.timeout_ms.unsigned_abs())).collect();
+        }
+        let ephemerals = self
+            .node
+            .writer()
+            .sessions_with_ephemerals()
+            .map(|(session, _count)| {
+                let paths = self.node.writer().ephemerals(session);
+                (session, paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect())
+            })
+            .collect();
+        let digests = self.node.digests().collect();
+        CoreReport { sessions, learned_sessions, ephemerals, digests, ..self.report() }
+    }
+
+    fn ensemble_report(&self) -> EnsembleReport {
+        let zab = self.node.zab();
+        let status = zab.status();
+        let mut peers = self.ensemble.report();
+        for peer in &mut peers {
+            self.describe(peer, &status);
+        }
+        EnsembleReport {
+            me: zab.me().0,
+            role: status.role.to_owned(),
+            phase: status.phase.to_owned(),
+            role_for_ms: self.role_since.elapsed().as_millis() as u64,
+            leader: status.leader.map(|leader| leader.0),
+            epoch: status.epochs.current.0,
+            accepted_epoch: status.epochs.accepted.0,
+            logged: status.log.zxid.0,
+            durable: status.durable.0,
+            committed: status.committed.0,
+            applied: self.node.applied().0,
+            quorum: zab.voters() as u32 / 2 + 1,
+            rejoining: zab.membership() == Membership::Rejoining,
+            peers,
+        }
+    }
+
+    /// Adds what the protocol knows of a peer.
+    fn describe(&self, peer: &mut PeerReport, status: &Status) {
+        let listed = self.shared.config.servers.iter().find(|spec| spec.id == u64::from(peer.id));
+        peer.votes = listed.is_some_and(|spec| spec.role == ServerRole::Participant);
+        if !self.node.is_leading() {
+            return;
+        }
+        let synced = status.synced.iter().find(|(id, _)| id.0 == peer.id);
+        peer.synced = Some(synced.is_some());
+        peer.acknowledged = synced.map(|(_, acked)| acked.0);
+        peer.lag = synced.map(|&(_, acked)| lag(status.log.zxid, acked));
+    }
+}
+
+/// How many transactions lie between two places, as far as one epoch tells.
+fn lag(log: Zxid, acked: Zxid) -> u64 {
+    let from = if acked.epoch() == log.epoch() { acked.counter() } else { 0 };
+    u64::from(log.counter().saturating_sub(from))
+}

@@ -1,0 +1,143 @@
+//! When a snapshot is due, and taking one beside everything else.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use farwatch_core::snapshot::format::SessionImage;
+use farwatch_core::zxid::Zxid;
+use tracing::{error, info, warn};
+
+use super::Core;
+use crate::data_dir::DataDir;
+use crate::four_letter::counters::{Counter, Summary};
+use crate::inbox::{Snapshot, ToCore};
+use crate::recover::SnapshotJob;
+use crate::server::{Shared, random};
+use crate::snapshot_file;
+
+/// When the next snapshot is due.
+pub(super) struct Snapshots {
+    running: bool,
+    pub transactions: u64,
+    pub log_bytes: u64,
+    /// Thresholds of this round, with jitter, so that servers do not all write at once.
+    due_transactions: u64,
+    due_log_bytes: u64,
+}
+
+impl Snapshots {
+    pub fn new(shared: &Shared, replayed: u64) -> Self {
+        let mut snapshots = Self {
+            running: false,
+            transactions: replayed,
+            log_bytes: 0,
+            due_transactions: 0,
+            due_log_bytes: 0,
+        };
+        snapshots.draw(shared);
+        snapshots
+    }
+
+    /// Between half of what is configured and all of it, as ZooKeeper draws it.
+    fn draw(&mut self, shared: &Shared) {
+        let draw = |limit: u64| {
+            let half = limit / 2;
+            half + u64::from_ne_bytes(random()) % (limit - half).max(1)
+        };
+        self.due_transactions = draw(u64::from(shared.config.snapshot_txns)).max(1);
+        self.due_log_bytes = match shared.config.snapshot_log_bytes {
+            0 => u64::MAX,
+            limit => draw(limit),
+        };
+    }
+
+    fn is_due(&self) -> bool {
+        0 < self.transactions
+            && (self.due_transactions <= self.transactions || self.due_log_bytes <= self.log_bytes)
+    }
+}
+
+impl Core {
+    /// Takes a snapshot if one is due, or a learner needs one.
+    pub(super) fn mind_snapshots(&mut self) {
+        let wanted = self.snapshots.is_due() || self.storage.wants_snapshot();
+        // What is not known to be committed may be cut yet, and belongs into no snapshot.
+        if wanted && !self.snapshots.running && self.node.is_settled() {
+            self.begin_snapshot();
+        }
+    }
+
+    fn begin_snapshot(&mut self) {
+        self.snapshots.running = true;
+        self.snapshots.transactions = 0;
+        self.snapshots.log_bytes = 0;
+        self.snapshots.draw(&self.shared);
+        let job = SnapshotJob {
+            zxid: self.node.applied(),
+            chain: self.node.applied_chain(),
+            digest: self.node.writer().digest(),
+            reader: self.node.tree().reader(),
+            sessions: self
+                .node
+                .sessions()
+                .iter()
+                .map(|(id, state)| SessionImage {
+                    id,
+                    timeout_ms: state.timeout_ms,
+                    password: state.password,
+                })
+                .collect(),
+        };
+        let (dir, inbox, shared) =
+            (self.storage.dir().clone(), Arc::clone(&self.inbox), Arc::clone(&self.shared));
+        let thread_index = self.reactors.len();
+        let write = move || {
+            let started = Instant::now();
+            let zxid = job.zxid;
+            let keep = shared.config.autopurge.snapshots_retained as usize;
+            let purges = shared.config.autopurge.interval_ms != 0;
+            let result = job.write(&dir).map_err(|error| error.to_string()).map(|_| {
+                // Old snapshots are read whole before one is counted as good, so this belongs here
+                // and not on the core's thread.
+                let log_from = if purges { purge(&dir, keep) } else { None };
+                Snapshot { zxid, log_from }
+            });
+            let took = started.elapsed().as_micros() as u64;
+            shared.counters.thread(thread_index).record(Summary::SnapshotTime, took);
+            let mut message = ToCore::SnapshotDone(result);
+            while let Err(back) = inbox.push(message) {
+                message = back;
+                std::thread::yield_now();
+            }
+        };
+        let builder = std::thread::Builder::new().name("farwatch-snapshot".to_owned());
+        if let Err(cause) = builder.spawn(write) {
+            self.snapshot_done(Err(format!("its thread cannot be started: {cause}")));
+        }
+    }
+
+    pub(super) fn snapshot_done(&mut self, result: Result<Snapshot, String>) {
+        self.snapshots.running = false;
+        match result {
+            Ok(Snapshot { zxid, log_from }) => {
+                info!(%zxid, "snapshot written");
+                if let Some(from) = log_from {
+                    self.storage.log.purge(from);
+                }
+                self.storage.snapshot_taken();
+            }
+            Err(cause) => {
+                self.shared.counters.thread(self.reactors.len()).add(Counter::SnapshotErrors, 1);
+                error!("a snapshot failed and will be tried again later: {cause}");
+            }
+        }
+    }
+}
+
+/// Removes snapshots beyond those to keep; what the log must keep for the oldest of these.
+fn purge(dir: &DataDir, keep: usize) -> Option<Zxid> {
+    snapshot_file::purge(dir, keep).unwrap_or_else(|cause| {
+        warn!("old snapshots cannot be purged: {cause}");
+        None
+    })
+}
