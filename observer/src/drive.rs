@@ -20,6 +20,7 @@ use farwatch_core::log::epochs::Epochs;
 use farwatch_core::node::submission::Submission;
 use farwatch_core::node::{Clock, Event, Node, Output};
 use farwatch_core::record;
+use farwatch_core::record::run::{Position, Run};
 use farwatch_core::snapshot::format::SessionImage;
 use farwatch_core::zxid::Zxid;
 use tracing::{error, info, warn};
@@ -310,7 +311,9 @@ impl Core {
                 counters.add(Counter::Proposals, 1);
                 counters.proposal_size(bytes);
             }
-            let handed = self.log.submit(&batch.records, batch.first, batch.last, batch.chain);
+            let upto = Position { zxid: batch.last, chain: batch.chain };
+            let run = Run::own(self.log.position(), upto, batch.records.as_slice().into());
+            let handed = self.log.submit(&run);
             if handed.is_err() {
                 // The machine refuses writes before the log is full, so this is the disk running
                 // full between two looks. Nothing of the batch was promised to anybody.
