@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use farwatch_core::acl;
+use farwatch_core::record::run::{Position, Run};
 use farwatch_core::record::{self, Chain};
 use farwatch_core::snapshot::reader::Chunk;
 use farwatch_core::tree::{self, Applied, Restorer, TreeOptions};
@@ -56,7 +57,9 @@ fn log_append(c: &mut Criterion) {
                     chain = record::append(&head(zxid), &txn, chain, &mut records);
                 }
                 last += count;
-                log.submit(&records, Zxid(first), Zxid(last), chain).expect("room on the disk");
+                let upto = Position { zxid: Zxid(last), chain };
+                let run = Run::own(log.position(), upto, records.as_slice().into());
+                log.submit(&run).expect("room on the disk");
                 assert_eq!(log.wait_all(), Some(Zxid(last)));
             });
         });

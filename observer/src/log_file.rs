@@ -23,6 +23,7 @@ use farwatch_core::log::reader::{LogReader, ReadError};
 use farwatch_core::log::recovery::{Note, RecoverError, recover};
 use farwatch_core::log::{Log, Placement, SegmentStart, Ticket, make_spare, spare_name};
 use farwatch_core::record::Chain;
+use farwatch_core::record::run::{Position, Run};
 use farwatch_core::snapshot::files::SnapshotInfo;
 use farwatch_core::zxid::Zxid;
 use thiserror::Error;
@@ -32,16 +33,24 @@ use crate::data_dir::{DataDir, disk_error};
 mod aligned;
 mod driver;
 mod filler;
+mod reading;
 mod ring;
 pub(crate) mod system;
 #[cfg(test)]
 mod tests;
+mod truncate;
+mod window;
 
 pub use driver::{LADDER, LogDriver, LogWriter};
+pub use reading::{LogSlice, READS_MAX};
+pub use truncate::TruncateError;
+pub use window::WINDOW_BYTES;
 
 use aligned::AlignedBuffer;
 use driver::Driver;
 use filler::{Filled, Filler};
+use reading::Readings;
+use window::Window;
 
 /// Batches in flight unless configured otherwise. Two hide the disk's latency, four are its best
 /// throughput before latency grows.
@@ -168,6 +177,9 @@ pub struct LogFile {
     /// How far durability was reported.
     reported: Zxid,
     counters: LogCounters,
+    /// What was submitted last.
+    window: Window,
+    readings: Readings,
 }
 
 impl LogFile {
@@ -181,6 +193,8 @@ impl LogFile {
         let (driver, rung) = choose_driver(dir, options, &event)?;
         let filler = event.try_clone().and_then(|event| Filler::new(dir.clone(), event));
         let filler = filler.map_err(OpenError::Thread)?;
+        let readings = event.try_clone().and_then(|event| Readings::new(dir.clone(), event));
+        let readings = readings.map_err(OpenError::Thread)?;
         let log = recovery.log;
         let after = recovery.snapshot.as_ref().map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
         let chain_at_after = recovery.snapshot.as_ref().map(|snapshot| snapshot.chain);
@@ -210,6 +224,8 @@ impl LogFile {
             buffers: Vec::new(),
             begun: VecDeque::new(),
             counters: LogCounters::default(),
+            window: Window::default(),
+            readings,
         };
         opened.discard_other_spares()?;
         opened.want_spare();
@@ -273,25 +289,24 @@ impl LogFile {
         Ok(())
     }
 
-    /// Begins one durable write of a run of whole records. Only where [`LogFile::has_room`].
+    /// Begins one durable write of a run of records that follow [`LogFile::position`]. Only where
+    /// [`LogFile::has_room`]. The run is kept in memory for a while for those who read the log.
     ///
     /// Where [`LogFile::ready_for`] was not asked, at the end of a segment this waits for what is in
     /// flight, begins the next segment, and, if the disk is slower than its writers, waits for that
     /// to be filled.
-    pub fn submit(
-        &mut self,
-        records: &[u8],
-        first: Zxid,
-        last: Zxid,
-        chain_after: Chain,
-    ) -> Result<(), LogFull> {
+    pub fn submit(&mut self, run: &Run) -> Result<(), LogFull> {
         assert!(self.has_room() && self.beginning.is_none(), "the caller asks first");
+        assert!(run.after() == self.log.position(), "a run follows what the log holds");
+        let (records, upto) = (&run.bytes()[..], run.upto());
+        let first = run.records().next().expect("a run holds a record").head().zxid;
         if !self.log.fits(records.len()) {
             self.begin_segment(records.len(), first)?;
         }
         let mut buffer = self.take_buffer(records.len());
-        let placement = self.log.place(records, (first, last), chain_after, &mut buffer);
+        let placement = self.log.place(records, (first, upto.zxid), upto.chain, &mut buffer);
         self.begin_write(placement, buffer);
+        self.window.push(run.clone(), self.log.durable());
         self.counters.record_bytes += records.len() as u64;
         Ok(())
     }
@@ -332,10 +347,11 @@ impl LogFile {
     }
 
     /// Lets segments go that hold nothing from `keep_from` on, but for the bytes that are to be
-    /// kept for learners. The files change in the background.
+    /// kept for learners, and for what is being read. The files change in the background.
     pub fn purge(&mut self, keep_from: Zxid) {
         self.take_filled();
-        for _ in 0..self.log.purgeable(keep_from, self.options.keep_bytes) {
+        let unneeded = self.log.purgeable(keep_from, self.options.keep_bytes);
+        for _ in 0..unneeded.min(self.unread_segments()) {
             let due = self.filler.spares_due();
             let retirement = self.log.retire_oldest(self.options.segment_bytes, due);
             self.filler.retire(retirement);
@@ -350,6 +366,16 @@ impl LogFile {
     /// What seeds the next record.
     pub const fn chain(&self) -> Chain {
         self.log.chain()
+    }
+
+    /// Both: what the next run must follow.
+    pub const fn position(&self) -> Position {
+        self.log.position()
+    }
+
+    /// Another handle on [`LogFile::event_fd`], for others who bring news to the same thread.
+    pub fn bell(&self) -> io::Result<File> {
+        self.event.try_clone()
     }
 
     /// The last record that is durable.

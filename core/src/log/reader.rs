@@ -251,7 +251,7 @@ struct OpenBatch {
 }
 
 /// The last segment that begins with what stands behind `after`, or earlier.
-pub(crate) fn segment_of(segments: &[Segment], after: Zxid) -> Option<usize> {
+pub fn segment_of(segments: &[Segment], after: Zxid) -> Option<usize> {
     segments.partition_point(|segment| segment.head.before <= after).checked_sub(1)
 }
 

@@ -10,6 +10,8 @@ use farwatch_core::record::append;
 use farwatch_core::txn::{Txn, TxnHead};
 use farwatch_core::zxid::{Epoch, ServerId, SessionId};
 
+mod learners;
+
 const SEGMENT: u64 = 64 << 10;
 
 /// Makes records of a history, each with data that its zxid determines.
@@ -55,7 +57,12 @@ fn dir(root: &Path) -> DataDir {
 }
 
 fn submit(log: &mut LogFile, run: &(Vec<u8>, Zxid, Zxid, Chain)) {
-    log.submit(&run.0, run.1, run.2, run.3).unwrap();
+    log.submit(&as_run(log, run)).unwrap();
+}
+
+fn as_run(log: &LogFile, run: &(Vec<u8>, Zxid, Zxid, Chain)) -> Run {
+    let upto = Position { zxid: run.2, chain: run.3 };
+    Run::own(log.position(), upto, run.0.as_slice().into())
 }
 
 /// Reads all records, checks that they are those of [`History`], and returns the last.
@@ -337,7 +344,7 @@ fn a_full_disk_refuses_a_write_as_it_was_and_takes_it_once_there_is_room() {
         let run = history.run(3);
         for _ in 0..3 {
             log.disk_is_full = false; // whoever finds it says so, for writes to be refused
-            assert_eq!(log.submit(&run.0, run.1, run.2, run.3), Err(LogFull));
+            assert_eq!(log.submit(&as_run(&log, &run)), Err(LogFull));
             assert!(log.disk_is_full);
         }
         assert_eq!((log.last(), log.wait_all(), log.size_bytes()), (Zxid::ZERO, None, 0));
