@@ -15,6 +15,7 @@ use farwatch_cli::signals::StopSignals;
 use farwatch_cli::snapshot_command::{self, SnapshotArgs};
 use farwatch_cli::status::{self, StatusArgs};
 use farwatch_observer::config::ServerConfig;
+use farwatch_observer::drive::Ended;
 use farwatch_voter::{Server, StartError};
 use tracing_subscriber::EnvFilter;
 
@@ -182,10 +183,16 @@ fn start(config: ServerConfig, signals: StopSignals, with_stdin: bool) -> anyhow
         tracing::info!("{signal}: finishing what is under way, then stopping");
         stopper.stop();
     })?;
-    server.run(|started| {
+    let ended = server.run(|started| {
         let drivers = format!("sockets {}, log {}", started.io_driver, started.log_driver);
         tracing::info!("{}", serve::start_line(&said, &started.addresses, &drivers));
     })?;
-    tracing::info!("stopped; everything acknowledged is on disk");
-    Ok(())
+    match ended {
+        Ended::Stopped => {
+            tracing::info!("stopped; everything acknowledged is on disk");
+            Ok(())
+        }
+        Ended::Reopen => Err(serve::begin_again()),
+        Ended::Halted(reason) => Err(anyhow::anyhow!(reason)),
+    }
 }

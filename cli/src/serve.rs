@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -246,6 +247,18 @@ pub fn start_line(config: &ServerConfig, bound: &[SocketAddr], io_driver: &str) 
         addresses.join(" and "),
         config.data_dir.display(),
     )
+}
+
+/// Begins this program anew in this process, with the arguments it had: its state on disk is another
+/// one now. `--rejoin` has done its part and is left out. Returns only why that cannot be done.
+pub fn begin_again() -> anyhow::Error {
+    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--rejoin");
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(cause) => return anyhow::anyhow!("this program's file is not to be found: {cause}"),
+    };
+    let cause = std::process::Command::new(&program).args(arguments).exec();
+    anyhow::anyhow!("{} cannot be begun anew: {cause}. Start the server again", program.display())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -145,6 +145,8 @@ struct Connection {
     next_sequence: u32,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
+    /// Syncs that the core has not answered.
+    syncs: u32,
     out: Vec<u8>,
     /// Away while a task writes.
     writer: Option<WriteHalf>,
@@ -250,6 +252,7 @@ impl Reactor {
             next_sequence: 0,
             pending: VecDeque::new(),
             pending_bytes: 0,
+            syncs: 0,
             out: Vec::new(),
             writer: Some(writer),
             socket,

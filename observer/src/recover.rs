@@ -65,6 +65,8 @@ pub struct Recovered {
     pub log: LogFile,
     /// The state, for the machine.
     pub state: node::Recovered,
+    /// What the snapshot stands for, which is known to be committed.
+    pub committed: Zxid,
     /// Records that were replayed behind it.
     pub replayed: u64,
     /// What was put right.
@@ -84,6 +86,7 @@ pub fn recover(
         Some(snapshot) => load(dir, snapshot, options, &mut sessions)?,
         None => tree::new(options),
     };
+    let committed = found.snapshot.as_ref().map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
     let mut records = found.records;
     let mut applied = Applied::default();
     let mut replayed = 0;
@@ -99,7 +102,7 @@ pub fn recover(
     }
     writer.reclaim();
     let state = node::Recovered { writer, tree, sessions, chain: found.chain };
-    Ok(Recovered { log, state, replayed, notes: found.notes })
+    Ok(Recovered { log, state, committed, replayed, notes: found.notes })
 }
 
 /// Replaced versions are freed every so many records: seldom enough to cost nothing.

@@ -9,28 +9,33 @@
 pub mod epoch_file;
 pub mod peers;
 
+mod ensemble;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use farwatch_core::disk::DiskError;
 use farwatch_core::log::epochs::EpochsError;
 use farwatch_core::node::{Clock, Node, NodeOptions, ReapOptions};
 use farwatch_core::prepare;
 use farwatch_core::session::{ServerIdTooLarge, SessionIds};
-use farwatch_core::zab::Zab;
 use farwatch_core::zab::quorum::Quorum;
+use farwatch_core::zab::run::Position;
+use farwatch_core::zab::{self, Membership, Zab};
 use farwatch_core::zxid::ServerId;
 use farwatch_observer::admin::{AdminError, AdminSocket};
 use farwatch_observer::config::{
-    LogDriver as LogDriverChoice, ServerConfig, SocketDriver, Standing,
+    LogDriver as LogDriverChoice, ServerConfig, ServerRole, SocketDriver, Standing,
 };
-use farwatch_observer::data_dir::{DataDir, DataDirError};
-use farwatch_observer::drive::{Core, ReactorLink, SaveEpochs};
+use farwatch_observer::data_dir::{DataDir, DataDirError, Founding};
+use farwatch_observer::drive::{Core, CoreParts, Ended, ReactorLink};
+use farwatch_observer::ensemble::{Ensemble, Nobody, SaveEpochs};
 use farwatch_observer::inbox::{CORE_INBOX, REACTOR_INBOX, ToCore, ToReactor};
 use farwatch_observer::log_file::{LogDriver, LogFile, LogOptions, LogWriter};
 use farwatch_observer::port::Port;
@@ -40,17 +45,29 @@ use farwatch_observer::runtime::{self, IoDriver, Listener, Signal};
 use farwatch_observer::server::{Shared, random, wall_ms};
 use farwatch_observer::{listen, reactor_thread};
 use thiserror::Error;
-use tracing::warn;
+use tracing::{info, warn};
+
+use crate::ensemble::Links;
+use crate::peers::{PeerLimits, PeerOptions, Peers};
 
 /// Why a server does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// More than one voter, or an observer's role: what this version does not do yet.
+    /// The configuration does not name this server as a voter.
     #[error(
-        "this version of Farwatch serves as an ensemble of one voter, and the configuration names \
-         {0} voters: start it with one server line or with none"
+        "server {0} is not a voter of its own configuration: correct myid, or add its server line"
     )]
-    Ensemble(usize),
+    NotAVoter(ServerId),
+    /// The place where peers are to connect cannot be found.
+    #[error("server.{id} names {host}, which cannot be resolved here: {cause}. Correct the line, or /etc/hosts")]
+    OwnHost {
+        /// This server.
+        id: ServerId,
+        /// In its line.
+        host: String,
+        /// Why.
+        cause: io::Error,
+    },
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -63,7 +80,8 @@ pub enum StartError {
     /// Epochs and log contradict each other.
     #[error(
         "{directory}: the log reaches epoch {logged}, the epoch file only {current}. They do not belong together: \
-         restore the whole directory from one backup", directory = directory.display()
+         restore the whole directory from one backup, or start a voter of an ensemble with --rejoin, which \
+         copies the history of the others first", directory = directory.display()
     )]
     EpochBehindLog {
         /// The data directory.
@@ -84,6 +102,9 @@ pub enum StartError {
         /// Why.
         cause: io::Error,
     },
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The system refuses a queue, a thread or a ring.
     #[error("the server cannot be set up: {0}")]
     System(#[from] io::Error),
@@ -94,8 +115,6 @@ pub enum StartError {
 pub struct Started {
     /// Where clients connect.
     pub addresses: Vec<SocketAddr>,
-    /// `standalone` or `leader`.
-    pub role: &'static str,
     /// How sockets are driven.
     pub io_driver: IoDriver,
     /// How the log is written.
@@ -121,11 +140,14 @@ impl Stopper {
 /// A server that recovered and holds its sockets, and does not serve yet.
 pub struct Server {
     shared: Arc<Shared>,
+    me: ServerId,
     node: Node,
     log: LogFile,
     dir: DataDir,
     replayed: u64,
     listeners: Vec<TcpListener>,
+    /// Where the other members connect.
+    peer_listeners: Vec<TcpListener>,
     inbox: Arc<Port<ToCore>>,
     reactors: usize,
 }
@@ -136,23 +158,21 @@ impl Server {
         let me = own_id(&config)?;
         // Sockets first: a taken port is found before a large tree is loaded for nothing.
         let listeners = bind_all(&config)?;
+        let peer_listeners = bind_for_peers(&config, me)?;
         let log_root = (config.data_log_dir != config.data_dir).then_some(&*config.data_log_dir);
-        let dir = DataDir::open(&config.data_dir, log_root, me)?;
-        let epochs = epoch_file::load(&dir)?;
+        let founding = match config.standing {
+            Standing::Alone => Founding::Alone,
+            Standing::Member => Founding::Member,
+        };
+        let dir = DataDir::open(&config.data_dir, log_root, me, founding)?;
+        if config.rejoin {
+            dir.prepare_rejoin()?;
+        }
         let hash_seed = u64::from_ne_bytes(random());
-        let recovered = recover::recover(&dir, log_options(&config), hash_seed)?;
+        let (zab, recovered) = recover_zab(&config, me, &dir, hash_seed)?;
         for note in &recovered.notes {
             warn!("{note}");
         }
-        let applied = recovered.state.tree.applied();
-        if epochs.current < applied.epoch() {
-            return Err(StartError::EpochBehindLog {
-                directory: config.data_dir.clone(),
-                logged: applied.epoch().0,
-                current: epochs.current.0,
-            });
-        }
-        let zab = Zab::new(me, Quorum::majority([me]), epochs, applied);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let reactors = config.reactor_threads(cores);
         let shared = Shared::new(config, Arc::clone(&recovered.state.tree), reactors + 1);
@@ -162,11 +182,13 @@ impl Server {
         let node = Node::new(options, zab, ids, recovered.state, clock);
         Ok(Self {
             shared,
+            me,
             node,
             log: recovered.log,
             dir,
             replayed: recovered.replayed,
             listeners,
+            peer_listeners,
             inbox: Arc::new(Port::new(CORE_INBOX)?),
             reactors,
         })
@@ -182,9 +204,9 @@ impl Server {
         AdminSocket::open(&self.shared.config.data_dir, Arc::clone(&self.inbox))
     }
 
-    /// Serves on this thread, and on more where configured, until it is stopped. `on_started` is
-    /// called once, when clients can connect.
-    pub fn run(self, on_started: impl FnOnce(&Started)) -> io::Result<()> {
+    /// Serves on this thread, and on more where configured, until it is stopped or cannot go on.
+    /// `on_started` is called once, when clients can connect.
+    pub fn run(self, on_started: impl FnOnce(&Started)) -> io::Result<Ended> {
         let allow_uring = self.shared.config.socket_driver != SocketDriver::Epoll;
         if self.reactors == 1 {
             runtime::block_on(allow_uring, |io| self.serve_on_one_thread(io, on_started))?
@@ -197,7 +219,7 @@ impl Server {
         self,
         io: IoDriver,
         on_started: impl FnOnce(&Started),
-    ) -> io::Result<()> {
+    ) -> io::Result<Ended> {
         let wake = Signal::default();
         let tree = Arc::clone(self.node.tree());
         let reactor = Reactor::new(
@@ -209,10 +231,9 @@ impl Server {
         );
         let reactor = Rc::new(RefCell::new(reactor));
         let started = self.started(io);
-        let (mut core, listeners) = self.into_core(wake.clone());
+        let (mut core, listeners) = self.into_core(wake.clone())?;
         core.add_reactor(ReactorLink::Local(Rc::clone(&reactor)));
         core.start();
-        assert!(core.is_leading(), "one voter is a quorum of one");
         for listener in listeners {
             let reactor = Rc::clone(&reactor);
             let shared = Arc::clone(reactor.borrow().shared());
@@ -223,9 +244,9 @@ impl Server {
         }
         reactor_thread::sweep_for_ever(&reactor);
         on_started(&started);
-        core.run().await?;
+        let ended = core.run().await?;
         reactor_thread::drain(&reactor).await;
-        Ok(())
+        Ok(ended)
     }
 
     async fn serve_on_many(
@@ -233,12 +254,12 @@ impl Server {
         io: IoDriver,
         allow_uring: bool,
         on_started: impl FnOnce(&Started),
-    ) -> io::Result<()> {
+    ) -> io::Result<Ended> {
         let tree = Arc::clone(self.node.tree());
         let started = self.started(io);
         let (shared, inbox, reactors) =
             (Arc::clone(&self.shared), Arc::clone(&self.inbox), self.reactors);
-        let (mut core, listeners) = self.into_core(Signal::default());
+        let (mut core, listeners) = self.into_core(Signal::default())?;
         let mut threads = Vec::new();
         let mut inboxes: Vec<Arc<Port<ToReactor>>> = Vec::new();
         for id in 0..reactors {
@@ -256,7 +277,6 @@ impl Server {
         }
         shared.set_reactors(inboxes.clone());
         core.start();
-        assert!(core.is_leading(), "one voter is a quorum of one");
         let next = Rc::new(std::cell::Cell::new(0_usize));
         for listener in listeners {
             let (inboxes, next, shared) = (inboxes.clone(), Rc::clone(&next), Arc::clone(&shared));
@@ -271,42 +291,63 @@ impl Server {
             }));
         }
         on_started(&started);
-        core.run().await?;
+        let ended = core.run().await?;
         for thread in threads {
             // A reactor that panicked has said so; the log is sealed either way.
             let _ = thread.join();
         }
-        Ok(())
+        Ok(ended)
     }
 
     fn started(&self, io_driver: IoDriver) -> Started {
         let addresses = self.listeners.iter().filter_map(|it| it.local_addr().ok()).collect();
         Started {
             addresses,
-            role: match self.shared.config.standing {
-                Standing::Alone => "standalone",
-                Standing::Member => "leader",
-            },
             io_driver,
             log_driver: self.log.driver(),
             reactors: self.reactors,
         }
     }
 
-    fn into_core(self, wake: Signal) -> (Core, Vec<TcpListener>) {
+    fn into_core(self, wake: Signal) -> io::Result<(Core, Vec<TcpListener>)> {
         let dir = self.dir.clone();
-        let save_epochs: SaveEpochs = Box::new(move |epochs| epoch_file::store(&dir, epochs));
-        let core = Core::new(
-            self.shared,
-            self.node,
-            self.log,
-            self.dir,
-            self.replayed,
-            self.inbox,
+        let save_epochs: SaveEpochs = Arc::new(move |epochs, rejoining| {
+            epoch_file::store(&dir, epochs);
+            if !rejoining && dir.rejoining() {
+                // It votes again, and that is on disk: the mark has done its part.
+                epoch_file::voted_again(&dir);
+            }
+        });
+        let ensemble: Box<dyn Ensemble> = match self.shared.config.standing {
+            Standing::Alone => Box::new(Nobody),
+            Standing::Member => {
+                let addresses = ensemble::addresses(&self.shared.config, self.me);
+                let options = PeerOptions {
+                    me: self.me,
+                    votes: true,
+                    cluster: self.dir.identity().cluster,
+                    tentative: self.dir.is_tentative(),
+                    boot: u64::from_ne_bytes(random()),
+                    peers: addresses.clone(),
+                    listeners: self.peer_listeners,
+                    limits: PeerLimits::default(),
+                };
+                let peers = Peers::start(options, wake.clone())?;
+                Box::new(Links::new(peers, self.dir.clone(), addresses))
+            }
+        };
+        let core = Core::new(CoreParts {
+            shared: self.shared,
+            node: self.node,
+            log: self.log,
+            dir: self.dir,
+            replayed: self.replayed,
+            inbox: self.inbox,
             save_epochs,
+            ensemble,
             wake,
-        );
-        (core, self.listeners)
+        })?;
+        Ok((core, self.listeners))
     }
 }
 
@@ -314,11 +355,70 @@ impl Server {
 fn own_id(config: &ServerConfig) -> Result<ServerId, StartError> {
     match config.standing {
         Standing::Alone => Ok(ServerId(1)),
-        Standing::Member if config.servers.len() == 1 => {
-            Ok(ServerId(u32::try_from(config.server_id).unwrap_or(u32::MAX)))
+        Standing::Member => {
+            let me = ServerId(u32::try_from(config.server_id).unwrap_or(u32::MAX));
+            let own = config.own_spec().filter(|spec| spec.role == ServerRole::Participant);
+            own.map(|_| me).ok_or(StartError::NotAVoter(me))
         }
-        Standing::Member => Err(StartError::Ensemble(config.servers.len())),
     }
+}
+
+/// Reads what this server promised and its history.
+fn recover_zab(
+    config: &ServerConfig,
+    me: ServerId,
+    dir: &DataDir,
+    hash_seed: u64,
+) -> Result<(Zab, recover::Recovered), StartError> {
+    let epochs = match config.standing {
+        Standing::Alone => epoch_file::load(dir)?,
+        Standing::Member => epoch_file::load_member(dir)?,
+    };
+    let recovered = recover::recover(dir, log_options(config), hash_seed)?;
+    let log = Position { zxid: recovered.state.tree.applied(), chain: recovered.state.chain };
+    // A voter may be behind its log only as far as it has promised: it was learning then.
+    let (promised, standing) = match config.standing {
+        Standing::Alone => (epochs.current, Quorum::majority([me])),
+        Standing::Member => (epochs.accepted, ensemble::quorum(config)),
+    };
+    let rejoining = config.standing == Standing::Member && dir.rejoining();
+    if promised < log.zxid.epoch() && !rejoining {
+        return Err(StartError::EpochBehindLog {
+            directory: config.data_dir.clone(),
+            logged: log.zxid.epoch().0,
+            current: promised.0,
+        });
+    }
+    if rejoining {
+        info!("this voter does not vote until it has copied the history of the others");
+    }
+    let options = zab::Options {
+        me,
+        quorum: standing,
+        membership: if rejoining { Membership::Rejoining } else { Membership::Voter },
+        timing: ensemble::timing(config),
+        seed: u64::from_ne_bytes(random()),
+    };
+    let committed = recovered.committed;
+    Ok((Zab::with(options, zab::Recovered { epochs, log, committed }), recovered))
+}
+
+/// Binds where the own line says that peers connect.
+fn bind_for_peers(config: &ServerConfig, me: ServerId) -> Result<Vec<TcpListener>, StartError> {
+    let Some(own) = config.own_spec().filter(|_| config.standing == Standing::Member) else {
+        return Ok(Vec::new());
+    };
+    let mut listeners = Vec::new();
+    for peer in &own.peers {
+        let host = peer.host.as_str();
+        let unresolved = |cause| StartError::OwnHost { id: me, host: host.to_owned(), cause };
+        let mut found = (host, peer.quorum_port).to_socket_addrs().map_err(unresolved)?;
+        let missing = || io::Error::other("the name service knows it without an address");
+        let address = found.next().ok_or_else(|| unresolved(missing()))?;
+        let bound = listen::bind(address, config.client_backlog);
+        listeners.push(bound.map_err(|cause| StartError::Bind { address, cause })?);
+    }
+    Ok(listeners)
 }
 
 fn bind_all(config: &ServerConfig) -> Result<Vec<TcpListener>, StartError> {
@@ -361,5 +461,7 @@ fn node_options(config: &ServerConfig, hash_seed: u64) -> NodeOptions {
             never_used_ms: (reaping.never_used_ms_max != 0)
                 .then_some(reaping.never_used_ms_max as i64),
         },
+        wait_ms: i64::from(config.write_wait_ms),
+        stale_ms_max: (config.staleness_ms_max != 0).then_some(config.staleness_ms_max.into()),
     }
 }

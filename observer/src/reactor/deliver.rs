@@ -181,6 +181,7 @@ impl Reactor {
             panic!("an answer without an ask");
         };
         connection.pending_bytes -= charge;
+        connection.syncs -= u32::from(op == OpCode::Sync);
         assert_eq!(first, sequence, "answers come in the order of their asks");
         let took_us = now_us.saturating_sub(since_us);
         connection.replied(zxid, now_us, took_us);

@@ -88,7 +88,7 @@ impl Reactor {
             let Some(frame) = behind.get(..length) else {
                 break (Next::Read, 4 + length);
             };
-            if self.must_wait_for_room(key, frame) {
+            if self.must_wait(key, frame) {
                 break (Next::Wait, 0);
             }
             consumed += 4 + length;
@@ -132,14 +132,19 @@ impl Reactor {
             && (!crowded || connection.pending.is_empty())
     }
 
-    /// Whether this frame is a write for which there is no room now. Reads pass: they need none. A
-    /// list of ephemerals waits for its turn here, because a queue of them would be answered at once
-    /// and each may take megabytes.
-    fn must_wait_for_room(&mut self, key: ConnectionKey, frame: &[u8]) -> bool {
+    /// Whether this frame must wait: a write for which there is no room now, or behind a sync, which
+    /// has a round of the ensemble to wait for and must be answered before. Reads pass: they need no
+    /// room. A list of ephemerals waits for its turn here, because a queue of them would be answered
+    /// at once and each may take megabytes.
+    fn must_wait(&mut self, key: ConnectionKey, frame: &[u8]) -> bool {
         let op = frame.get(4..8).map(|op| i32::from_be_bytes(op.try_into().expect("four bytes")));
         let Some(op) = op.and_then(OpCode::from_code) else { return false };
         if op == OpCode::GetEphemerals {
             return self.connection(key).is_some_and(|it| !it.pending.is_empty());
+        }
+        let writes = is_write(op) || op == OpCode::CloseSession;
+        if writes && self.connection(key).is_some_and(|it| 0 < it.syncs) {
+            return true;
         }
         let waiting = self.shared.unapplied_bytes.load(Ordering::Relaxed)
             + self.shared.in_transit_bytes.load(Ordering::Relaxed);
@@ -312,6 +317,7 @@ impl Reactor {
         connection.next_sequence = sequence.wrapping_add(1);
         // Writes are bounded over all connections; what is echoed is kept by the core uncounted.
         let charge = if ask == Ask::Sync { body.len() } else { 0 };
+        connection.syncs += u32::from(ask == Ask::Sync);
         connection.pending_bytes += charge;
         connection.pending.push_back(Pending::Waiting {
             sequence,
@@ -436,6 +442,7 @@ impl Reactor {
         connection.closing_since_ms = now_ms;
         connection.pending.clear();
         connection.pending_bytes = 0;
+        connection.syncs = 0;
         connection.draining = false;
         if connection.out.is_empty() && connection.writer.is_some() {
             connection.socket.finish();

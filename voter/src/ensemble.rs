@@ -1,0 +1,114 @@
+//! From the configuration to the protocol's terms, and the links as the core sees them.
+
+use farwatch_core::log::format::ClusterId;
+use farwatch_core::zab::message::Message;
+use farwatch_core::zab::quorum::Quorum;
+use farwatch_core::zab::timing::Timing;
+use farwatch_core::zxid::ServerId;
+use farwatch_observer::config::{ServerConfig, ServerRole, ServerSpec};
+use farwatch_observer::data_dir::DataDir;
+use farwatch_observer::drive::TICK_MEMBER;
+use farwatch_observer::ensemble::{Ensemble, PeerEvent};
+use farwatch_observer::report::PeerReport;
+
+use crate::peers::{self, PeerAddress, Peers};
+
+/// The number of a server in the configuration.
+pub(crate) fn number(spec: &ServerSpec) -> ServerId {
+    ServerId(u32::try_from(spec.id).unwrap_or(u32::MAX))
+}
+
+/// The voters of the configuration, of which a majority decides.
+pub(crate) fn quorum(config: &ServerConfig) -> Quorum {
+    Quorum::majority(config.voters().map(number))
+}
+
+/// The others of the configuration, as links find them.
+pub(crate) fn addresses(config: &ServerConfig, me: ServerId) -> Vec<PeerAddress> {
+    let others = config.servers.iter().filter(|spec| number(spec) != me);
+    others
+        .map(|spec| PeerAddress {
+            id: number(spec),
+            votes: spec.role == ServerRole::Participant,
+            hosts: spec.peers.iter().map(|peer| (peer.host.clone(), peer.quorum_port)).collect(),
+        })
+        .collect()
+}
+
+/// How long things take, in ticks of the core.
+pub(crate) fn timing(config: &ServerConfig) -> Timing {
+    let ticks = |ms: u64| (ms / TICK_MEMBER.as_millis() as u64).max(1);
+    let tick_ms = u64::from(config.tick_time_ms);
+    let silence_ticks = ticks(config.election_timeout_ms.into());
+    let join_ticks = ticks(u64::from(config.init_limit_ticks) * tick_ms).max(silence_ticks);
+    let usual = Timing::default();
+    let ping_ticks = usual.ping_ticks.min(silence_ticks / 3);
+    let stall_ticks = ticks(config.leader_stall_ms.into());
+    Timing { silence_ticks, join_ticks, ping_ticks, stall_ticks, ..usual }
+}
+
+/// The links to the others, as the core takes them.
+pub(crate) struct Links {
+    peers: Peers,
+    dir: DataDir,
+    addresses: Vec<PeerAddress>,
+}
+
+impl Links {
+    pub fn new(peers: Peers, dir: DataDir, addresses: Vec<PeerAddress>) -> Self {
+        Self { peers, dir, addresses }
+    }
+
+    fn cluster(&self) -> ClusterId {
+        self.dir.identity().cluster
+    }
+}
+
+impl Ensemble for Links {
+    fn send(&self, to: ServerId, message: &Message) {
+        self.peers.send(to, message);
+    }
+
+    fn take_events(&self, out: &mut Vec<PeerEvent>) {
+        let mut events = Vec::new();
+        self.peers.take_events(&mut events);
+        out.extend(events.into_iter().filter_map(|event| match event {
+            peers::PeerEvent::Connected(_) => None,
+            peers::PeerEvent::Received { from, message } => {
+                Some(PeerEvent::Received { from, message })
+            }
+            peers::PeerEvent::Disconnected(peer) => Some(PeerEvent::Disconnected(peer)),
+            peers::PeerEvent::Adopt { cluster, firm } => Some(PeerEvent::Adopt { cluster, firm }),
+        }));
+    }
+
+    fn made_firm(&self) {
+        self.peers.set_cluster(self.cluster(), false);
+    }
+
+    fn report(&self) -> Vec<PeerReport> {
+        let address = |id: ServerId| {
+            let known = self.addresses.iter().find(|it| it.id == id)?;
+            known.hosts.first().map(|(host, port)| format!("{host}:{port}"))
+        };
+        let states = self.peers.report().into_iter();
+        states
+            .map(|state| PeerReport {
+                id: state.id.0,
+                address: address(state.id).unwrap_or_default(),
+                votes: state.votes,
+                connected: state.connected,
+                silent_ms: state.silent_ms.or_else(|| {
+                    state.address.is_some().then_some(state.since_ms)
+                }),
+                last_error: state.last_error,
+                last_error_ms: (!state.connected).then_some(state.since_ms),
+                ..PeerReport::default()
+            })
+            .collect()
+    }
+
+    fn stop(&self) {
+        self.peers.stop();
+    }
+}
