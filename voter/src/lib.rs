@@ -27,7 +27,7 @@ use farwatch_core::zxid::ServerId;
 use farwatch_observer::config::{
     LogDriver as LogDriverChoice, ServerConfig, SocketDriver, Standing,
 };
-use farwatch_observer::data_dir::{DataDir, DataDirError};
+use farwatch_observer::data_dir::{DataDir, DataDirError, Founding};
 use farwatch_observer::drive::{Core, ReactorLink, SaveEpochs};
 use farwatch_observer::inbox::{CORE_INBOX, REACTOR_INBOX, ToCore, ToReactor};
 use farwatch_observer::log_file::{LogDriver, LogFile, LogOptions, LogWriter};
@@ -135,7 +135,7 @@ impl Server {
         // Sockets first: a taken port is found before a large tree is loaded for nothing.
         let listeners = bind_all(&config)?;
         let log_root = (config.data_log_dir != config.data_dir).then_some(&*config.data_log_dir);
-        let dir = DataDir::open(&config.data_dir, log_root, me)?;
+        let dir = DataDir::open(&config.data_dir, log_root, me, Founding::Alone)?;
         let epochs = epoch_file::load(&dir)?;
         let hash_seed = u64::from_ne_bytes(random());
         let recovered = recover::recover(&dir, log_options(&config), hash_seed)?;
