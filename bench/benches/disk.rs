@@ -13,7 +13,7 @@ use farwatch_core::snapshot::reader::Chunk;
 use farwatch_core::tree::{self, Applied, Restorer, TreeOptions};
 use farwatch_core::txn::{CreateTxn, NodeKind, Txn, TxnHead};
 use farwatch_core::zxid::{ServerId, SessionId, Zxid};
-use farwatch_observer::data_dir::DataDir;
+use farwatch_observer::data_dir::{DataDir, Founding};
 use farwatch_observer::log_file::{LogFile, LogOptions};
 use farwatch_observer::recover::SnapshotJob;
 use farwatch_observer::snapshot_file;
@@ -30,7 +30,8 @@ fn directory() -> TempDir {
 }
 
 fn data_dir(directory: &TempDir) -> DataDir {
-    DataDir::open(&directory.path().join("data"), None, ServerId(1)).expect("a fresh directory")
+    DataDir::open(&directory.path().join("data"), None, ServerId(1), Founding::Alone)
+        .expect("a fresh directory")
 }
 
 fn head(zxid: u64) -> TxnHead {

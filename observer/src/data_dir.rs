@@ -10,9 +10,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use farwatch_core::disk::{self, Disk, DiskCause, DiskError};
 use farwatch_core::log::LOG_DIRECTORY;
+use farwatch_core::log::epochs::EpochsError;
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::log::identity::{IDENTITY_BYTES, IDENTITY_FILE, Identity, IdentityError};
 use farwatch_core::snapshot::files::SNAPSHOT_DIRECTORY;
@@ -20,6 +22,21 @@ use farwatch_core::zxid::ServerId;
 use thiserror::Error;
 
 use crate::log_file::system;
+
+mod member;
+#[cfg(test)]
+mod tests;
+
+pub use member::{AdoptError, REJOINING_FILE};
+
+/// Who names the ensemble of a fresh directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Founding {
+    /// This server is all of it.
+    Alone,
+    /// Its voters agree on one name. Until then it is tentative.
+    Member,
+}
 
 /// Held locked as long as a server uses the directory; says who that is.
 const LOCK_FILE: &str = "lock";
@@ -94,6 +111,9 @@ pub enum DataDirError {
         /// As configured.
         configured: ServerId,
     },
+    /// The epochs cannot be carried over to the ensemble that was joined.
+    #[error(transparent)]
+    Epochs(#[from] EpochsError),
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -110,16 +130,20 @@ pub struct DataDir {
 struct Shared {
     root: PathBuf,
     log: PathBuf,
+    /// Whether the ensemble's id is not agreed upon yet.
+    tentative: AtomicBool,
     /// Locked as long as it is open.
     _lock: Vec<File>,
 }
 
 impl DataDir {
     /// Locks `root`, making it if need be, for `server`; `log_root` is another device for the log.
+    /// A fresh directory is given an ensemble as `founding` says.
     pub fn open(
         root: &Path,
         log_root: Option<&Path>,
         server: ServerId,
+        founding: Founding,
     ) -> Result<Self, DataDirError> {
         let log_root = log_root.unwrap_or(root);
         let log = log_root.join(LOG_DIRECTORY);
@@ -130,13 +154,21 @@ impl DataDir {
         if log_root != root {
             locks.push(lock(log_root)?);
         }
-        let nobody = Identity { cluster: ClusterId(0), server };
-        let shared = Arc::new(Shared { root: root.to_owned(), log, _lock: locks });
+        let nobody = Identity { cluster: ClusterId(0), server, tentative: true, former: None };
+        let (root, tentative) = (root.to_owned(), AtomicBool::new(true));
+        let shared = Arc::new(Shared { root, log, tentative, _lock: locks });
         let unowned = Self { shared, identity: nobody };
-        Ok(Self { identity: read_identity(&unowned, server)?, ..unowned })
+        let identity = read_identity(&unowned, server, founding)?;
+        let identity = member::finish_adoption(&unowned, identity)?;
+        let opened = Self { identity, ..unowned };
+        opened.shared.tentative.store(identity.tentative, Ordering::Relaxed);
+        if founding == Founding::Alone {
+            opened.make_firm()?; // there is nobody to agree with
+        }
+        Ok(opened)
     }
 
-    /// Whose it is.
+    /// Whose it is; whether that is agreed upon is told by [`DataDir::is_tentative`].
     pub fn identity(&self) -> Identity {
         self.identity
     }
@@ -195,19 +227,30 @@ fn lock(root: &Path) -> Result<File, DataDirError> {
     Ok(file)
 }
 
-fn read_identity(dir: &DataDir, server: ServerId) -> Result<Identity, DataDirError> {
+/// Whether there is a log or a snapshot.
+fn holds_history(dir: &DataDir) -> Result<bool, DiskError> {
+    let any = |directory: &str, suffix: &str| {
+        let names = dir.list(directory)?;
+        Ok::<_, DiskError>(names.iter().any(|name| name.ends_with(suffix)))
+    };
+    Ok(any(LOG_DIRECTORY, ".log")? || any(SNAPSHOT_DIRECTORY, ".snap")?)
+}
+
+fn read_identity(
+    dir: &DataDir,
+    server: ServerId,
+    founding: Founding,
+) -> Result<Identity, DataDirError> {
     let identity = match disk::read_small(dir, IDENTITY_FILE, IDENTITY_BYTES + 1)? {
         Some(bytes) => Identity::decode(&bytes)
             .map_err(|cause| DataDirError::Identity { path: dir.path(IDENTITY_FILE), cause })?,
         None => {
-            let history = |directory: &str, suffix: &str| {
-                let names = dir.list(directory)?;
-                Ok::<_, DiskError>(names.iter().any(|name| name.ends_with(suffix)))
-            };
-            if history(LOG_DIRECTORY, ".log")? || history(SNAPSHOT_DIRECTORY, ".snap")? {
+            if holds_history(dir)? {
                 return Err(DataDirError::NoIdentity { path: dir.root().to_owned() });
             }
-            let identity = Identity { cluster: ClusterId(system::random()), server };
+            let (cluster, former) = (ClusterId(system::random()), None);
+            let tentative = founding == Founding::Member;
+            let identity = Identity { cluster, server, tentative, former };
             disk::replace(dir, IDENTITY_FILE, &identity.encode())?;
             identity
         }
@@ -301,67 +344,5 @@ impl Disk for DataDir {
     fn available(&self, directory: &str) -> Result<u64, DiskError> {
         let path = self.path(directory);
         system::available_bytes(&path).map_err(|e| disk_error("stat", directory, &e))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    const SERVER: ServerId = ServerId(4);
-
-    #[test]
-    fn a_directory_in_use_is_refused_and_its_holder_named() {
-        let root = tempfile::tempdir().unwrap();
-        let first = DataDir::open(root.path(), None, SERVER).unwrap();
-        let refused = DataDir::open(root.path(), None, SERVER).unwrap_err().to_string();
-        assert!(refused.contains(&format!("process {}:", std::process::id())), "{refused}");
-        let identity = first.identity();
-        drop(first);
-        assert_eq!(DataDir::open(root.path(), None, SERVER).unwrap().identity(), identity);
-    }
-
-    #[test]
-    fn a_directory_that_others_may_write_to_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        for mode in [0o770, 0o702, 0o777] {
-            std::fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
-            let refused = DataDir::open(root.path(), None, SERVER).unwrap_err();
-            assert!(
-                matches!(refused, DataDirError::Permissions { mode: found, .. } if found == mode)
-            );
-        }
-        std::fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        DataDir::open(root.path(), None, SERVER).unwrap();
-    }
-
-    #[test]
-    fn another_servers_a_damaged_and_an_ownerless_directory_are_refused() {
-        let root = tempfile::tempdir().unwrap();
-        drop(DataDir::open(root.path(), None, SERVER).unwrap());
-        let other = DataDir::open(root.path(), None, ServerId(5)).unwrap_err();
-        assert!(matches!(other, DataDirError::Server { found: SERVER, .. }));
-        let identity = root.path().join(IDENTITY_FILE);
-        let mut bytes = fs::read(&identity).unwrap();
-        bytes[20] ^= 1;
-        fs::write(&identity, bytes).unwrap();
-        let damaged = DataDir::open(root.path(), None, SERVER).unwrap_err();
-        assert!(matches!(damaged, DataDirError::Identity { .. }));
-        fs::remove_file(identity).unwrap();
-        fs::write(root.path().join("log/0000000100000001.log"), b"").unwrap();
-        let ownerless = DataDir::open(root.path(), None, SERVER).unwrap_err();
-        assert!(matches!(ownerless, DataDirError::NoIdentity { .. }));
-    }
-
-    #[test]
-    fn the_log_may_be_on_a_device_of_its_own() {
-        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let dir = DataDir::open(root.path(), Some(other.path()), SERVER).unwrap();
-        assert_eq!(dir.path("log/x"), other.path().join("log/x"));
-        assert_eq!(dir.path("snapshot/x"), root.path().join("snapshot/x"));
-        let refused = DataDir::open(other.path(), None, SERVER).unwrap_err();
-        assert!(matches!(refused, DataDirError::Locked { .. }));
     }
 }

@@ -8,10 +8,16 @@ pub fn load(dir: &DataDir) -> Result<Epochs, EpochsError> {
     Epochs::load(dir, dir.identity().cluster)
 }
 
+/// As [`load`], for one voter of several: refuses a directory whose epochs or whose log were lost,
+/// unless the server rejoins. To be called before the log is recovered.
+pub fn load_member(dir: &DataDir) -> Result<Epochs, EpochsError> {
+    Epochs::load_member(dir, dir.identity().cluster, dir.rejoining())
+}
+
 /// Makes the epochs durable before anything is done in them. A failure ends the process: what is on
 /// disk is not known then, and a voter that goes on might break a promise.
 pub fn store(dir: &DataDir, epochs: Epochs) {
-    if let Err(error) = epochs.store(dir, dir.identity().cluster) {
+    if let Err(error) = epochs.store_member(dir, dir.identity().cluster) {
         eprintln!("farwatch: the epochs cannot be saved, so this server stops: {error}");
         std::process::abort();
     }

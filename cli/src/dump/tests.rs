@@ -14,14 +14,14 @@ use farwatch_core::snapshot::format::SnapshotHead;
 use farwatch_core::snapshot::writer::SnapshotWriter;
 use farwatch_core::txn::{CreateTxn, NodeKind, Txn, TxnHead};
 use farwatch_core::zxid::{ServerId, SessionId, Zxid};
-use farwatch_observer::data_dir::DataDir;
+use farwatch_observer::data_dir::{DataDir, Founding};
 use serde_json::Value;
 
 use crate::log_command::{self, LogArgs, LogCommand};
 use crate::snapshot_command::{self, SnapshotArgs, SnapshotCommand, Target};
 
 fn snapshot(dir: &Path, zxid: u64) {
-    let files = DataDir::open(dir, None, ServerId(0)).unwrap();
+    let files = DataDir::open(dir, None, ServerId(0), Founding::Alone).unwrap();
     let cluster = files.identity().cluster;
     let head = SnapshotHead { cluster, zxid: Zxid(zxid), chain: Chain(7) };
     let mut writer = SnapshotWriter::create(&files, head).unwrap();

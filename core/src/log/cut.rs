@@ -120,10 +120,7 @@ impl Cut {
     }
 
     /// Reads the file, if there is one.
-    pub(crate) fn load<D: Disk>(
-        disk: &D,
-        cluster: ClusterId,
-    ) -> Result<Option<Self>, RecoverError> {
+    pub fn load<D: Disk>(disk: &D, cluster: ClusterId) -> Result<Option<Self>, RecoverError> {
         Self::load_from(disk, cluster, CUT_FILE)
     }
 
@@ -138,7 +135,7 @@ impl Cut {
     }
 
     /// Makes the file durable.
-    pub(crate) fn store<D: Disk>(&self, disk: &D, cluster: ClusterId) -> Result<(), DiskError> {
+    pub fn store<D: Disk>(&self, disk: &D, cluster: ClusterId) -> Result<(), DiskError> {
         disk::replace(disk, CUT_FILE, &self.encode(cluster))
     }
 

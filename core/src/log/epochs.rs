@@ -7,8 +7,14 @@
 
 use thiserror::Error;
 
+use super::cut::{CUT_FILE, Cut, Stage};
 use super::format::ClusterId;
+use super::reader::ADVICE;
+use super::replace::INSTALL_FILE;
+use super::{LOG_DIRECTORY, parse_segment_name};
 use crate::disk::{self, Disk, DiskError};
+use crate::record::run::Position;
+use crate::snapshot::files::SNAPSHOT_DIRECTORY;
 use crate::zxid::Epoch;
 
 /// The file's name.
@@ -36,9 +42,24 @@ pub enum EpochsError {
     /// Damaged.
     #[error(
         "{EPOCHS_FILE}: the file is damaged. It holds what this server has promised to its \
-         ensemble, so it must not vote without it: restore the data directory from a backup"
+         ensemble, so it must not vote without it. {ADVICE}"
     )]
     Damaged,
+    /// There is a history without promises.
+    #[error(
+        "{EPOCHS_FILE}: the file is missing beside a log or a snapshot. It held what this server \
+         has promised to its ensemble, so it must not vote without it. {ADVICE}"
+    )]
+    Missing,
+    /// There are promises without the history that was followed.
+    #[error(
+        "the log is missing: {EPOCHS_FILE} says that this server followed epoch {current}, and not \
+         even an empty log is there. What it acknowledged is lost here, so it must not vote. {ADVICE}"
+    )]
+    LogLost {
+        /// In the file.
+        current: Epoch,
+    },
     /// Written for another ensemble.
     #[error(
         "{EPOCHS_FILE}: the file is of another ensemble than the data directory's identity: \
@@ -92,9 +113,59 @@ impl Epochs {
         }
     }
 
+    /// As [`Epochs::load`], for one voter of several, before the log is recovered: neither the
+    /// promises nor the log may have been lost, unless the server is `rejoining`.
+    pub fn load_member<D: Disk>(
+        disk: &D,
+        cluster: ClusterId,
+        rejoining: bool,
+    ) -> Result<Self, EpochsError> {
+        let epochs = Self::load(disk, cluster)?;
+        if rejoining {
+            return Ok(epochs);
+        }
+        let found = Found::look(disk)?;
+        if disk::read_small(disk, EPOCHS_FILE, 0)?.is_none() && found.history {
+            return Err(EpochsError::Missing);
+        }
+        if Epoch::ZERO < epochs.current && !found.log {
+            return Err(EpochsError::LogLost { current: epochs.current });
+        }
+        Ok(epochs)
+    }
+
+    /// As [`Epochs::store`], and makes sure that a log which is lost later is missed: one that was
+    /// never written to is given a file that says so.
+    pub fn store_member<D: Disk>(&self, disk: &D, cluster: ClusterId) -> Result<(), DiskError> {
+        if Epoch::ZERO < self.current && !Found::look(disk)?.log {
+            Cut { stage: Stage::Cut, to: Position::ROOT }.store(disk, cluster)?;
+        }
+        self.store(disk, cluster)
+    }
+
     /// Makes both durable. A failure must end the process: what is on disk is not known then.
     pub fn store<D: Disk>(&self, disk: &D, cluster: ClusterId) -> Result<(), DiskError> {
         disk::replace(disk, EPOCHS_FILE, &self.encode(cluster))
+    }
+}
+
+/// What there is of a history.
+struct Found {
+    /// Records or a snapshot.
+    history: bool,
+    /// A log, be it empty. From the first segment on there is always a segment or a cut file.
+    log: bool,
+}
+
+impl Found {
+    fn look<D: Disk>(disk: &D) -> Result<Self, DiskError> {
+        let in_log = disk.list(LOG_DIRECTORY)?;
+        let in_snapshots = disk.list(SNAPSHOT_DIRECTORY)?;
+        let segment = in_log.iter().any(|name| parse_segment_name(name).is_some());
+        let cut = in_log.iter().any(|name| CUT_FILE.ends_with(&format!("/{name}")));
+        let install = in_snapshots.iter().any(|name| INSTALL_FILE.ends_with(&format!("/{name}")));
+        let snapshot = in_snapshots.iter().any(|name| name.ends_with(".snap"));
+        Ok(Self { history: segment || snapshot || install, log: segment || cut || install })
     }
 }
 
@@ -139,5 +210,28 @@ mod tests {
             });
         }
         println!("{states} crash states");
+    }
+
+    #[test]
+    fn a_member_that_lost_its_promises_or_its_log_is_refused_and_one_that_rejoins_is_not() {
+        let cluster = ClusterId(9);
+        let mut disk = FakeDisk::new();
+        assert_eq!(Epochs::load_member(&disk, cluster, false), Ok(Epochs::default()));
+        EPOCHS.store_member(&disk, cluster).unwrap();
+        // Followed, and nothing was ever logged.
+        assert_eq!(Epochs::load_member(&disk, cluster, false), Ok(EPOCHS));
+        disk.remove(CUT_FILE).unwrap();
+        let lost = Err(EpochsError::LogLost { current: EPOCHS.current });
+        assert_eq!(Epochs::load_member(&disk, cluster, false), lost);
+        assert_eq!(Epochs::load_member(&disk, cluster, true), Ok(EPOCHS));
+        disk.overwrite("log/0000000100000001.log", vec![1]);
+        assert_eq!(Epochs::load_member(&disk, cluster, false), Ok(EPOCHS));
+        EPOCHS.store_member(&disk, cluster).unwrap();
+        assert!(disk.bytes(CUT_FILE).is_none());
+        disk.remove(EPOCHS_FILE).unwrap();
+        let missing = Epochs::load_member(&disk, cluster, false);
+        assert_eq!(missing, Err(EpochsError::Missing));
+        assert!(missing.unwrap_err().to_string().contains("serve --rejoin"));
+        assert_eq!(Epochs::load_member(&disk, cluster, true), Ok(Epochs::default()));
     }
 }

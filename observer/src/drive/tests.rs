@@ -11,6 +11,7 @@ use farwatch_core::zxid::{ServerId, SessionId};
 
 use super::*;
 use crate::config::ServerConfig;
+use crate::data_dir::Founding;
 use crate::inbox::CORE_INBOX;
 use crate::log_file::LogOptions;
 use crate::recover;
@@ -19,7 +20,7 @@ use crate::recover;
 fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, tempfile::TempDir) {
     let root = tempfile::tempdir().unwrap();
     let me = ServerId(1);
-    let dir = DataDir::open(root.path(), None, me).unwrap();
+    let dir = DataDir::open(root.path(), None, me, Founding::Alone).unwrap();
     let options = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
     let mut recovered = recover::recover(&dir, options, 1).unwrap();
     change(&mut recovered.state);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::data_dir::Founding;
 use farwatch_core::record::append;
 use farwatch_core::txn::{Txn, TxnHead};
 use farwatch_core::zxid::{Epoch, ServerId, SessionId};
@@ -53,7 +54,7 @@ fn options(driver: LogDriver) -> LogOptions {
 }
 
 fn dir(root: &Path) -> DataDir {
-    DataDir::open(root, None, ServerId(1)).unwrap()
+    DataDir::open(root, None, ServerId(1), Founding::Alone).unwrap()
 }
 
 fn submit(log: &mut LogFile, run: &(Vec<u8>, Zxid, Zxid, Chain)) {
