@@ -29,7 +29,7 @@ use farwatch_core::node::{Clock, Event, Node, Output};
 use farwatch_core::record;
 use farwatch_core::zab::run::Run;
 use farwatch_core::zab::{Action, Event as ZabEvent, Membership, Standing as Role};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::Standing;
 use crate::connection;

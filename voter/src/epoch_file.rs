@@ -22,3 +22,12 @@ pub fn store(dir: &DataDir, epochs: Epochs) {
         std::process::abort();
     }
 }
+
+/// The voter has the history of the others again, and epochs that it promised since: it is one like
+/// any other from now on. Ends the process when that cannot be noted.
+pub fn voted_again(dir: &DataDir) {
+    if let Err(error) = dir.set_rejoining(false) {
+        eprintln!("farwatch: it cannot be noted that this server votes again, so it stops: {error}");
+        std::process::abort();
+    }
+}

@@ -34,12 +34,8 @@ use farwatch_observer::config::{
     LogDriver as LogDriverChoice, ServerConfig, ServerRole, SocketDriver, Standing,
 };
 use farwatch_observer::data_dir::{DataDir, DataDirError, Founding};
-<<<<<<< HEAD
 use farwatch_observer::drive::{Core, CoreParts, Ended, ReactorLink};
 use farwatch_observer::ensemble::{Ensemble, Nobody, SaveEpochs};
-=======
-use farwatch_observer::drive::{Core, ReactorLink, SaveEpochs};
->>>>>>> w-disk
 use farwatch_observer::inbox::{CORE_INBOX, REACTOR_INBOX, ToCore, ToReactor};
 use farwatch_observer::log_file::{LogDriver, LogFile, LogOptions, LogWriter};
 use farwatch_observer::port::Port;
@@ -164,7 +160,6 @@ impl Server {
         let listeners = bind_all(&config)?;
         let peer_listeners = bind_for_peers(&config, me)?;
         let log_root = (config.data_log_dir != config.data_dir).then_some(&*config.data_log_dir);
-<<<<<<< HEAD
         let founding = match config.standing {
             Standing::Alone => Founding::Alone,
             Standing::Member => Founding::Member,
@@ -173,10 +168,6 @@ impl Server {
         if config.rejoin {
             dir.prepare_rejoin()?;
         }
-=======
-        let dir = DataDir::open(&config.data_dir, log_root, me, Founding::Alone)?;
-        let epochs = epoch_file::load(&dir)?;
->>>>>>> w-disk
         let hash_seed = u64::from_ne_bytes(random());
         let (zab, recovered) = recover_zab(&config, me, &dir, hash_seed)?;
         for note in &recovered.notes {
