@@ -145,16 +145,12 @@ impl Asks {
 
     /// The ask that the record of `head` came from, if it is one of this server's.
     pub fn of_record(&mut self, head: &TxnHead) -> Option<u64> {
-        while let Some(&(zxid, number)) = self.due.front()
-            && zxid <= head.zxid
+        if let Some(&(zxid, number)) = self.due.front()
+            && zxid == head.zxid
+            && matches!(self.get(number).map(|it| it.stage), Some(Stage::Proposed(..)))
         {
-            let is_it = matches!(self.get(number).map(|it| it.stage),
-                Some(Stage::Proposed(proposed, _)) if proposed == head.zxid);
-            if is_it && zxid == head.zxid {
-                self.due.pop_front();
-                return Some(number);
-            }
-            break;
+            self.due.pop_front();
+            return Some(number);
         }
         self.doubted(head)
     }
