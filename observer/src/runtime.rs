@@ -14,8 +14,10 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use monoio::buf::IoBufMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{
+    AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
+};
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
@@ -87,6 +89,13 @@ impl Listener {
         // SAFETY: `into_raw_fd` gave the descriptor up, so this is its only owner.
         Ok((unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }, peer))
     }
+
+    /// Ends a pending [`Listener::accept`] from another task, with an error. A dropped accept would
+    /// lose a connection, so this is how a listening socket is given up. The handle must be told to
+    /// [`Socket::forget`] before the listener is dropped.
+    pub fn socket(&self) -> Socket {
+        Socket(Rc::new(Cell::new(Some(self.0.as_raw_fd()))))
+    }
 }
 
 /// Whether this thread's runtime waits by epoll. It then calls the socket itself and needs it not to
@@ -134,6 +143,18 @@ impl WriteHalf {
     pub async fn write_all(&mut self, buffer: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
         let (result, buffer) = self.0.write_all(buffer).await;
         (result.map(drop), buffer)
+    }
+
+    /// Writes some of `buffer` from byte `from` on: as much as the socket takes at once, so that
+    /// the caller sees progress. The buffer comes back.
+    pub async fn write_some(
+        &mut self,
+        buffer: Vec<u8>,
+        from: usize,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        assert!(from < buffer.len(), "a write needs bytes");
+        let (result, slice) = self.0.write(buffer.slice(from..)).await;
+        (result, slice.into_inner())
     }
 }
 

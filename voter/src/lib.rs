@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod epoch_file;
+pub mod peers;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,0 +1,272 @@
+//! Links to the other servers of an ensemble: one TCP connection per pair, which carries the
+//! messages of Zab. Zab's sessions notice whatever a link loses, so that safety does not rest on
+//! anything here; how fast an ensemble comes back does.
+//!
+//! ```text
+//! larger number, or no vote                 smaller number
+//!       dial ── hello ────────────────────► accept
+//!            ◄───────────────────── answer ─┤ refused: the reason, in both logs
+//!       link ◄══ frames, heartbeats ══════► link
+//! ```
+//!
+//! Everything runs as tasks on the core's thread, except names and connects, which block
+//! (`peers/dial.rs`). The core is never called back: it takes what happened when it is woken.
+//! `docs/peer-protocol.md` draws the bytes.
+
+mod accept;
+mod dial;
+pub mod frame;
+mod greeting;
+pub mod handshake;
+mod hub;
+mod link;
+mod refusal;
+mod voice;
+mod wire;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::Duration;
+
+use farwatch_core::log::format::ClusterId;
+use farwatch_core::zab::message::Message;
+use farwatch_core::zxid::ServerId;
+use farwatch_observer::runtime::{Listener, Signal};
+
+use frame::FRAME_BYTES_MAX;
+use hub::{Hub, Peer};
+
+/// How often links are looked after. Times of this module are multiples of it.
+const SWEEP: Duration = Duration::from_millis(100);
+
+/// Bytes that wait for one peer before it is cut off. A leader stops sending records when 8 MiB
+/// are not acknowledged; a link that was made anew may hold that twice, and beside it one message
+/// as large as they get.
+const QUEUE_BYTES_MAX: usize = FRAME_BYTES_MAX + (32 << 20);
+
+/// Bytes of one peer that were received and not yet taken, before it is no longer read.
+const RECEIVED_BYTES_MAX: usize = 16 << 20;
+
+/// How many sweeps a time takes.
+fn sweeps(time: Duration) -> u32 {
+    time.as_millis().div_ceil(SWEEP.as_millis()).try_into().unwrap_or(u32::MAX)
+}
+
+/// What a server needs to know to find its peers and to be known by them.
+#[derive(Debug)]
+pub struct PeerOptions {
+    /// This server.
+    pub me: ServerId,
+    /// Whether this server votes. One that does not dials all voters.
+    pub votes: bool,
+    /// The ensemble.
+    pub cluster: ClusterId,
+    /// Whether `cluster` is only this server's proposal: it then takes over what others have.
+    pub tentative: bool,
+    /// Which start of this process it is: random.
+    pub boot: u64,
+    /// The other servers. This server's own entry is passed over.
+    pub peers: Vec<PeerAddress>,
+    /// Where peers connect to this server, bound by the caller.
+    pub listeners: Vec<TcpListener>,
+    /// How long and how much.
+    pub limits: PeerLimits,
+}
+
+/// Another server of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Its number.
+    pub id: ServerId,
+    /// Whether it votes.
+    pub votes: bool,
+    /// Names or addresses with its quorum port. All are tried, in order.
+    pub hosts: Vec<(String, u16)>,
+}
+
+/// How long things may take, and how much may wait. Times are kept to a tenth of a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerLimits {
+    /// To connect to one address. Default 1 s: a packet that is lost is tried anew just as soon.
+    pub connect_timeout: Duration,
+    /// From a connection to its whole handshake. Default 3 s.
+    pub handshake: Duration,
+    /// A link on which nothing arrives, not even a heartbeat, is cut. Default 4 s: longer than a
+    /// busy machine's hiccup, shorter than TCP needs to repeat itself after a partition of that
+    /// length, so that dialing anew is the faster way back.
+    pub silence: Duration,
+    /// A link that takes nothing of what is sent is cut. Default 10 s.
+    pub stall: Duration,
+    /// Bytes that wait for one peer before its link is cut.
+    pub queue_bytes_max: usize,
+    /// Bytes of one peer that were not taken by [`Peers::take_events`], before it is not read.
+    pub received_bytes_max: usize,
+}
+
+impl Default for PeerLimits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            handshake: Duration::from_secs(3),
+            silence: Duration::from_secs(4),
+            stall: Duration::from_secs(10),
+            queue_bytes_max: QUEUE_BYTES_MAX,
+            received_bytes_max: RECEIVED_BYTES_MAX,
+        }
+    }
+}
+
+/// What happened. Per peer: connected, received…, disconnected, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// A link is there.
+    Connected(ServerId),
+    /// A peer said something.
+    Received {
+        /// Which peer.
+        from: ServerId,
+        /// What.
+        message: Message,
+    },
+    /// A link is over; what was sent and not acknowledged may be lost.
+    Disconnected(ServerId),
+    /// A peer's id of the ensemble counts more than this server's. It is to be stored, and then
+    /// told to [`Peers::set_cluster`]; until then no link to that peer is made and this may come
+    /// again.
+    Adopt {
+        /// The id.
+        cluster: ClusterId,
+        /// Whether it is more than a proposal.
+        firm: bool,
+    },
+}
+
+/// How a peer is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerState {
+    /// Its number.
+    pub id: ServerId,
+    /// Whether it votes, as configured.
+    pub votes: bool,
+    /// Whether there is a link.
+    pub connected: bool,
+    /// Whether this server dials it.
+    pub dials: bool,
+    /// Where it is, while there is a link.
+    pub address: Option<SocketAddr>,
+    /// Since something was last received, milliseconds, while there is a link.
+    pub silent_ms: Option<u64>,
+    /// Since the link was made, or ended, milliseconds.
+    pub since_ms: u64,
+    /// Why the last attempt or link ended, if one has.
+    pub last_error: Option<String>,
+    /// Received over all links.
+    pub bytes_in: u64,
+    /// Sent over all links.
+    pub bytes_out: u64,
+    /// Waiting to be sent.
+    pub queued_bytes: u64,
+}
+
+/// A connection that was turned away at the quorum port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// From where it came.
+    pub address: SocketAddr,
+    /// Why, as it was told.
+    pub reason: String,
+}
+
+/// The links of one server; a handle to them.
+#[derive(Clone)]
+pub struct Peers(Rc<Hub>);
+
+impl Peers {
+    /// Begins to accept and to dial, on this thread's runtime. `wake` is notified when there are
+    /// events. Fails when the system has no descriptor or thread left.
+    pub fn start(options: PeerOptions, wake: Signal) -> io::Result<Self> {
+        let PeerOptions { me, votes, cluster, tentative, boot, peers, listeners, limits } = options;
+        let peers = peers.into_iter().filter(|peer| peer.id != me).map(|peer| {
+            // Between two voters the larger number dials; between two that do not vote nothing is
+            // to be said.
+            let dials = if votes { peer.votes && peer.id.0 < me.0 } else { peer.votes };
+            Peer::new(peer.id, peer.votes, peer.hosts, dials)
+        });
+        let ours = (me, votes, boot);
+        let hub = Rc::new(Hub::new(ours, (cluster, tentative), limits, peers.collect(), wake));
+        let links = Self(hub);
+        if let Err(error) = links.begin(listeners, boot) {
+            links.stop(); // what was begun before it failed
+            return Err(error);
+        }
+        Ok(links)
+    }
+
+    fn begin(&self, listeners: Vec<TcpListener>, boot: u64) -> io::Result<()> {
+        let Self(hub) = self;
+        for listener in listeners {
+            let listener = Listener::new(listener)?;
+            let listening = listener.socket();
+            hub.add_listening(listening.clone());
+            hub.spawn(accept::accept_for_ever(Rc::clone(hub), listener, listening));
+        }
+        for peer in hub.peers().filter(|peer| peer.dials) {
+            dial::start(hub, peer, boot.wrapping_add(u64::from(peer.id.0)))?;
+        }
+        hub.spawn(Rc::clone(hub).sweep_for_ever());
+        Ok(())
+    }
+
+    /// Sends `message` with whatever else is sent to that peer in this turn, after everything sent
+    /// before. Without a link it is dropped; a peer that lets too much wait loses its link.
+    pub fn send(&self, to: ServerId, message: &Message) {
+        let Some(link) = self.0.peer(to).and_then(|peer| peer.link()) else { return };
+        let waiting = link.queue(message);
+        if waiting > self.0.limits.queue_bytes_max {
+            self.0.cut(&link, &format!("too slow: {waiting} bytes wait for it"));
+        }
+    }
+
+    /// Appends to `out` what happened since the last call. Readers that waited for it go on.
+    pub fn take_events(&self, out: &mut Vec<PeerEvent>) {
+        self.0.take_events(out);
+    }
+
+    /// This server's ensemble is called so from now on. Links that were made under another id end,
+    /// and come back by themselves.
+    pub fn set_cluster(&self, cluster: ClusterId, tentative: bool) {
+        self.0.set_cluster(cluster, tentative);
+    }
+
+    /// How each peer is doing, by number.
+    pub fn report(&self) -> Vec<PeerState> {
+        self.0.report()
+    }
+
+    /// The last connection that was turned away at this server's port.
+    pub fn last_refused(&self) -> Option<Refused> {
+        self.0.last_refused()
+    }
+
+    /// Ends all links, dialing and accepting. Asking twice is one.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+
+    /// After [`Peers::stop`]: waits until every task is over and every socket closed. A dialing
+    /// thread may still wait for a connect, with nothing to give it to.
+    pub async fn ended(&self) {
+        self.0.ended().await;
+    }
+}
+
+impl fmt::Debug for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.report()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! The accepting side of the handshake.
+
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use farwatch_observer::runtime::{self, Listener, Socket};
+use tracing::warn;
+
+use super::greeting::read_whole;
+use super::handshake::{Answer, Hello};
+use super::hub::{Greeting, Hub, Peer};
+use super::link::{self, Link};
+use super::refusal::{self, Refusal};
+use super::wire::{self, Incoming, Outgoing};
+
+/// After a failed accept, most likely for want of descriptors, the next one waits.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until the hub is stopped.
+pub async fn accept_for_ever(hub: Rc<Hub>, listener: Listener, listening: Socket) {
+    while !hub.is_stopped() {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                hub.spawn(serve(Rc::clone(&hub), stream, address));
+            }
+            Err(_) if hub.is_stopped() => {}
+            Err(error) => {
+                warn!(%error, "a peer cannot be accepted; are there too many open files?");
+                runtime::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    listening.forget();
+}
+
+async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr) {
+    let (mut read, mut write, socket) = match wire::open(stream) {
+        Ok(halves) => halves,
+        Err(error) => return hub.turned_away(address, error.to_string()),
+    };
+    let greeting = hub.greet(&socket, true);
+    let accepted = greet(&hub, &greeting, &mut read, &mut write, &socket, address).await;
+    hub.greeted(&greeting);
+    match accepted {
+        Some((link, input)) if !hub.is_stopped() => {
+            link::run(&hub, &link, read, write, input).await;
+        }
+        _ => socket.forget(),
+    }
+}
+
+/// Reads a hello and answers it. A link that comes of it is installed, with the acceptance as the
+/// first bytes that it sends: nothing can happen between the verdict and the link.
+async fn greet(
+    hub: &Rc<Hub>,
+    greeting: &Greeting,
+    read: &mut Incoming,
+    write: &mut Outgoing,
+    socket: &Socket,
+    address: SocketAddr,
+) -> Option<(Rc<Link>, Vec<u8>)> {
+    let (hello, input) = match read_whole(read, greeting, Hello::decode).await {
+        Ok(read) => read,
+        Err(reason) => {
+            hub.turned_away(address, reason);
+            return None;
+        }
+    };
+    if hub.is_stopped() {
+        return None;
+    }
+    let own = hub.hello(hello.me);
+    let mut answer = Vec::new();
+    match judge(hub, &own, &hello) {
+        Ok((peer, version)) => {
+            Answer { hello: own, verdict: Ok(version) }.encode(&mut answer);
+            let link = Link::new(&peer, &hello, address, false, socket.clone(), answer);
+            hub.install(&link, &hello);
+            Some((link, input))
+        }
+        Err(refusal) => {
+            if matches!(refusal, Refusal::Adopting { .. }) {
+                hub.compare_clusters(&hello);
+            }
+            hub.refused(address, &hello, &refusal);
+            Answer { hello: own, verdict: Err(refusal.to_rejection()) }.encode(&mut answer);
+            // It hangs up on its own if it does not want to know why.
+            let _ = write.write_all(answer).await;
+            None
+        }
+    }
+}
+
+fn judge(hub: &Hub, own: &Hello, hello: &Hello) -> Result<(Rc<Peer>, u16), Refusal> {
+    let peer = hub.peer(hello.me);
+    let version = refusal::judge(own, hello, peer.is_some())?;
+    let peer = peer.ok_or(Refusal::Unknown { me: own.me, other: hello.me })?;
+    hub.may_replace(peer, hello)?;
+    Ok((Rc::clone(peer), version))
+}

@@ -1,0 +1,202 @@
+//! What travels on a link once it is made: frames, each with its length and its checksum.
+//!
+//! ```text
+//! 0        4        8
+//! ├ length ┼ crc32c ┼ message …        length and crc are of the message; 0 and 0: a heartbeat
+//! ```
+
+use farwatch_core::limits::{RECORD_BYTES_MAX, WRITE_BYTES_OUTSTANDING_MAX};
+use farwatch_core::zab::message::{DecodeError, Message};
+use thiserror::Error;
+
+/// In front of every message.
+pub const HEAD_BYTES: usize = 8;
+
+/// What a message adds to the records, the snapshot part or the request inside: session, sequence,
+/// position, lengths.
+const MESSAGE_FIELDS_BYTES_MAX: usize = 4096;
+
+/// Largest message. Records that were prepared together go out together, and the last of them may
+/// be as large as a record can be.
+pub const FRAME_BYTES_MAX: usize =
+    WRITE_BYTES_OUTSTANDING_MAX + RECORD_BYTES_MAX + MESSAGE_FIELDS_BYTES_MAX;
+
+const _: () = assert!(FRAME_BYTES_MAX <= u32::MAX as usize);
+
+/// Says that the sender lives, when it has nothing else to say.
+pub const HEARTBEAT: [u8; HEAD_BYTES] = [0; HEAD_BYTES];
+
+/// Why what arrives is no frame. The link cannot go on: where the next frame begins is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// Longer than anything that a peer has to say.
+    #[error("a message of {0} bytes is announced, {FRAME_BYTES_MAX} is the limit")]
+    TooLong(usize),
+    /// Something on the way changed it, or the sender did not mean it as a frame.
+    #[error("a message of {0} bytes fails its checksum: something on the way changes bytes")]
+    Checksum(usize),
+    /// A whole frame with no message in it.
+    #[error(transparent)]
+    Message(#[from] DecodeError),
+}
+
+/// One frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Nothing but a sign of life.
+    Heartbeat,
+    /// Something to say.
+    Message(Message),
+}
+
+/// What the first bytes of a link's input are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A frame that takes this many bytes.
+    Frame(Frame, usize),
+    /// The beginning of one: this many bytes in all are needed to know more.
+    Needs(usize),
+}
+
+/// Appends `message` as a frame. Panics when it is longer than [`FRAME_BYTES_MAX`], which no
+/// machine of ours makes.
+pub fn append(message: &Message, out: &mut Vec<u8>) {
+    let head = out.len();
+    out.extend_from_slice(&HEARTBEAT);
+    message.encode(out);
+    let body = &out[head + HEAD_BYTES..];
+    assert!(body.len() <= FRAME_BYTES_MAX, "a message of {} bytes", body.len());
+    let (length, crc) = (body.len() as u32, crc32c::crc32c(body));
+    out[head..head + 4].copy_from_slice(&length.to_le_bytes());
+    out[head + 4..head + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The frame that `bytes` begin with.
+pub fn first(bytes: &[u8]) -> Result<Found, FrameError> {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
+        return Ok(Found::Needs(HEAD_BYTES));
+    };
+    let [l0, l1, l2, l3, c0, c1, c2, c3] = *head;
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    let crc = u32::from_le_bytes([c0, c1, c2, c3]);
+    if length > FRAME_BYTES_MAX {
+        return Err(FrameError::TooLong(length));
+    }
+    let Some(body) = rest.get(..length) else {
+        return Ok(Found::Needs(HEAD_BYTES + length));
+    };
+    if crc32c::crc32c(body) != crc {
+        return Err(FrameError::Checksum(length));
+    }
+    let frame =
+        if body.is_empty() { Frame::Heartbeat } else { Frame::Message(Message::decode(body)?) };
+    Ok(Found::Frame(frame, HEAD_BYTES + length))
+}
+
+#[cfg(test)]
+mod tests {
+    use farwatch_core::prng::Prng;
+    use farwatch_core::zab::message::{ToLeader, ToLearner};
+    use farwatch_core::zab::run::Position;
+    use farwatch_core::zxid::Zxid;
+
+    use super::*;
+
+    fn some_messages(prng: &mut Prng) -> Vec<Message> {
+        let count = prng.between(1, 6);
+        let message = |session: u64, prng: &mut Prng| match prng.below(3) {
+            0 => Message::Reset { session },
+            1 => {
+                let body = ToLeader::Ack(Zxid(prng.next()));
+                Message::ToLeader { session, sequence: prng.next(), body }
+            }
+            _ => {
+                let bytes: Vec<u8> = (0..prng.below(200)).map(|_| prng.next() as u8).collect();
+                let body = ToLearner::Records { after: Position::default(), bytes: bytes.into() };
+                Message::ToLearner { session, sequence: prng.next(), body }
+            }
+        };
+        (0..count).map(|at| message(at, prng)).collect()
+    }
+
+    /// All frames of `bytes`, and how it ended.
+    fn all(mut bytes: &[u8]) -> (Vec<Frame>, Result<usize, FrameError>) {
+        let mut frames = Vec::new();
+        loop {
+            match first(bytes) {
+                Ok(Found::Frame(frame, used)) => {
+                    frames.push(frame);
+                    bytes = &bytes[used..];
+                }
+                Ok(Found::Needs(needed)) => {
+                    assert!(bytes.len() < needed, "enough is there");
+                    return (frames, Ok(bytes.len()));
+                }
+                Err(error) => return (frames, Err(error)),
+            }
+        }
+    }
+
+    #[test]
+    fn messages_come_back_in_order_however_the_bytes_are_cut() {
+        for seed in 0..300 {
+            let mut prng = Prng::new(seed);
+            let messages = some_messages(&mut prng);
+            let mut bytes = Vec::new();
+            for message in &messages {
+                append(message, &mut bytes);
+            }
+            bytes.extend_from_slice(&HEARTBEAT);
+            let mut wanted: Vec<Frame> = messages.into_iter().map(Frame::Message).collect();
+            wanted.push(Frame::Heartbeat);
+            let cut = prng.below(bytes.len() as u64 + 1) as usize;
+            let (mut got, rest) = all(&bytes[..cut]);
+            let rest = rest.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            got.extend(all(&bytes[cut - rest..]).0);
+            assert_eq!(got, wanted, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_changed_byte_never_yields_another_message() {
+        for seed in 0..2_000 {
+            let mut prng = Prng::new(seed);
+            let messages = some_messages(&mut prng);
+            let mut bytes = Vec::new();
+            for message in &messages {
+                append(message, &mut bytes);
+            }
+            let at = prng.below(bytes.len() as u64) as usize;
+            bytes[at] ^= prng.between(1, 255) as u8;
+            let wanted: Vec<Frame> = messages.into_iter().map(Frame::Message).collect();
+            let (got, end) = all(&bytes);
+            assert!(got.len() < wanted.len(), "seed {seed}: the damage was not seen");
+            assert_eq!(got, wanted[..got.len()], "seed {seed}");
+            assert!(end.is_err() || end.is_ok_and(|rest| 0 < rest), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic() {
+        for seed in 0..5_000 {
+            let mut prng = Prng::new(seed);
+            let mut bytes: Vec<u8> = (0..prng.below(64)).map(|_| prng.next() as u8).collect();
+            if prng.one_in(2) && bytes.len() > HEAD_BYTES {
+                // A right head around a random body, so that message decoding is reached.
+                let body = bytes.split_off(HEAD_BYTES);
+                bytes.clear();
+                bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+                bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+                bytes.extend_from_slice(&body);
+            }
+            let _ = all(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_before_it_is_waited_for() {
+        let mut head = HEARTBEAT;
+        head[..4].copy_from_slice(&(FRAME_BYTES_MAX as u32 + 1).to_le_bytes());
+        assert_eq!(first(&head), Err(FrameError::TooLong(FRAME_BYTES_MAX + 1)));
+    }
+}
