@@ -237,16 +237,19 @@ fn connect_for_ever(
     let mut failure = None;
     let mut good = None;
     while let Ok(request) = requests.recv() {
-        if let Request::Fresh(after) = request {
-            match requests.recv_timeout(after) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-                Ok(_) => unreachable!("one request is outstanding"),
-            }
-            (addresses, failure) = resolve(hosts);
-            if let Some(at) = addresses.iter().position(|address| Some(*address) == good) {
-                // What worked last is tried first: another one may cost its whole timeout.
-                addresses.swap(0, at);
+        match request {
+            Request::Next => good = None,
+            Request::Fresh(after) => {
+                match requests.recv_timeout(after) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(_) => unreachable!("one request is outstanding"),
+                }
+                (addresses, failure) = resolve(hosts);
+                if let Some(at) = addresses.iter().position(|address| Some(*address) == good) {
+                    // What worked last is tried first: another may cost its whole timeout.
+                    addresses.swap(0, at);
+                }
             }
         }
         let dialed = loop {

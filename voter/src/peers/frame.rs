@@ -112,7 +112,7 @@ mod tests {
             }
             _ => {
                 let bytes: Vec<u8> = (0..prng.below(200)).map(|_| prng.next() as u8).collect();
-                let body = ToLearner::Records { after: Position::ROOT, bytes: bytes.into() };
+                let body = ToLearner::Records { after: Position::default(), bytes: bytes.into() };
                 Message::ToLearner { session, sequence: prng.next(), body }
             }
         };
