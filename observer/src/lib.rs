@@ -17,4 +17,5 @@ pub mod report;
 pub mod runtime;
 pub mod server;
 pub mod snapshot_file;
+pub mod snapshot_transfer;
 pub mod words;
