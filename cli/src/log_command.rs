@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use farwatch_core::disk::{Disk, DiskError};
+use farwatch_core::log::cut::Cut;
 use farwatch_core::log::format::{SEGMENT_HEAD_BYTES, SegmentHead, SegmentHeadError};
 use farwatch_core::log::reader::{BatchError, LogReader, ReadError};
+use farwatch_core::log::recovery::RecoverError;
 use farwatch_core::log::{LOG_DIRECTORY, Segment};
 use farwatch_core::zxid::Zxid;
 
@@ -58,6 +60,9 @@ pub enum LogError {
     /// Records.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// Where it was cut cannot be read.
+    #[error(transparent)]
+    Cut(#[from] RecoverError),
     /// Nobody reads what is printed.
     #[error("writing: {0}")]
     Output(#[from] io::Error),
@@ -74,7 +79,7 @@ fn print<D: Disk>(disk: &D, json: bool, out: &mut impl Write) -> Result<(), LogE
     let segments = segments(disk)?;
     let Some(first) = segments.first() else { return Ok(()) };
     let after = first.head.before;
-    let mut reader = LogReader::new(disk, &segments, after, None, Zxid(u64::MAX))?;
+    let mut reader = LogReader::new(disk, &segments, after, None, end(disk, &segments)?)?;
     loop {
         match reader.next_record() {
             Ok(Some(record)) => {
@@ -95,6 +100,13 @@ fn print<D: Disk>(disk: &D, json: bool, out: &mut impl Write) -> Result<(), LogE
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// How far the log may be read: without limit, unless its last segment was cut.
+fn end<D: Disk>(disk: &D, segments: &[Segment]) -> Result<Zxid, LogError> {
+    let Some(Segment { head }) = segments.last() else { return Ok(Zxid::ZERO) };
+    let cut = Cut::load(disk, head.cluster)?.map(|cut| cut.to.zxid);
+    Ok(cut.filter(|&to| head.first <= to).unwrap_or(Zxid(u64::MAX)))
 }
 
 /// The segments, oldest first.

@@ -34,7 +34,7 @@ use crate::zab::{self, Action, Zab};
 use crate::zxid::{ServerId, SessionId, Zxid};
 use asks::Asks;
 use exchange::{Asked, Hold, Request, Response};
-use route::Route;
+use route::{Route, SWEEP_INTERVAL_MS};
 use submission::{Origin, Outcome, Reply, Submission};
 
 pub use sessions::ReapOptions;
@@ -290,7 +290,7 @@ impl Node {
             log_room: u64::MAX,
             clock,
             current_ms: clock.mono_ms,
-            swept_ms: clock.mono_ms,
+            swept_ms: clock.mono_ms - SWEEP_INTERVAL_MS,
             reaped_ms: clock.mono_ms,
             reported_ms: clock.mono_ms,
             touched: BTreeMap::new(),

@@ -19,5 +19,6 @@ pub mod report;
 pub mod runtime;
 pub mod server;
 pub mod snapshot_file;
+pub mod snapshot_transfer;
 pub mod storage;
 pub mod words;

@@ -100,7 +100,8 @@ impl Storage {
     fn read_snapshot(&mut self, ticket: u64, offset: u64) {
         if self.source.is_none() {
             let cap = self.transfer_bytes_per_second;
-            let started = self.log.bell().and_then(|bell| SnapshotSource::start(&self.dir, bell, cap));
+            let started =
+                self.log.bell().and_then(|bell| SnapshotSource::start(&self.dir, bell, cap));
             match started {
                 Ok(source) => self.source = Some(source),
                 Err(cause) => {

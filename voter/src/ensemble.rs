@@ -98,9 +98,9 @@ impl Ensemble for Links {
                 address: address(state.id).unwrap_or_default(),
                 votes: state.votes,
                 connected: state.connected,
-                silent_ms: state.silent_ms.or_else(|| {
-                    state.address.is_some().then_some(state.since_ms)
-                }),
+                silent_ms: state
+                    .silent_ms
+                    .or_else(|| state.address.is_some().then_some(state.since_ms)),
                 last_error: state.last_error,
                 last_error_ms: (!state.connected).then_some(state.since_ms),
                 ..PeerReport::default()

@@ -27,7 +27,9 @@ pub fn store(dir: &DataDir, epochs: Epochs) {
 /// any other from now on. Ends the process when that cannot be noted.
 pub fn voted_again(dir: &DataDir) {
     if let Err(error) = dir.set_rejoining(false) {
-        eprintln!("farwatch: it cannot be noted that this server votes again, so it stops: {error}");
+        eprintln!(
+            "farwatch: it cannot be noted that this server votes again, so it stops: {error}"
+        );
         std::process::abort();
     }
 }

@@ -59,7 +59,9 @@ pub enum StartError {
     )]
     NotAVoter(ServerId),
     /// The place where peers are to connect cannot be found.
-    #[error("server.{id} names {host}, which cannot be resolved here: {cause}. Correct the line, or /etc/hosts")]
+    #[error(
+        "server.{id} names {host}, which cannot be resolved here: {cause}. Correct the line, or /etc/hosts"
+    )]
     OwnHost {
         /// This server.
         id: ServerId,
@@ -301,12 +303,7 @@ impl Server {
 
     fn started(&self, io_driver: IoDriver) -> Started {
         let addresses = self.listeners.iter().filter_map(|it| it.local_addr().ok()).collect();
-        Started {
-            addresses,
-            io_driver,
-            log_driver: self.log.driver(),
-            reactors: self.reactors,
-        }
+        Started { addresses, io_driver, log_driver: self.log.driver(), reactors: self.reactors }
     }
 
     fn into_core(self, wake: Signal) -> io::Result<(Core, Vec<TcpListener>)> {

@@ -46,6 +46,12 @@ pub enum StoreError {
         /// Of those before it.
         begun: crate::zxid::Zxid,
     },
+    /// One is the history already, and its files are not in their places yet.
+    #[error("a snapshot was received before and waits for this server to be started again")]
+    Installed,
+    /// More parts wait than any leader sends before it is answered.
+    #[error("too many parts of a snapshot wait to be stored")]
+    Flooded,
     /// The whole is not a snapshot of the place that was said.
     #[error("the snapshot that was received cannot be used: {0}")]
     Snapshot(SnapshotError),
@@ -82,6 +88,9 @@ impl<D: Disk> Incoming<D> {
         if offset == 0 {
             self.begun = None; // an error leaves nothing to go on with
             self.stored = 0;
+            if disk::read_small(&self.disk, INSTALL_FILE, 0)?.is_some() {
+                return Err(StoreError::Installed);
+            }
             self.begun = Some((self.disk.create(INCOMING_FILE)?, at));
         }
         let Some((file, begun)) = &self.begun else {
@@ -93,10 +102,18 @@ impl<D: Disk> Incoming<D> {
         if offset != self.stored {
             return Err(StoreError::Gap { offset, stored: self.stored });
         }
-        self.disk.write_at(file, offset, bytes)?;
+        let written = self
+            .disk
+            .write_at(file, offset, bytes)
+            .and_then(|()| if end { self.disk.sync(file) } else { Ok(()) });
+        if let Err(error) = written {
+            // The log needs its space more. If this fails too, the next start removes it.
+            self.begun = None;
+            let _removed = self.disk.remove(INCOMING_FILE);
+            return Err(error.into());
+        }
         self.stored += bytes.len() as u64;
         if end {
-            self.disk.sync(file)?;
             self.begun = None;
             self.install(at)?;
         }

@@ -27,6 +27,7 @@ mod cut;
 mod damage;
 mod faults;
 mod golden;
+mod replace;
 
 const CLUSTER: ClusterId = ClusterId(0xfa12);
 const SEGMENT: u64 = 24 << 10;

@@ -221,7 +221,8 @@ impl Asks {
     pub fn abandon(&mut self, gone: impl Fn(&Item) -> bool) {
         let (first, unasked) = (self.first, self.unasked);
         for (at, ask) in self.pending.iter_mut().enumerate() {
-            let closes = matches!(ask.item.ask, super::submission::Ask::Write(OpCode::CloseSession));
+            let closes =
+                matches!(ask.item.ask, super::submission::Ask::Write(OpCode::CloseSession));
             if unasked <= first + at as u64 && !closes && gone(&ask.item) {
                 ask.stage = Stage::Done;
             }

@@ -61,13 +61,7 @@ impl Node {
         self.growing.as_ref().map_or(self.zab.log().zxid, |growing| growing.last)
     }
 
-    pub(super) fn tell(
-        &mut self,
-        whom: ServerId,
-        number: u64,
-        verdict: Verdict,
-        out: &mut Output,
-    ) {
+    pub(super) fn tell(&mut self, whom: ServerId, number: u64, verdict: Verdict, out: &mut Output) {
         if whom == self.zab.me() {
             self.settle(number, verdict, out);
         } else {
@@ -208,9 +202,8 @@ impl Node {
     /// still had under way must not be done behind what its client asks on the new one; the old one
     /// is hung up on, and so hears no answer.
     fn has_moved(&self, from: ServerId, item: &Item) -> bool {
-        let holds = |held: &Holder| {
-            held.server == from && is_same_connection(held.origin, item.origin)
-        };
+        let holds =
+            |held: &Holder| held.server == from && is_same_connection(held.origin, item.origin);
         self.sessions.contains(item.session) && !self.attached.get(&item.session).is_some_and(holds)
     }
 

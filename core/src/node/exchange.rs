@@ -255,12 +255,7 @@ fn origin(e: &mut Encoder<'_>, origin: Origin) {
 }
 
 fn get_origin(d: &mut Decoder<'_>) -> Result<Origin, Malformed> {
-    Ok(Origin {
-        reactor: d.u16()?,
-        connection: d.u32()?,
-        generation: d.u32()?,
-        sequence: d.u32()?,
-    })
+    Ok(Origin { reactor: d.u16()?, connection: d.u32()?, generation: d.u32()?, sequence: d.u32()? })
 }
 
 fn put_ask(e: &mut Encoder<'_>, ask: Ask) {

@@ -43,7 +43,11 @@ pub(super) enum Route {
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// Milliseconds between two looks at what ends by time.
-const SWEEP_INTERVAL_MS: i64 = 50;
+pub(super) const SWEEP_INTERVAL_MS: i64 = 50;
+
+/// A server that was not given time for so long stood still, milliseconds: what its clients sent
+/// meanwhile has not been read, so their silence is its own.
+const STOOD_STILL_MS: i64 = 500;
 
 /// Transactions after which a leader tells its tree's digest though no sweep is due.
 const DIGEST_TRANSACTIONS: u64 = 256;
@@ -199,12 +203,18 @@ impl Node {
         self.prepare = Prepare::new(self.options.prepare, self.options.hash_seed);
         let me = self.zab.me();
         self.attached.retain(|_, holder| holder.server == me);
-        // Nobody knows when sessions were last heard from: each gets its full time again.
         self.expiry = Expiry::new(self.options.tick_ms);
-        for (id, session) in self.sessions.iter() {
-            self.expiry.add(id, session.timeout_ms, self.clock.mono_ms);
-        }
+        self.prolong_all();
         self.resolve();
+    }
+
+    /// Nobody knows when sessions were last heard from: each gets its full time again.
+    fn prolong_all(&mut self) {
+        for (id, session) in self.sessions.iter() {
+            if !self.expiry.touch(id, session.timeout_ms, self.clock.mono_ms) {
+                self.expiry.add(id, session.timeout_ms, self.clock.mono_ms);
+            }
+        }
     }
 
     fn resolve(&mut self) {
@@ -445,6 +455,9 @@ impl Node {
         let now_ms = self.clock.mono_ms;
         if now_ms - self.swept_ms < SWEEP_INTERVAL_MS {
             return;
+        }
+        if now_ms - self.swept_ms > STOOD_STILL_MS {
+            self.prolong_all();
         }
         self.swept_ms = now_ms;
         self.expire();

@@ -2,12 +2,12 @@
 
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
-use crate::log::epochs::Epochs;
-use crate::wire::{ErrorCode, OpCode};
 use crate::acl;
+use crate::log::epochs::Epochs;
 use crate::tree::{self, TreeOptions};
 use crate::wire::handshake::Password;
 use crate::wire::request::{CreateRequest, Request};
+use crate::wire::{ErrorCode, OpCode};
 use crate::zab::quorum::Quorum;
 use crate::zxid::{Epoch, ServerId};
 
@@ -38,8 +38,7 @@ impl Rig {
         let (writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
         let zab = Zab::new(ME, Quorum::majority([ME]), Epochs::default(), Zxid::ZERO);
         let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
-        let options =
-            NodeOptions {
+        let options = NodeOptions {
             prepare: Options::default(),
             tick_ms: 1000,
             hash_seed: 1,

@@ -1,5 +1,6 @@
 //! Turns of a core in which nobody asks for anything.
 
+use farwatch_core::log::epochs::Epochs;
 use farwatch_core::node::{NodeOptions, ReapOptions};
 use farwatch_core::prepare;
 use farwatch_core::session::SessionIds;
@@ -7,11 +8,12 @@ use farwatch_core::tree::Applied;
 use farwatch_core::txn::{Txn, TxnHead};
 use farwatch_core::zab::Zab;
 use farwatch_core::zab::quorum::Quorum;
-use farwatch_core::zxid::{ServerId, SessionId};
+use farwatch_core::zxid::{ServerId, SessionId, Zxid};
 
 use super::*;
 use crate::config::ServerConfig;
 use crate::data_dir::Founding;
+use crate::ensemble::Nobody;
 use crate::inbox::CORE_INBOX;
 use crate::log_file::LogOptions;
 use crate::recover;
@@ -37,14 +39,25 @@ fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, temp
         tick_ms: 2000,
         hash_seed: 1,
         reap: ReapOptions { interval_ms: 60_000, per_minute_max: 1, never_used_ms: None },
+        wait_ms: 10_000,
+        stale_ms_max: None,
     };
     let clock = Clock { mono_ms: 0, wall_ms: 0 };
     let ids = SessionIds::new(me, 0).unwrap();
     let node = Node::new(options, zab, ids, recovered.state, clock);
     let inbox = Arc::new(Port::new(CORE_INBOX).unwrap());
-    let save_epochs: SaveEpochs = Box::new(|_| {});
-    let wake = Signal::default();
-    (Core::new(shared, node, recovered.log, dir, 0, inbox, save_epochs, wake), root)
+    let parts = CoreParts {
+        shared,
+        node,
+        log: recovered.log,
+        dir,
+        replayed: 0,
+        inbox,
+        save_epochs: Arc::new(|_, _| {}),
+        ensemble: Box::new(Nobody),
+        wake: Signal::default(),
+    };
+    (Core::new(parts).unwrap(), root)
 }
 
 #[test]
@@ -78,7 +91,7 @@ fn what_a_long_view_kept_goes_with_a_tick_though_nobody_writes() {
         drop(view);
     });
     assert_eq!(core.node.writer().retired(), 100);
-    core.ticked.set(true);
+    core.ticked.set(1);
     core.turn();
     assert_eq!(core.node.writer().retired(), 0);
 }

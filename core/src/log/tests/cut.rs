@@ -354,7 +354,7 @@ fn a_torn_batch_behind_a_cut_is_still_a_torn_tail() {
     let (disk, old, history) = cut_disk(true);
     let cut_at = history.len() - 1;
     let names = disk.list(LOG_DIRECTORY).unwrap();
-    let newest = names.iter().filter(|name| name.ends_with(".log")).next_back().unwrap();
+    let newest = names.iter().rfind(|name| name.ends_with(".log")).unwrap();
     let newest = format!("{LOG_DIRECTORY}/{newest}");
     assert!(newest != old);
     let mut torn = disk.copy();
