@@ -215,10 +215,14 @@ impl Demo {
                 }
             },
             Command::Restart(number) => {
+                self.seen.insert(number, Seen::Down); // it is, if only for a moment
                 self.ensemble.server_mut(number).kill()?;
                 self.ensemble.server_mut(number).start()?;
             }
-            Command::Wipe(number) => self.ensemble.wipe(number)?,
+            Command::Wipe(number) => {
+                self.seen.insert(number, Seen::Down);
+                self.ensemble.wipe(number)?;
+            }
             Command::Status => self.status(out)?,
             Command::Help => writeln!(out, "{}", command::HELP)?,
             Command::Quit => {}
