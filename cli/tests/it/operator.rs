@@ -133,7 +133,7 @@ fn no_server_outlives_a_demo_that_is_killed_not_even_a_frozen_one() {
 #[test]
 fn a_demo_ends_by_itself_and_leaves_no_directory() {
     let temporary = directory();
-    let mut command = command(&["demo", "--voters", "1", "--for", "2", "--quiet"]);
+    let mut command = command(&["demo", "--voters", "1", "--for", "5", "--quiet"]);
     let command = command.env("TMPDIR", temporary.path()).stdin(Stdio::null());
     let (code, said, complained) = run(command);
     assert_eq!((code, complained.as_str()), (0, ""), "{said}");
