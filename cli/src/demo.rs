@@ -62,7 +62,10 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// A file or directory.
-    #[error("{path} cannot be used ({cause}): name another directory with --data-dir", path = path.display())]
+    #[error(
+        "{path} cannot be used ({cause}): name another directory with --data-dir",
+        path = path.display()
+    )]
     File {
         /// Which.
         path: PathBuf,
@@ -73,8 +76,10 @@ pub enum DemoError {
     #[error("the servers cannot be run: {0}")]
     System(#[from] io::Error),
     /// A server that does not even start.
-    #[error("server {server} ended before anybody led ({status}). Its last words, from {log}:\n{words}",
-        log = log.display())]
+    #[error(
+        "server {server} ended before anybody led ({status}). Its last words, from {log}:\n{words}",
+        log = log.display()
+    )]
     Ended {
         /// Which.
         server: u32,
