@@ -62,7 +62,10 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// A file or directory.
-    #[error("{path} cannot be used ({cause}): name another directory with --data-dir", path = path.display())]
+    #[error(
+        "{path} cannot be used ({cause}): name another directory with --data-dir",
+        path = path.display()
+    )]
     File {
         /// Which.
         path: PathBuf,
@@ -73,8 +76,10 @@ pub enum DemoError {
     #[error("the servers cannot be run: {0}")]
     System(#[from] io::Error),
     /// A server that does not even start.
-    #[error("server {server} ended before anybody led ({status}). Its last words, from {log}:\n{words}",
-        log = log.display())]
+    #[error(
+        "server {server} ended before anybody led ({status}). Its last words, from {log}:\n{words}",
+        log = log.display()
+    )]
     Ended {
         /// Which.
         server: u32,
@@ -215,10 +220,14 @@ impl Demo {
                 }
             },
             Command::Restart(number) => {
+                self.seen.insert(number, Seen::Down); // it is, if only for a moment
                 self.ensemble.server_mut(number).kill()?;
                 self.ensemble.server_mut(number).start()?;
             }
-            Command::Wipe(number) => self.ensemble.wipe(number)?,
+            Command::Wipe(number) => {
+                self.seen.insert(number, Seen::Down);
+                self.ensemble.wipe(number)?;
+            }
             Command::Status => self.status(out)?,
             Command::Help => writeln!(out, "{}", command::HELP)?,
             Command::Quit => {}

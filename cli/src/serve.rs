@@ -45,8 +45,8 @@ pub struct ServeArgs {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub settings: Vec<(String, String)>,
 
-    /// For a voter of an ensemble whose disk was lost, damaged or wiped: it copies the history of the
-    /// others before it votes again.
+    /// For a voter of an ensemble whose disk was lost, damaged or wiped: it copies the history of
+    /// the others before it votes again.
     #[arg(long)]
     pub rejoin: bool,
 

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 pub mod explain;
 
-/// Shows role, zxid, sessions and latency of servers, who is in the quorum and who is missing, and why
-/// one does not serve. Exits with 1 when any does not.
+/// Shows role, zxid, sessions and latency of servers, who is in the quorum and who is missing, and
+/// why one does not serve. Exits with 1 when any does not.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Client addresses, each host:port; a missing port is 2181.

@@ -5,7 +5,7 @@
 //!                   ◄── one line JSON ◄─────────────────────────◄── AdminReply ◄────┘
 //! ```
 //!
-//! Whoever may open the socket may do all that the server may: it belongs to the server's user alone.
+//! Whoever may open the socket may do what the server may: it belongs to the server's user alone.
 //! One JSON object a line, such as `{"do":"transfer","to":2}`, is answered by one:
 //! `{"ok":true}`, or `{"ok":false,"why":"…"}`. A connection may ask as often as it likes.
 
@@ -103,8 +103,8 @@ impl From<Result<AdminAnswer, String>> for AnswerLine {
 pub enum AdminError {
     /// A socket's address is shorter than that.
     #[error(
-        "{path} is longer than the {SOCKET_PATH_BYTES_MAX} bytes of a socket's address, so `farwatch \
-         leader` cannot reach this server: give dataDir a shorter path, or start in it",
+        "{path} is longer than the {SOCKET_PATH_BYTES_MAX} bytes of a socket's address, so \
+         `farwatch leader` cannot reach this server: give dataDir a shorter path, or start in it",
         path = path.display()
     )]
     PathTooLong {

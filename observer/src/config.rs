@@ -93,7 +93,8 @@ pub struct ServerConfig {
     /// [`ServerConfig::sync_limit_ticks`] remains the bound for a learner that still catches up.
     /// Default 600.
     pub election_timeout_ms: u32,
-    /// Milliseconds that a write waits for a leader before its connection is closed. Default 10,000.
+    /// Milliseconds that a write waits for a leader before its connection is closed.
+    /// Default 10,000.
     pub write_wait_ms: u32,
     /// Milliseconds without a leader after which a server closes the connections of readers rather
     /// than show them an old state; 0 is each session's own timeout. Default 0.

@@ -84,7 +84,8 @@ pub struct CoreReport {
     pub pending_syncs: u64,
     /// Of a server that leaves expiry to its leader: sessions with their timeouts, milliseconds.
     pub learned_sessions: BTreeMap<SessionId, u32>,
-    /// Of a server that decides about expiry: sessions by the moment of it, milliseconds since 1970.
+    /// Of a server that decides about expiry: sessions by the moment of theirs, milliseconds since
+    /// 1970.
     pub sessions: BTreeMap<i64, Vec<SessionId>>,
     /// Paths of ephemerals by their session.
     pub ephemerals: BTreeMap<SessionId, Vec<String>>,

@@ -40,7 +40,34 @@ struct Running {
     child: Child,
     /// The child stops when this end is gone, also when the demo is killed.
     stop: ChildStdin,
-    frozen: bool,
+    /// Of a frozen one, which cannot see the end of that pipe: ends it in its stead.
+    keeper: Option<Keeper>,
+}
+
+/// A shell that kills a frozen server when the demo is gone. Dropped, it does nothing.
+#[derive(Debug)]
+struct Keeper(Child);
+
+impl Keeper {
+    fn over(server: &Child) -> io::Result<Self> {
+        let keeper = Command::new("sh")
+            .args(["-c", "read _; kill -9 \"$1\"", "sh", &server.id().to_string()])
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self(keeper))
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // Killed before the pipe closes, so that it does not go on behind its `read`.
+        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
+            eprintln!("farwatch: process {} may be left running: {error}", self.0.id());
+        }
+    }
 }
 
 impl Server {
@@ -82,8 +109,8 @@ impl Server {
     pub(super) fn condition(&self) -> Condition {
         match &self.running {
             None => Condition::Stopped,
-            Some(Running { frozen: true, .. }) => Condition::Frozen,
-            Some(Running { frozen: false, .. }) => Condition::Running,
+            Some(Running { keeper: Some(_), .. }) => Condition::Frozen,
+            Some(Running { keeper: None, .. }) => Condition::Running,
         }
     }
 
@@ -96,13 +123,11 @@ impl Server {
         if self.rejoins {
             command.arg("--rejoin");
         }
-        // A group of its own: Ctrl-C is the demo's to handle, and the kernel wakes and ends a stopped
-        // process whose group has nobody left outside, so that a frozen server does not stay either.
-        command.process_group(0);
+        command.process_group(0); // Ctrl-C is the demo's to handle
         let mut child =
             command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let stop = child.stdin.take().expect("it is piped");
-        self.running = Some(Running { child, stop, frozen: false });
+        self.running = Some(Running { child, stop, keeper: None });
         Ok(())
     }
 
@@ -114,25 +139,23 @@ impl Server {
     /// Ends it as a power cut would; nothing where it does not run.
     pub(super) fn kill(&mut self) -> io::Result<()> {
         let Some(mut running) = self.running.take() else { return Ok(()) };
+        running.keeper = None; // before its number can be another process's
         running.child.kill()?;
         running.child.wait().map(|_status| ())
     }
 
     /// Stops it where it stands, as a long pause of the machine would.
     pub(super) fn freeze(&mut self) -> io::Result<()> {
-        self.signal(Signal::STOP, true)
+        let Some(running) = &mut self.running else { return Ok(()) };
+        running.keeper = Some(Keeper::over(&running.child)?);
+        Ok(kill_process(Pid::from_child(&running.child), Signal::STOP)?)
     }
 
     /// Ends such a pause.
     pub(super) fn thaw(&mut self) -> io::Result<()> {
-        self.signal(Signal::CONT, false)
-    }
-
-    fn signal(&mut self, signal: Signal, frozen: bool) -> io::Result<()> {
         let Some(running) = &mut self.running else { return Ok(()) };
-        kill_process(Pid::from_child(&running.child), signal)?;
-        running.frozen = frozen;
-        Ok(())
+        running.keeper = None;
+        Ok(kill_process(Pid::from_child(&running.child), Signal::CONT)?)
     }
 
     /// How it ended, if it did by itself.

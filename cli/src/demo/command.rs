@@ -1,7 +1,7 @@
 //! What can be told to a demo: a letter, and the number of a server.
 
 /// The commands.
-pub(super) const HELP: &str = "\
+pub(super) const HELP: &str = "Commands:
   k N  kill -9      r N  start it again       f N  freeze      c N  let it continue
   w N  kill it, wipe its disk, and let it come back from the others
   s    status       q    stop all";

@@ -184,8 +184,8 @@ fn write_id(server: &Server) -> io::Result<()> {
 fn zoo_cfg(server: &Server, ports: &[Ports]) -> String {
     let client = server.client();
     let mut text = format!(
-        "dataDir={}\nclientPort={}\nclientPortAddress={}\ntickTime=1000\ninitLimit=10\nsyncLimit=5\n\
-         standaloneEnabled=false\n4lw.commands.whitelist=*\n",
+        "dataDir={}\nclientPort={}\nclientPortAddress={}\ntickTime=1000\ninitLimit=10\n\
+         syncLimit=5\nstandaloneEnabled=false\n4lw.commands.whitelist=*\n",
         server.data().display(),
         client.port(),
         client.ip(),

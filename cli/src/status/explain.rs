@@ -13,8 +13,8 @@ use farwatch_observer::report::{EnsembleReport, PeerReport};
 /// two messages of servers that are well.
 const HEARD_MS: u64 = 1500;
 
-/// Explains the ensemble that `reports` tell about, a sentence or two each line; nothing for a server
-/// that stands alone.
+/// Explains the ensemble that `reports` tell about, a sentence or two each line; nothing for a
+/// server that stands alone.
 pub fn explain(reports: &[EnsembleReport]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut known: BTreeMap<u32, &EnsembleReport> = BTreeMap::new();
@@ -70,13 +70,13 @@ fn leading(leader: &EnsembleReport, lines: &mut Vec<String>) {
     let since = span(leader.role_for_ms);
     lines.push(match leader.phase.as_str() {
         "broadcast" => format!(
-            "server {me} leads epoch {epoch} for {since}: {with_it} of {voters} voters are in sync, \
-             {quorum} are needed; committed up to {:#x}",
+            "server {me} leads epoch {epoch} for {since}: {with_it} of {voters} voters are in \
+             sync, {quorum} are needed; committed up to {:#x}",
             leader.committed
         ),
         phase => format!(
-            "server {me} is about to lead, in {phase} for {since}: {with_it} of {voters} voters are in \
-             sync, {quorum} are needed"
+            "server {me} is about to lead, in {phase} for {since}: {with_it} of {voters} voters \
+             are in sync, {quorum} are needed"
         ),
     });
     lines.extend(leader.peers.iter().map(|peer| format!("  {}", learner(peer))));
@@ -142,8 +142,8 @@ fn looking(
         _ => format!("it hears {}, which is enough once they agree", list(heard)),
     };
     lines.push(format!(
-        "server {me} looks for a leader for {}, in {phase}: it counts {} voters ({}), needs {quorum} of \
-         them, itself included, and {hears}",
+        "server {me} looks for a leader for {}, in {phase}: it counts {} voters ({}), needs {quorum} \
+         of them, itself included, and {hears}",
         span(report.role_for_ms),
         voters.len(),
         list(voters.iter().copied()),
@@ -170,8 +170,8 @@ fn advice(members: &[&EnsembleReport]) -> String {
             })
             .collect();
         return format!(
-            "a vote counts only between servers that list each other, and the lists differ: {}. Give \
-             every server the same server.N lines, and restart them one by one",
+            "a vote counts only between servers that list each other, and the lists differ: {}. \
+             Give every server the same server.N lines, and restart them one by one",
             each.join("; ")
         );
     }

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
+use farwatch_observer::four_letter::ensemble::quor;
+use farwatch_observer::report::{EnsembleReport, PeerReport};
 use serde_json::Value;
 
 use super::{StatusArgs, run};
@@ -90,6 +92,55 @@ fn a_server_that_does_not_serve_says_why() {
         assert!(report["reason"].as_str().unwrap().contains(expected), "{report}");
     }
     assert_eq!(reports[1]["alive"], true);
+}
+
+/// What a server that looks for its leader says.
+fn looking(word: &str) -> String {
+    let peer = PeerReport {
+        id: 2,
+        address: "zoo2:2888".to_owned(),
+        votes: true,
+        last_error: Some("connection refused".to_owned()),
+        ..PeerReport::default()
+    };
+    let report = EnsembleReport {
+        me: 1,
+        role: "looking".to_owned(),
+        phase: "election".to_owned(),
+        quorum: 2,
+        peers: vec![peer],
+        ..EnsembleReport::default()
+    };
+    match word {
+        "quor" => quor(&report),
+        "ruok" => "imok".to_owned(),
+        "isro" => "null".to_owned(),
+        _ => "This ZooKeeper instance is not currently serving requests\n".to_owned(),
+    }
+}
+
+#[test]
+fn a_server_without_a_leader_is_explained_and_its_json_holds_why() {
+    let addr = server(looking).to_string();
+    let (all_serve, reports) = status(std::slice::from_ref(&addr));
+    assert!(!all_serve);
+    assert_eq!(reports[0]["role"], "looking");
+    assert_eq!(reports[0]["ensemble"]["peers"][0]["last_error"], "connection refused");
+    let args = StatusArgs { servers: vec![addr], json: false, timeout: 5 };
+    let mut out = Vec::new();
+    assert!(!run(&args, &mut out).unwrap());
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("server 1 looks for a leader"), "{text}");
+    assert!(text.contains("2 (zoo2:2888) is not heard: never heard from, last error"), "{text}");
+}
+
+/// A ZooKeeper would log a fault about a word that it does not know.
+#[test]
+fn a_zookeeper_that_serves_is_not_asked_for_its_ensemble() {
+    let addr = server(|word| if word == "quor" { looking(word) } else { healthy(word) });
+    let (all_serve, reports) = status(&[addr.to_string()]);
+    assert!(all_serve);
+    assert_eq!(reports[0]["ensemble"], Value::Null);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod conformance;
 mod crash;
 mod disk;
 mod limits;
+mod operator;
 mod ordering;
 mod process;
 mod subject;

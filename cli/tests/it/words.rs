@@ -112,6 +112,17 @@ fn a_word_that_is_not_allowed_says_so() {
 }
 
 #[test]
+fn quor_names_the_leader_as_json() {
+    let subject = farwatch(Options::new().words("srvr, quor"));
+    let report: serde_json::Value =
+        serde_json::from_str(&say(subject.address(), "quor")).expect("JSON");
+    let known: Vec<_> =
+        ["role", "phase", "me", "leader", "quorum"].iter().map(|key| report[key].clone()).collect();
+    assert_eq!(serde_json::json!(known), serde_json::json!(["leading", "broadcast", 1, 1, 1]));
+    assert_eq!(report["peers"], serde_json::json!([]));
+}
+
+#[test]
 fn srvr_and_stat_count_what_happened_on_every_reactor() {
     for threads in [1, 3] {
         let subject = server(threads);

@@ -1,0 +1,212 @@
+//! What an operator does beside serving: a demo, questions about the ensemble, a change of leader.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use farwatch_bench::raw::{ids, request};
+use farwatch_bench::subject::Options;
+
+use crate::process::{directory, serve};
+use crate::subject::{connect, farwatch};
+
+/// How long anything may take that takes milliseconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farwatch"));
+    command.args(arguments).env_remove("FARWATCH_LOG");
+    command
+}
+
+/// Exit code, what was printed, what was complained about.
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("a process");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (status.code().expect("an exit code"), text(stdout), text(stderr))
+}
+
+/// A demo of one voter, told by its standard input what to do.
+struct Demo {
+    child: Child,
+    commands: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+    client: SocketAddr,
+}
+
+impl Demo {
+    fn start(data: &Path) -> Self {
+        // What is waited for in vain ends with the demo and not never.
+        let mut command = command(&["demo", "--voters", "1", "--for", "60", "--data-dir"]);
+        let command = command.arg(data).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("a process");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let commands = child.stdin.take();
+        let client = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut demo = Self { child, commands, lines, client };
+        let line = demo.until("Connect to ");
+        let (_, address) = line.split_once("Connect to ").expect("found");
+        demo.client = address.trim().parse().expect("an address");
+        demo
+    }
+
+    /// The first line from now on that has `words` in it.
+    #[track_caller]
+    fn until(&mut self, words: &str) -> String {
+        let found = self.lines.by_ref().map(|line| line.expect("text"));
+        found.into_iter().find(|line| line.contains(words)).expect(words)
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.commands.as_mut().expect("open"), "{line}").expect("it reads");
+    }
+
+    fn is_there(&self, path: &str) -> bool {
+        let (mut connection, _) = connect(self.client);
+        connection.call(&request::exists(path, false)).expect("a reply").err == 0
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // Where the test has ended it already, there is nothing to end.
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+/// Waits until nobody listens there.
+#[track_caller]
+fn until_gone(address: SocketAddr) {
+    let asked = Instant::now();
+    while TcpStream::connect_timeout(&address, PATIENCE).is_ok() {
+        assert!(asked.elapsed() < PATIENCE, "{address} is still listened on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_demo_tells_what_becomes_of_a_server_that_is_killed_frozen_or_wiped() {
+    let data = directory();
+    let mut demo = Demo::start(data.path());
+    let (mut connection, _) = connect(demo.client);
+    let made = connection.call(&request::create("/kept", None, &ids::open(), 0));
+    assert_eq!(made.expect("a reply").err, 0);
+    demo.say("k 1");
+    demo.until("server 1 is down");
+    demo.say("r 1");
+    demo.until("server 1 leads");
+    assert!(demo.is_there("/kept"), "what was acknowledged survives kill -9");
+    demo.say("f 1");
+    demo.until("server 1 is frozen");
+    demo.say("c 1");
+    demo.until("server 1 leads");
+    demo.say("w 1");
+    demo.until("server 1 leads");
+    assert!(!demo.is_there("/kept"), "its disk was wiped, and nobody else had it");
+    demo.say("s");
+    demo.until("leader");
+    demo.say("k 2");
+    demo.until("`2` is no server");
+    demo.say("q");
+    assert!(demo.child.wait().expect("an end").success());
+    until_gone(demo.client);
+}
+
+#[test]
+fn no_server_outlives_a_demo_that_is_killed_not_even_a_frozen_one() {
+    for frozen in [false, true] {
+        let data = directory();
+        let mut demo = Demo::start(data.path());
+        if frozen {
+            demo.say("f 1");
+            demo.until("server 1 is frozen");
+        }
+        demo.child.kill().and_then(|()| demo.child.wait()).expect("it is killed");
+        until_gone(demo.client);
+    }
+}
+
+#[test]
+fn a_demo_ends_by_itself_and_leaves_no_directory() {
+    let temporary = directory();
+    let mut command = command(&["demo", "--voters", "1", "--for", "5", "--quiet"]);
+    let command = command.env("TMPDIR", temporary.path()).stdin(Stdio::null());
+    let (code, said, complained) = run(command);
+    assert_eq!((code, complained.as_str()), (0, ""), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with("server 1 leads 1 voter. Connect to 127.0.0.1:"), "{said}");
+    assert_eq!(fs::read_dir(temporary.path()).expect("a directory").count(), 0);
+}
+
+#[test]
+fn a_server_stops_when_its_standard_input_ends() {
+    let data = directory();
+    let mut command = serve(data.path());
+    let command = command.arg("--stop-with-stdin").stdin(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("a process");
+    drop(child.stdin.take());
+    assert!(child.wait().expect("an end").success());
+}
+
+#[test]
+fn status_as_json_has_what_the_server_knows_of_its_ensemble() {
+    let subject = farwatch(Options::new());
+    let address = subject.address().to_string();
+    let (code, said, _) = run(&mut command(&["status", "--json", &address]));
+    let reports: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(reports[0]["ensemble"]["role"], "leading", "{said}");
+    let (code, said, _) = run(&mut command(&["status", &address]));
+    assert_eq!((code, said.lines().count()), (0, 2), "a server alone needs no words: {said}");
+}
+
+#[test]
+fn leadership_of_one_server_cannot_be_handed_over_and_that_is_said() {
+    let subject = farwatch(Options::new());
+    let data = subject.data_directory();
+    let socket = data.join("admin.sock");
+    let mode = fs::metadata(&socket).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let transfer = |to: &str, data: &Path| {
+        run(command(&["leader", "transfer", "--to", to, "--data-dir"]).arg(data))
+    };
+    let (code, _, said) = transfer("2", &data);
+    assert_eq!(code, 1);
+    assert!(said.contains("this server does not lead an ensemble"), "{said}");
+    let (code, _, said) = transfer("1", &data);
+    assert_eq!((code, said.trim()), (1, "farwatch: server 1 leads already"));
+    let (code, _, said) = transfer("2", &data.join("elsewhere"));
+    assert_eq!(code, 1);
+    assert!(said.contains("no server can be asked at") && said.contains("--data-dir"), "{said}");
+}
+
+#[test]
+fn the_operators_door_closes_with_the_server_and_opens_again_after_a_crash() {
+    let mut subject = farwatch(Options::new());
+    let socket = subject.data_directory().join("admin.sock");
+    subject.kill9().expect("killed");
+    assert!(socket.exists(), "a killed server leaves its file");
+    subject.restart().expect("it starts again");
+    let data = subject.data_directory();
+    let asked = run(command(&["leader", "transfer", "--to", "1", "--data-dir"]).arg(&data));
+    assert!(asked.2.contains("leads already"), "{}", asked.2);
+    assert!(subject.terminate().expect("an end").success());
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_directory_too_deep_for_a_socket_is_told_and_served() {
+    let data = directory();
+    let deep = data.path().join("d".repeat(100));
+    let mut command = serve(&deep);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("a process");
+    let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut lines = lines.map(|line| line.expect("text"));
+    assert!(lines.any(|line| line.contains("give dataDir a shorter path")), "it is told");
+    assert!(lines.any(|line| line.contains("serves clients on")), "it serves");
+    child.kill().and_then(|()| child.wait()).expect("the server ends");
+}
