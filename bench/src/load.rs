@@ -7,6 +7,7 @@
 
 pub mod cells;
 mod connection;
+pub mod failover;
 mod plan;
 pub mod process;
 pub mod referee;
@@ -69,7 +70,8 @@ impl Slice {
     }
 }
 
-/// Connections to one server, open until it is dropped, and quiet between two slices.
+/// Connections to one server or to those of an ensemble in turn, open until it is dropped, and quiet
+/// between two slices.
 pub struct Load {
     threads: Vec<LoadThread>,
 }
@@ -77,15 +79,15 @@ pub struct Load {
 impl Load {
     /// Connects, and creates what the workload reads and sets. A canned server creates nothing
     /// and says so by being named `canned`.
-    pub fn open(address: SocketAddr, workload: &Workload, canned: bool) -> Result<Self> {
+    pub fn open(addresses: &[SocketAddr], workload: &Workload, canned: bool) -> Result<Self> {
         if !canned {
-            plan::populate(address, workload).context("creating the nodes of a workload")?;
+            plan::populate(addresses[0], workload).context("creating the nodes of a workload")?;
         }
         let count = workload.threads.clamp(1, workload.connections);
         let threads = (0..count)
             .map(|index| {
                 let connections = (index..workload.connections).step_by(count);
-                LoadThread::open(address, workload, connections)
+                LoadThread::open(addresses, workload, connections)
             })
             .collect::<Result<_>>()?;
         Ok(Self { threads })
@@ -135,7 +137,7 @@ mod tests {
             threads: 2,
             ..Workload::default()
         };
-        let mut load = Load::open(canned(), &workload, true).expect("connections");
+        let mut load = Load::open(&[canned()], &workload, true).expect("connections");
         for _slice in 0..2 {
             let slice = load.run(Duration::from_millis(50)).expect("a slice");
             assert!(slice.operations > 0);

@@ -7,10 +7,11 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use farwatch_bench::ceiling::{self, Ceiling};
 use farwatch_bench::load::cells::{CELLS, Cell, VALUE_BYTES};
-use farwatch_bench::load::referee::{self, Contestant, Pace};
+use farwatch_bench::load::failover::{self, Kill};
+use farwatch_bench::load::referee::{self, Contestant, Pace, Spread};
 use farwatch_bench::load::report::{self, CEILING, FARWATCH, ZOOKEEPER};
 use farwatch_bench::load::{Kind, Load, Workload, startup};
-use farwatch_bench::subject::{Options, Subject};
+use farwatch_bench::subject::{Ensemble, Options, Subject};
 
 /// Measures servers that speak the ZooKeeper protocol.
 #[derive(Parser)]
@@ -24,6 +25,8 @@ struct Command {
 enum Action {
     /// Compares Farwatch with ZooKeeper and the ceiling in one run.
     Compare(Compare),
+    /// Kills the leaders of two ensembles in turn, and tells what clients of the others saw.
+    Failover(Failover),
     /// Loads one running server and prints what it reaches.
     Load(LoadOne),
     /// Serves canned replies: what sockets alone cost.
@@ -44,6 +47,9 @@ struct Compare {
     /// A ZooKeeper release such as 3.9.4, fetched with Maven; Debian's package by default.
     #[arg(long)]
     zookeeper: Option<String>,
+    /// Servers of each subject: an ensemble of so many voters, its connections spread over all.
+    #[arg(long, default_value_t = 1)]
+    voters: usize,
     /// Leaves ZooKeeper out, for quick looks.
     #[arg(long, conflicts_with = "zookeeper")]
     without_zookeeper: bool,
@@ -65,6 +71,25 @@ struct Compare {
     /// A document whose table is replaced by what was found.
     #[arg(long)]
     document: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Failover {
+    /// The release binary of Farwatch.
+    #[arg(long, default_value = "target/release/farwatch")]
+    farwatch: PathBuf,
+    /// A ZooKeeper release such as 3.9.4, fetched with Maven; Debian's package by default.
+    #[arg(long)]
+    zookeeper: Option<String>,
+    /// Leaves ZooKeeper out, for quick looks.
+    #[arg(long, conflicts_with = "zookeeper")]
+    without_zookeeper: bool,
+    /// Leaders killed in each ensemble.
+    #[arg(long, default_value_t = 20)]
+    kills: usize,
+    /// Voters of each ensemble.
+    #[arg(long, default_value_t = 3)]
+    voters: usize,
 }
 
 #[derive(Args)]
@@ -94,6 +119,28 @@ struct LoadOne {
     seconds: f64,
 }
 
+/// What one name of the table stands for.
+enum Started {
+    Alone(Box<Subject>),
+    Ensemble(Ensemble),
+}
+
+impl Started {
+    fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        match self {
+            Self::Alone(subject) => vec![subject.address()],
+            Self::Ensemble(ensemble) => ensemble.addresses(),
+        }
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        match self {
+            Self::Alone(subject) => subject.pid().into_iter().collect(),
+            Self::Ensemble(ensemble) => ensemble.pids(),
+        }
+    }
+}
+
 /// Java's just-in-time compiler needs this before the first figure means something.
 const JVM_WARM_UP: Duration = Duration::from_secs(8);
 
@@ -103,6 +150,7 @@ const START_ROUNDS: usize = 3;
 fn main() -> Result<()> {
     match Command::parse().action {
         Action::Compare(compare) => compare.run(),
+        Action::Failover(failover) => failover.run(),
         Action::Load(load) => load.run(),
         Action::Ceiling { value_bytes } => ceiling::run(value_bytes),
     }
@@ -127,14 +175,13 @@ impl Compare {
         let mut subjects = self.subjects()?;
         let mut contestants = vec![Contestant {
             name: CEILING.to_owned(),
-            address: ceiling.address(),
-            pid: ceiling.pid(),
+            addresses: vec![ceiling.address()],
+            pids: vec![ceiling.pid()],
             canned: true,
         }];
         for (name, subject) in &subjects {
-            let (name, address) = (name.clone(), subject.address());
-            let pid = subject.pid().expect("it was started");
-            contestants.push(Contestant { name, address, pid, canned: false });
+            let (addresses, pids) = (subject.addresses(), subject.pids());
+            contestants.push(Contestant { name: name.clone(), addresses, pids, canned: false });
         }
         self.warm_up_java(&contestants)?;
         let pace = Pace {
@@ -152,8 +199,13 @@ impl Compare {
         let mut starts = Vec::new();
         if self.start_nodes > 0 {
             // On fresh directories: what the cells left behind differs between the servers.
+            ensure!(self.voters == 1, "starts are measured of one server: leave --voters out");
             subjects.clear();
-            subjects = self.subjects()?;
+            let mut subjects: Vec<(String, Subject)> = Vec::new();
+            for (name, started) in self.subjects()? {
+                let Started::Alone(subject) = started else { continue };
+                subjects.push((name, *subject));
+            }
             starts = startup::measure(&mut subjects, self.start_nodes, VALUE_BYTES, START_ROUNDS)?;
         }
         let table = report::markdown(&results, &starts);
@@ -179,29 +231,39 @@ impl Compare {
         Ok(chosen)
     }
 
-    fn subjects(&self) -> Result<Vec<(String, Subject)>> {
+    fn subjects(&self) -> Result<Vec<(String, Started)>> {
         let mut subjects = Vec::new();
         if !self.without_zookeeper {
             let options = Options::new().java_flag("-Xmx2g");
-            let subject = match &self.zookeeper {
-                Some(version) => Subject::zookeeper_jar(version, options)?,
-                None => Subject::zookeeper(options)?,
+            let version = self.zookeeper.as_deref();
+            let started = match (self.voters, version) {
+                (1, Some(version)) => {
+                    Started::Alone(Box::new(Subject::zookeeper_jar(version, options)?))
+                }
+                (1, None) => Started::Alone(Box::new(Subject::zookeeper(options)?)),
+                (voters, version) => {
+                    Started::Ensemble(Ensemble::zookeeper(version, voters, &options)?)
+                }
             };
-            subjects.push((ZOOKEEPER.to_owned(), subject));
+            subjects.push((ZOOKEEPER.to_owned(), started));
         }
         for also in &self.also {
             let Some((name, path)) = also.split_once('=') else {
                 bail!("--also {also}: expected NAME=PATH");
             };
-            let path = PathBuf::from(path).canonicalize()?;
-            subjects.push((name.to_owned(), Subject::farwatch(path, Options::new())?));
+            subjects.push((name.to_owned(), self.ours(PathBuf::from(path))?));
         }
-        let ours = self.farwatch.canonicalize();
-        let Ok(ours) = ours else {
-            bail!("{} is missing: cargo build --release", self.farwatch.display());
-        };
-        subjects.push((FARWATCH.to_owned(), Subject::farwatch(ours, Options::new())?));
+        subjects.push((FARWATCH.to_owned(), self.ours(self.farwatch.clone())?));
         Ok(subjects)
+    }
+
+    fn ours(&self, binary: PathBuf) -> Result<Started> {
+        ensure!(binary.exists(), "{} is missing: cargo build --release", binary.display());
+        let options = Options::new();
+        Ok(match self.voters {
+            1 => Started::Alone(Box::new(Subject::farwatch(binary, options)?)),
+            voters => Started::Ensemble(Ensemble::farwatch(binary, voters, &options)?),
+        })
     }
 
     fn warm_up_java(&self, contestants: &[Contestant]) -> Result<()> {
@@ -211,7 +273,40 @@ impl Compare {
         for kind in [Kind::Get, Kind::Set] {
             let workload =
                 Workload { kind, connections: 16, outstanding: 64, ..Workload::default() };
-            Load::open(java.address, &workload, false)?.run(JVM_WARM_UP)?;
+            Load::open(&java.addresses, &workload, false)?.run(JVM_WARM_UP)?;
+        }
+        Ok(())
+    }
+}
+
+impl Failover {
+    /// The ensembles take turns, so that a neighbour on the machine disturbs both alike.
+    fn run(&self) -> Result<()> {
+        let options = Options::new();
+        let mut ensembles = Vec::new();
+        if !self.without_zookeeper {
+            let version = self.zookeeper.as_deref();
+            ensembles.push((ZOOKEEPER, Ensemble::zookeeper(version, self.voters, &options)?));
+        }
+        let ours = Ensemble::farwatch(&self.farwatch, self.voters, &options)?;
+        ensembles.push((FARWATCH, ours));
+        let mut kills: Vec<Vec<Kill>> = vec![Vec::new(); ensembles.len()];
+        for _ in 0..self.kills {
+            for ((_, ensemble), kills) in ensembles.iter_mut().zip(&mut kills) {
+                kills.extend(failover::measure(ensemble, 1)?);
+            }
+        }
+        for ((name, _), kills) in ensembles.iter().zip(&kills) {
+            let spread = |of: fn(&Kill) -> Duration| {
+                let Spread { median, min, max } =
+                    Spread::of(kills.iter().map(|kill| of(kill).as_secs_f64() * 1e3));
+                format!("median {median:.0} ms ({min:.0}-{max:.0})")
+            };
+            let dropped: u32 = kills.iter().map(|kill| kill.readers_dropped).sum();
+            println!("{name}, {} kills of the leader:", kills.len());
+            println!("  no acknowledged write for: {}", spread(|kill| kill.write_gap));
+            println!("  no answered read for: {}", spread(|kill| kill.read_gap));
+            println!("  connections of readers lost: {dropped}");
         }
         Ok(())
     }
@@ -231,7 +326,7 @@ impl LoadOne {
             keys: self.keys,
             threads: self.threads,
         };
-        let mut load = Load::open(self.address, &workload, false)?;
+        let mut load = Load::open(&[self.address], &workload, false)?;
         let slice = load.run(Duration::from_secs_f64(self.seconds))?;
         println!("{:.0} operations/s in {:.2?}", slice.rate(), slice.elapsed);
         for (name, histogram) in [("reads", &slice.reads), ("writes", &slice.writes)] {

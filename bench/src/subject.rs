@@ -4,6 +4,7 @@
 //! loopback on a port that was free, and is gone, directory included, when it is dropped or when
 //! the process that started it ends, however that happens.
 
+mod ensemble;
 mod options;
 mod watchdog;
 mod zookeeper;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+pub use ensemble::Ensemble;
 pub use options::Options;
 use watchdog::Watchdog;
 
@@ -101,14 +103,7 @@ impl Subject {
     }
 
     fn start(program: Program, options: Options) -> Result<Self> {
-        let parent = subjects_directory()?;
-        let directory = tempfile::Builder::new()
-            .prefix("subject-")
-            .tempdir_in(&parent)
-            .with_context(|| format!("no directory for a server in {}", parent.display()))?;
-        fs::create_dir(directory.path().join("data"))?;
-        let address = free_address()?;
-        let mut subject = Self { program, options, address, running: None, directory };
+        let mut subject = Self::prepared(program, options)?;
         for attempt in 1.. {
             match subject.launch() {
                 Ok(()) => break,
@@ -121,6 +116,18 @@ impl Subject {
             }
         }
         Ok(subject)
+    }
+
+    /// A server with its directory that was not started.
+    fn prepared(program: Program, options: Options) -> Result<Self> {
+        let parent = subjects_directory()?;
+        let directory = tempfile::Builder::new()
+            .prefix("subject-")
+            .tempdir_in(&parent)
+            .with_context(|| format!("no directory for a server in {}", parent.display()))?;
+        fs::create_dir(directory.path().join("data"))?;
+        let address = free_address()?;
+        Ok(Self { program, options, address, running: None, directory })
     }
 
     /// Where the server listens.
@@ -194,6 +201,17 @@ impl Subject {
     }
 
     fn launch(&mut self) -> Result<()> {
+        self.spawn()?;
+        let ready = self.wait();
+        if ready.is_err() {
+            self.kill9()?;
+        }
+        ready
+    }
+
+    /// Starts the process and does not wait until it serves: a member of an ensemble waits for the
+    /// others.
+    pub fn spawn(&mut self) -> Result<()> {
         assert!(self.running.is_none());
         fs::write(self.config_file(), self.options.config(&self.data_directory(), self.address))?;
         let log = File::options().create(true).append(true).open(self.log_file())?;
@@ -205,15 +223,16 @@ impl Subject {
             .stderr(log)
             .spawn()
             .with_context(|| format!("the server does not start: {command:?}"))?;
-        let watchdog = Watchdog::over(child.id(), self.directory.path());
-        let mut running = Running { child, _watchdog: watchdog? };
+        let watchdog = Watchdog::over(child.id(), self.directory.path())?;
+        self.running = Some(Running { child, _watchdog: watchdog });
+        Ok(())
+    }
+
+    /// Waits until the process serves.
+    pub fn wait(&mut self) -> Result<()> {
+        let Some(mut running) = self.running.take() else { bail!("the server is not running") };
         let ready = self.wait_until_ready(&mut running.child);
-        if ready.is_err() {
-            running.child.kill()?;
-            running.child.wait()?;
-        } else {
-            self.running = Some(running);
-        }
+        self.running = Some(running);
         ready
     }
 

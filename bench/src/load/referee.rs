@@ -23,12 +23,19 @@ const ROUNDS_FACTOR: usize = 2;
 pub struct Contestant {
     /// As the table says it.
     pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Its process.
-    pub pid: u32,
+    /// Where it listens: one address for each server of an ensemble.
+    pub addresses: Vec<SocketAddr>,
+    /// Its processes.
+    pub pids: Vec<u32>,
     /// Whether it is the canned server, by which drift is judged.
     pub canned: bool,
+}
+
+impl Contestant {
+    /// What all its processes have used of the processors.
+    fn cpu_time(&self) -> Result<Duration> {
+        self.pids.iter().map(|&pid| cpu_time(pid)).sum()
+    }
 }
 
 /// How long and how often.
@@ -99,7 +106,7 @@ pub fn measure(cell: Cell, contestants: &[Contestant], pace: Pace) -> Result<Cel
     let mut loads = contestants
         .iter()
         .map(|it| {
-            let load = Load::open(it.address, &cell.workload, it.canned);
+            let load = Load::open(&it.addresses, &cell.workload, it.canned);
             load.with_context(|| format!("{} under {}", it.name, cell.name))
         })
         .collect::<Result<Vec<Load>>>()?;
@@ -131,10 +138,10 @@ fn round(
 ) -> Result<Vec<Measured>> {
     let mut measured = Vec::new();
     for (contestant, load) in contestants.iter().zip(loads) {
-        let before = cpu_time(contestant.pid)?;
+        let before = contestant.cpu_time()?;
         let slice =
             load.run(duration).with_context(|| format!("{} under load", contestant.name))?;
-        let spent = cpu_time(contestant.pid)? - before;
+        let spent = contestant.cpu_time()? - before;
         let cpu_us = spent.as_secs_f64() * 1e6 / slice.operations.max(1) as f64;
         measured.push(Measured { slice, cpu_us });
     }

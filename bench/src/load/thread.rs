@@ -30,14 +30,14 @@ pub(super) struct LoadThread {
 
 impl LoadThread {
     pub(super) fn open(
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         workload: &Workload,
         indices: impl Iterator<Item = usize>,
     ) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut connections = Vec::new();
         for index in indices {
-            let connection = LoadConnection::open(address, index)?;
+            let connection = LoadConnection::open(addresses[index % addresses.len()], index)?;
             let data = EventData::new_u64(connections.len() as u64);
             epoll::add(&epoll, connection.stream(), data, EventFlags::IN)?;
             connections.push(connection);
