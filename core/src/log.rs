@@ -29,6 +29,7 @@ pub mod format;
 pub mod identity;
 pub mod reader;
 pub mod recovery;
+pub mod repair;
 pub mod replace;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@ mod cut;
 mod damage;
 mod faults;
 mod golden;
+mod repair;
 mod replace;
 
 const CLUSTER: ClusterId = ClusterId(0xfa12);

@@ -136,6 +136,34 @@ fn a_learner_is_given_the_log_from_any_place_from_memory_and_from_disk() {
 }
 
 #[test]
+fn a_long_log_is_followed_and_looked_into_from_the_places_that_were_met_before() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = dir(root.path());
+    let mut history = Epochs::new(29);
+    let options = LogOptions { segment_bytes: 4 << 20, ..options(LADDER[0]) };
+    let mut log = LogFile::open(&dir, options).unwrap().0;
+    (0..500).for_each(|_| submit_run(&mut log, &history.run(4)));
+    log.wait_all();
+    drop(log);
+    let mut log = LogFile::open(&dir, options).unwrap().0;
+    assert!(log.size_bytes() > 8 << 20);
+    follow(&mut log, &history, 300_000);
+    let mut prng = Prng::new(31);
+    for _ in 0..200 {
+        let from = history.positions[prng.below(2000) as usize].zxid;
+        compare(&read(&mut log, from, 5_000), &history, from, 5_000);
+    }
+    let to = history.cut(900);
+    log.truncate(to).unwrap();
+    (0..100).for_each(|_| submit_run(&mut log, &history.run(4)));
+    for _ in 0..200 {
+        let from = history.positions[prng.below(1300) as usize].zxid;
+        compare(&read(&mut log, from, 5_000), &history, from, 5_000);
+    }
+    log.wait_all();
+}
+
+#[test]
 fn a_log_is_cut_on_every_rung_and_goes_on_and_is_recovered_as_what_is_left() {
     over_every_rung(|root, rung| {
         let dir = dir(root);
