@@ -442,7 +442,7 @@ fn is_telling(message: &Message) -> bool {
 }
 
 fn brief(message: &Message) -> String {
-    use farwatch_core::zab::message::ToLearner;
+    use farwatch_core::zab::message::{ToLeader, ToLearner};
     match message {
         Message::Ballot(ballot) => format!(
             "ballot round {} {:?} own {:?} vote {:?} heard {:?}",
@@ -462,8 +462,17 @@ fn brief(message: &Message) -> String {
             format!("snapshot at {:?} from byte {offset}, end {end}", at.zxid)
         }
         Message::ToLearner { body, .. } => format!("{body:?}"),
+        Message::ToLeader {
+            body: ToLeader::Promised { epoch, counted, current, last }, ..
+        } => {
+            let last = last.zxid;
+            format!("promise of {epoch}, counted {counted}; in {current}, log up to {last:?}")
+        }
         Message::ToLeader { body, .. } => format!("{body:?}"),
-        Message::Join { join, .. } => format!("{join:?}"),
+        Message::Join { join, .. } => format!(
+            "join: accepted {}, in {}, log up to {:?}, votes {}",
+            join.accepted, join.current, join.last.zxid, join.votes
+        ),
         Message::Reset { .. } => "reset".to_string(),
     }
 }
