@@ -1,5 +1,6 @@
 //! The cluster: a queue of what happens when, and the servers it happens to.
 
+mod calm;
 mod faults;
 mod load;
 mod shell;
@@ -22,6 +23,7 @@ use crate::server::Server;
 use crate::trace::Trace;
 use crate::witness::{Violation, Witness};
 
+pub use calm::UNANSWERED_US;
 pub use load::{Client, KEYS};
 
 /// Something that happens.
@@ -76,6 +78,12 @@ pub enum Happening {
         attempt: u64,
     },
     Fault,
+    /// Of one that is lost while another lags.
+    DiskLost {
+        server: usize,
+    },
+    LeaderLost,
+    Healed,
     Calm,
 }
 
@@ -87,12 +95,16 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     pub hash: u64,
     pub events: u64,
+    /// Actions of all machines that were carried out.
+    pub actions: u64,
     pub committed: usize,
     pub answered: usize,
     pub epochs: usize,
     pub end_us: u64,
     /// Microseconds from the end of faults to the next answered write.
     pub recovered_us: Option<u64>,
+    /// The longest time between two answers after that.
+    pub unanswered_us: u64,
     pub lines: Vec<String>,
 }
 
@@ -113,6 +125,12 @@ pub struct Cluster {
     pub calm: bool,
     /// Microseconds at which a write that began after the calm was answered.
     pub recovered_at: Option<u64>,
+    /// When the last such write was answered, and the longest that one was not.
+    answered_at: Option<u64>,
+    unanswered_us: u64,
+    /// Until then whoever tries to lead may die.
+    danger_until: u64,
+    actions: u64,
     unled_ticks: BTreeMap<usize, u64>,
     mutant: Option<Mutant>,
     /// Clients act only when a scenario says so.
@@ -130,12 +148,16 @@ impl Cluster {
                     id: ServerId(index as u32 + 1),
                     votes: index < plan.voters,
                     left_out: false,
+                    core: true,
                     life: 0,
                     process: None,
-                    disk: Disk::new(),
+                    disk: Disk::new(mutant),
                     tick_us: plan.tick_us - skew / 2 + prng.below(skew + 1),
                     frozen_until: 0,
                     stuck_until: 0,
+                    log_stuck_until: 0,
+                    full_until: 0,
+                    clock_stopped_until: 0,
                     log_busy_until: 0,
                 }
             })
@@ -155,6 +177,10 @@ impl Cluster {
             quorum,
             calm: false,
             recovered_at: None,
+            answered_at: None,
+            unanswered_us: 0,
+            danger_until: 0,
+            actions: 0,
             unled_ticks: BTreeMap::new(),
             mutant,
             idle_clients: false,
@@ -201,11 +227,13 @@ impl Cluster {
             violations: std::mem::take(&mut self.witness.violations),
             hash: self.trace.hash(),
             events: self.trace.events(),
+            actions: self.actions,
             committed: self.witness.history.len(),
             answered: self.history.answered(),
             epochs: self.witness.established.len(),
             end_us: self.now,
             recovered_us: self.recovered_at.map(|at| at - self.plan.calm_at_us),
+            unanswered_us: self.unanswered_us,
             lines: self.trace.lines.take().unwrap_or_default(),
             plan: self.plan,
         }
@@ -231,33 +259,6 @@ impl Cluster {
             let mut prng = Prng::new(self.prng.next());
             self.servers[server].disk.crash(&mut prng);
             self.servers[server].frozen_until = 0;
-        }
-    }
-
-    /// Nothing more is to be seen: progress was made after the calm, and all agree.
-    fn is_done(&self) -> bool {
-        self.recovered_at.is_some_and(|at| self.now > at + 1_000_000)
-            && self.servers.iter().all(|server| {
-                server
-                    .process
-                    .as_ref()
-                    .is_none_or(|process| process.applied_at.zxid == self.witness.committed())
-            })
-    }
-
-    fn judge(&mut self) {
-        if self.witness.violations.is_empty() {
-            self.history.check(&mut self.witness);
-        }
-        if !self.witness.violations.is_empty() {
-            return;
-        }
-        if self.recovered_at.is_none() {
-            let states = self.describe();
-            self.witness.violate("progress", format!("no write in time after the calm: {states}"));
-        } else if !self.is_done() {
-            let states = self.describe();
-            self.witness.violate("convergence", format!("servers differ in the end: {states}"));
         }
     }
 
@@ -305,8 +306,10 @@ impl Cluster {
                 if self.servers[server].process.is_some() {
                     let at = self.now + self.servers[server].tick_us;
                     self.schedule(at, Happening::Tick { server, life });
-                    self.step(server, Event::Tick);
-                    self.watch_leader(server);
+                    if self.servers[server].clock_stopped_until <= self.now {
+                        self.step(server, Event::Tick);
+                        self.watch_leader(server);
+                    }
                 }
             }
             Happening::Arrival { from, to, bytes } => self.arrive(from, to, &bytes),
@@ -317,18 +320,27 @@ impl Cluster {
             Happening::Told { server, completion, .. } => self.tell(server, completion),
             Happening::LogRead { server, ticket, from, bytes_max, .. } => {
                 let from = farwatch_core::zxid::Zxid(from);
-                let (at, run) = self.servers[server].disk.read(from, bytes_max);
-                self.step(server, Event::LogRead { ticket, at, run });
+                match self.servers[server].disk.read(from, bytes_max) {
+                    Ok((at, run)) => self.step(server, Event::LogRead { ticket, at, run }),
+                    Err(damage) => self.met_damage(server, damage),
+                }
             }
             Happening::SnapshotRead { server, ticket, offset, .. } => {
-                let read = self.servers[server].disk.read_snapshot(ticket, offset);
-                let (at, bytes, end) = read;
-                self.step(server, Event::SnapshotRead { ticket, at, offset, bytes, end });
+                match self.servers[server].disk.read_snapshot(ticket, offset) {
+                    Ok((at, bytes, end)) => {
+                        let read = Event::SnapshotRead { ticket, at, offset, bytes, end };
+                        self.step(server, read);
+                    }
+                    Err(damage) => self.met_damage(server, damage),
+                }
             }
             Happening::Start { server } => self.start(server),
             Happening::Client { client } => self.client_acts(client),
             Happening::GiveUp { client, attempt } => self.client_gives_up(client, attempt),
             Happening::Fault => self.strike(),
+            Happening::DiskLost { server } => self.disk_lost_while_one_lags(server),
+            Happening::LeaderLost => self.leader_lost_while_one_lags(),
+            Happening::Healed => self.healed(),
             Happening::Calm => self.calm_down(),
         }
     }
@@ -350,6 +362,13 @@ impl Cluster {
     pub fn start(&mut self, server: usize) {
         if self.servers[server].process.is_some() || self.servers[server].left_out {
             return;
+        }
+        let full_until = self.servers[server].full_until;
+        if self.now < full_until {
+            return self.schedule(full_until, Happening::Start { server });
+        }
+        if let Err(damage) = self.servers[server].disk.recover() {
+            return self.refuse_start(server, damage);
         }
         let seed = self.prng.next();
         let (timing, mutant) = (self.plan.timing, self.mutant);
@@ -405,6 +424,9 @@ fn subject_of(happening: &Happening) -> (Option<usize>, Option<u64>) {
         | Happening::Client { .. }
         | Happening::GiveUp { .. }
         | Happening::Fault
+        | Happening::DiskLost { .. }
+        | Happening::LeaderLost
+        | Happening::Healed
         | Happening::Calm => (None, None),
     }
 }
@@ -420,7 +442,7 @@ fn is_telling(message: &Message) -> bool {
 }
 
 fn brief(message: &Message) -> String {
-    use farwatch_core::zab::message::ToLearner;
+    use farwatch_core::zab::message::{ToLeader, ToLearner};
     match message {
         Message::Ballot(ballot) => format!(
             "ballot round {} {:?} own {:?} vote {:?} heard {:?}",
@@ -440,8 +462,17 @@ fn brief(message: &Message) -> String {
             format!("snapshot at {:?} from byte {offset}, end {end}", at.zxid)
         }
         Message::ToLearner { body, .. } => format!("{body:?}"),
+        Message::ToLeader {
+            body: ToLeader::Promised { epoch, counted, current, last }, ..
+        } => {
+            let last = last.zxid;
+            format!("promise of {epoch}, counted {counted}; in {current}, log up to {last:?}")
+        }
         Message::ToLeader { body, .. } => format!("{body:?}"),
-        Message::Join { join, .. } => format!("{join:?}"),
+        Message::Join { join, .. } => format!(
+            "join: accepted {}, in {}, log up to {:?}, votes {}",
+            join.accepted, join.current, join.last.zxid, join.votes
+        ),
         Message::Reset { .. } => "reset".to_string(),
     }
 }

@@ -4,8 +4,13 @@
 //! snapshot ─ base │ log[0] … log[durable] │ … log[end]      the tail may survive a crash, in part
 //! ```
 //!
-//! Writes of the log complete in order. Completions of writes that were cut meanwhile still arrive:
-//! whoever takes them for news of the log as it is now has a bug.
+//! Writes of the log complete in order. Completions of writes that were cut meanwhile still arrive,
+//! maybe long after the cut: whoever takes them for news of the log as it is now has a bug.
+//!
+//! Recovery reads bytes and believes checksums only. What was never durable may be there whole, in
+//! part, or not at all, record by record: the log is cut at the first that is not whole. A record that
+//! *was* durable and is not whole is damage: the server is refused, and rejoins without its disk.
+//! How far the log was durable is known, as batches and seals say it (`docs/formats.md`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,6 +18,7 @@ use std::sync::Arc;
 use farwatch_core::log::epochs::Epochs;
 use farwatch_core::prng::Prng;
 use farwatch_core::record::Record;
+use farwatch_core::zab::mutant::Mutant;
 use farwatch_core::zab::run::{Position, Run};
 use farwatch_core::zxid::Zxid;
 
@@ -28,6 +34,21 @@ pub struct Entry {
 pub struct Logged {
     pub at: Position,
     pub bytes: Arc<[u8]>,
+    /// What the bytes said when they were appended.
+    command: u64,
+    /// A failed sync was not met as one: the page is clean, and not on the disk.
+    lost: bool,
+}
+
+/// Bytes that are not what was written there. The server must not serve from this disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// A durable record.
+    Record(Zxid),
+    /// The snapshot, which the log alone does not replace.
+    Snapshot,
+    /// The epochs file: promises are not known.
+    Epochs,
 }
 
 /// A write under way.
@@ -67,19 +88,17 @@ pub struct Disk {
     next_write: u64,
     staged: Vec<u8>,
     reads: BTreeMap<u64, (Position, Arc<[u8]>)>,
-}
-
-impl Default for Disk {
-    fn default() -> Self {
-        Self::new()
-    }
+    epochs_damaged: bool,
+    snapshot_damaged: bool,
+    /// A bug of the shell around the disk, for testing the tests.
+    flaw: Option<Mutant>,
 }
 
 /// Bytes of a snapshot in one message.
 const CHUNK_BYTES: usize = 512;
 
 impl Disk {
-    pub fn new() -> Self {
+    pub fn new(flaw: Option<Mutant>) -> Self {
         Self {
             epochs: Epochs::default(),
             rejoining: false,
@@ -94,6 +113,9 @@ impl Disk {
             next_write: 0,
             staged: Vec::new(),
             reads: BTreeMap::new(),
+            epochs_damaged: false,
+            snapshot_damaged: false,
+            flaw,
         }
     }
 
@@ -117,7 +139,8 @@ impl Disk {
         assert_eq!(run.after(), self.end(), "the log has no hole");
         for record in run.records() {
             let at = Position { zxid: record.head().zxid, chain: record.chain() };
-            self.log.push(Logged { at, bytes: record.bytes().into() });
+            let (bytes, command) = (record.bytes().into(), command(record.bytes()));
+            self.log.push(Logged { at, bytes, command, lost: false });
         }
         self.flush(ticket)
     }
@@ -169,20 +192,23 @@ impl Disk {
         let (_, write) = self.writes.remove(index).expect("found above");
         Some(match write {
             Write::Append { ticket, upto, generation } => {
-                if generation == self.generation {
+                if generation == self.generation && self.flaw != Some(Mutant::SyncSkipped) {
                     let durable = self.log.iter().take_while(|r| r.at.zxid <= upto).count();
                     self.durable = self.durable.max(durable);
                 }
                 Completion::Durable { ticket, upto }
             }
             Write::Truncate { ticket, to } => {
-                self.uncut = None;
+                if self.flaw != Some(Mutant::CutNotSynced) {
+                    self.uncut = None;
+                }
                 let kept = self.log.iter().take_while(|r| r.at.zxid <= to.zxid).count();
                 self.durable = self.durable.max(kept);
                 Completion::Truncated { ticket, to }
             }
             Write::Epochs { epochs, rejoining } => {
                 (self.epochs, self.rejoining) = (epochs, rejoining);
+                self.epochs_damaged = false;
                 Completion::EpochsSaved(epochs)
             }
             Write::Snapshot { ticket, upto, at, entries } => {
@@ -192,8 +218,36 @@ impl Disk {
         })
     }
 
+    /// The write failed, and is taken for done: the mistake that a failed sync ends the process for.
+    pub fn pretend(&mut self, number: u64) -> Option<Completion> {
+        let durable = self.durable;
+        let completion = self.complete(number);
+        if let Some(unwritten) = self.log.get_mut(durable..self.durable) {
+            unwritten.iter_mut().for_each(|record| record.lost = true);
+        }
+        completion
+    }
+
+    /// Whether this write is one of the log's, and not of the epochs.
+    pub fn is_of_log(&self, number: u64) -> bool {
+        let epochs = |write: &Write| matches!(write, Write::Epochs { .. });
+        self.writes.iter().any(|(known, write)| *known == number && !epochs(write))
+    }
+
+    /// Whether this write is one of a log that was cut or replaced since.
+    pub fn is_stale(&self, number: u64) -> bool {
+        self.writes.iter().any(|(known, write)| {
+            *known == number
+                && matches!(write, Write::Append { generation, .. } if *generation != self.generation)
+        })
+    }
+
     fn restore(&mut self, at: Position, entries: Vec<Entry>) {
         (self.snapshot_at, self.base, self.snapshot) = (at, at, entries);
+        self.snapshot_damaged = false;
+        if self.flaw == Some(Mutant::SnapshotKeepsLog) {
+            return;
+        }
         self.log.clear();
         self.durable = 0;
         self.uncut = None;
@@ -202,7 +256,6 @@ impl Disk {
 
     /// The power goes: what was under way is done, done in part, or not done.
     pub fn crash(&mut self, prng: &mut Prng) {
-        let mut survivors = self.durable;
         if let Some((to, tail)) = self.uncut.take()
             && prng.one_in(2)
         {
@@ -212,19 +265,30 @@ impl Disk {
             if self.durable >= keep {
                 self.log.extend(tail);
             }
-            survivors = self.log.len().min(self.durable.max(self.log.len()));
-        } else if self.durable < self.log.len() {
-            // A torn tail is cut by recovery at the last whole record.
-            survivors += prng.below((self.log.len() - self.durable) as u64 + 1) as usize;
+            self.durable = self.log.len();
+        } else if prng.one_in(2) {
+            let survivors = prng.below((self.log.len() - self.durable) as u64 + 1) as usize;
+            self.log.truncate(self.durable + survivors);
+        } else {
+            // Batches are in flight side by side: a later one may be there without an earlier.
+            for record in &mut self.log[self.durable..] {
+                match prng.below(3) {
+                    0 => {}
+                    1 => record.bytes = record.bytes[..record.bytes.len() / 2].into(),
+                    _ => record.bytes = vec![0; record.bytes.len()].into(),
+                }
+            }
         }
-        self.log.truncate(survivors);
-        self.durable = self.log.len();
+        for record in self.log.iter_mut().filter(|record| record.lost) {
+            record.bytes = vec![0; record.bytes.len()].into();
+        }
         for (_, write) in std::mem::take(&mut self.writes) {
             match write {
                 Write::Append { .. } | Write::Truncate { .. } => {}
                 Write::Epochs { epochs, rejoining } => {
                     if prng.one_in(2) {
                         (self.epochs, self.rejoining) = (epochs, rejoining);
+                        self.epochs_damaged = false;
                     }
                 }
                 Write::Snapshot { at, entries, .. } => {
@@ -236,18 +300,92 @@ impl Disk {
         }
         self.staged.clear();
         self.reads.clear();
+    }
+
+    /// Reads everything back. A torn tail is cut; damage is told, and changes nothing.
+    pub fn recover(&mut self) -> Result<(), Damage> {
+        if self.epochs_damaged {
+            return Err(Damage::Epochs);
+        }
+        if self.snapshot_damaged {
+            return Err(Damage::Snapshot);
+        }
+        let (mut at, mut whole) = (self.base, 0);
+        for record in &self.log {
+            let Ok(read) = Record::read(&record.bytes, at.chain) else { break };
+            at = Position { zxid: read.head().zxid, chain: read.chain() };
+            assert_eq!(at, record.at, "a whole record with the right chain is the one written");
+            whole += 1;
+        }
+        if whole < self.durable && self.flaw != Some(Mutant::DamageCutAsTorn) {
+            return Err(Damage::Record(self.log[whole].at.zxid));
+        }
+        self.log.truncate(whole);
+        self.durable = whole;
         if self.end().zxid < self.snapshot_at.zxid {
             // What was applied was durable on a quorum and not here: the snapshot is newer.
             self.base = self.snapshot_at;
             self.log.clear();
             self.durable = 0;
         }
+        Ok(())
+    }
+
+    /// Something at rest changes. Returns what, if there is anything to change.
+    pub fn damage(&mut self, prng: &mut Prng) -> Option<Damage> {
+        let kind = prng.below(6);
+        if kind == 0 && self.epochs != Epochs::default() {
+            self.epochs_damaged = true;
+            return Some(Damage::Epochs);
+        }
+        if kind == 1 && !self.snapshot.is_empty() {
+            self.snapshot_damaged = true;
+            return Some(Damage::Snapshot);
+        }
+        if self.durable < 2 {
+            return None;
+        }
+        let index = prng.below(self.durable as u64) as usize;
+        let other = prng.below(self.durable as u64) as usize;
+        if kind == 2 && other != index {
+            // A write that went to the wrong place, whole and with a valid checksum of its own.
+            self.log[index].bytes = self.log[other].bytes.clone();
+        } else {
+            let mut bytes = self.log[index].bytes.to_vec();
+            let place = prng.below(bytes.len() as u64) as usize;
+            bytes[place] ^= 1 << prng.below(8);
+            self.log[index].bytes = bytes.into();
+        }
+        Some(Damage::Record(self.log[index].at.zxid))
+    }
+
+    /// Flips a bit of the oldest record, if it is durable.
+    pub fn flip_first_record(&mut self) {
+        assert!(self.durable > 0, "a record is durable");
+        let mut bytes = self.log[0].bytes.to_vec();
+        *bytes.last_mut().expect("a record has bytes") ^= 1;
+        self.log[0].bytes = bytes.into();
+    }
+
+    /// Whether anything that was durable here cannot be read back.
+    pub fn is_damaged(&self) -> bool {
+        let broken = |(index, record): (usize, &Logged)| {
+            let before = if index == 0 { self.base } else { self.log[index - 1].at };
+            Record::read(&record.bytes, before.chain).is_err()
+        };
+        self.epochs_damaged
+            || self.snapshot_damaged
+            || self.log[..self.durable].iter().enumerate().any(broken)
     }
 
     /// The last position at or below `from`, and records behind it.
-    pub fn read(&self, from: Zxid, bytes_max: u64) -> (Option<Position>, Option<Run>) {
+    pub fn read(
+        &self,
+        from: Zxid,
+        bytes_max: u64,
+    ) -> Result<(Option<Position>, Option<Run>), Damage> {
         if from < self.base.zxid {
-            return (None, None);
+            return Ok((None, None));
         }
         let index = self.log.partition_point(|record| record.at.zxid <= from);
         let at = if index == 0 { self.base } else { self.log[index - 1].at };
@@ -256,35 +394,48 @@ impl Disk {
             if bytes_max <= bytes.len() as u64 {
                 break;
             }
+            let trusted = self.flaw == Some(Mutant::DamageServed);
+            if !trusted && Record::read(&record.bytes, upto.chain).is_err() {
+                return Err(Damage::Record(record.at.zxid));
+            }
             bytes.extend_from_slice(&record.bytes);
             upto = record.at;
         }
         let run = (!bytes.is_empty()).then(|| Run::own(at, upto, bytes.into()));
-        (Some(at), run)
+        Ok((Some(at), run))
     }
 
     /// A part of the newest snapshot, the same one for each ticket.
-    pub fn read_snapshot(&mut self, ticket: u64, offset: u64) -> (Position, Arc<[u8]>, bool) {
+    pub fn read_snapshot(
+        &mut self,
+        ticket: u64,
+        offset: u64,
+    ) -> Result<(Position, Arc<[u8]>, bool), Damage> {
         if offset == 0 {
+            if self.snapshot_damaged {
+                return Err(Damage::Snapshot);
+            }
             let bytes = encode_snapshot(&self.snapshot);
             self.reads.insert(ticket, (self.snapshot_at, bytes.into()));
         }
         let (at, whole) = &self.reads[&ticket];
         let end = whole.len().min(offset as usize + CHUNK_BYTES);
-        (*at, whole[offset as usize..end].into(), end == whole.len())
+        Ok((*at, whole[offset as usize..end].into(), end == whole.len()))
     }
 
     /// Records behind `after` up to `upto`, which are committed now.
     pub fn records(&self, after: Zxid, upto: Zxid) -> impl Iterator<Item = (Position, Entry)> {
         let index = self.log.partition_point(|record| record.at.zxid <= after);
-        self.log[index..].iter().take_while(move |record| record.at.zxid <= upto).map(|record| {
-            (record.at, Entry { zxid: record.at.zxid, command: command(&record.bytes) })
-        })
+        self.log[index..]
+            .iter()
+            .take_while(move |record| record.at.zxid <= upto)
+            .map(|record| (record.at, Entry { zxid: record.at.zxid, command: record.command }))
     }
 
     /// Takes a snapshot of `entries`, which end at `at`, and forgets records before `purge`.
     pub fn compact(&mut self, at: Position, entries: &[Entry], purge: bool) {
         (self.snapshot_at, self.snapshot) = (at, entries.to_vec());
+        self.snapshot_damaged = false;
         let index = self.log.partition_point(|record| record.at.zxid <= at.zxid);
         if purge && index <= self.durable {
             self.log.drain(..index);
@@ -295,9 +446,11 @@ impl Disk {
 
     /// Whether a crash would leave the record at `at` here, as far as is certain.
     pub fn holds(&self, at: Position) -> bool {
+        let durable = &self.log[..self.durable];
+        let index = durable.partition_point(|record| record.at.zxid < at.zxid);
         at.zxid <= self.base.zxid
             || at.zxid <= self.snapshot_at.zxid
-            || self.log[..self.durable].iter().any(|record| record.at == at)
+            || durable.get(index).is_some_and(|record| record.at == at && !record.lost)
     }
 }
 
@@ -322,4 +475,60 @@ fn decode_snapshot(bytes: &[u8]) -> Vec<Entry> {
         .chunks_exact(16)
         .map(|chunk| Entry { zxid: Zxid(u64_at(&chunk[..8])), command: u64_at(&chunk[8..]) })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use farwatch_core::record;
+    use farwatch_core::txn::{Txn, TxnHead};
+    use farwatch_core::zxid::{Epoch, SessionId};
+
+    use super::*;
+
+    fn disk_with(records: u32, durable: u32) -> Disk {
+        let mut disk = Disk::new(None);
+        for counter in 1..=records {
+            let (zxid, after) = (Zxid::new(Epoch(1), counter), disk.end());
+            let head = TxnHead { zxid, time_ms: 1, session: SessionId(1), cxid: counter as i32 };
+            let mut bytes = Vec::new();
+            let chain =
+                record::append(&head, &Txn::Delete { path: b"/a" }, after.chain, &mut bytes);
+            let run = Run::own(after, Position { zxid, chain }, bytes.into());
+            let number = disk.append(1, &run);
+            if counter <= durable {
+                disk.complete(number);
+            }
+        }
+        disk
+    }
+
+    #[test]
+    fn a_damaged_durable_record_is_refused_by_recovery_and_by_every_read_of_it() {
+        for seed in 0..500 {
+            let mut disk = disk_with(6, 6);
+            let mut prng = Prng::new(seed);
+            let Some(damage) = disk.damage(&mut prng) else { continue };
+            assert!(disk.is_damaged(), "seed {seed}");
+            if let Damage::Record(zxid) = damage {
+                let before = Zxid(zxid.0 - 1);
+                assert_eq!(disk.read(before, 1), Err(damage), "seed {seed}");
+            }
+            disk.crash(&mut prng);
+            assert_eq!(disk.recover(), Err(damage), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_crash_keeps_all_that_is_durable_and_a_torn_tail_is_cut_at_a_whole_record() {
+        let mut lengths = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let mut disk = disk_with(6, 3);
+            disk.crash(&mut Prng::new(seed));
+            assert_eq!(disk.recover(), Ok(()), "seed {seed}");
+            let (at, run) = disk.read(Zxid::ZERO, u64::MAX).unwrap();
+            let run = Run::read(at.unwrap(), run.unwrap().bytes().clone()).unwrap();
+            lengths.insert(run.records().count());
+        }
+        assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [3, 4, 5, 6]);
+    }
 }

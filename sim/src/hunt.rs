@@ -1,21 +1,22 @@
 //! Many seeds at once, and planted bugs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use farwatch_core::zab::mutant::Mutant;
 
 use crate::cluster::{Cluster, Verdict};
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan, Shares};
 
 /// Runs one seed. A panic, which is an assertion of the code under test, comes back as its text.
-pub fn run(
-    seed: u64,
-    seconds: u64,
-    mutant: Option<Mutant>,
-    keeps_lines: bool,
-) -> Result<Verdict, String> {
-    let plan = Plan::of(seed, seconds);
-    catch_unwind(AssertUnwindSafe(|| Cluster::new(seed, plan, mutant, keeps_lines).run())).map_err(
+pub fn run(seed: u64, seconds: u64, mode: Mode, mutant: Option<Mutant>) -> Result<Verdict, String> {
+    run_plan(seed, Plan::of(seed, seconds, mode), mutant)
+}
+
+/// Runs a plan that is not the seed's own.
+pub fn run_plan(seed: u64, plan: Plan, mutant: Option<Mutant>) -> Result<Verdict, String> {
+    catch_unwind(AssertUnwindSafe(|| Cluster::new(seed, plan, mutant, false).run())).map_err(
         |panic| {
             let text = panic.downcast_ref::<String>().cloned();
             text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
@@ -24,17 +25,78 @@ pub fn run(
     )
 }
 
-/// The first seed of `seeds` that catches the bug, and how.
-pub fn hunt(mutant: Mutant, seeds: std::ops::Range<u64>, seconds: u64) -> Option<(u64, String)> {
+/// What is wrong with a run, in words, if anything is.
+pub fn failure(outcome: &Result<Verdict, String>) -> Option<String> {
+    match outcome {
+        Err(panic) => Some(format!("assertion: {panic}")),
+        Ok(verdict) => {
+            let violation = verdict.violations.first()?;
+            Some(format!("{}: {}", violation.property, violation.text))
+        }
+    }
+}
+
+/// The first of `seeds` that catches the bug, and how. Each is tried for safety, and every second for
+/// liveness too: few bugs show only there, and those soon.
+pub fn hunt(
+    mutant: Mutant,
+    seeds: std::ops::Range<u64>,
+    seconds: u64,
+) -> Option<(u64, Mode, String)> {
     for seed in seeds {
-        match run(seed, seconds, Some(mutant), false) {
-            Err(panic) => return Some((seed, format!("assertion: {panic}"))),
-            Ok(verdict) => {
-                if let Some(violation) = verdict.violations.first() {
-                    return Some((seed, violation.property.to_string()));
-                }
+        for mode in [Mode::Safety, Mode::Liveness] {
+            if mode == Mode::Liveness && seed % 2 != 0 {
+                continue;
+            }
+            if let Some(how) = failure(&run(seed, seconds, mode, Some(mutant))) {
+                return Some((seed, mode, how));
             }
         }
     }
     None
+}
+
+/// The seed's cluster without any other fault, for `seconds`, with a crash instead of each action in
+/// turn, `stride` actions apart. Returns how many points were tried, or the first that fails.
+pub fn crash_everywhere(seed: u64, seconds: u64, stride: u64) -> Result<u64, String> {
+    let quiet = Plan {
+        shares: Shares::NONE,
+        fault_us: 0,
+        crash_in_actions: 0,
+        crash_in_founding: 0,
+        hang_in_install: 0,
+        sync_fails: 0,
+        ..Plan::of(seed, seconds, Mode::Safety)
+    };
+    let actions = run_plan(seed, quiet.clone(), None)?.actions;
+    let mut tried = 0;
+    for point in (1..=actions).step_by(stride as usize) {
+        let plan = Plan { crash_at_action: point, ..quiet.clone() };
+        if let Some(how) = failure(&run_plan(seed, plan, None)) {
+            return Err(format!("seed {seed}, crash instead of action {point}: {how}"));
+        }
+        tried += 1;
+    }
+    Ok(tried)
+}
+
+/// Calls `work` with 0, 1, 2, … on every core until it says that it is enough, and hands each result
+/// to `take`, in no certain order.
+pub fn on_every_core<T: Send>(
+    work: impl Fn(u64) -> Option<T> + Sync,
+    take: impl FnMut(u64, T) + Send,
+) {
+    let (next, take) = (AtomicU64::new(0), Mutex::new(take));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(result) = work(number) else { return };
+                    (take.lock().expect("nobody panics with it"))(number, result);
+                }
+            });
+        }
+    });
 }

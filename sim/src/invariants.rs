@@ -4,7 +4,10 @@
 //! `Leadership1` to `PrimaryIntegrity` are those of ZooKeeper's TLA+ specifications
 //! (`protocol-spec/Zab.tla`, `system-spec/zk-3.7`); the others are this project's promises.
 
+pub mod acks_are_durable;
 pub mod agreement;
+pub mod commits_when_established;
+pub mod drained_before_hand_over;
 pub mod durable_on_quorum;
 pub mod epoch_after_history;
 pub mod epoch_on_quorum;
@@ -14,6 +17,7 @@ pub mod leaders_have_a_quorum;
 pub mod leadership1;
 pub mod leadership2;
 pub mod local_primary_order;
+pub mod observers_never_vote;
 pub mod prefix_consistency;
 pub mod primary_integrity;
 pub mod promise_given_once;

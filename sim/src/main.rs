@@ -1,9 +1,12 @@
-//! `farwatch-sim`: replay one seed, soak many, hunt planted bugs.
+//! `farwatch-sim`: replay one seed, soak many for safety or for liveness, crash at every action, hunt
+//! planted bugs.
 
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
+use farwatch_sim::cluster::{Cluster, UNANSWERED_US, Verdict};
 use farwatch_sim::hunt;
+use farwatch_sim::plan::{Mode, Plan};
 
 #[derive(Parser)]
 #[command(about = "Clusters of Farwatch servers, each decided by one seed")]
@@ -11,6 +14,9 @@ struct Arguments {
     /// Replays this seed with a transcript.
     #[arg(long)]
     seed: Option<u64>,
+    /// Replays the seed of a liveness run.
+    #[arg(long)]
+    liveness: bool,
     /// Simulated seconds under faults; the calm comes after them.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -18,22 +24,40 @@ struct Arguments {
     command: Option<Command>,
 }
 
+#[derive(clap::Args)]
+struct Soak {
+    /// For so long.
+    #[arg(long, default_value_t = 1.0)]
+    minutes: f64,
+    /// From this seed on.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// At most so many.
+    #[arg(long, default_value_t = u64::MAX)]
+    count: u64,
+    /// Goes on after a failure, and reports each.
+    #[arg(long)]
+    keep_going: bool,
+    /// Runs each seed twice, and fails where the two histories differ.
+    #[arg(long)]
+    check_determinism: bool,
+}
+
 #[derive(Subcommand)]
 enum Command {
-    /// Runs seeds one after the other and stops at the first that fails.
-    Soak {
-        /// For so long.
-        #[arg(long, default_value_t = 1.0)]
-        minutes: f64,
-        /// From this seed on.
+    /// Safety: faults of every kind, then all is well and all must agree.
+    Soak(Soak),
+    /// Liveness: after the faults a bare quorum is well, all others stay broken or go on breaking;
+    /// writes must be answered within a bound.
+    Liveness(Soak),
+    /// Without any other fault, a crash instead of each action of each server in turn.
+    Crashes {
+        /// Seeds to try, from 1 on.
+        #[arg(long, default_value_t = 8)]
+        seeds: u64,
+        /// Tries only every so-many-th action.
         #[arg(long, default_value_t = 1)]
-        from: u64,
-        /// At most so many.
-        #[arg(long, default_value_t = u64::MAX)]
-        count: u64,
-        /// Goes on after a failure, and reports each.
-        #[arg(long)]
-        keep_going: bool,
+        stride: u64,
     },
     /// Plants each bug in turn and reports the first seed that catches it.
     #[cfg(feature = "mutants")]
@@ -49,22 +73,25 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    let seconds = arguments.seconds;
+    let mode = if arguments.liveness { Mode::Liveness } else { Mode::Safety };
     match (arguments.seed, arguments.command) {
-        (Some(seed), _) => replay(seed, arguments.seconds),
-        (None, Some(Command::Soak { minutes, from, count, keep_going })) => {
-            soak(minutes, from, count, keep_going, arguments.seconds)
-        }
+        (Some(seed), _) => replay(seed, seconds, mode),
+        (None, Some(Command::Soak(options))) => soak(&options, seconds, Mode::Safety),
+        (None, Some(Command::Liveness(options))) => soak(&options, seconds, Mode::Liveness),
+        (None, Some(Command::Crashes { seeds, stride })) => crashes(seeds, seconds, stride),
         #[cfg(feature = "mutants")]
-        (None, Some(Command::Mutants { seeds, only })) => mutants(seeds, &only, arguments.seconds),
-        (None, None) => anyhow::bail!("say --seed N, soak or mutants; --help tells more"),
+        (None, Some(Command::Mutants { seeds, only })) => mutants(seeds, &only, seconds),
+        (None, None) => {
+            anyhow::bail!("say --seed N, soak, liveness, crashes or mutants; --help tells more")
+        }
     }
 }
 
-fn replay(seed: u64, seconds: u64) -> anyhow::Result<()> {
-    let plan = farwatch_sim::plan::Plan::of(seed, seconds);
+fn replay(seed: u64, seconds: u64, mode: Mode) -> anyhow::Result<()> {
+    let plan = Plan::of(seed, seconds, mode);
     println!("seed {seed}: {plan:#?}");
-    let cluster = farwatch_sim::cluster::Cluster::new(seed, plan, None, true);
-    let verdict = cluster.run();
+    let verdict = Cluster::new(seed, plan, None, true).run();
     for line in &verdict.lines {
         println!("{line}");
     }
@@ -79,49 +106,114 @@ fn replay(seed: u64, seconds: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn soak(minutes: f64, from: u64, count: u64, keep_going: bool, seconds: u64) -> anyhow::Result<()> {
-    let (begin, limit) = (Instant::now(), Duration::from_secs_f64(minutes * 60.0));
-    let (mut seeds, mut failed, mut simulated, mut committed, mut answered) = (0, 0, 0, 0, 0);
-    let mut slowest = 0;
-    while seeds < count && begin.elapsed() < limit {
-        let seed = from + seeds;
-        seeds += 1;
-        let failure = match hunt::run(seed, seconds, None, false) {
-            Err(panic) => Some(format!("assertion: {panic}")),
-            Ok(verdict) => {
-                simulated += verdict.end_us;
-                committed += verdict.committed;
-                answered += verdict.answered;
-                slowest = slowest.max(verdict.recovered_us.unwrap_or(0));
-                verdict.violations.first().map(|v| format!("{}: {}", v.property, v.text))
-            }
-        };
-        if let Some(failure) = failure {
-            failed += 1;
-            println!("seed {seed}: {failure}");
-            println!(
-                "reproduce: cargo run --release -p farwatch-sim -- --seed {seed} --seconds {seconds}"
-            );
-            if !keep_going {
-                break;
+/// What a soak came to.
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    failed: u64,
+    simulated_us: u64,
+    committed: usize,
+    answered: usize,
+    slowest_us: u64,
+    unanswered_us: u64,
+}
+
+impl Sum {
+    fn add(&mut self, verdict: &Verdict) {
+        self.simulated_us += verdict.end_us;
+        self.committed += verdict.committed;
+        self.answered += verdict.answered;
+        self.slowest_us = self.slowest_us.max(verdict.recovered_us.unwrap_or(0));
+        self.unanswered_us = self.unanswered_us.max(verdict.unanswered_us);
+    }
+}
+
+fn soak(options: &Soak, seconds: u64, mode: Mode) -> anyhow::Result<()> {
+    let (begin, limit) = (Instant::now(), Duration::from_secs_f64(options.minutes * 60.0));
+    let failed = std::sync::atomic::AtomicBool::new(false);
+    let flag = if mode == Mode::Liveness { " --liveness" } else { "" };
+    let mut sum = Sum::default();
+    let stop = std::sync::atomic::Ordering::Relaxed;
+    let work = |number: u64| {
+        let stopped = failed.load(stop) && !options.keep_going;
+        if number >= options.count || begin.elapsed() >= limit || stopped {
+            return None;
+        }
+        let seed = options.from + number;
+        let outcome = hunt::run(seed, seconds, mode, None);
+        let mut failure = hunt::failure(&outcome);
+        if options.check_determinism && failure.is_none() {
+            let hash = |outcome: &Result<Verdict, String>| outcome.as_ref().map(|v| v.hash).ok();
+            let again = hunt::run(seed, seconds, mode, None);
+            if hash(&outcome) != hash(&again) {
+                failure = Some("the same seed told another history the second time".to_string());
             }
         }
-    }
-    let hours = simulated as f64 / 3.6e9;
-    let minutes = begin.elapsed().as_secs_f64() / 60.0;
-    println!(
-        "{seeds} seeds, {failed} failed; {hours:.2} simulated hours in {minutes:.2} minutes \
-         ({:.2} hours a minute); {committed} committed, {answered} answered; slowest recovery \
-         {:.2} s",
-        hours / minutes,
-        slowest as f64 / 1e6
-    );
-    if seeds < count && count < u64::MAX && failed == 0 {
-        println!("not run: {} of {count} seeds because the time was up", count - seeds);
-    }
-    anyhow::ensure!(failed == 0, "{failed} seeds failed");
+        failed.fetch_or(failure.is_some(), stop);
+        Some((outcome, failure))
+    };
+    hunt::on_every_core(work, |number, (outcome, failure)| {
+        sum.seeds += 1;
+        if let Ok(verdict) = &outcome {
+            sum.add(verdict);
+        }
+        if let Some(failure) = failure {
+            sum.failed += 1;
+            let seed = options.from + number;
+            println!("seed {seed}: {failure}");
+            println!(
+                "reproduce: cargo run --release -p farwatch-sim -- --seed {seed} --seconds \
+                 {seconds}{flag}"
+            );
+        }
+    });
+    report(&sum, options, mode, begin.elapsed());
+    anyhow::ensure!(sum.failed == 0, "{} seeds failed", sum.failed);
     Ok(())
 }
+
+fn report(sum: &Sum, options: &Soak, mode: Mode, took: Duration) {
+    let hours = sum.simulated_us as f64 / 3.6e9;
+    let minutes = took.as_secs_f64() / 60.0;
+    println!(
+        "{mode:?}: {} seeds, {} failed; {hours:.2} simulated hours in {minutes:.2} minutes \
+         ({:.1} hours a minute); {} committed, {} answered; slowest recovery {:.2} s",
+        sum.seeds,
+        sum.failed,
+        hours / minutes,
+        sum.committed,
+        sum.answered,
+        sum.slowest_us as f64 / 1e6
+    );
+    if mode == Mode::Liveness {
+        println!(
+            "longest time without an answer {:.2} s, of {:.1} s allowed",
+            sum.unanswered_us as f64 / 1e6,
+            UNANSWERED_US as f64 / 1e6
+        );
+    }
+    if sum.seeds < options.count && options.count < u64::MAX && sum.failed == 0 {
+        let left = options.count - sum.seeds;
+        println!("not run: {left} of {} seeds because the time was up", options.count);
+    }
+}
+
+fn crashes(seeds: u64, seconds: u64, stride: u64) -> anyhow::Result<()> {
+    let (mut points, mut failures) = (0, Vec::new());
+    let work =
+        |number: u64| (number < seeds).then(|| hunt::crash_everywhere(number + 1, seconds, stride));
+    hunt::on_every_core(work, |_, outcome| match outcome {
+        Ok(tried) => points += tried,
+        Err(failure) => failures.push(failure),
+    });
+    println!("{points} places to crash at in {seeds} seeds, {} failed", failures.len());
+    anyhow::ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+/// Of a hundred planted bugs at least so many must be caught.
+#[cfg(feature = "mutants")]
+const CAUGHT_PERCENT_MIN: usize = 95;
 
 #[cfg(feature = "mutants")]
 fn mutants(seeds: u64, only: &str, seconds: u64) -> anyhow::Result<()> {
@@ -129,23 +221,28 @@ fn mutants(seeds: u64, only: &str, seconds: u64) -> anyhow::Result<()> {
 
     // Assertions of the code under test are how many of them are caught.
     std::panic::set_hook(Box::new(|_| {}));
+    let chosen: Vec<Mutant> =
+        Mutant::ALL.iter().copied().filter(|m| format!("{m:?}").contains(only)).collect();
     let mut survivors = Vec::new();
-    let mut tried = 0;
-    for &mutant in Mutant::ALL.iter().filter(|mutant| format!("{mutant:?}").contains(only)) {
-        tried += 1;
-        match hunt::hunt(mutant, 1..seeds + 1, seconds) {
-            Some((seed, how)) => {
-                let how: String = how.lines().next().unwrap_or_default().chars().take(90).collect();
-                println!("{:<28} seed {seed:>5}  {how}", format!("{mutant:?}"));
-            }
-            None => {
-                println!("{:<28} survives {seeds} seeds", format!("{mutant:?}"));
-                survivors.push(mutant);
-            }
+    let work = |number: u64| {
+        let mutant = *chosen.get(number as usize)?;
+        Some((mutant, hunt::hunt(mutant, 1..seeds + 1, seconds)))
+    };
+    hunt::on_every_core(work, |_, (mutant, caught)| match caught {
+        Some((seed, mode, how)) => {
+            let how: String = how.lines().next().unwrap_or_default().chars().take(90).collect();
+            println!("{:<26} {mode:?} seed {seed:>5}  {how}", format!("{mutant:?}"));
         }
-    }
-    let caught = tried - survivors.len();
-    println!("{caught} of {tried} caught; survivors: {survivors:?}");
-    anyhow::ensure!(90 * tried <= 100 * caught, "fewer than 90 % of the planted bugs are caught");
+        None => {
+            println!("{:<26} survives {seeds} seeds", format!("{mutant:?}"));
+            survivors.push(mutant);
+        }
+    });
+    let (tried, caught) = (chosen.len(), chosen.len() - survivors.len());
+    println!("{caught} of {tried} planted bugs caught; survivors: {survivors:?}");
+    anyhow::ensure!(
+        CAUGHT_PERCENT_MIN * tried <= 100 * caught,
+        "fewer than {CAUGHT_PERCENT_MIN} % of the planted bugs are caught"
+    );
     Ok(())
 }

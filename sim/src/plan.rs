@@ -5,8 +5,113 @@ use farwatch_core::zab::timing::Timing;
 
 use crate::network::Weather;
 
+/// What a run is to prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is lost or contradicted, whatever happens. In the end all is well, and all agree.
+    Safety,
+    /// A bare quorum of voters is well from some moment on, all others stay broken or go on
+    /// breaking: writes are answered within a bound, again and again.
+    Liveness,
+}
+
+/// How often each fault strikes, as its share among all; 0 for never. Each seed draws its own, and
+/// leaves some out, so that no fault hides behind another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// A process dies; its disk stays.
+    pub crash: u64,
+    /// The process that leads dies.
+    pub crash_leader: u64,
+    /// All processes die within moments.
+    pub crash_all: u64,
+    /// A process is stopped for a while, and goes on as if nothing had been.
+    pub freeze: u64,
+    /// A clock jumps: many ticks at once.
+    pub clock_jump: u64,
+    /// A clock stands still, while everything else goes on.
+    pub clock_stop: u64,
+    /// A disk finishes nothing for a while.
+    pub disk_hang: u64,
+    /// A disk is full for a while.
+    pub disk_full: u64,
+    /// A disk is lost with all that it held.
+    pub disk_lost: u64,
+    /// A block at rest changes: bits flip, or the block of another place is there.
+    pub disk_damage: u64,
+    /// A disk is lost while a voter lags, and then whoever tries to lead dies.
+    pub disk_and_leader_lost: u64,
+    /// The leader is cut off while the disk of its log hangs: what it wrote is cut before it is done.
+    pub leader_log_hang: u64,
+    /// The clock of the leader stands still, and it is alone with one other server.
+    pub stale_leader: u64,
+    /// The network falls into two parts.
+    pub partition: u64,
+    /// A server hears nobody, or is heard by nobody.
+    pub one_way: u64,
+    /// Two servers do not hear each other.
+    pub pair: u64,
+    /// What a server sends takes long.
+    pub slow: u64,
+    /// The operator wants another leader.
+    pub transfer: u64,
+    /// The network is well again.
+    pub heal: u64,
+}
+
+impl Shares {
+    /// Nothing goes wrong by itself.
+    pub const NONE: Self = Self {
+        crash: 0,
+        crash_leader: 0,
+        crash_all: 0,
+        freeze: 0,
+        clock_jump: 0,
+        clock_stop: 0,
+        disk_hang: 0,
+        disk_full: 0,
+        disk_lost: 0,
+        disk_damage: 0,
+        disk_and_leader_lost: 0,
+        leader_log_hang: 0,
+        stale_leader: 0,
+        partition: 0,
+        one_way: 0,
+        pair: 0,
+        slow: 0,
+        transfer: 0,
+        heal: 0,
+    };
+
+    fn drawn(p: &mut Prng) -> Self {
+        let mut share = |usual: u64| if p.one_in(3) { 0 } else { p.between(1, 2 * usual) };
+        Self {
+            crash: share(4),
+            crash_leader: share(3),
+            crash_all: share(1),
+            freeze: share(2),
+            clock_jump: share(1),
+            clock_stop: share(1),
+            disk_hang: share(2),
+            disk_full: share(1),
+            disk_lost: share(1),
+            disk_damage: share(1),
+            disk_and_leader_lost: share(1),
+            leader_log_hang: share(1),
+            stale_leader: share(1),
+            partition: share(3),
+            one_way: share(2),
+            pair: share(2),
+            slow: share(2),
+            transfer: share(2),
+            heal: share(3),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Plan {
+    pub mode: Mode,
     pub voters: usize,
     pub learners: usize,
     pub weather: Weather,
@@ -18,25 +123,37 @@ pub struct Plan {
     pub disk_jitter_us: u64,
     /// Microseconds between faults on average; 0 for none.
     pub fault_us: u64,
+    pub shares: Shares,
     /// One in so many actions is followed by a crash of its server.
     pub crash_in_actions: u64,
+    /// The server of exactly this action, of all that are carried out, crashes instead.
+    pub crash_at_action: u64,
+    /// One in so many steps of a server that is about to lead, and does not yet, kills it.
+    pub crash_in_founding: u64,
+    /// One in so many snapshots meets a disk that hangs just when it replaces a history.
+    pub hang_in_install: u64,
+    /// One in so many writes fails, which ends the process.
     pub sync_fails: u64,
-    pub may_wipe: bool,
-    pub may_partition: bool,
-    pub may_stick: bool,
     pub clients: usize,
     pub snapshot_every: u64,
-    /// Faults end here.
+    /// Faults end here, for all or for a quorum.
     pub calm_at_us: u64,
     /// The run ends here.
     pub end_us: u64,
 }
 
+/// How long the calm may last until everybody agrees: restarts and a discovery that must run into
+/// its deadline are in it.
+const CALM_US: u64 = 15_000_000;
+
+/// How long a quorum is watched that makes progress among servers that are broken.
+const WATCHED_US: u64 = 12_000_000;
+
 impl Plan {
-    pub fn of(seed: u64, seconds: u64) -> Self {
+    pub fn of(seed: u64, seconds: u64, mode: Mode) -> Self {
         let mut prng = Prng::new(seed ^ 0x706c_616e);
         let p = &mut prng;
-        let voters = [1, 2, 3, 3, 3, 3, 5, 5, 5, 7][p.below(10) as usize];
+        let voters = [1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7][p.below(12) as usize];
         let stormy = p.one_in(2);
         let weather = Weather {
             delay_us: p.between(50, 2_000),
@@ -54,9 +171,15 @@ impl Plan {
             ..Timing::default()
         };
         let calm_at_us = seconds * 1_000_000;
+        let end_us = calm_at_us
+            + match mode {
+                Mode::Safety => CALM_US,
+                Mode::Liveness => WATCHED_US,
+            };
         Self {
+            mode,
             voters,
-            learners: [0, 0, 1, 2][p.below(4) as usize],
+            learners: [1, 1, 2, 3][p.below(4) as usize],
             weather,
             timing,
             tick_us: 10_000,
@@ -64,15 +187,16 @@ impl Plan {
             disk_us: p.between(50, 3_000),
             disk_jitter_us: p.between(50, 20_000),
             fault_us: p.between(50_000, 2_000_000),
+            shares: Shares::drawn(p),
             crash_in_actions: if p.one_in(2) { p.between(200, 5_000) } else { 0 },
+            crash_at_action: 0,
+            crash_in_founding: if p.one_in(4) { p.between(5, 60) } else { 0 },
+            hang_in_install: if p.one_in(2) { p.between(2, 10) } else { 0 },
             sync_fails: if p.one_in(4) { p.between(100, 2_000) } else { 0 },
-            may_wipe: p.one_in(3),
-            may_partition: p.one_in(2) || stormy,
-            may_stick: p.one_in(2),
             clients: p.between(1, 6) as usize,
             snapshot_every: p.between(5, 200),
             calm_at_us,
-            end_us: calm_at_us + 15_000_000,
+            end_us,
         }
     }
 }

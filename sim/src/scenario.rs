@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! # What the story is about.
-//! servers 3 [learners N] [epoch-proposals N]
+//! servers 3 [learners 1] [epoch-proposals N]
 //! run 500                    milliseconds
 //! write 20                   writes are answered, one after the other
 //! crash 2 | start 2 | wipe 2 | freeze 2 300 | stick 2 1000
+//! damage 2 | fill 2 500      a durable record flips; a disk is full so many milliseconds
+//! jump 2 100 | stop-clock 2 500    ticks; milliseconds
+//! rejoined 2                 it was refused once, and votes again
 //! cut 1 2 | cut 1 > 2 | cut 3 others | heal
 //! transfer 2
 //! leader 3 | leader-is-not 3
@@ -20,9 +23,8 @@ use farwatch_core::zab::timing::Timing;
 use farwatch_core::zxid::Epoch;
 
 use crate::cluster::Cluster;
-use crate::disk::Disk;
 use crate::network::Weather;
-use crate::plan::Plan;
+use crate::plan::{Mode, Plan, Shares};
 
 /// Plays a scenario to its end, or to what is not as it is told.
 pub fn run(text: &str) -> Result<(), String> {
@@ -68,7 +70,7 @@ struct Stage {
 
 impl Stage {
     fn new(first: &[&str]) -> Result<Self, String> {
-        let (mut voters, mut learners, mut epoch_proposals) = (3, 0, u32::MAX);
+        let (mut voters, mut learners, mut epoch_proposals) = (3, 1, u32::MAX);
         for pair in first.chunks(2) {
             match *pair {
                 ["servers", count] => voters = number(count)? as usize,
@@ -86,13 +88,16 @@ impl Stage {
             disk_us: 300,
             disk_jitter_us: 100,
             fault_us: 0,
+            shares: Shares::NONE,
             crash_in_actions: 0,
+            crash_in_founding: 0,
+            hang_in_install: 0,
             sync_fails: 0,
             clients: 1,
             snapshot_every: 0,
             calm_at_us: u64::MAX / 2,
             end_us: u64::MAX,
-            ..Plan::of(1, 1)
+            ..Plan::of(1, 1, Mode::Safety)
         };
         let mut cluster = Cluster::new(1, plan, None, false);
         cluster.idle_clients = true;
@@ -119,10 +124,7 @@ impl Stage {
             ["wipe", id] => {
                 let server = index(id)?;
                 self.cluster.kill(server);
-                self.cluster.servers[server].disk = Disk::new();
-                self.cluster.servers[server].disk.rejoining = true;
-                self.cluster.witness.wiped.insert(server, self.cluster.now);
-                self.cluster.witness.epochs.remove(&server);
+                self.cluster.lose_disk(server);
                 self.cluster.start(server);
             }
             ["freeze", id, ms] => {
@@ -132,6 +134,20 @@ impl Stage {
             ["stick", id, ms] => {
                 let until = self.cluster.now + number(ms)? * 1_000;
                 self.cluster.servers[index(id)?].stuck_until = until;
+            }
+            ["damage", id] => self.cluster.servers[index(id)?].disk.flip_first_record(),
+            ["fill", id, ms] => {
+                let until = self.cluster.now + number(ms)? * 1_000;
+                self.cluster.servers[index(id)?].full_until = until;
+            }
+            ["jump", id, ticks] => {
+                for _ in 0..number(ticks)? {
+                    self.cluster.step(index(id)?, Event::Tick);
+                }
+            }
+            ["stop-clock", id, ms] => {
+                let until = self.cluster.now + number(ms)? * 1_000;
+                self.cluster.servers[index(id)?].clock_stopped_until = until;
             }
             ["cut", from, ">", to] => self.cluster.network.cut(index(from)?, index(to)?),
             ["cut", one, "others"] => {
@@ -157,6 +173,12 @@ impl Stage {
         let holds = match *words {
             ["leader", id] => leader == Some(index(id)?),
             ["leader-is-not", id] => leader.is_some() && leader != Some(index(id)?),
+            ["rejoined", id] => {
+                let server = index(id)?;
+                let refused = self.cluster.witness.wiped.contains_key(&server);
+                let it = &self.cluster.servers[server];
+                refused && it.process.is_some() && !it.disk.rejoining && !it.disk.is_damaged()
+            }
             ["same-epoch"] => newest == self.epoch,
             ["new-epoch"] => newest > std::mem::replace(&mut self.epoch, newest),
             ["agree"] => {

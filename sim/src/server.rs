@@ -28,8 +28,10 @@ pub struct Server {
     pub id: ServerId,
     /// Whether the configuration lets it vote.
     pub votes: bool,
-    /// It stays broken to the end of the run.
+    /// It stays down to the end of the run.
     pub left_out: bool,
+    /// It belongs to those who are well in the end.
+    pub core: bool,
     /// Rises with every start, so that what belongs to an earlier process is recognised.
     pub life: u64,
     pub process: Option<Process>,
@@ -39,12 +41,18 @@ pub struct Server {
     pub frozen_until: u64,
     /// The disk finishes nothing until then.
     pub stuck_until: u64,
+    /// The disk of the log, which may be another one, finishes nothing until then.
+    pub log_stuck_until: u64,
+    /// The disk has no room until then.
+    pub full_until: u64,
+    /// The clock stands still until then.
+    pub clock_stopped_until: u64,
     /// When the last write of the log completes: they complete in order.
     pub log_busy_until: u64,
 }
 
 impl Server {
-    /// Reads the disk and starts.
+    /// Starts with what recovery left on the disk.
     pub fn start(&mut self, quorum: &Quorum, timing: Timing, seed: u64, mutant: Option<Mutant>) {
         assert!(self.process.is_none(), "a server is started twice");
         self.life += 1;

@@ -85,7 +85,7 @@ impl Base {
         self.durable == self.log.zxid
             && self.saving.is_none()
             && self.cutting.is_none()
-            && self.restoring.is_none()
+            && (self.restoring.is_none() || self.planted(Mutant::JoinsWhileRestoring))
     }
 
     /// This server as a candidate, which it is only while its disk keeps up and it hears a quorum

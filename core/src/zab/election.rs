@@ -88,6 +88,7 @@ impl Looking {
             && let Some(ballot) = base.peers.get(&vote.candidate).and_then(|p| base.fresh(p))
             && ballot.stance == Stance::Leading
             && ballot.heard.contains(&base.me)
+            && !base.planted(Mutant::CountedLeaderLeft)
         {
             // It has counted the votes before this server has, this server's among them. Whoever
             // looked for another candidate now would leave it without its quorum.
@@ -129,7 +130,8 @@ impl Looking {
                 Stance::Looking => ballot.vote == Some(vote),
                 // It has counted the votes already, and its own is among them.
                 Stance::Following(leader) => leader == vote.candidate,
-                Stance::Watching | Stance::Leading => false,
+                Stance::Watching => base.planted(Mutant::WipedVoterCounted),
+                Stance::Leading => false,
             })
             .map(|(id, _)| id)
             .chain([base.me])
@@ -167,6 +169,7 @@ fn best(base: &Base) -> Option<Vote> {
 pub(super) fn established(base: &Base) -> Option<ServerId> {
     ballots(base)
         .filter(|(_, ballot)| ballot.stance == Stance::Leading && ballot.heard.contains(&base.me))
+        .filter(|(_, b)| b.round == base.round || !base.planted(Mutant::JoinsSameRoundOnly))
         .map(|(leader, _)| leader)
         .find(|&leader| {
             let following = ballots(base)

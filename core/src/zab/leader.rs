@@ -123,7 +123,7 @@ impl Leading {
         base: &mut Base,
         from: ServerId,
         session: u64,
-        join: Join,
+        mut join: Join,
         out: &mut Vec<Action>,
     ) -> Next {
         if let Some(known) = self.links.get(&from) {
@@ -132,7 +132,9 @@ impl Leading {
                 return Next::Stay;
             }
         }
-        let votes = join.votes && base.quorum.contains(from);
+        let votes =
+            base.quorum.contains(from) && (join.votes || base.planted(Mutant::WipedVoterCounted));
+        join.votes |= votes;
         if votes && self.is_ahead(base, join.current, join.last.zxid) {
             return self.stop(out);
         }
@@ -180,7 +182,7 @@ impl Leading {
             base.send(from, Message::Reset { session }, out);
             return Next::Stay;
         };
-        if sequence < link.received && !lenient {
+        if sequence < link.received && !lenient && !base.planted(Mutant::DuplicatesTaken) {
             return Next::Stay;
         }
         if sequence > link.received && !lenient {
@@ -201,6 +203,9 @@ impl Leading {
                     // The answer says that all this was durable before the epoch was.
                     self.establish(base, out);
                     self.welcome(base, from, out);
+                    if base.planted(Mutant::SyncedDoesNotAdvance) {
+                        return Next::Stay;
+                    }
                     // What it had acknowledged before counts from now on.
                     return self.advance(base, out);
                 }
@@ -240,7 +245,7 @@ impl Leading {
             // A voter that lost its disk has come to an epoch that a quorum promised without it.
             (link.join.votes, link.votes) = (true, true);
         } else {
-            link.promised = counted;
+            link.promised = counted || base.planted(Mutant::WipedVoterCounted);
         }
         link.stage = Stage::Promised;
         let votes = link.votes;
@@ -278,8 +283,11 @@ impl Leading {
             return;
         }
         link.up_to_date = true;
-        let upto = committed.min(link.sent.zxid);
+        let mut upto = committed.min(link.sent.zxid);
         link.commit_sent = upto;
+        if base.planted(Mutant::UpToDateTooOld) {
+            upto = upto.min(link.join.last.zxid);
+        }
         link.say(ToLearner::UpToDate(upto), out);
         let rejoined = !link.join.votes && base.quorum.contains(id);
         if rejoined && !draining {
@@ -321,7 +329,9 @@ impl Leading {
         self.stalled_since.get_or_insert(base.now);
         let limit = base.timing.flight_bytes;
         for link in self.links.values_mut() {
-            if link.stage == Stage::Live && link.join.votes {
+            if base.planted(Mutant::ProposesToSyncedOnly) && !link.synced {
+                link.sent = run.upto();
+            } else if link.stage == Stage::Live && link.join.votes {
                 live(link, &run, limit, out);
             }
         }
@@ -372,10 +382,11 @@ impl Leading {
 
     /// Commits what a quorum has.
     fn advance(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
-        if !self.is_broadcasting() {
+        let by_count = base.planted(Mutant::OldEpochCommittedByCount);
+        if !self.is_broadcasting() && !by_count {
             return Next::Stay;
         }
-        let unsynced = base.planted(Mutant::UnsyncedAcksCount);
+        let unsynced = base.planted(Mutant::UnsyncedAcksCount) || by_count;
         let mut acks = vec![(base.me, base.durable)];
         acks.extend(
             self.links
@@ -389,7 +400,15 @@ impl Leading {
             base.quorum.committed(&acks)
         };
         let Some(committed) = reached.filter(|&committed| base.committed < committed) else {
+            if base.planted(Mutant::DrainWaitsForCommit) {
+                return Next::Stay;
+            }
             return self.drained(base, out);
+        };
+        let committed = if base.planted(Mutant::CommitsOneMore) && committed < base.log.zxid {
+            committed.next().map_or(base.log.zxid, |next| next.min(base.log.zxid))
+        } else {
+            committed
         };
         base.commit(committed, out);
         self.tell_commits(base, committed, out);
@@ -411,6 +430,8 @@ impl Leading {
         for link in self.links.values_mut() {
             if past && link.up_to_date && link.votes {
                 link.say(ToLearner::Commit(committed), out);
+            } else if base.planted(Mutant::CommitForgotten) && committed.counter() % 8 == 5 {
+                link.commit_sent = committed;
             } else if link.join.votes {
                 link.tell_commit(committed, out);
             }
@@ -454,6 +475,10 @@ impl Leading {
             LeaderStage::Founding => false,
             LeaderStage::Broadcast => {
                 let heard = self.links.values().filter(|link| link.counts()).map(|link| link.id);
+                let observers = self.links.values().filter(|link| link.synced && !link.votes);
+                if base.planted(Mutant::ObserverHoldsLeader) && observers.count() > 0 {
+                    return Next::Stay;
+                }
                 !base.quorum.is_reached(heard.chain([base.me]))
                     && !base.planted(Mutant::NeverStepsDown)
             }
@@ -468,7 +493,10 @@ impl Leading {
                 link.say(ToLearner::Ping(number), out);
             }
         }
-        let mut next = self.drained(base, out);
+        let mut next = Next::Stay;
+        if !base.planted(Mutant::DrainWaitsForCommit) {
+            next = self.drained(base, out);
+        }
         if next == Next::Stay {
             next = self.exhausted(base, out);
         }

@@ -139,8 +139,11 @@ impl Learning {
     }
 
     fn say(&mut self, base: &Base, body: ToLeader, out: &mut Vec<Action>) {
-        let (session, sequence) = (self.session, self.sent);
+        let (mut session, sequence) = (self.session, self.sent);
         self.sent += 1;
+        if base.planted(Mutant::AcksInOldSession) && matches!(body, ToLeader::Ack(_)) {
+            session -= 1;
+        }
         base.send(self.leader, Message::ToLeader { session, sequence, body }, out);
     }
 
@@ -210,7 +213,7 @@ impl Learning {
             return Next::Stay;
         }
         if !base.planted(Mutant::SessionIgnored) {
-            if sequence < self.received {
+            if sequence < self.received && !base.planted(Mutant::DuplicatesTaken) {
                 return Next::Stay;
             }
             if sequence > self.received {
@@ -257,13 +260,14 @@ impl Learning {
         }
         self.epoch = epoch;
         self.deadline = base.now + base.timing.join_ticks;
-        if epoch < base.epochs.accepted {
+        if epoch < base.epochs.accepted && !base.planted(Mutant::PromiseForgotten) {
             self.say(base, ToLeader::Ahead(base.epochs.accepted), out);
             self.phase = Phase::Syncing;
             return Next::Stay;
         }
         let counted = base.epochs.accepted < epoch || base.planted(Mutant::EqualPromiseCounts);
-        if base.saving.is_some() || base.cutting.is_some() || base.restoring.is_some() {
+        let restoring = base.restoring.is_some() && !base.planted(Mutant::JoinsWhileRestoring);
+        if base.saving.is_some() || base.cutting.is_some() || restoring {
             // What the disk is doing for an earlier epoch of this leader must end first.
             self.join_anew(base, out);
             return Next::Stay;

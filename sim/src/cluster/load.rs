@@ -47,7 +47,7 @@ impl Cluster {
     }
 
     pub(super) fn client_acts(&mut self, client: usize) {
-        if self.idle_clients {
+        if self.idle_clients || self.is_quiet() {
             return;
         }
         if let Open::Operation { .. } = self.clients[client].open {
@@ -89,9 +89,17 @@ impl Cluster {
     }
 
     fn client_writes(&mut self, client: usize, server: usize) {
+        if self.now < self.servers[server].full_until {
+            // Refused before it takes a zxid.
+            return self.client_waits(client);
+        }
         let process = self.servers[server].process.as_mut().expect("it leads");
         let Some(zxid) = process.zab.proposable() else { return self.client_waits(client) };
-        let log = process.zab.log();
+        let (log, limit) = (process.zab.log(), self.plan.timing.epoch_proposals);
+        if zxid.counter() > limit {
+            let text = format!("{zxid:?} is beyond the {limit} proposals of an epoch");
+            return self.witness.violate("epochs_end", text);
+        }
         process.zab.proposed(zxid);
         let it = &mut self.clients[client];
         it.commands += 1;
@@ -125,11 +133,8 @@ impl Cluster {
                 continue;
             }
             self.history.write_ends(number, self.now, zxid);
-            if self.calm
-                && self.recovered_at.is_none()
-                && self.history.began(number) >= self.plan.calm_at_us
-            {
-                self.recovered_at = Some(self.now);
+            if self.calm && self.history.began(number) >= self.plan.calm_at_us {
+                self.answered_in_calm();
             }
             self.trace.note(self.now, 6, server, &zxid.0.to_le_bytes());
             self.trace.line(self.now, format_args!("client {client} is answered {zxid:?}"));

@@ -1,28 +1,48 @@
 //! What a server's shell does with the machine's actions, and the witness's eye on each.
 
-use farwatch_core::zab::message::{Message, ToLeader};
+use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
+use farwatch_core::zab::mutant::Mutant;
 use farwatch_core::zab::{Action, Event, Membership, Standing};
 use farwatch_core::zxid::Zxid;
 
 use super::{Cluster, Happening};
 use crate::disk::Completion;
 use crate::invariants::{
-    agreement, durable_on_quorum, epoch_after_history, epoch_on_quorum, global_primary_order,
-    integrity, leaders_have_a_quorum, leadership1, leadership2, local_primary_order,
+    acks_are_durable, agreement, commits_when_established, drained_before_hand_over,
+    durable_on_quorum, epoch_after_history, epoch_on_quorum, global_primary_order, integrity,
+    leaders_have_a_quorum, leadership1, leadership2, local_primary_order, observers_never_vote,
     prefix_consistency, primary_integrity, promise_given_once, promises_are_kept,
     should_not_be_triggered, total_order,
 };
+
+/// How late the completion of a write that was cut may come, at one try.
+const STALE_US: u64 = 300_000;
 
 impl Cluster {
     /// One step of a server's machine, and all that follows at once.
     pub fn step(&mut self, server: usize, event: Event) {
         let Some(process) = &mut self.servers[server].process else { return };
         let mut actions = Vec::new();
+        let led = process.zab.is_leading();
         process.zab.step(event, &mut actions);
-        self.note_leadership(server);
+        // It may have begun to broadcast in this step, or ended it behind its last commit.
+        let established = led || process.zab.is_leading();
+        let leads = process.zab.leading_epoch().is_some();
+        for action in &actions {
+            if let Action::Committed(upto) = *action
+                && leads
+            {
+                commits_when_established::check(&mut self.witness, server, established, upto);
+            }
+        }
+        let founds = self.note_leadership(server);
+        if founds && self.kills_founder() {
+            return self.crash(server);
+        }
         for action in actions {
-            let crash = !self.calm && self.prng.one_in(self.plan.crash_in_actions);
-            if crash {
+            self.actions += 1;
+            let chance = self.may_fail(server) && self.prng.one_in(self.plan.crash_in_actions);
+            if chance || self.actions == self.plan.crash_at_action {
                 return self.crash(server);
             }
             self.carry_out(server, action);
@@ -32,19 +52,34 @@ impl Cluster {
         }
     }
 
-    fn note_leadership(&mut self, server: usize) {
-        let Some(process) = &self.servers[server].process else { return };
+    /// Whether faults still reach this server.
+    fn may_fail(&self, server: usize) -> bool {
+        !self.calm || !self.servers[server].core
+    }
+
+    fn kills_founder(&mut self) -> bool {
+        let danger = self.now < self.danger_until && self.prng.one_in(8);
+        !self.calm && (danger || self.prng.one_in(self.plan.crash_in_founding))
+    }
+
+    /// Notes who leads. Returns whether the server is about to lead, and does not yet.
+    fn note_leadership(&mut self, server: usize) -> bool {
+        let Some(process) = &self.servers[server].process else { return false };
+        let Some(epoch) = process.zab.leading_epoch() else { return false };
         let status = process.zab.status();
-        let Some(epoch) = process.zab.leading_epoch() else { return };
-        if status.phase == "discovery" {
-            return;
+        if status.phase != "discovery" {
+            self.witness.founded.entry(epoch).or_insert(status.log);
+            leadership1::check(&mut self.witness, server, epoch);
         }
-        self.witness.founded.entry(epoch).or_insert(status.log);
-        leadership1::check(&mut self.witness, server, epoch);
+        status.phase != "broadcast"
     }
 
     fn carry_out(&mut self, server: usize, action: Action) {
         let life = self.servers[server].life;
+        if needs_room(&action) && self.now < self.servers[server].full_until {
+            self.line(server, format_args!("has no room on its disk, and ends"));
+            return self.crash(server);
+        }
         match action {
             Action::Send { to, message } => self.send(server, to.0 as usize - 1, &message),
             Action::SaveEpochs(epochs) => {
@@ -77,6 +112,10 @@ impl Cluster {
                 self.schedule(at, Happening::SnapshotRead { server, life, ticket, offset });
             }
             Action::StoreSnapshot { ticket, at, offset, bytes, end } => {
+                if end && self.may_fail(server) && self.prng.one_in(self.plan.hang_in_install) {
+                    let until = self.now + self.prng.between(20_000, 2_000_000);
+                    self.servers[server].log_stuck_until = until;
+                }
                 let chunk = (offset, &bytes[..], end);
                 match self.servers[server].disk.store_snapshot(ticket, at, chunk) {
                     Ok(number) => self.write_log(server, number),
@@ -111,11 +150,7 @@ impl Cluster {
         if from == to || to >= self.servers.len() {
             return;
         }
-        if let Message::ToLeader { body, .. } = message
-            && let ToLeader::Promised { epoch, counted: true, .. } = *body
-        {
-            promise_given_once::check(&mut self.witness, from, to, epoch);
-        }
+        self.judge_message(from, to, message);
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         let bytes: std::sync::Arc<[u8]> = bytes.into();
@@ -124,29 +159,62 @@ impl Cluster {
         }
     }
 
+    fn judge_message(&mut self, from: usize, to: usize, message: &Message) {
+        let Self { servers, witness, .. } = self;
+        if !servers[from].votes {
+            observers_never_vote::check(witness, from, message);
+        }
+        if let Message::ToLearner { body: ToLearner::TakeOver, .. } = message {
+            let log = servers[from].process.as_ref().expect("it acts").zab.log();
+            drained_before_hand_over::check(witness, from, log, &servers[to].disk);
+        }
+        if let Message::ToLeader { body, .. } = message {
+            acks_are_durable::check(witness, from, body, &servers[from].disk);
+            if let ToLeader::Promised { epoch, counted: true, .. } = *body {
+                promise_given_once::check(witness, from, to, epoch);
+            }
+        }
+    }
+
     fn disk_delay(&mut self, server: usize) -> u64 {
         let stuck = self.servers[server].stuck_until.saturating_sub(self.now);
-        let jitter = if self.calm { 500 } else { self.plan.disk_jitter_us };
+        let jitter = if !self.may_fail(server) { 500 } else { self.plan.disk_jitter_us };
         self.plan.disk_us + self.prng.below(jitter + 1) + stuck
     }
 
     fn write_log(&mut self, server: usize, number: u64) {
         let at = self.now + self.disk_delay(server);
-        let at = at.max(self.servers[server].log_busy_until + 1);
+        let it = &self.servers[server];
+        let at = at.max(it.log_busy_until + 1).max(it.log_stuck_until);
         self.servers[server].log_busy_until = at;
         let life = self.servers[server].life;
         self.schedule(at, Happening::WriteDone { server, life, number });
     }
 
     pub(super) fn write_done(&mut self, server: usize, number: u64) {
-        if self.servers[server].stuck_until > self.now {
-            let (at, life) = (self.servers[server].stuck_until, self.servers[server].life);
+        let it = &self.servers[server];
+        let log = if it.disk.is_of_log(number) { it.log_stuck_until } else { 0 };
+        let (at, life) = (it.stuck_until.max(log), it.life);
+        if self.now < at {
             return self.schedule(at, Happening::WriteDone { server, life, number });
         }
-        if !self.calm && self.prng.one_in(self.plan.sync_fails) {
+        if self.may_fail(server) && self.prng.one_in(self.plan.sync_fails) {
+            if self.mutant == Some(Mutant::FailedSyncIgnored) {
+                if let Some(completion) = self.servers[server].disk.pretend(number) {
+                    self.tell(server, completion);
+                }
+                return;
+            }
             // A failed sync is fatal for the process, and never tried again.
             self.line(server, format_args!("cannot write to its disk"));
             return self.crash(server);
+        }
+        if self.servers[server].disk.is_stale(number) && self.prng.one_in(2) {
+            // Cut meanwhile: the disk may say so long after the cut is done.
+            let halvings = self.prng.below(12);
+            let late = self.prng.below(STALE_US) >> halvings;
+            let (at, life) = (self.now + late, self.servers[server].life);
+            return self.schedule(at, Happening::WriteDone { server, life, number });
         }
         let Some(completion) = self.servers[server].disk.complete(number) else { return };
         self.tell(server, completion);
@@ -236,11 +304,13 @@ impl Cluster {
     fn maybe_compact(&mut self, server: usize) {
         let purge = self.prng.one_in(2);
         let due = self.prng.one_in(self.plan.snapshot_every);
-        let Self { servers, .. } = self;
+        let Self { servers, mutant, .. } = self;
         let server = &mut servers[server];
         let Some(process) = &server.process else { return };
         if due && process.applied_at.zxid > server.disk.snapshot_at.zxid {
-            server.disk.compact(process.applied_at, &process.applied, purge);
+            let ahead = *mutant == Some(Mutant::SnapshotLabelledAhead);
+            let at = if ahead { server.disk.end() } else { process.applied_at };
+            server.disk.compact(at, &process.applied, purge);
         }
     }
 
@@ -280,5 +350,25 @@ impl Cluster {
         *ticks = if reached { 0 } else { *ticks + 1 };
         let ticks = *ticks;
         leaders_have_a_quorum::check(&mut self.witness, server, ticks, limit);
+    }
+}
+
+/// Whether a full disk cannot do this.
+fn needs_room(action: &Action) -> bool {
+    match action {
+        Action::SaveEpochs(_) | Action::Append { .. } | Action::StoreSnapshot { .. } => true,
+        Action::Send { .. }
+        | Action::Flush { .. }
+        | Action::Truncate { .. }
+        | Action::ReadLog { .. }
+        | Action::ReadSnapshot { .. }
+        | Action::Committed(_)
+        | Action::Became(_)
+        | Action::Confirmed(_)
+        | Action::ConfirmsFailed
+        | Action::Requested { .. }
+        | Action::Responded(_)
+        | Action::Halt(_)
+        | Action::Refused { .. } => false,
     }
 }

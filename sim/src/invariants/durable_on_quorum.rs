@@ -1,6 +1,7 @@
 //! What is committed is durable on a quorum of voters at that moment, each in the epoch of it:
 //! `committed ≤ durable on a quorum`. A record whose holder is in an older epoch does not count: a
-//! candidate without the record would win over that holder. A voter whose disk was taken away counts as having it; that is the fault it stands for.
+//! candidate without the record would win over that holder. A voter whose disk was taken away counts
+//! as having it until it votes again; that is the fault it stands for.
 
 use farwatch_core::zab::run::Position;
 
@@ -11,10 +12,9 @@ pub fn check(witness: &mut Witness, server: usize, at: Position, servers: &[Serv
     let voters = servers.iter().filter(|server| server.votes).count();
     let holding = servers
         .iter()
-        .enumerate()
-        .filter(|(index, s)| {
+        .filter(|s| {
             let current = at.zxid.epoch() <= s.disk.epochs.current;
-            s.votes && ((s.disk.holds(at) && current) || witness.wiped.contains_key(index))
+            s.votes && ((s.disk.holds(at) && current) || s.disk.rejoining)
         })
         .count();
     if holding * 2 <= voters {

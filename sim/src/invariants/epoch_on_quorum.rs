@@ -10,10 +10,7 @@ pub fn check(witness: &mut Witness, server: usize, epoch: Epoch, servers: &[Serv
     let voters = servers.iter().filter(|server| server.votes).count();
     let current = servers
         .iter()
-        .enumerate()
-        .filter(|(index, s)| {
-            s.votes && (epoch <= s.disk.epochs.current || witness.wiped.contains_key(index))
-        })
+        .filter(|s| s.votes && (epoch <= s.disk.epochs.current || s.disk.rejoining))
         .count();
     if current * 2 <= voters {
         let text = format!("server {server} leads epoch {epoch}, current on {current} of {voters}");

@@ -94,7 +94,11 @@ impl Leading {
             }
             // The log was purged while a learner that serves fell behind: it stops serving and
             // joins again, for a snapshot is no part of a broadcast.
-            (Stage::CatchUp { .. }, None) if link.new_leader_sent => self.drop_link(base, id, out),
+            (Stage::CatchUp { .. }, None)
+                if link.new_leader_sent && !base.planted(Mutant::SnapshotWhileServing) =>
+            {
+                self.drop_link(base, id, out);
+            }
             // The log begins behind the learner's history, or was purged up to beyond it.
             (_, None) => begin_snapshot(base, link, out),
             (
@@ -110,7 +114,8 @@ impl Leading {
 
     fn send_read(&mut self, base: &Base, id: ServerId, run: Run, out: &mut Vec<Action>) {
         let link = self.links.get_mut(&id).expect("reading");
-        let limit = if link.join.votes { base.log.zxid } else { base.committed };
+        let open = link.join.votes || base.planted(Mutant::CatchUpUncommitted);
+        let limit = if open { base.log.zxid } else { base.committed };
         let (Some(run), _) = run.split(limit) else { return };
         assert_eq!(run.after(), link.sent, "a learner's history has no hole");
         link.flew(run.upto(), run.bytes().len() as u64);
@@ -140,6 +145,11 @@ impl Leading {
             return;
         }
         let goal = if link.join.votes { base.log.zxid } else { base.committed };
+        if base.planted(Mutant::NewLeaderTooEarly) && !link.new_leader_sent {
+            link.new_leader_sent = true;
+            let at = link.sent;
+            link.say(ToLearner::NewLeader { epoch, at }, out);
+        }
         if link.sent.zxid < goal {
             let early = base.planted(Mutant::HandoverForgetsInFlight)
                 && goal.0 - link.sent.zxid.0 < 3
@@ -183,6 +193,8 @@ impl Leading {
             // It is this leader's own snapshot: proven, if the log still has its place.
             locate(base, link, at, out);
         } else {
+            let wrong = base.planted(Mutant::SnapshotResumesWrong);
+            let offset = if wrong { offset - 1 } else { offset };
             out.push(Action::ReadSnapshot { ticket, offset });
         }
     }

@@ -49,11 +49,15 @@ impl Leading {
         let confirms = &mut self.confirms;
         confirms.asked += 1;
         confirms.waiting = std::mem::take(&mut confirms.queued);
-        let number = confirms.asked;
-        for link in self.links.values_mut().filter(|link| link.counts()) {
+        self.ping_for_round(base, out);
+        self.check_confirms(base, out);
+    }
+
+    fn ping_for_round(&mut self, base: &Base, out: &mut Vec<Action>) {
+        let (number, all) = (self.confirms.asked, base.planted(Mutant::ObserverConfirms));
+        for link in self.links.values_mut().filter(|link| link.counts() || all) {
             link.say(ToLearner::Ping(number), out);
         }
-        self.check_confirms(base, out);
     }
 
     pub(super) fn check_confirms(&mut self, base: &Base, out: &mut Vec<Action>) {
@@ -65,7 +69,10 @@ impl Leading {
                 .values()
                 .filter(|link| link.counts() && (link.ponged == asked || any))
                 .map(|link| link.id);
-            let reached = base.quorum.is_reached(heard.chain([base.me]));
+            let counted = base.planted(Mutant::ObserverConfirms);
+            let observers = self.links.values().filter(|link| counted && !link.votes);
+            let observers = observers.filter(|link| link.ponged == asked).map(|_| base.me);
+            let reached = base.quorum.is_reached(heard.chain(observers).chain([base.me]));
             if !reached && !base.planted(Mutant::ConfirmsWithoutQuorum) {
                 return;
             }
@@ -76,10 +83,7 @@ impl Leading {
             let confirms = &mut self.confirms;
             confirms.asked += 1;
             confirms.waiting = std::mem::take(&mut confirms.queued);
-            let number = confirms.asked;
-            for link in self.links.values_mut().filter(|link| link.counts()) {
-                link.say(ToLearner::Ping(number), out);
-            }
+            self.ping_for_round(base, out);
         }
     }
 }

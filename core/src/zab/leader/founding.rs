@@ -38,7 +38,14 @@ impl Leading {
             }
         }
         let promised = self.links.values().filter(|l| l.votes && l.promised).map(|l| l.id);
-        if base.quorum.is_reached(promised.chain([base.me])) && base.is_settled() {
+        let reached = base.quorum.is_reached(promised.chain([base.me]))
+            || base.planted(Mutant::FoundsWithoutPromises);
+        if reached && base.planted(Mutant::LeaderEpochNotSaved) {
+            self.stage = LeaderStage::Founding;
+            base.epochs = Epochs { accepted: self.epoch, current: self.epoch };
+            return self.on_epochs_saved(base, out);
+        }
+        if reached && base.is_settled() {
             self.stage = LeaderStage::Founding;
             base.save(Epochs { accepted: self.epoch, current: self.epoch }, out);
         }
@@ -76,7 +83,8 @@ impl Leading {
     /// A newer epoch than this one was promised to somebody: one beyond it is founded, at once or
     /// as soon as everything proposed is committed.
     pub(super) fn outbid(&mut self, base: &mut Base, newest: Epoch, out: &mut Vec<Action>) -> Next {
-        if base.planted(Mutant::OutbidIgnored) && newest != self.epoch {
+        let ignored = base.planted(Mutant::OutbidIgnored) || base.planted(Mutant::PromiseForgotten);
+        if ignored && newest != self.epoch {
             return Next::Stay;
         }
         match self.stage {
@@ -140,7 +148,9 @@ impl Leading {
     }
 
     pub(super) fn next_in_epoch(&self, base: &Base) -> Option<Zxid> {
-        self.proposed.next().filter(|next| next.counter() <= base.timing.epoch_proposals)
+        let endless = base.planted(Mutant::SpentCounterGoesOn);
+        let limit = if endless { u32::MAX } else { base.timing.epoch_proposals };
+        self.proposed.next().filter(|next| next.counter() <= limit)
     }
 
     /// The epoch's counter is spent: the next epoch is founded as soon as all of this one is

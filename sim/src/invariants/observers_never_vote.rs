@@ -1,0 +1,22 @@
+//! Who is no voter of the configuration votes for nobody, offers itself to nobody, gives no promise
+//! that counts and leads nothing. Source: ZOOKEEPER-1805, and this project's rule that an observer
+//! carries no election.
+
+use farwatch_core::zab::message::{Message, ToLeader};
+
+use crate::witness::Witness;
+
+/// `server`, which is no voter, says this.
+pub fn check(witness: &mut Witness, server: usize, message: &Message) {
+    let votes = match message {
+        Message::Ballot(ballot) => ballot.own.is_some() || ballot.vote.is_some(),
+        Message::Join { join, .. } => join.votes,
+        Message::ToLeader { body, .. } => matches!(body, ToLeader::Promised { counted: true, .. }),
+        Message::ToLearner { .. } => true,
+        Message::Reset { .. } => false,
+    };
+    if votes {
+        let text = format!("server {server} is no voter and says {message:?}");
+        witness.violate("observers_never_vote", text);
+    }
+}
