@@ -28,7 +28,7 @@ mod leader;
 mod learner;
 mod role;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::log::epochs::Epochs;
 use crate::prng::Prng;
@@ -155,6 +155,7 @@ impl Zab {
             sessions: 0,
             reads: 0,
             peers: BTreeMap::new(),
+            parted: BTreeSet::new(),
         };
         Self { base, role: Role::Idle }
     }

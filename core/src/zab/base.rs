@@ -1,6 +1,6 @@
 //! What a server keeps through every phase: who it is, what is durable, whom it hears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Action, Anomaly};
 use super::message::{Ballot, Message, Stance, Vote};
@@ -65,6 +65,8 @@ pub(super) struct Base {
     pub sessions: u64,
     pub reads: u64,
     pub peers: BTreeMap<ServerId, Peer>,
+    /// Whose connection ended and who was not heard since: nobody need wait for their ballots.
+    pub parted: BTreeSet<ServerId>,
 }
 
 impl Base {
@@ -116,6 +118,7 @@ impl Base {
     /// Returns whether it is.
     pub fn hear(&mut self, from: ServerId, ballot: Option<&Ballot>) -> bool {
         let now = self.now;
+        self.parted.remove(&from);
         let peer = self.peers.entry(from).or_insert(Peer { heard: now, ballot: None });
         peer.heard = now;
         let Some(ballot) = ballot else { return false };
@@ -131,6 +134,7 @@ impl Base {
 
     pub fn forget(&mut self, peer: ServerId) {
         self.peers.remove(&peer);
+        self.parted.insert(peer);
     }
 
     /// What this server says about leadership now.

@@ -137,7 +137,9 @@ impl Looking {
             .chain([base.me])
             .collect();
         let waited = base.now - self.since >= base.timing.finalize_ticks;
-        let everybody = agreeing.len() == base.quorum.voters();
+        // Whoever is known to be gone is not waited for: a leader's death is seen at once.
+        let parted = base.parted.iter().filter(|&&id| base.quorum.contains(id)).count();
+        let everybody = agreeing.len() + parted == base.quorum.voters();
         if !base.quorum.is_reached(agreeing) || !(everybody || waited) {
             return Next::Stay;
         }

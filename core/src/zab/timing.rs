@@ -8,7 +8,8 @@ pub struct Timing {
     /// A server counts as heard for this long after its last message.
     pub heard_ticks: u64,
     /// How long a quorum must agree before it decides, so that a better candidate whose ballot is
-    /// on its way is not passed over. Nobody waits when every voter agrees.
+    /// on its way is not passed over. Nobody waits when every voter agrees that is not known to be
+    /// gone.
     pub finalize_ticks: u64,
     /// Discovery and synchronisation together, up to a quorum. ZooKeeper's initLimit.
     pub join_ticks: u64,
