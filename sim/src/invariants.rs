@@ -11,6 +11,7 @@ pub mod drained_before_hand_over;
 pub mod durable_on_quorum;
 pub mod epoch_after_history;
 pub mod epoch_on_quorum;
+pub mod founded_on_promises;
 pub mod global_primary_order;
 pub mod integrity;
 pub mod leaders_have_a_quorum;

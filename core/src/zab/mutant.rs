@@ -63,6 +63,8 @@ mutants! {
     EpochNotRaised,
     /// The leader does not wait for promises.
     FoundsWithoutPromises,
+    /// A promise of an older epoch of the same leader counts for a newer one.
+    OldPromiseCounts,
     /// A voter follows an older epoch than it promised, and its leader counts it.
     PromiseForgotten,
     /// A leader does not found a newer epoch for a voter that has promised one.

@@ -9,10 +9,10 @@ use super::{Cluster, Happening};
 use crate::disk::Completion;
 use crate::invariants::{
     acks_are_durable, agreement, commits_when_established, drained_before_hand_over,
-    durable_on_quorum, epoch_after_history, epoch_on_quorum, global_primary_order, integrity,
-    leaders_have_a_quorum, leadership1, leadership2, local_primary_order, observers_never_vote,
-    prefix_consistency, primary_integrity, promise_given_once, promises_are_kept,
-    should_not_be_triggered, total_order,
+    durable_on_quorum, epoch_after_history, epoch_on_quorum, founded_on_promises,
+    global_primary_order, integrity, leaders_have_a_quorum, leadership1, leadership2,
+    local_primary_order, observers_never_vote, prefix_consistency, primary_integrity,
+    promise_given_once, promises_are_kept, should_not_be_triggered, total_order,
 };
 
 /// How late the completion of a write that was cut may come, at one try.
@@ -85,6 +85,10 @@ impl Cluster {
             Action::SaveEpochs(epochs) => {
                 let process = self.servers[server].process.as_ref().expect("it acts");
                 let rejoining = process.zab.membership() == Membership::Rejoining;
+                if process.zab.leading_epoch() == Some(epochs.current) {
+                    let epoch = epochs.current;
+                    founded_on_promises::check(&mut self.witness, server, epoch, &self.quorum);
+                }
                 let number = self.servers[server].disk.save_epochs(epochs, rejoining);
                 let at = self.now + self.disk_delay(server);
                 self.schedule(at, Happening::WriteDone { server, life, number });

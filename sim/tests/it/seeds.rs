@@ -32,6 +32,7 @@ fn seeds_that_found_a_bug_pass() {
     for seed in [10_672, 11_714] {
         passes(seed, 10, Mode::Safety);
     }
+    passes(7_001_185, 60, Mode::Safety);
 }
 
 #[test]
