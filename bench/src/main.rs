@@ -211,7 +211,8 @@ impl Compare {
         let table = report::markdown(&results, &starts);
         println!("\n{table}");
         if let Some(document) = &self.document {
-            report::replace_between_marks(document, &table)?;
+            let marks = if self.voters == 1 { report::MARKS } else { report::ENSEMBLE_MARKS };
+            report::replace_between(marks, document, &table)?;
         }
         Ok(())
     }
