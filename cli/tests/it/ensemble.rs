@@ -7,9 +7,11 @@
 
 mod audit;
 mod client;
+mod handover;
 mod kills;
 mod ledger;
 mod load;
+mod pauses;
 mod reader;
 mod servers;
 mod writer;

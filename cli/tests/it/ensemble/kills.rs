@@ -1,8 +1,13 @@
 //! Servers that are killed and come back, under load.
 
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::load::{Plan, under_load};
+use super::client::Client;
+use super::ledger::Ledger;
+use super::load::{Plan, StopOnDrop, under_load};
+use super::reader::Reader;
 use super::servers::{Ensemble, pass};
 use crate::subject::{Chance, is_slow_asked_for};
 
@@ -47,6 +52,94 @@ fn no_acknowledged_write_is_lost_or_done_twice_when_servers_are_killed() {
             if kills.below(2) == 0 {
                 ensemble.until_all_serve(); // else the next kill comes before that
             }
+        }
+    });
+    outcome.print(test);
+}
+
+/// Bounds for a machine that is busy with other tests; what is measured is printed.
+const READ_GAP_MAX: Duration = Duration::from_millis(150);
+const WRITE_GAP_MAX: Duration = Duration::from_secs(2);
+
+/// Kills the leader while sessions on the other servers read: how long anybody read nothing, and how
+/// long nobody wrote.
+fn kill_beside_readers(ensemble: &mut Ensemble, ledger: &Ledger) -> (Duration, Duration) {
+    let (leader, _) = ensemble.leader();
+    let survivors = ensemble.clients_without(leader);
+    let mut readers: Vec<Reader<'_>> = survivors
+        .iter()
+        .flat_map(|&server| [server, server])
+        .map(|server| Reader::new(Client::of(server), ledger))
+        .collect();
+    let stop = AtomicBool::new(false);
+    let write_gap = thread::scope(|scope| {
+        let _guard = StopOnDrop(&stop);
+        for reader in &mut readers {
+            scope.spawn(|| reader.run(&stop));
+        }
+        ledger.until_more(30);
+        let killed = Instant::now();
+        ensemble.server_mut(leader).kill();
+        ledger.until_more(30);
+        ledger.longest_gap(killed, Instant::now())
+    });
+    ensemble.server_mut(leader).start();
+    ensemble.until_all_serve();
+    for reader in &readers {
+        assert_eq!(reader.client.drops, 0, "a leader's death cost a reader its connection");
+    }
+    (readers.iter().map(|reader| reader.gap).max().expect("readers"), write_gap)
+}
+
+#[test]
+fn a_leaders_death_does_not_reach_the_readers_and_holds_up_writers_for_an_election() {
+    let test = "a_leaders_death";
+    let slow = is_slow_asked_for("20 deaths of a leader beside readers (3 are)");
+    let mut chance = Chance::printed(test);
+    let mut ensemble = Ensemble::start(&[]);
+    let plan = Plan { readers: 0, ..Plan::default() };
+    let (mut reads, mut writes) = (Vec::new(), Vec::new());
+    under_load(&mut ensemble, plan, &mut chance, |ensemble, ledger| {
+        for _ in 0..if slow { 20 } else { 3 } {
+            let (read_gap, write_gap) = kill_beside_readers(ensemble, ledger);
+            reads.push(read_gap);
+            writes.push(write_gap);
+        }
+    });
+    reads.sort_unstable();
+    writes.sort_unstable();
+    let middle = reads.len() / 2;
+    let (read_max, write_max) = (reads[reads.len() - 1], writes[writes.len() - 1]);
+    eprintln!(
+        "{test}: {} deaths; longest gap between reads on the others: median {:?}, max {read_max:?}; \
+         between writes: median {:?}, max {write_max:?}",
+        reads.len(),
+        reads[middle],
+        writes[middle],
+    );
+    assert!(read_max < READ_GAP_MAX, "readers waited for an election");
+    assert!(write_max < WRITE_GAP_MAX, "writers waited longer than for an election");
+}
+
+#[test]
+fn a_rolling_restart_loses_no_write_and_no_session() {
+    let test = "a_rolling_restart";
+    let mut chance = Chance::printed(test);
+    let mut ensemble = Ensemble::start(&[]);
+    let outcome = under_load(&mut ensemble, Plan::default(), &mut chance, |ensemble, ledger| {
+        let (leader, _) = ensemble.leader();
+        let mut order = ensemble.followers();
+        order.push(leader); // as operators do it: one election
+        for number in order {
+            let started = Instant::now();
+            let status = ensemble.server_mut(number).terminate();
+            assert!(status.success(), "server {number}: {status}");
+            let stopped = started.elapsed();
+            ledger.until_more(10);
+            ensemble.server_mut(number).start();
+            ensemble.until_all_serve();
+            eprintln!("server {number}: stopped in {stopped:?}, back in {:?}", started.elapsed());
+            ledger.until_more(10);
         }
     });
     outcome.print(test);

@@ -58,7 +58,7 @@ pub struct Outcome {
 }
 
 /// Stops the load when it goes, also by a panic: the writers' threads are waited for.
-struct StopOnDrop<'s>(&'s AtomicBool);
+pub struct StopOnDrop<'s>(pub &'s AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {

@@ -19,6 +19,9 @@ use tempfile::TempDir;
 /// How long anything may take that takes a second on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The silence after which a follower gives its leader up, as it is by default.
+pub const DETECTION: Duration = Duration::from_millis(600);
+
 /// How long a server may take to say what it does; a frozen one never does.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 
