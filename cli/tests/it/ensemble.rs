@@ -7,6 +7,7 @@
 
 mod audit;
 mod client;
+mod disks;
 mod handover;
 mod kills;
 mod ledger;
