@@ -12,6 +12,8 @@ mod handover;
 mod kills;
 mod ledger;
 mod load;
+mod network;
+mod partitions;
 mod pauses;
 mod reader;
 mod servers;

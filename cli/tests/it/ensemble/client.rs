@@ -9,7 +9,7 @@ use farwatch_bench::raw::{Connection, Event, Handshake, Reply, Request, Session}
 use super::servers::PATIENCE;
 
 /// How long a client waits for an answer before it looks for another server.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// One session and, most of the time, a connection.
 pub struct Client {

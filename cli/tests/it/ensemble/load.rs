@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::audit::{Tree, equal_trees};
-use super::client::Client;
+use super::client::{ANSWER_WITHIN, Client};
 use super::ledger::Ledger;
 use super::reader::Reader;
 use super::servers::{Ensemble, ask, leads, pass};
@@ -28,13 +28,24 @@ pub struct Plan {
     pub readers: usize,
     /// The session timeout that they ask for, milliseconds.
     pub timeout_ms: i32,
+    /// Between two writes of one session: what is read at the end is bounded by it.
+    pub pause: Duration,
+    /// How long a client waits for an answer before it looks for another server.
+    pub patience: Duration,
     /// Whether servers may refuse writes because their disk is full.
     pub disks_fill: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { writers: 6, readers: 3, timeout_ms: 10_000, disks_fill: false }
+        Self {
+            writers: 6,
+            readers: 3,
+            timeout_ms: 10_000,
+            pause: Duration::ZERO,
+            patience: ANSWER_WITHIN,
+            disks_fill: false,
+        }
     }
 }
 
@@ -95,7 +106,10 @@ pub fn under_load(
     let ledger = Ledger::default();
     let servers = ensemble.clients();
     prepare(&mut Client::of(servers[0]));
-    let client = |at: usize| Client::new(servers.clone(), at % servers.len(), plan.timeout_ms);
+    let client = |at: usize| {
+        let client = Client::new(servers.clone(), at % servers.len(), plan.timeout_ms);
+        client.with_patience(plan.patience)
+    };
     let mut writers: Vec<Writer<'_>> = (0..plan.writers)
         .map(|index| Writer::new(client(index), &ledger, index, chance.fork()))
         .collect();
@@ -111,7 +125,7 @@ pub fn under_load(
         let _guard = StopOnDrop(&stop);
         for writer in &mut writers {
             writer.refusals_allowed = plan.disks_fill;
-            scope.spawn(|| writer.run(&stop));
+            scope.spawn(|| writer.run(&stop, plan.pause));
         }
         for reader in &mut readers {
             scope.spawn(|| reader.run(&stop));

@@ -51,7 +51,8 @@ fn a_leader_that_stood_still_acknowledges_nothing_of_its_own_and_follows() {
     };
     let mut ensemble = Ensemble::start(&[]);
     let mut elections = Vec::new();
-    let outcome = under_load(&mut ensemble, Plan::default(), &mut chance, |ensemble, ledger| {
+    let plan = Plan { pause: Duration::from_millis(10), ..Plan::default() };
+    let outcome = under_load(&mut ensemble, plan, &mut chance, |ensemble, ledger| {
         for &millis in millis {
             let (leader, _) = ensemble.leader();
             elections.extend(freeze(ensemble, ledger, leader, Duration::from_millis(millis)));

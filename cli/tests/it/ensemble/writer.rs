@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use farwatch_bench::raw::{Reply, Request, ids, request};
 
 use super::audit::Tree;
 use super::client::Client;
 use super::ledger::{Ledger, SEQUENCE, SHARED};
+use super::servers::pass;
 use crate::subject::Chance;
 
 const OK: i32 = 0;
@@ -81,9 +82,10 @@ impl<'l> Writer<'l> {
     }
 
     /// Writes until it is told to stop.
-    pub fn run(&mut self, stop: &AtomicBool) {
+    pub fn run(&mut self, stop: &AtomicBool, pause: Duration) {
         while !stop.load(Ordering::Relaxed) {
             self.write();
+            pass(pause);
         }
     }
 
