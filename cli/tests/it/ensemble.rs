@@ -17,4 +17,5 @@ mod partitions;
 mod pauses;
 mod reader;
 mod servers;
+mod snapshots;
 mod writer;

@@ -210,7 +210,7 @@ pub fn leads(report: &EnsembleReport) -> bool {
 
 /// Whether a server with this report has a leader and its history, or is one.
 pub fn serves(report: &EnsembleReport) -> bool {
-    leads(report) || report.role == "following"
+    report.phase == "broadcast" && ["leading", "following"].contains(&report.role.as_str())
 }
 
 /// Looks until it is so. Panics after `patience`.
