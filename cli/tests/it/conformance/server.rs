@@ -200,3 +200,16 @@ pub fn differs(item: &str, zookeeper: &str) -> bool {
     }
     skip
 }
+
+/// True when several servers serve together. Clients can tell by two things: `/zookeeper/config`
+/// names the members (F9), and `srvr` another mode.
+pub fn in_ensemble() -> bool {
+    matches!(chosen(), Chosen::Ensemble(..))
+}
+
+/// True, after saying so, when `item` writes what does not decode and the servers are an ensemble of
+/// Apache ZooKeeper: it is proposed under a zxid that is taken, and nothing is committed any more,
+/// for anyone.
+pub fn stops_zookeepers_ensemble(item: &str) -> bool {
+    in_ensemble() && differs(item, "X4: a write that does not decode stops the ensemble for good")
+}
