@@ -1,4 +1,4 @@
-// Checks a server through go-zookeeper. The address comes in SERVER.
+// Checks a server through go-zookeeper. The address comes in SERVER, or several with commas.
 package main
 
 import (
@@ -28,7 +28,7 @@ func ok(err error, claim string) {
 }
 
 func connect(server string) *zk.Conn {
-	connection, events, err := zk.Connect([]string{server}, 10*time.Second, zk.WithLogInfo(false))
+	connection, events, err := zk.Connect(strings.Split(server, ","), 10*time.Second, zk.WithLogInfo(false))
 	ok(err, "connect")
 	deadline := time.After(patience)
 	for {

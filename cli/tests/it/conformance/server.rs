@@ -50,7 +50,7 @@ enum Role {
 
 /// A server of its own, or three of which clients see one.
 pub enum Served {
-    Alone(Subject),
+    Alone(Box<Subject>),
     Ensemble(Ensemble, u32),
 }
 
@@ -97,9 +97,9 @@ fn start(options: Options) -> Result<Served, String> {
     let options = options.java_flag("-Xmx256m").java_flag("-XX:TieredStopAtLevel=1");
     let options = options.java_flag("-XX:+UseSerialGC");
     let started = match *chosen() {
-        Chosen::Alone(Product::Farwatch) => Subject::farwatch(BINARY, options).map(Served::Alone),
+        Chosen::Alone(Product::Farwatch) => alone(Subject::farwatch(BINARY, options)),
         Chosen::Alone(Product::ZooKeeper) => {
-            Subject::zookeeper_jar(ZOOKEEPER_VERSION, options).map(Served::Alone)
+            alone(Subject::zookeeper_jar(ZOOKEEPER_VERSION, options))
         }
         Chosen::Ensemble(Product::Farwatch, role) => {
             Ensemble::farwatch(BINARY, VOTERS, &options).and_then(|it| through(role, it))
@@ -113,6 +113,10 @@ fn start(options: Options) -> Result<Served, String> {
         }
     };
     started.map_err(|error| format!("{error:#}"))
+}
+
+fn alone(started: anyhow::Result<Subject>) -> anyhow::Result<Served> {
+    Ok(Served::Alone(Box::new(started?)))
 }
 
 fn through(role: Role, ensemble: Ensemble) -> anyhow::Result<Served> {
