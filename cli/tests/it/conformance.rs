@@ -17,7 +17,7 @@
 mod a_framing;
 mod b_handshake;
 mod c_headers;
-mod client;
+pub mod client;
 mod d_create;
 mod e_delete_set_acl;
 mod f_reads;
@@ -26,7 +26,7 @@ mod h_multi;
 mod i_auth;
 mod j_sessions;
 mod k_quota_misc;
-mod server;
+pub mod server;
 
 use client::Client;
 use server::{Kind, differs, fresh, in_ensemble, own, server, stops_zookeepers_ensemble};

@@ -3,6 +3,7 @@
 mod conformance;
 mod crash;
 mod disk;
+mod ensemble_clients;
 mod limits;
 mod operator;
 mod ordering;

@@ -9,6 +9,8 @@ use farwatch_bench::subject::{Ensemble, Options, Subject};
 /// The release by which the tests are checked.
 const ZOOKEEPER_VERSION: &str = "3.9.5";
 
+const BINARY: &str = env!("CARGO_BIN_EXE_farwatch");
+
 /// As few as survive the loss of one.
 const VOTERS: u32 = 3;
 
@@ -92,27 +94,42 @@ pub fn own(options: Options) -> Served {
 }
 
 fn start(options: Options) -> Result<Served, String> {
-    const BINARY: &str = env!("CARGO_BIN_EXE_farwatch");
-    // A short life: the compiler that optimizes slowly would only take the cores away.
-    let options = options.java_flag("-Xmx256m").java_flag("-XX:TieredStopAtLevel=1");
-    let options = options.java_flag("-XX:+UseSerialGC");
+    let options = for_a_short_life(options);
     let started = match *chosen() {
         Chosen::Alone(Product::Farwatch) => alone(Subject::farwatch(BINARY, options)),
         Chosen::Alone(Product::ZooKeeper) => {
             alone(Subject::zookeeper_jar(ZOOKEEPER_VERSION, options))
         }
-        Chosen::Ensemble(Product::Farwatch, role) => {
-            Ensemble::farwatch(BINARY, VOTERS, &options).and_then(|it| through(role, it))
-        }
-        Chosen::Ensemble(Product::ZooKeeper, role) => {
-            let started = Ensemble::zookeeper_jar(ZOOKEEPER_VERSION, VOTERS, &options);
-            started.and_then(|it| through(role, it))
+        Chosen::Ensemble(product, role) => {
+            start_all(product, &options).and_then(|it| through(role, it))
         }
         Chosen::Running(address) => {
             panic!("this test needs a server of its own, not the one at {address}")
         }
     };
     started.map_err(|error| format!("{error:#}"))
+}
+
+/// Three voters of the product that is chosen, for tests that look at each of them.
+pub fn ensemble(options: Options) -> Ensemble {
+    let product = match chosen() {
+        Chosen::Alone(product) | Chosen::Ensemble(product, _) => *product,
+        Chosen::Running(address) => panic!("this test needs an ensemble of its own, not {address}"),
+    };
+    start_all(product, &for_a_short_life(options)).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+fn start_all(product: Product, options: &Options) -> anyhow::Result<Ensemble> {
+    match product {
+        Product::Farwatch => Ensemble::farwatch(BINARY, VOTERS, options),
+        Product::ZooKeeper => Ensemble::zookeeper_jar(ZOOKEEPER_VERSION, VOTERS, options),
+    }
+}
+
+/// The compiler that optimizes slowly would only take the cores away.
+fn for_a_short_life(options: Options) -> Options {
+    let options = options.java_flag("-Xmx256m").java_flag("-XX:TieredStopAtLevel=1");
+    options.java_flag("-XX:+UseSerialGC")
 }
 
 fn alone(started: anyhow::Result<Subject>) -> anyhow::Result<Served> {
@@ -162,7 +179,8 @@ pub fn server(kind: Kind) -> SocketAddr {
     SERVERS[slot].address(options)
 }
 
-fn quick() -> Options {
+/// See [`Kind::Quick`].
+pub fn quick() -> Options {
     Options::new()
         .tick_millis(100)
         .line("maxSessionTimeout=60000")
