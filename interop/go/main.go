@@ -113,6 +113,9 @@ func main() {
 	ok(first.AddAuth("digest", []byte("gopher:pw")), "add a credential")
 	_, err = first.Create("/go/secret", []byte("s"), 0, zk.DigestACL(zk.PermAll, "gopher", "pw"))
 	ok(err, "create under a digest ACL")
+	// Its server may be another one, which is behind.
+	_, err = second.Sync("/go")
+	ok(err, "sync")
 	_, _, err = second.Get("/go/secret")
 	check(err == zk.ErrNoAuth, "others may not read", err)
 	_, _, err = first.Get("/go/secret")
