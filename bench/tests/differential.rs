@@ -15,13 +15,13 @@ fn server(extended_types: bool) -> Result<Subject> {
     Subject::farwatch(built_binary()?, options)
 }
 
-const KINDS: Kinds = Kinds { a: Kind::Farwatch, b: Kind::Farwatch };
+const KINDS: Kinds = Kinds { a: Kind::Farwatch, b: Kind::Farwatch, in_ensemble: false };
 
 #[test]
 fn two_servers_of_one_release_do_not_differ() -> Result<()> {
     let (a, b) = (server(true)?, server(true)?);
     let kinds = KINDS;
-    let mut pair = Pair::new((a.address(), b.address()), kinds, true, "twins");
+    let mut pair = Pair::new((vec![a.address()], vec![b.address()]), kinds, true, "twins");
     let seed = 7;
     let wishes = Wishes { kinds, bursts_percent: 20 };
     let finding = differential::run(&mut pair, seed, 2_000, wishes);
@@ -42,7 +42,7 @@ fn two_servers_of_one_release_do_not_differ() -> Result<()> {
 fn a_server_with_another_configuration_is_found_out_by_few_steps() -> Result<()> {
     let (a, b) = (server(true)?, server(false)?);
     let kinds = KINDS;
-    let mut pair = Pair::new((a.address(), b.address()), kinds, true, "unlike");
+    let mut pair = Pair::new((vec![a.address()], vec![b.address()]), kinds, true, "unlike");
     let wishes = Wishes { kinds, bursts_percent: 0 };
     let finding = differential::run(&mut pair, 7, 2_000, wishes).expect("B refuses TTL nodes");
     assert_eq!(finding.divergence.differences[0].place, "0 reply.err");

@@ -238,6 +238,15 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// The members as `/zookeeper/config` and `conf` show them, by their numbers. The version grows
+    /// with membership changes, of which there are none.
+    pub fn membership(&self) -> String {
+        let mut servers: Vec<&ServerSpec> = self.servers.iter().collect();
+        servers.sort_by_key(|spec| spec.id);
+        let lines = servers.into_iter().map(|spec| format!("{spec}\n"));
+        lines.chain(["version=0".to_owned()]).collect()
+    }
+
     /// Threads that serve clients, given how many cores there are: what was configured, or one on
     /// machines of up to two cores (a hop between threads costs more there than it brings), or one
     /// less than there are cores, because the core thread needs its own.

@@ -4,6 +4,7 @@ mod conformance;
 mod crash;
 mod disk;
 mod ensemble;
+mod ensemble_clients;
 mod limits;
 mod operator;
 mod ordering;
