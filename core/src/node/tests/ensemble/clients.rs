@@ -234,7 +234,9 @@ impl Cluster {
         let process = self.servers[server].process.as_mut().expect("looked at by the caller");
         let reactor = &mut process.reactor;
         let conn = reactor.conns.get_mut(&index).expect("it serves");
-        if conn.pending.iter().any(|it| it.1 == Waiting::Close) {
+        let last = conn.pending.iter().any(|it| it.1 == Waiting::Close);
+        let syncs = conn.pending.iter().any(|it| matches!(it.1, Waiting::Sync(_)));
+        if last || (what == Waiting::Close && syncs) {
             return;
         }
         let who = &mut self.clients[conn.client];
