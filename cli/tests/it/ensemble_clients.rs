@@ -341,6 +341,27 @@ fn all_servers_name_the_same_members_and_none_lets_them_be_changed() {
 }
 
 #[test]
+fn what_a_super_user_writes_to_the_config_node_all_servers_show_and_tell() {
+    let digest = "super:xQJmxLMiHGwaqBvst5y6rkB6HQs=";
+    let line = format!("DigestAuthenticationProvider.superDigest={digest}");
+    let trio = Trio::start(ensemble(quick().line(&line)));
+    let path = "/zookeeper/config";
+    let mut readers = trio.all().map(at);
+    for reader in &mut readers {
+        reader.ok(&request::get_data(path, true));
+    }
+    let mut writer = at(trio.one);
+    writer.login("super:admin");
+    let zxid = writer.ok(&request::set_data(path, Some(b"ours"), -1)).zxid;
+    for reader in &mut readers {
+        assert_eq!(reader.event(), (CHANGED, path.to_owned()));
+        let (data, stat) =
+            reader.ok(&request::get_data(path, false)).data_and_stat().expect("data");
+        assert_eq!((data.as_deref(), stat.mzxid), (Some(&b"ours"[..]), zxid));
+    }
+}
+
+#[test]
 fn a_leaders_death_ends_no_session_of_the_others_nor_its_own() {
     let mut ensemble = ensemble(quick());
     let leader = ensemble.leader().expect("a leader");
