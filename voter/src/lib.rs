@@ -186,6 +186,10 @@ impl Server {
         let clock = Clock { mono_ms: 0, wall_ms: wall_ms() };
         let options = node_options(&shared.config, hash_seed);
         let node = Node::new(options, zab, ids, recovered.state, clock);
+        let node = match shared.config.standing {
+            Standing::Alone => node,
+            Standing::Member => node.of_ensemble(shared.config.membership().as_bytes()),
+        };
         Ok(Self {
             shared,
             me,
