@@ -7,6 +7,7 @@
 
 mod audit;
 mod client;
+mod clocks;
 mod disks;
 mod handover;
 mod kills;
@@ -18,4 +19,5 @@ mod pauses;
 mod reader;
 mod servers;
 mod snapshots;
+mod strangers;
 mod writer;

@@ -60,10 +60,6 @@ impl Client {
         self
     }
 
-    pub fn last_zxid(&self) -> i64 {
-        self.last_zxid
-    }
-
     pub fn session_id(&self) -> i64 {
         self.session.as_ref().map_or(0, |session| session.id)
     }

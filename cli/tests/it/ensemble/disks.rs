@@ -1,8 +1,8 @@
 //! Disks of voters that are lost, damaged or full.
 
 use std::fs::{self, File};
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use farwatch_bench::raw::{ids, request};
@@ -10,7 +10,8 @@ use farwatch_bench::raw::{ids, request};
 use super::audit::equal_trees;
 use super::client::Client;
 use super::load::{Plan, under_load};
-use super::servers::{Ensemble, PATIENCE, pass, serves, until};
+use super::servers::{Ensemble, Layout, PATIENCE, configure, pass, serves, until};
+use crate::disk::SmallDisk;
 use crate::subject::Chance;
 
 /// How long nothing must happen that must never happen.
@@ -132,4 +133,57 @@ fn two_voters_without_their_disks_found_nothing_beside_the_one_that_has_its_own(
         pass(Duration::from_millis(20));
     }
     assert_eq!(ensemble.server(3).report().expect("it runs").logged, had, "its history changed");
+}
+
+/// Fills a disk to its last block.
+fn fill(ballast: &Path) {
+    let mut file = File::create(ballast).expect("a file");
+    let block = vec![1; 1 << 16];
+    let full = std::iter::repeat_with(|| file.write_all(&block)).find_map(Result::err);
+    assert_eq!(full.expect("an end").kind(), ErrorKind::StorageFull);
+}
+
+/// Sets nodes to half a megabyte each, together more than what is left of a log's segments.
+fn write_much(client: &mut Client) {
+    for number in 0..300 {
+        let (path, data) = (format!("/n{}", number % 10), vec![number as u8; 500_000]);
+        let set = request::set_data(&path, Some(&data), -1);
+        assert_eq!(client.must(&set).err, 0, "write {number}: the others have room");
+    }
+}
+
+#[test]
+fn a_follower_with_a_full_disk_holds_up_nobody_and_heals_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let mut ensemble = Ensemble::configured(3, &Layout::default());
+    let members = ensemble.members();
+    let small = ensemble.server_mut(1);
+    small.data = disk.path("data");
+    small.make_data();
+    configure(small, &members, &[]);
+    ensemble.start_all();
+    ensemble.until_all_serve();
+    let (leader, _) = ensemble.leader();
+    assert_ne!(leader, 1, "the highest number leads a new ensemble");
+    let mut client = Client::of(ensemble.server(leader).client);
+    write_needles(&mut client);
+    let mut reader = Client::of(ensemble.server(1).client);
+    let ballast = disk.path("ballast");
+    fill(&ballast);
+    write_much(&mut client);
+    let logged = |number: u32| ensemble.server(number).report().map(|report| report.durable);
+    let (behind, all) = (logged(1).expect("it answers"), logged(leader).expect("it answers"));
+    assert!(behind < all, "the small disk never was full: {behind:#x} of {all:#x}");
+    eprintln!("a_full_disk: the follower's log ends {} records behind", all - behind);
+    assert_eq!(reader.must(&request::exists("/n1", false)).err, 0, "it goes on serving reads");
+    fs::remove_file(&ballast).expect("there is room again");
+    until("the small disk has everything", PATIENCE, || logged(1) >= logged(leader));
+    equal_trees(&ensemble);
+    // And it counts: without another one, nothing is written that it has not.
+    let other = ensemble.followers().into_iter().find(|&it| it != 1).expect("two follow");
+    ensemble.server_mut(other).kill();
+    assert_eq!(client.must(&request::set_data("/n1", None, -1)).err, 0);
+    ensemble.server_mut(other).start();
+    equal_trees(&ensemble);
+    drop(ensemble); // before its disk goes
 }

@@ -166,7 +166,8 @@ impl Server {
         self.make_data();
     }
 
-    fn make_data(&self) {
+    /// Makes the data directory and writes the server's number into it.
+    pub fn make_data(&self) {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.data);
         made.expect("a data directory");
         fs::write(self.data.join("myid"), format!("{}\n", self.number)).expect("its number");
@@ -266,13 +267,36 @@ impl Ensemble {
             }
         });
         let servers: Vec<Server> = servers.collect();
-        let members: Vec<(u32, SocketAddr)> =
-            servers.iter().map(|server| (server.number, server.quorum)).collect();
-        for server in &servers {
+        let ensemble = Self { servers, directory: Some(directory), _alone: alone };
+        for server in &ensemble.servers {
             server.make_data();
-            configure(server, &members, &layout.lines);
+            configure(server, &ensemble.members(), &layout.lines);
         }
-        Self { servers, directory: Some(directory), _alone: alone }
+        ensemble
+    }
+
+    /// Another server beside them, with files and no process yet; whom it knows, `members` says,
+    /// given where it is to be found itself.
+    pub fn beside(
+        &self,
+        folder: &str,
+        number: u32,
+        members: impl FnOnce(SocketAddr) -> Vec<(u32, SocketAddr)>,
+    ) -> Server {
+        let folder = self.directory.as_ref().expect("it is kept").path().join(folder);
+        let client = (Ipv4Addr::LOCALHOST, free_port()).into();
+        let quorum: SocketAddr = (Ipv4Addr::LOCALHOST, free_port()).into();
+        let data = folder.join("data");
+        let through = Vec::new();
+        let server = Server { number, data, folder, client, quorum, through, running: None };
+        server.make_data();
+        configure(&server, &members(quorum), &[]);
+        server
+    }
+
+    /// All voters by number, with the addresses that they have for each other.
+    pub fn members(&self) -> Vec<(u32, SocketAddr)> {
+        self.servers.iter().map(|server| (server.number, server.quorum)).collect()
     }
 
     pub fn server(&self, number: u32) -> &Server {
