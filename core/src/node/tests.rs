@@ -1,5 +1,7 @@
 //! The machine at the seams between sessions, connections and epochs.
 
+mod ensemble;
+
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
 use crate::acl;
