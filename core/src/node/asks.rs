@@ -196,7 +196,7 @@ impl Asks {
         if self.passed.is_empty() { None } else { Some(self.passed.remove(0)) }
     }
 
-    /// The way to the leader was not lost after all: it will say what becomes of each ask.
+    /// The way to the leader was not lost after all: it says what becomes of each ask.
     pub fn trust(&mut self) {
         self.in_doubt.clear();
     }
@@ -252,6 +252,9 @@ impl Asks {
             self.first += 1;
         }
         self.unasked = self.unasked.max(self.first);
+        if self.pending.is_empty() {
+            self.in_doubt.clear();
+        }
     }
 
     /// Those that wait since before `since_ms` and were neither decided nor answered.

@@ -22,7 +22,7 @@ use crate::prepare::Prepare;
 use crate::session::Expiry;
 use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{self, Action, Divergence, Standing};
-use crate::zxid::{ServerId, SessionId, Zxid};
+use crate::zxid::{Epoch, ServerId, SessionId, Zxid};
 
 /// How asks get to whoever decides them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +74,17 @@ impl Node {
                 self.act(action, out);
             }
             // Also when it had stopped to propose before, for a new epoch that it did not come to.
-            if self.route == Route::Me && self.zab.leading_epoch().is_none() {
+            if self.route == Route::Me && !self.leads_on() {
                 self.deposed();
                 self.asks.doubt();
             }
         }
+    }
+
+    /// Whether this server has been its ensemble's leader without a break since it came to be. One
+    /// that stopped may be elected again in the same step, and then has no epoch yet.
+    fn leads_on(&self) -> bool {
+        self.zab.leading_epoch().is_some_and(|epoch| epoch != Epoch::ZERO)
     }
 
     fn is_replaced(&self, event: &zab::Event) -> bool {
@@ -123,7 +129,7 @@ impl Node {
             Action::Became(standing) => self.became(*standing, out),
             Action::Confirmed(count) => self.confirmed(*count, out),
             // Between two epochs of this leader: asked again in the next.
-            Action::ConfirmsFailed if self.zab.leading_epoch().is_some() => self.unconfirmed += 1,
+            Action::ConfirmsFailed if self.leads_on() => self.unconfirmed += 1,
             Action::ConfirmsFailed => self.confirming.clear(),
             Action::Requested { from, session, bytes } => {
                 self.on_request(*from, *session, bytes, out);
@@ -161,7 +167,9 @@ impl Node {
                 assert_eq!(self.applied, self.zab.log(), "a leader commits its whole history");
                 self.chain = self.zab.log().chain;
                 self.holds = 0;
-                if self.route != Route::Me {
+                if self.route == Route::Me {
+                    self.asks.trust(); // all that it decided was committed, and it decides on
+                } else {
                     self.crowned(out);
                 }
                 let again = std::mem::take(&mut self.unconfirmed);
@@ -177,10 +185,8 @@ impl Node {
                     | Route::Open(known, its) => (known, its) == (leader, session),
                     Route::Lost | Route::Me => false,
                 };
-                if same {
-                    // Another epoch of its leader: nothing on the way between them was lost.
-                    self.asks.trust();
-                } else {
+                // Another epoch of its leader: nothing on the way between them was lost.
+                if !same {
                     self.route = Route::Asking(leader, session);
                     self.request = Request { hosted: Some(self.hosted()), ..Request::default() };
                 }
@@ -449,6 +455,9 @@ impl Node {
         // Before it is open, a verdict can only be about what was asked in another session, where
         // those before it were lost; and by another process, with the same number.
         if matches!(self.route, Route::Open(..)) {
+            // From now on a verdict comes before its record. In a new epoch of the same leader the
+            // first records may have come before.
+            self.asks.trust();
             for (number, verdict) in verdicts {
                 self.settle(number, verdict, out);
             }
