@@ -576,3 +576,11 @@ fn ensembles_keep_every_promise_through_all_that_happens() {
         seeds.filter(|&seed| std::panic::catch_unwind(|| play(seed)).is_err()).collect();
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }
+
+#[test]
+fn seeds_that_found_a_bug_pass() {
+    for seed in [7, 216, 349, 355, 415, 442, 661, 701, 1063] {
+        println!("seed {seed}");
+        play(seed);
+    }
+}
