@@ -414,6 +414,7 @@ fn is_telling(message: &Message) -> bool {
     use farwatch_core::zab::message::{ToLeader, ToLearner};
     match message {
         Message::Ballot(_) | Message::Join { .. } | Message::Reset { .. } => true,
+        Message::Fetch { .. } | Message::Fetched { .. } => true,
         Message::ToLeader { body, .. } => !matches!(body, ToLeader::Pong(_)),
         Message::ToLearner { body, .. } => !matches!(body, ToLearner::Ping(_)),
     }
@@ -443,5 +444,9 @@ fn brief(message: &Message) -> String {
         Message::ToLeader { body, .. } => format!("{body:?}"),
         Message::Join { join, .. } => format!("{join:?}"),
         Message::Reset { .. } => "reset".to_string(),
+        Message::Fetch { after, until, .. } => format!("fetch {:?} to {until:?}", after.zxid),
+        Message::Fetched { after, bytes } => {
+            format!("fetched behind {:?}, {} bytes", after.zxid, bytes.len())
+        }
     }
 }

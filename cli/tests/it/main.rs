@@ -3,6 +3,7 @@
 mod conformance;
 mod crash;
 mod disk;
+mod healing;
 mod limits;
 mod operator;
 mod ordering;

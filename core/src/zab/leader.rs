@@ -26,6 +26,8 @@ use super::mutant::Mutant;
 use super::role::Next;
 use super::run::{Position, Run};
 use crate::zxid::{Epoch, ServerId, Zxid};
+#[cfg(test)]
+pub(super) use catch_up::SNAPSHOTS_SENT_MAX;
 use confirm::Confirms;
 use link::{Link, Stage};
 
@@ -358,6 +360,7 @@ impl Leading {
             | Stage::Promised
             | Stage::Locating { .. }
             | Stage::Comparing
+            | Stage::Queued { .. }
             | Stage::Snapshotting { .. } => return Next::Stay,
         }
         if link.sent.zxid < upto {
@@ -466,8 +469,13 @@ impl Leading {
             let number = self.confirms.asked();
             for link in self.links.values_mut() {
                 link.say(ToLearner::Ping(number), out);
+                if let Stage::Queued { .. } = link.stage {
+                    link.say(ToLearner::Queued, out);
+                }
             }
         }
+        // Whoever was sent a snapshot may be gone.
+        self.grant_snapshots(base, out);
         let mut next = self.drained(base, out);
         if next == Next::Stay {
             next = self.exhausted(base, out);
