@@ -170,7 +170,13 @@ impl Server {
         };
         let dir = DataDir::open(&config.data_dir, log_root, me, founding)?;
         if config.rejoin {
-            dir.prepare_rejoin()?;
+            match dir.prepare_rejoin()? {
+                Some(kept) => info!(
+                    "the log is whole up to {}: only what is behind is copied from the others",
+                    kept.zxid
+                ),
+                None => info!("the whole history is copied from the others"),
+            }
         }
         let hash_seed = u64::from_ne_bytes(random());
         let (recovered, peer_listeners) =

@@ -1,9 +1,12 @@
 //! Voters with a damaged log: what is missing comes from the others, or they do not start.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use farwatch_bench::raw::{ids, request};
+use farwatch_bench::raw::{four_letter_word, ids, request};
 use farwatch_bench::subject::{Ensemble, Options, Subject};
 
 use crate::subject::connect;
@@ -138,4 +141,56 @@ fn a_record_that_nobody_has_any_more_is_a_reason_not_to_start() {
     for words in ["no other server had the missing records", "damaged at byte ", "--rejoin"] {
         assert!(log.contains(words), "{words:?} is not said: {log}");
     }
+}
+
+/// A process that ends with the test.
+struct Rejoining(Child);
+
+impl Drop for Rejoining {
+    fn drop(&mut self) {
+        let killed = self.0.kill().and_then(|()| self.0.wait());
+        killed.expect("the server ends");
+    }
+}
+
+#[test]
+fn a_voter_that_rejoins_keeps_what_is_whole_and_puts_the_damaged_part_aside() {
+    let mut ensemble = written(2000);
+    let server = &ensemble.servers()[0];
+    let mut before = segments(server);
+    before.sort();
+    let kept = fs::read(&before[0]).expect("a segment");
+    damage(server, 30);
+    let damaged: Vec<_> = before.iter().map(|path| fs::read(path).expect("a segment")).collect();
+    for at in 1..3 {
+        ensemble.server(at).spawn().expect("a process");
+    }
+    let server = &ensemble.servers()[0];
+    let said = fs::File::create(server.data_directory().join("said")).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farwatch"));
+    command.args(["serve", "--rejoin", "--config"]).arg(server.config_file());
+    command.stdout(Stdio::null()).stderr(said);
+    let process = Rejoining(command.spawn().expect("a process"));
+    let begun = Instant::now();
+    let serves = || {
+        four_letter_word(server.address(), "srvr").is_ok_and(|text| text.contains("Mode: follower"))
+    };
+    let said = || fs::read_to_string(server.data_directory().join("said")).expect("text");
+    while !serves() || server.data_directory().join("rejoining").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never votes again: {}", said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(said().contains("the log is whole up to "), "{}", said());
+    has_everything(server);
+    drop(process);
+    let aside = server.data_directory().join("damaged-1/log");
+    let mode = fs::metadata(&aside).expect("a directory").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "it holds acknowledged data");
+    let copies = fs::read_dir(&aside).expect("what was put aside");
+    for copy in copies {
+        let bytes = fs::read(copy.expect("an entry").path()).expect("a segment");
+        assert!(damaged.contains(&bytes), "it is what was damaged, as it was");
+    }
+    // The part in front was not sent again: it is in the very segment, whose salt is random.
+    assert!(fs::read(&before[0]).expect("a segment")[..4096] == kept[..4096]);
 }
