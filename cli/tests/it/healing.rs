@@ -177,7 +177,7 @@ fn a_voter_that_rejoins_keeps_what_is_whole_and_puts_the_damaged_part_aside() {
     };
     let said = || fs::read_to_string(server.data_directory().join("said")).expect("text");
     while !serves() || server.data_directory().join("rejoining").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it never votes again: {}", said());
+        assert!(begun.elapsed() < Duration::from_secs(180), "it never votes again: {}", said());
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(said().contains("the log is whole up to "), "{}", said());

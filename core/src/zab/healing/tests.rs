@@ -73,7 +73,7 @@ fn run(mut healing: Healing, peers: &[&dyn Fn(Position, Zxid) -> Option<Vec<u8>>
             assert!(ticks < 10_000, "it never ends");
             match healing.tick(&mut out) {
                 Progress::Open => continue,
-                over => return over,
+                over @ (Progress::Closed(_) | Progress::GivenUp) => return over,
             }
         };
         assert!(out.is_empty(), "one peer is asked at a time");
@@ -81,7 +81,7 @@ fn run(mut healing: Healing, peers: &[&dyn Fn(Position, Zxid) -> Option<Vec<u8>>
         if let Some(bytes) = peers[to.0 as usize - 1](after, until) {
             match healing.fetched(to, after, bytes.into(), &mut out) {
                 Progress::Open => {}
-                over => return over,
+                over @ (Progress::Closed(_) | Progress::GivenUp) => return over,
             }
         }
     }

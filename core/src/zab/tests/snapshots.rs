@@ -108,7 +108,16 @@ impl House {
                     self.waiting.push_back((server, Event::SnapshotStored { ticket, upto }));
                 }
                 Action::Refused { peer, anomaly } => panic!("{from} refuses {anomaly:?} of {peer}"),
-                _other => {}
+                Action::Append { .. }
+                | Action::Flush { .. }
+                | Action::Truncate { .. }
+                | Action::Committed(_)
+                | Action::Became(_)
+                | Action::Confirmed(_)
+                | Action::ConfirmsFailed
+                | Action::Requested { .. }
+                | Action::Responded(_)
+                | Action::Halt(_) => {}
             }
         }
     }
