@@ -208,7 +208,7 @@ impl Subject {
     }
 
     /// Starts the process, which need not serve yet: a voter serves when a quorum runs.
-    fn spawn(&mut self) -> Result<()> {
+    pub fn spawn(&mut self) -> Result<()> {
         assert!(self.running.is_none());
         let mut config = self.options.config(&self.data_directory(), self.address);
         config.push_str(&self.membership);
@@ -228,7 +228,7 @@ impl Subject {
     }
 
     /// Waits until it serves; one that does not is stopped.
-    fn await_service(&mut self) -> Result<()> {
+    pub fn await_service(&mut self) -> Result<()> {
         let Some(mut running) = self.running.take() else { bail!("the server is not running") };
         let ready = self.wait_until_ready(&mut running.child);
         self.running = Some(running);

@@ -68,11 +68,13 @@ impl Ensemble {
     fn stopped(program: &Program, voters: u32, options: &Options) -> Result<Self> {
         // For each its clients', its peers' and its election's.
         let addresses = free_addresses(3 * voters)?;
-        let mut list = format!(
-            "initLimit={}\nsyncLimit={}\n",
-            JOIN_MILLIS.div_ceil(options.tick()),
-            SILENCE_MILLIS.div_ceil(options.tick()),
-        );
+        let mut list = String::new();
+        for (limit, millis) in [("initLimit", JOIN_MILLIS), ("syncLimit", SILENCE_MILLIS)] {
+            if !options.sets(limit) {
+                let ticks = millis.div_ceil(options.tick());
+                writeln!(list, "{limit}={ticks}").expect("a String takes it");
+            }
+        }
         for (number, own) in (1..).zip(addresses.chunks(3)) {
             let (peer, election) = (own[1], own[2].port());
             writeln!(list, "server.{number}={peer}:{election}").expect("a String takes it");
@@ -107,6 +109,12 @@ impl Ensemble {
     /// The numbers of all servers.
     pub fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
         1..=self.servers.len() as u32
+    }
+
+    /// All of them, by number.
+    #[must_use]
+    pub fn servers(&self) -> &[Subject] {
+        &self.servers
     }
 
     /// Where clients of server `number` connect.

@@ -66,6 +66,12 @@ impl Options {
         self
     }
 
+    /// Whether a line of zoo.cfg sets this key.
+    pub(super) fn sets(&self, key: &str) -> bool {
+        let names = |line: &String| line.split_once('=').is_some_and(|(name, _)| name == key);
+        self.lines.iter().any(names)
+    }
+
     /// Adds what ZooKeeper takes only as a system property. Farwatch gets a line of zoo.cfg
     /// without the prefix `zookeeper.`.
     #[must_use]

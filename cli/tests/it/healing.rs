@@ -25,11 +25,11 @@ fn needle(number: u32) -> Vec<u8> {
 /// Three voters that have nodes which were written one by one, and were killed.
 fn written(tick_ms: u32) -> Ensemble {
     let binary = env!("CARGO_BIN_EXE_farwatch");
-    let options = Options::new().line(&format!("tickTime={tick_ms}"));
+    let options = Options::new().tick_millis(tick_ms).line("initLimit=10");
     let mut ensemble = Ensemble::farwatch(binary, 3, &options).expect("three voters");
     let leader = ensemble.leader().expect("a leader");
-    ensemble.wait_until_all_serve().expect("they serve");
-    let (mut connection, _) = connect(ensemble.addresses()[leader]);
+    ensemble.await_all().expect("they serve");
+    let (mut connection, _) = connect(ensemble.address(leader));
     for number in 0..NODES {
         let create =
             request::create(&format!("/n{number}"), Some(&needle(number)), &ids::open(), 0);
@@ -40,8 +40,8 @@ fn written(tick_ms: u32) -> Ensemble {
         let (mut connection, _) = connect(address);
         assert_eq!(connection.call(&request::sync("/")).expect("a reply").err, 0);
     }
-    for at in 0..3 {
-        ensemble.server(at).terminate().expect("an end");
+    for number in ensemble.numbers() {
+        ensemble.server_mut(number).terminate().expect("an end");
     }
     ensemble
 }
@@ -97,16 +97,16 @@ fn a_voter_with_a_damaged_record_fetches_it_from_the_others_and_has_all_again() 
     let mut ensemble = written(2000);
     damage(&ensemble.servers()[0], 30);
     damage(&ensemble.servers()[0], 12);
-    for at in 0..3 {
-        ensemble.server(at).spawn().expect("a process");
+    for number in ensemble.numbers() {
+        ensemble.server_mut(number).spawn().expect("a process");
     }
-    ensemble.wait_until_all_serve().expect("all serve");
+    ensemble.await_all().expect("all serve");
     healed(&ensemble.servers()[0], 2);
     has_everything(&ensemble.servers()[0]);
     // And it is as good as ever: together with one other it decides.
-    ensemble.server(1).kill9().expect("kill -9");
+    ensemble.server_mut(2).kill9().expect("kill -9");
     ensemble.leader().expect("a leader of two");
-    ensemble.server(0).restart().expect("nothing is damaged any more");
+    ensemble.server_mut(1).restart().expect("nothing is damaged any more");
     has_everything(&ensemble.servers()[0]);
 }
 
@@ -116,10 +116,10 @@ fn three_voters_that_are_damaged_in_different_places_heal_each_other() {
     for (at, number) in [20, 30, 40].into_iter().enumerate() {
         damage(&ensemble.servers()[at], number);
     }
-    for at in 0..3 {
-        ensemble.server(at).spawn().expect("a process");
+    for number in ensemble.numbers() {
+        ensemble.server_mut(number).spawn().expect("a process");
     }
-    ensemble.wait_until_all_serve().expect("all serve");
+    ensemble.await_all().expect("all serve");
     for server in ensemble.servers() {
         healed(server, 1);
         has_everything(server);
@@ -138,11 +138,11 @@ fn a_record_that_nobody_has_any_more_is_a_reason_not_to_start() {
         fs::create_dir(&data).expect("a new directory");
         fs::write(data.join("myid"), id).expect("its number");
     }
-    for at in 0..3 {
-        ensemble.server(at).spawn().expect("a process");
+    for number in ensemble.numbers() {
+        ensemble.server_mut(number).spawn().expect("a process");
     }
-    let server = ensemble.server(0);
-    assert!(server.wait().is_err(), "it serves without a record");
+    let server = ensemble.server_mut(1);
+    assert!(server.await_service().is_err(), "it serves without a record");
     let log = server.log().expect("a log");
     for words in ["no other server had the missing records", "damaged at byte ", "--rejoin"] {
         assert!(log.contains(words), "{words:?} is not said: {log}");
@@ -168,8 +168,8 @@ fn a_voter_that_rejoins_keeps_what_is_whole_and_puts_the_damaged_part_aside() {
     let kept = fs::read(&before[0]).expect("a segment");
     damage(server, 30);
     let damaged: Vec<_> = before.iter().map(|path| fs::read(path).expect("a segment")).collect();
-    for at in 1..3 {
-        ensemble.server(at).spawn().expect("a process");
+    for number in 2..=3 {
+        ensemble.server_mut(number).spawn().expect("a process");
     }
     let server = &ensemble.servers()[0];
     let said = fs::File::create(server.data_directory().join("said")).expect("a file");
