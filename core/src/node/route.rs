@@ -49,6 +49,10 @@ pub(super) const SWEEP_INTERVAL_MS: i64 = 50;
 /// meanwhile has not been read, so their silence is its own.
 const STOOD_STILL_MS: i64 = 500;
 
+/// A server that has been without a leader for so long, milliseconds, takes no new connection: its
+/// client looks for another server at once. An election is over by then, where one can succeed.
+const HANDSHAKE_PATIENCE_MS: i64 = 2_000;
+
 /// Transactions after which a leader tells its tree's digest though no sweep is due.
 const DIGEST_TRANSACTIONS: u64 = 256;
 
@@ -271,6 +275,11 @@ impl Node {
             }
         }
         for (item, body) in submission.items() {
+            let shakes_hands = matches!(item.ask, Ask::Open { .. } | Ask::Resume { .. });
+            if shakes_hands && !self.is_serving() && self.stale_ms() > HANDSHAKE_PATIENCE_MS {
+                self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+                continue;
+            }
             match item.ask {
                 Ask::Left => self.left(item, out),
                 Ask::Ephemerals => self.ephemerals(item, body, out),

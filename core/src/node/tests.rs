@@ -272,3 +272,23 @@ fn every_item_of_a_submission_names_its_body() {
         submission.items().map(|(item, body): (&Item, _)| (item.cxid, body)).collect();
     assert_eq!(bodies, [(1, &b"/a"[..]), (2, b""), (3, b"/bc")]);
 }
+
+#[test]
+fn a_server_long_without_a_leader_sends_new_connections_elsewhere_at_once() {
+    let (writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
+    let voters = [ServerId(1), ServerId(2), ServerId(3)];
+    let zab = Zab::new(ME, Quorum::majority(voters), Epochs::default(), Zxid::ZERO);
+    let mut rig = Rig::new();
+    let recovered =
+        Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain::default() };
+    let ids = SessionIds::new(ME, 1_700_000_000_000).expect("a small server number");
+    rig.node = Node::new(rig.node.options.clone(), zab, ids, recovered, rig.clock);
+    rig.node.step(Event::Zab(zab::Event::Start), &mut rig.out);
+    rig.ask(at(1), SessionId::NONE, OPEN, &[]);
+    assert!(rig.out.replies.is_empty(), "an election may be over soon");
+    rig.clock.mono_ms += 3_000;
+    rig.ask(at(2), SessionId::NONE, OPEN, &[]);
+    rig.ask(at(3), SessionId(7), Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    let outcomes: Vec<Outcome> = rig.out.replies.iter().map(|reply| reply.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Refused, Outcome::Refused]);
+}
