@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `applied ≤ committed ≤ durable on a quorum ≤ proposed`. Standalone is an ensemble of one voter:
-//! the same steps, and a quorum of itself. [`decide`] is what a leader makes of asks, its own
-//! connections' and others'; [`route`] is how asks find a leader; [`asks`] is who waits.
+//! the same steps, and a quorum of itself. `decide` is what a leader makes of asks, its own
+//! connections' and others'; `route` is how asks find a leader; `asks` is who waits.
 
 pub mod submission;
 
