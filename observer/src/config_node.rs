@@ -2,7 +2,7 @@
 //!
 //! The tree holds it from the first leader's term on, as any other change. Until then every server
 //! shows what it was configured with, and for as long as that is what the tree holds, the Stat that
-//! ZooKeeper shows: with a time of this server's own, which is in no digest and in no snapshot.
+//! ZooKeeper shows.
 //! Other data, of a leader that was configured otherwise or of a super user, is shown as it is. Source: a running ensemble of
 //! ZooKeeper 3.9; `ZKDatabase.initConfigInZKDatabase`.
 
@@ -40,7 +40,9 @@ impl ConfigNode {
     pub fn stat_of(&self, node: &Node<'_>) -> Option<Stat> {
         let text = self.data_of(node)?;
         let data_length = i32::try_from(text.len()).unwrap_or(i32::MAX);
+        let held = node.stat();
+        let mtime = if node.mzxid() == Zxid::ZERO { self.since_ms } else { held.mtime };
         // It was set with -1 for its version and no zxid, and clients see that.
-        Some(Stat { mzxid: 0, mtime: self.since_ms, version: -1, data_length, ..node.stat() })
+        Some(Stat { mzxid: 0, mtime, version: -1, data_length, ..held })
     }
 }
