@@ -2,9 +2,8 @@
 //!
 //! The tree holds it from the first leader's term on, as any other change. Until then every server
 //! shows what it was configured with, and for as long as that is what the tree holds, the Stat that
-//! ZooKeeper shows.
-//! Other data, of a leader that was configured otherwise or of a super user, is shown as it is. Source: a running ensemble of
-//! ZooKeeper 3.9; `ZKDatabase.initConfigInZKDatabase`.
+//! ZooKeeper shows. Other data, of a leader that was configured otherwise or of a super user, is shown
+//! as it is. Source: a running ensemble of ZooKeeper 3.9; `ZKDatabase.initConfigInZKDatabase`.
 
 use farwatch_core::prepare::CONFIG_PATH;
 use farwatch_core::tree::Node;

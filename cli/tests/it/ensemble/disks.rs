@@ -75,29 +75,25 @@ fn find(folder: PathBuf, needle: &[u8]) -> (PathBuf, usize) {
     found.last().expect("it was written")
 }
 
+/// Damage inside of the log heals by itself: see `healing.rs`. A log that is gone does not.
 #[test]
-fn a_voter_with_a_damaged_log_refuses_and_rejoins_when_it_is_told_to() {
+fn a_voter_that_lost_its_log_refuses_and_rejoins_when_it_is_told_to() {
     let mut ensemble = Ensemble::start(&[]);
     write_needles(&mut Client::of(ensemble.servers[0].client));
     let before = equal_trees(&ensemble);
     for whose in [ensemble.followers()[0], ensemble.leader().0] {
         let server = ensemble.server_mut(whose);
         server.kill();
-        let (segment, at) = find(server.data.join("log"), b"needle-30");
-        let mut bytes = fs::read(&segment).expect("the segment");
-        bytes[at] ^= 0x10;
-        fs::write(&segment, &bytes).expect("the damage");
+        for entry in fs::read_dir(server.data.join("log")).expect("the log") {
+            fs::remove_file(entry.expect("an entry").path()).expect("the loss");
+        }
         server.start();
         let status = server.wait_for_end();
-        assert!(!status.success(), "it started with a damaged log");
+        assert!(!status.success(), "it started without its log");
         let said = server.log();
-        for words in ["damaged at byte ", "--rejoin"] {
-            assert!(said.contains(words), "{words:?} is not said: {said}");
-        }
+        assert!(said.contains("--rejoin"), "the way out is not said: {said}");
         server.start_with(&["--rejoin"]);
         until_it_votes(&ensemble, whose);
-        let server = ensemble.server(whose);
-        assert!(server.data.join("damaged-1").is_dir(), "what was damaged is kept");
         assert!(equal_trees(&ensemble) == before, "server {whose} came back with another tree");
     }
 }
