@@ -66,6 +66,7 @@ pub fn crash_everywhere(seed: u64, seconds: u64, stride: u64) -> Result<u64, Str
         crash_in_founding: 0,
         hang_in_install: 0,
         sync_fails: 0,
+        link_breaks: 0,
         ..Plan::of(seed, seconds, Mode::Safety)
     };
     let actions = run_plan(seed, quiet.clone(), None)?.actions;

@@ -135,6 +135,8 @@ pub struct Plan {
     /// One in so many writes fails, which ends the process.
     pub sync_fails: u64,
     pub clients: usize,
+    /// One in so many looks of a client at its situation breaks its connection.
+    pub link_breaks: u64,
     pub snapshot_every: u64,
     /// Faults end here, for all or for a quorum.
     pub calm_at_us: u64,
@@ -194,6 +196,7 @@ impl Plan {
             hang_in_install: if p.one_in(2) { p.between(2, 10) } else { 0 },
             sync_fails: if p.one_in(4) { p.between(100, 2_000) } else { 0 },
             clients: p.between(1, 6) as usize,
+            link_breaks: if p.one_in(3) { 0 } else { p.between(20, 400) },
             snapshot_every: p.between(5, 200),
             calm_at_us,
             end_us,

@@ -48,6 +48,7 @@ pub fn run(text: &str) -> Result<(), String> {
         return Err("a story without a write proves nothing".to_string());
     }
     cluster.history.check(&mut cluster.witness);
+    cluster.compare_trees();
     match cluster.witness.violations.first() {
         Some(violation) => Err(format!("{violation:?}")),
         None => Ok(()),
@@ -94,6 +95,7 @@ impl Stage {
             hang_in_install: 0,
             sync_fails: 0,
             clients: 1,
+            link_breaks: 0,
             snapshot_every: 0,
             calm_at_us: u64::MAX / 2,
             end_us: u64::MAX,
@@ -139,10 +141,11 @@ impl Stage {
             ["fill", id, ms] => {
                 let until = self.cluster.now + number(ms)? * 1_000;
                 self.cluster.servers[index(id)?].full_until = until;
+                self.cluster.witness.disks_filled = true;
             }
             ["jump", id, ticks] => {
                 for _ in 0..number(ticks)? {
-                    self.cluster.step(index(id)?, Event::Tick);
+                    self.cluster.tick(index(id)?, true);
                 }
             }
             ["stop-clock", id, ms] => {
@@ -204,7 +207,7 @@ impl Stage {
     fn leader(&self) -> Option<usize> {
         let leads = |&server: &usize| {
             let process = self.cluster.servers[server].process.as_ref();
-            process.is_some_and(|process| process.zab.is_leading())
+            process.is_some_and(|process| process.zab().is_leading())
         };
         (0..self.cluster.servers.len())
             .filter(leads)

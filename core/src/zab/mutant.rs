@@ -164,4 +164,20 @@ mutants! {
     JoinsSameRoundOnly,
     /// A voter that still counts votes leaves a candidate that has counted them.
     CountedLeaderLeft,
+
+    // Connections: all *shell*, as a server's reactor has them.
+    /// *Shell:* a server takes a client that has seen more than the server has.
+    SeenIgnored,
+    /// *Shell:* a write behind a sync is taken before the sync is answered.
+    WriteOvertakesSync,
+    /// *Shell:* a read is answered before the writes that its connection asked first.
+    ReadOvertakesWrite,
+    /// *Shell:* an event follows the reply that shows its change.
+    EventAfterReply,
+    /// *Shell:* a watch is not armed.
+    WatchNotArmed,
+    /// *Shell:* of two that watch one path, one is not told.
+    WatchForgotten,
+    /// *Shell:* an event is told twice.
+    WatchFiresTwice,
 }
