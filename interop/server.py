@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""One server, Farwatch or Apache ZooKeeper, for the client checks of this folder.
+"""Servers, Farwatch or Apache ZooKeeper, for the client checks of this folder.
 
     server.py KIND COMMAND...
 
 starts a server of KIND on a free port of the loopback, runs COMMAND with its address in the
 variable SERVER and ends with COMMAND's exit code; the server and its data are gone then.
-KIND is `farwatch`, `debian` (Debian's package zookeeper) or a release such as `3.9.5`.
+KIND is `farwatch`, `debian` (Debian's package zookeeper) or a release such as `3.9.5`. With
+`-ensemble` behind it three voters are started and SERVER names all of them; with `-follower` it
+names one that follows.
 """
 
 import ctypes
@@ -26,6 +28,9 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 READY_WITHIN_SECONDS = 90
 STOP_WITHIN_SECONDS = 30
 
+# As few as survive the loss of one.
+VOTERS = 3
+
 # The same for both kinds. `super:test` is the super user that kazoo's tests log in as.
 CONFIG = """\
 tickTime=2000
@@ -43,6 +48,12 @@ SYSTEM_PROPERTIES = {
     "znode.container.checkIntervalMs": "500",
     "readonlymode.enabled": "true",
 }
+
+# Only for the servers of an ensemble.
+ENSEMBLE_CONFIG = """\
+initLimit=10
+syncLimit=5
+"""
 
 POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
@@ -104,6 +115,9 @@ class Server:
         TARGET.mkdir(parents=True, exist_ok=True)
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="interop-", dir=TARGET))
         self.process = None
+        # Of a server in an ensemble: its number, and the lines that name all members.
+        self.number = None
+        self.members = ""
 
     @property
     def running(self):
@@ -114,11 +128,17 @@ class Server:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self):
-        if self.running:
-            return
+        if not self.running:
+            self.launch()
+            self.wait_until_ready()
+
+    def launch(self):
+        """Starts the process; a voter serves only when a quorum of them runs."""
         data = self.directory / "data"
         data.mkdir(parents=True, exist_ok=True)
-        config = CONFIG.format(data=data, port=self.port)
+        config = CONFIG.format(data=data, port=self.port) + self.members
+        if self.number is not None:
+            (data / "myid").write_text(f"{self.number}\n")
         if self.kind == "farwatch":
             for key, value in SYSTEM_PROPERTIES.items():
                 config += f"{key.removeprefix('zookeeper.')}={value}\n"
@@ -138,7 +158,6 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=self.directory, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, preexec_fn=die_with_parent)
-        self.wait_until_ready()
 
     def wait_until_ready(self):
         """Asks `srvr` until a mode is named: a listening port alone does not serve yet."""
@@ -193,22 +212,74 @@ class Server:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+class Service:
+    """What a KIND names: one server, or an ensemble of which clients know all or one."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        product, _, shape = kind.partition("-")
+        if shape not in ("", "ensemble", "follower"):
+            sys.exit(f"no such kind of server: {kind}")
+        self.all = [Server(product) for _ in range(VOTERS if shape else 1)]
+        # Those that clients are told of.
+        self.members = list(self.all)
+        self.hides_others = shape == "follower"
+        if shape:
+            self.join()
+
+    def join(self):
+        lines = ENSEMBLE_CONFIG
+        for number, server in enumerate(self.all, 1):
+            server.number = number
+            lines += f"server.{number}=127.0.0.1:{free_port()}:{free_port()}\n"
+        for server in self.all:
+            server.members = lines
+
+    @property
+    def addresses(self):
+        return ",".join(server.address for server in self.members)
+
+    @property
+    def running(self):
+        return all(server.running for server in self.all)
+
+    def start(self):
+        """Starts those that do not run, all at once: each waits for the others."""
+        starting = [server for server in self.all if not server.running]
+        for server in starting:
+            server.launch()
+        for server in starting:
+            server.wait_until_ready()
+        if self.hides_others and len(self.members) > 1:
+            self.members = [self.follower()]
+
+    def follower(self):
+        return next(server for server in self.all if "Mode: follower" in server.word("srvr"))
+
+    def stop(self):
+        for server in self.all:
+            server.stop()
+
+    def destroy(self):
+        for server in self.all:
+            server.destroy()
+
+
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    server = Server(sys.argv[1])
+    service = Service(sys.argv[1])
     try:
-        server.start()
-        environment = dict(os.environ, SERVER=server.address)
-        # A command may stop and start the server by its process id and directory.
-        environment["SERVER_PID"] = str(server.process.pid)
+        service.start()
+        environment = dict(os.environ, SERVER=service.addresses)
         code = subprocess.run(sys.argv[2:], env=environment, stdin=subprocess.DEVNULL).returncode
         if code != 0:
-            print(f"--- the end of the {server.kind} server's log", file=sys.stderr)
-            print("\n".join(server.log().splitlines()[-20:]), file=sys.stderr)
+            for server in service.all:
+                print(f"--- the end of the {server.kind} server's log", file=sys.stderr)
+                print("\n".join(server.log().splitlines()[-20:]), file=sys.stderr)
         return code
     finally:
-        server.destroy()
+        service.destroy()
 
 
 if __name__ == "__main__":

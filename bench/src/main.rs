@@ -49,7 +49,7 @@ struct Compare {
     zookeeper: Option<String>,
     /// Servers of each subject: an ensemble of so many voters, its connections spread over all.
     #[arg(long, default_value_t = 1)]
-    voters: usize,
+    voters: u32,
     /// Leaves ZooKeeper out, for quick looks.
     #[arg(long, conflicts_with = "zookeeper")]
     without_zookeeper: bool,
@@ -89,7 +89,7 @@ struct Failover {
     kills: usize,
     /// Voters of each ensemble.
     #[arg(long, default_value_t = 3)]
-    voters: usize,
+    voters: u32,
 }
 
 #[derive(Args)]
@@ -211,7 +211,8 @@ impl Compare {
         let table = report::markdown(&results, &starts);
         println!("\n{table}");
         if let Some(document) = &self.document {
-            report::replace_between_marks(document, &table)?;
+            let marks = if self.voters == 1 { report::MARKS } else { report::ENSEMBLE_MARKS };
+            report::replace_between(marks, document, &table)?;
         }
         Ok(())
     }
@@ -241,9 +242,7 @@ impl Compare {
                     Started::Alone(Box::new(Subject::zookeeper_jar(version, options)?))
                 }
                 (1, None) => Started::Alone(Box::new(Subject::zookeeper(options)?)),
-                (voters, version) => {
-                    Started::Ensemble(Ensemble::zookeeper(version, voters, &options)?)
-                }
+                (voters, version) => Started::Ensemble(zookeepers(version, voters, &options)?),
             };
             subjects.push((ZOOKEEPER.to_owned(), started));
         }
@@ -279,6 +278,13 @@ impl Compare {
     }
 }
 
+fn zookeepers(version: Option<&str>, voters: u32, options: &Options) -> Result<Ensemble> {
+    match version {
+        Some(version) => Ensemble::zookeeper_jar(version, voters, options),
+        None => Ensemble::zookeeper(voters, options),
+    }
+}
+
 impl Failover {
     /// The ensembles take turns, so that a neighbour on the machine disturbs both alike.
     fn run(&self) -> Result<()> {
@@ -286,7 +292,7 @@ impl Failover {
         let mut ensembles = Vec::new();
         if !self.without_zookeeper {
             let version = self.zookeeper.as_deref();
-            ensembles.push((ZOOKEEPER, Ensemble::zookeeper(version, self.voters, &options)?));
+            ensembles.push((ZOOKEEPER, zookeepers(version, self.voters, &options)?));
         }
         let ours = Ensemble::farwatch(&self.farwatch, self.voters, &options)?;
         ensembles.push((FARWATCH, ours));

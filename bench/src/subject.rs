@@ -61,6 +61,8 @@ const PORT_ATTEMPTS_MAX: u32 = 5;
 pub struct Subject {
     program: Program,
     options: Options,
+    /// What only this server of an ensemble is told: empty for a server alone.
+    membership: String,
     address: SocketAddr,
     running: Option<Running>,
     // Last: the directory outlives the process that writes into it.
@@ -102,8 +104,20 @@ impl Subject {
         Self::start(Program::Farwatch(binary), options)
     }
 
+    /// A server that is configured when it starts.
+    fn stopped(program: Program, options: Options, address: SocketAddr) -> Result<Self> {
+        let parent = subjects_directory()?;
+        let directory = tempfile::Builder::new()
+            .prefix("subject-")
+            .tempdir_in(&parent)
+            .with_context(|| format!("no directory for a server in {}", parent.display()))?;
+        fs::create_dir(directory.path().join("data"))?;
+        let membership = String::new();
+        Ok(Self { program, options, membership, address, running: None, directory })
+    }
+
     fn start(program: Program, options: Options) -> Result<Self> {
-        let mut subject = Self::prepared(program, options)?;
+        let mut subject = Self::stopped(program, options, free_address()?)?;
         for attempt in 1.. {
             match subject.launch() {
                 Ok(()) => break,
@@ -116,18 +130,6 @@ impl Subject {
             }
         }
         Ok(subject)
-    }
-
-    /// A server with its directory that was not started.
-    fn prepared(program: Program, options: Options) -> Result<Self> {
-        let parent = subjects_directory()?;
-        let directory = tempfile::Builder::new()
-            .prefix("subject-")
-            .tempdir_in(&parent)
-            .with_context(|| format!("no directory for a server in {}", parent.display()))?;
-        fs::create_dir(directory.path().join("data"))?;
-        let address = free_address()?;
-        Ok(Self { program, options, address, running: None, directory })
     }
 
     /// Where the server listens.
@@ -202,18 +204,15 @@ impl Subject {
 
     fn launch(&mut self) -> Result<()> {
         self.spawn()?;
-        let ready = self.wait();
-        if ready.is_err() {
-            self.kill9()?;
-        }
-        ready
+        self.await_service()
     }
 
-    /// Starts the process and does not wait until it serves: a member of an ensemble waits for the
-    /// others.
-    pub fn spawn(&mut self) -> Result<()> {
+    /// Starts the process, which need not serve yet: a voter serves when a quorum runs.
+    fn spawn(&mut self) -> Result<()> {
         assert!(self.running.is_none());
-        fs::write(self.config_file(), self.options.config(&self.data_directory(), self.address))?;
+        let mut config = self.options.config(&self.data_directory(), self.address);
+        config.push_str(&self.membership);
+        fs::write(self.config_file(), config)?;
         let log = File::options().create(true).append(true).open(self.log_file())?;
         let mut command = self.command();
         let child = command
@@ -223,16 +222,19 @@ impl Subject {
             .stderr(log)
             .spawn()
             .with_context(|| format!("the server does not start: {command:?}"))?;
-        let watchdog = Watchdog::over(child.id(), self.directory.path())?;
-        self.running = Some(Running { child, _watchdog: watchdog });
+        let watchdog = Watchdog::over(child.id(), self.directory.path());
+        self.running = Some(Running { child, _watchdog: watchdog? });
         Ok(())
     }
 
-    /// Waits until the process serves.
-    pub fn wait(&mut self) -> Result<()> {
+    /// Waits until it serves; one that does not is stopped.
+    fn await_service(&mut self) -> Result<()> {
         let Some(mut running) = self.running.take() else { bail!("the server is not running") };
         let ready = self.wait_until_ready(&mut running.child);
         self.running = Some(running);
+        if ready.is_err() {
+            self.kill9()?;
+        }
         ready
     }
 
@@ -296,8 +298,16 @@ impl Drop for Subject {
 
 /// A port nobody listened on a moment ago.
 fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(listener.local_addr()?)
+    Ok(free_addresses(1)?[0])
+}
+
+/// As many different ones.
+fn free_addresses(count: u32) -> Result<Vec<SocketAddr>> {
+    // Held until all are found, or one would be found twice.
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port"))
+        .collect::<Result<_>>()?;
+    listeners.iter().map(|listener| Ok(listener.local_addr()?)).collect()
 }
 
 fn subjects_directory() -> Result<PathBuf> {

@@ -225,8 +225,8 @@ pub struct Node {
     /// What others asked while no proposal could be made: between two epochs.
     deferred: VecDeque<(ServerId, Asked)>,
     /// Who waits for confirmations, oldest first: whose ask, its number, and what it is answered
-    /// behind.
-    confirming: VecDeque<(ServerId, u64, Zxid)>,
+    /// behind. `None` is asked anew in another session of its server's.
+    confirming: VecDeque<Option<(ServerId, u64, Zxid)>>,
     /// How many of them are to be asked for again.
     unconfirmed: u32,
     holds: u32,
@@ -422,7 +422,7 @@ impl Node {
 
     /// Syncs that wait for a confirmation.
     pub fn pending_syncs(&self) -> usize {
-        self.confirming.len()
+        self.confirming.iter().flatten().count()
     }
 
     /// Since how many milliseconds this server does not know itself to be current.

@@ -95,6 +95,11 @@ pub enum Internal<'a> {
     },
     /// A session's time is over.
     CloseSession(SessionId),
+    /// The members of the ensemble, as clients see them, are these from now on.
+    Configure {
+        /// What `/zookeeper/config` holds.
+        text: &'a [u8],
+    },
     /// A container or a node with a time to live seemed to be over when the reaper looked.
     Reap {
         /// The node.
@@ -103,6 +108,9 @@ pub enum Internal<'a> {
         never_used_ms: Option<i64>,
     },
 }
+
+/// Where clients find the members of the ensemble. Source: ZooKeeper's `ZooDefs.CONFIG_NODE`.
+pub const CONFIG_PATH: &[u8] = b"/zookeeper/config";
 
 /// The leader's machine that decides writes. A new leader starts with a new one.
 #[derive(Debug)]
@@ -212,7 +220,7 @@ impl Prepare {
         self.warning = None;
         let session = match change {
             Internal::CreateSession { session, .. } | Internal::CloseSession(session) => session,
-            Internal::Reap { .. } => SessionId::NONE,
+            Internal::Reap { .. } | Internal::Configure { .. } => SessionId::NONE,
         };
         let head = self.head(zxid, time_ms, session, 0);
         let options = self.options;
@@ -239,6 +247,10 @@ impl Prepare {
             }
             Internal::Reap { path, never_used_ms } if decision.reap(path, never_used_ms) => {
                 Txn::Delete { path }
+            }
+            Internal::Configure { text } => {
+                let Some(version) = decision.configure(text) else { return false };
+                Txn::SetData { path: CONFIG_PATH, data: Some(text), version }
             }
             Internal::CreateSession { .. } | Internal::CloseSession(_) | Internal::Reap { .. } => {
                 return false;

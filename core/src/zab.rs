@@ -173,23 +173,43 @@ impl Zab {
     }
 
     fn act(&mut self, event: Event, out: &mut Vec<Action>) -> Next {
-        let base = &mut self.base;
         match event {
             Event::Start => {
                 assert!(matches!(self.role, Role::Idle), "started twice");
                 Next::Look
             }
-            Event::Tick => {
-                base.now += 1;
-                match &mut self.role {
-                    Role::Idle => Next::Stay,
-                    Role::Looking(looking) => looking.on_tick(base, out),
-                    Role::Learning(learning) => learning.on_tick(base, out),
-                    Role::Leading(leading) => leading.on_tick(base, out),
-                }
-            }
+            Event::Tick => self.tick(out),
             Event::Received { from, message } => self.received(from, message, out),
             Event::Disconnected(peer) => self.disconnected(peer, out),
+            Event::EpochsSaved(_)
+            | Event::Durable { .. }
+            | Event::Truncated { .. }
+            | Event::LogRead { .. }
+            | Event::SnapshotRead { .. }
+            | Event::SnapshotStored { .. } => self.disk_did(event, out),
+            Event::Proposed(_)
+            | Event::Confirm
+            | Event::Transfer(_)
+            | Event::Request(_)
+            | Event::Respond { .. } => self.asked(event, out),
+        }
+    }
+
+    fn tick(&mut self, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        base.now += 1;
+        match &mut self.role {
+            Role::Idle => Next::Stay,
+            Role::Looking(looking) => looking.on_tick(base, out),
+            Role::Learning(learning) => learning.on_tick(base, out),
+            Role::Leading(leading) => leading.on_tick(base, out),
+        }
+    }
+
+    /// The disk finished something.
+    fn disk_did(&mut self, event: Event, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        match event {
             Event::EpochsSaved(epochs) => {
                 base.saved(epochs);
                 match &mut self.role {
@@ -209,20 +229,7 @@ impl Zab {
                     Next::Stay
                 }
             }
-            Event::Truncated { ticket, to } => {
-                if base.cutting == Some(ticket) {
-                    base.cutting = None;
-                    base.durable = base.durable.max(to.zxid);
-                }
-                match &mut self.role {
-                    Role::Idle | Role::Leading(_) => Next::Stay,
-                    Role::Looking(looking) => looking.consider(base, out),
-                    Role::Learning(learning) => {
-                        learning.on_truncated(base, ticket, to, out);
-                        Next::Stay
-                    }
-                }
-            }
+            Event::Truncated { ticket, to } => self.truncated(ticket, to, out),
             Event::LogRead { ticket, at, run } => {
                 match &mut self.role {
                     Role::Idle | Role::Looking(_) => {}
@@ -238,38 +245,76 @@ impl Zab {
                 Next::Stay
             }
             Event::SnapshotStored { ticket, upto } => self.snapshot_stored(ticket, upto, out),
+            Event::Start
+            | Event::Tick
+            | Event::Received { .. }
+            | Event::Disconnected(_)
+            | Event::Proposed(_)
+            | Event::Confirm
+            | Event::Transfer(_)
+            | Event::Request(_)
+            | Event::Respond { .. } => unreachable!("the caller hands over what the disk did"),
+        }
+    }
+
+    /// This server's own node, or its operator, wants something.
+    fn asked(&mut self, event: Event, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        match event {
             Event::Proposed(run) => {
                 let Role::Leading(leading) = &mut self.role else {
                     panic!("only a leader proposes");
                 };
                 leading.broadcast(base, run, out);
-                Next::Stay
             }
-            Event::Confirm => {
-                match &mut self.role {
-                    Role::Leading(leading) => leading.confirm(base, out),
-                    Role::Idle | Role::Looking(_) | Role::Learning(_) => {
-                        out.push(Action::ConfirmsFailed);
-                    }
+            Event::Confirm => match &mut self.role {
+                Role::Leading(leading) => leading.confirm(base, out),
+                Role::Idle | Role::Looking(_) | Role::Learning(_) => {
+                    out.push(Action::ConfirmsFailed);
                 }
-                Next::Stay
-            }
+            },
             Event::Request(bytes) => {
                 if let Role::Learning(learning) = &mut self.role {
                     learning.request(base, bytes, out);
                 }
-                Next::Stay
             }
             Event::Respond { to, bytes } => {
                 if let Role::Leading(leading) = &mut self.role {
                     leading.respond(to, bytes, out);
                 }
+            }
+            Event::Transfer(to) => {
+                if let Role::Leading(leading) = &mut self.role {
+                    return leading.transfer(base, to, out);
+                }
+            }
+            Event::Start
+            | Event::Tick
+            | Event::Received { .. }
+            | Event::Disconnected(_)
+            | Event::EpochsSaved(_)
+            | Event::Durable { .. }
+            | Event::Truncated { .. }
+            | Event::LogRead { .. }
+            | Event::SnapshotRead { .. }
+            | Event::SnapshotStored { .. } => unreachable!("the caller hands over what is asked"),
+        }
+        Next::Stay
+    }
+
+    fn truncated(&mut self, ticket: u64, to: Position, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        if base.cutting == Some(ticket) {
+            base.cutting = None;
+            base.durable = base.durable.max(to.zxid);
+        }
+        match &mut self.role {
+            Role::Idle | Role::Leading(_) => Next::Stay,
+            Role::Looking(looking) => looking.consider(base, out),
+            Role::Learning(learning) => {
+                learning.on_truncated(base, ticket, to, out);
                 Next::Stay
             }
-            Event::Transfer(to) => match &mut self.role {
-                Role::Leading(leading) => leading.transfer(base, to, out),
-                Role::Idle | Role::Looking(_) | Role::Learning(_) => Next::Stay,
-            },
         }
     }
 

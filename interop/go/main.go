@@ -1,4 +1,4 @@
-// Checks a server through go-zookeeper. The address comes in SERVER.
+// Checks a server through go-zookeeper. The address comes in SERVER, or several with commas.
 package main
 
 import (
@@ -28,7 +28,7 @@ func ok(err error, claim string) {
 }
 
 func connect(server string) *zk.Conn {
-	connection, events, err := zk.Connect([]string{server}, 10*time.Second, zk.WithLogInfo(false))
+	connection, events, err := zk.Connect(strings.Split(server, ","), 10*time.Second, zk.WithLogInfo(false))
 	ok(err, "connect")
 	deadline := time.After(patience)
 	for {
@@ -113,6 +113,9 @@ func main() {
 	ok(first.AddAuth("digest", []byte("gopher:pw")), "add a credential")
 	_, err = first.Create("/go/secret", []byte("s"), 0, zk.DigestACL(zk.PermAll, "gopher", "pw"))
 	ok(err, "create under a digest ACL")
+	// Its server may be another one, which is behind.
+	_, err = second.Sync("/go")
+	ok(err, "sync")
 	_, _, err = second.Get("/go/secret")
 	check(err == zk.ErrNoAuth, "others may not read", err)
 	_, _, err = first.Get("/go/secret")

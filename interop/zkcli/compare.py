@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """ZooKeeper's own zkCli.sh with the same commands against Farwatch and against Apache ZooKeeper.
 
+    compare.py [-ensemble|-follower]        what is behind KIND in server.py, for both
+
 Fails where the shell prints something else for a command. What differs in any two runs is
 replaced: times, session ids, ports, the epochs of zxids. Watch events come when they
 come: they are compared as a set.
@@ -14,7 +16,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from server import Server  # noqa: E402
+from server import Service  # noqa: E402
 
 SHELL = "/usr/share/zookeeper/bin/zkCli.sh"
 # The release whose behaviour Farwatch follows; Debian's server is older than its permissions of
@@ -31,20 +33,29 @@ EXPLAINED = {}
 
 def session(kind, commands):
     """What the shell prints for each command, and the events it was told."""
-    server = Server(kind)
+    service = Service(kind)
     try:
-        server.start()
+        service.start()
         script = "".join(f"stat {MARK.format(n)}\n{line}\n" for n, line in enumerate(commands))
         result = subprocess.run(
-            [SHELL, "-server", server.address], input=script.encode(), timeout=SHELL_SECONDS,
+            [SHELL, "-server", service.addresses], input=script.encode(), timeout=SHELL_SECONDS,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        return result.stdout.decode(errors="replace"), server.port
+        return result.stdout.decode(errors="replace"), ports(service)
     finally:
-        server.destroy()
+        service.destroy()
 
 
-def normal(text, port):
-    text = text.replace(f":{port}", ":PORT")
+def ports(service):
+    """All that are named anywhere: those of clients, of peers and of elections."""
+    named = "".join(f":{server.port}\n{server.members}" for server in service.all)
+    return sorted(set(re.findall(r":(\d+)", named)))
+
+
+def normal(text, ports):
+    for port in ports:
+        text = re.sub(rf":{port}\b", ":PORT", text)
+    # The length of the text that names them.
+    text = re.sub(r"(?<=^dataLength = )1\d\d$", "LENGTH", text, flags=re.M)
     text = re.sub(r"(ctime|mtime) = .*", r"\1 = TIME", text)
     # Log lines of the client library, and its stack traces' line numbers.
     text = re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d.*\n", "", text, flags=re.M)
@@ -67,8 +78,8 @@ def events_of(text):
 
 
 def answers(kind, commands):
-    text, port = session(kind, commands)
-    text, events = events_of(normal(text, port))
+    text, found_ports = session(kind, commands)
+    text, events = events_of(normal(text, found_ports))
     parts = re.split(r"^Node does not exist: /mark-(\d+).*\n?", text, flags=re.M)
     found = {}
     for number, answer in zip(parts[1::2], parts[2::2]):
@@ -83,11 +94,12 @@ def answers(kind, commands):
 
 
 def main():
+    shape = sys.argv[1] if len(sys.argv) > 1 else ""
     lines = (HERE / "commands.txt").read_text().splitlines()
     commands = [line for line in lines if line and not line.startswith("#")]
     assert commands[-3] == "close"
-    ours, our_events, our_text = answers("farwatch", commands)
-    theirs, their_events, their_text = answers(REFERENCE, commands)
+    ours, our_events, our_text = answers("farwatch" + shape, commands)
+    theirs, their_events, their_text = answers(REFERENCE + shape, commands)
     failures = 0
     if len(theirs) != len(commands) - 2:
         failures += 1

@@ -238,6 +238,15 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// The members as `/zookeeper/config` and `conf` show them, by their numbers. The version grows
+    /// with membership changes, of which there are none.
+    pub fn membership(&self) -> String {
+        let mut servers: Vec<&ServerSpec> = self.servers.iter().collect();
+        servers.sort_by_key(|spec| spec.id);
+        let lines = servers.into_iter().map(|spec| format!("{spec}\n"));
+        lines.chain(["version=0".to_owned()]).collect()
+    }
+
     /// Threads that serve clients, given how many cores there are: what was configured, or one on
     /// machines of up to two cores (a hop between threads costs more there than it brings), or one
     /// less than there are cores, because the core thread needs its own.
@@ -452,7 +461,7 @@ pub enum LogDriver {
 
 #[cfg(test)]
 mod tests {
-    use super::{Authentication, ServerConfig, SuperDigest};
+    use super::{Authentication, PeerAddr, ServerConfig, ServerRole, ServerSpec, SuperDigest};
 
     #[test]
     fn a_super_digest_matches_only_itself_and_is_never_shown() {
@@ -464,6 +473,20 @@ mod tests {
             Authentication { super_digest: Some(secret), ..Authentication::default() };
         let config = ServerConfig { authentication, ..ServerConfig::default() };
         assert!(!format!("{config:?}").contains("0bX78"));
+    }
+
+    #[test]
+    fn members_are_named_by_their_numbers_whatever_their_order_in_the_file() {
+        let spec = |id| {
+            let (host, quorum_port, election_port) = ("h".to_owned(), 1, Some(2));
+            let peers = vec![PeerAddr { host, quorum_port, election_port }];
+            ServerSpec { id, peers, role: ServerRole::Participant, client: None }
+        };
+        let servers = [10, 2].map(spec).to_vec();
+        let config = ServerConfig { servers, ..ServerConfig::default() };
+        let expected =
+            "server.2=h:1:2:participant\nserver.10=h:1:2:participant\nversion=0".to_owned();
+        assert_eq!(config.membership(), expected);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod config_node;
 pub mod connection;
 pub mod data_dir;
 pub mod drive;

@@ -61,6 +61,11 @@ const PENDING_BYTES_MAX: usize = 4 << 20;
 /// (see `farwatch_core::node`), so that no touch comes too late.
 const TOUCH_INTERVAL_MS: u64 = farwatch_core::node::TOUCH_INTERVAL_MS as u64;
 
+/// A socket that is silent for so much longer than its session's timeout, milliseconds, is not its
+/// client's any more. Longer than the end of a session takes: what the leader waits beyond the
+/// timeout, a commit by a busy quorum, or an election.
+const SILENT_BEYOND_MS: u64 = 10_000;
+
 /// A connection within its reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionKey {
@@ -366,11 +371,10 @@ impl Reactor {
             let silent_ms = now_ms.saturating_sub(connection.heard_ms);
             let over = match connection.phase {
                 Phase::Fresh | Phase::Opening => silent_ms > handshake_ms,
-                // Expiry ends the session after its timeout and at most two ticks; a socket that
-                // is silent beyond that is not its client's any more.
+                // The leader ends the session first, and hangs up with that: a client that was hung
+                // up on before would find its session alive.
                 Phase::Serving => {
-                    let tick_ms = u64::from(self.shared.config.tick_time_ms);
-                    silent_ms > connection.timeout_ms.max(0) as u64 + 2 * tick_ms
+                    silent_ms > connection.timeout_ms.max(0) as u64 + SILENT_BEYOND_MS
                 }
                 Phase::Closing => now_ms.saturating_sub(connection.closing_since_ms) > LINGER_MS,
             };

@@ -14,6 +14,7 @@ use farwatch_core::tree::Tree;
 use farwatch_core::zxid::Zxid;
 
 use crate::config::ServerConfig;
+use crate::config_node::ConfigNode;
 use crate::four_letter::counters::ServerCounters;
 use crate::inbox::ToReactor;
 use crate::port::Port;
@@ -22,6 +23,8 @@ use crate::port::Port;
 pub struct Shared {
     /// As the operator set it.
     pub config: ServerConfig,
+    /// What clients see of the ensemble; `None` for a server alone.
+    pub config_node: Option<ConfigNode>,
     /// One block for each thread: reactors by their number, the core's last.
     pub counters: ServerCounters,
     /// Writes and the like that were handed to the core and not yet answered.
@@ -97,6 +100,7 @@ impl Shared {
             addresses: Mutex::default(),
             trace_mask: AtomicU64::new(TRACE_MASK),
             reactors: OnceLock::new(),
+            config_node: ConfigNode::new(&config, wall_ms()),
             config,
         })
     }

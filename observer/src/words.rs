@@ -248,14 +248,11 @@ impl Asker<'_> {
 
     fn directories(&self) -> ConfFacts {
         let config = &self.shared.config;
-        // The version grows with membership changes, of which there are none.
-        let lines = config.servers.iter().map(|spec| format!("{spec}\n"));
-        let membership = lines.chain(["version=0".to_owned()]).collect();
         ConfFacts {
             client_port: config.client_addrs.first().map(std::net::SocketAddr::port),
             data_dir_bytes: directory_bytes(&config.data_dir),
             data_log_dir_bytes: directory_bytes(&config.data_log_dir),
-            membership,
+            membership: config.membership(),
         }
     }
 }

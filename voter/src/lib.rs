@@ -50,6 +50,10 @@ use tracing::{info, warn};
 use crate::ensemble::Links;
 use crate::peers::{PeerLimits, PeerOptions, Peers};
 
+/// How long a stopping server waits for its links to close: a socket that was hung up does so at
+/// once, and a stop must not wait for one that does not.
+const PARTING_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Why a server does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -233,7 +237,7 @@ impl Server {
         );
         let reactor = Rc::new(RefCell::new(reactor));
         let started = self.started(io);
-        let (mut core, listeners) = self.into_core(wake.clone())?;
+        let (mut core, listeners, peers) = self.into_core(wake.clone())?;
         core.add_reactor(ReactorLink::Local(Rc::clone(&reactor)));
         core.start();
         for listener in listeners {
@@ -247,6 +251,7 @@ impl Server {
         reactor_thread::sweep_for_ever(&reactor);
         on_started(&started);
         let ended = core.run().await?;
+        part(peers).await;
         reactor_thread::drain(&reactor).await;
         Ok(ended)
     }
@@ -261,7 +266,7 @@ impl Server {
         let started = self.started(io);
         let (shared, inbox, reactors) =
             (Arc::clone(&self.shared), Arc::clone(&self.inbox), self.reactors);
-        let (mut core, listeners) = self.into_core(Signal::default())?;
+        let (mut core, listeners, peers) = self.into_core(Signal::default())?;
         let mut threads = Vec::new();
         let mut inboxes: Vec<Arc<Port<ToReactor>>> = Vec::new();
         for id in 0..reactors {
@@ -294,6 +299,7 @@ impl Server {
         }
         on_started(&started);
         let ended = core.run().await?;
+        part(peers).await;
         for thread in threads {
             // A reactor that panicked has said so; the log is sealed either way.
             let _ = thread.join();
@@ -306,7 +312,7 @@ impl Server {
         Started { addresses, io_driver, log_driver: self.log.driver(), reactors: self.reactors }
     }
 
-    fn into_core(self, wake: Signal) -> io::Result<(Core, Vec<TcpListener>)> {
+    fn into_core(self, wake: Signal) -> io::Result<(Core, Vec<TcpListener>, Option<Peers>)> {
         let dir = self.dir.clone();
         let save_epochs: SaveEpochs = Arc::new(move |epochs, rejoining| {
             epoch_file::store(&dir, epochs);
@@ -315,8 +321,8 @@ impl Server {
                 epoch_file::voted_again(&dir);
             }
         });
-        let ensemble: Box<dyn Ensemble> = match self.shared.config.standing {
-            Standing::Alone => Box::new(Nobody),
+        let (ensemble, links): (Box<dyn Ensemble>, _) = match self.shared.config.standing {
+            Standing::Alone => (Box::new(Nobody), None),
             Standing::Member => {
                 let addresses = ensemble::addresses(&self.shared.config, self.me);
                 let options = PeerOptions {
@@ -330,7 +336,8 @@ impl Server {
                     limits: PeerLimits::default(),
                 };
                 let peers = Peers::start(options, wake.clone())?;
-                Box::new(Links::new(peers, self.dir.clone(), addresses))
+                let links = Links::new(peers.clone(), self.dir.clone(), addresses);
+                (Box::new(links), Some(peers))
             }
         };
         let core = Core::new(CoreParts {
@@ -344,7 +351,14 @@ impl Server {
             ensemble,
             wake,
         })?;
-        Ok((core, self.listeners))
+        Ok((core, self.listeners, links))
+    }
+}
+
+/// Waits until the links of a stopped server are closed. What replaces it listens on the same port.
+async fn part(peers: Option<Peers>) {
+    if let Some(peers) = peers {
+        peers.ended_within(PARTING_PATIENCE).await;
     }
 }
 

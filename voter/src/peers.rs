@@ -28,18 +28,21 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
 use farwatch_core::zxid::ServerId;
-use farwatch_observer::runtime::{Listener, Signal};
+use farwatch_observer::runtime::{self, Listener, Signal};
 
 use frame::FRAME_BYTES_MAX;
 use hub::{Hub, Peer};
 
 /// How often links are looked after. Times of this module are multiples of it.
 const SWEEP: Duration = Duration::from_millis(100);
+
+/// Between two looks whether everything has ended.
+const END_LOOK: Duration = Duration::from_millis(2);
 
 /// Bytes that wait for one peer before it is cut off. A leader stops sending records when 8 MiB
 /// are not acknowledged; a link that was made anew may hold that twice, and beside it one message
@@ -259,6 +262,18 @@ impl Peers {
     /// thread may still wait for a connect, with nothing to give it to.
     pub async fn ended(&self) {
         self.0.ended().await;
+    }
+}
+
+impl Peers {
+    /// As [`Peers::ended`], at most for `patience`. A connection that the system had accepted for a
+    /// server that is gone by then would be held open by nobody, and its peer would wait for an
+    /// answer until its own patience is over: seconds, in which an election may need this link.
+    pub async fn ended_within(&self, patience: Duration) {
+        let asked = Instant::now();
+        while self.0.has_tasks() && asked.elapsed() < patience {
+            runtime::sleep(END_LOOK).await;
+        }
     }
 }
 

@@ -12,13 +12,13 @@ use farwatch_bench::differential::{
     self, Finding, KNOWN, Kind, Kinds, Pair, Step, WITHHELD, Wishes,
 };
 use farwatch_bench::raw::four_letter_word;
-use farwatch_bench::subject::{Options, Subject};
+use farwatch_bench::subject::{Ensemble, Options, Subject};
 
 /// Plays the same random operations to two servers and compares everything a client can see.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Server A: zookeeper (Debian's), zookeeper-jar or zookeeper-jar:VERSION, farwatch, or
-    /// host:port.
+    /// host:port. Or three servers: zookeeper-ensemble[:VERSION] or farwatch-ensemble.
     #[arg(long, default_value = "zookeeper-jar")]
     a: String,
     /// Server B, as A.
@@ -54,11 +54,15 @@ struct Arguments {
 /// The release that `zookeeper-jar` stands for.
 const RELEASE: &str = "3.9.4";
 
-/// A server of one side; the subject is held so that it runs until the end.
-struct Server {
-    address: SocketAddr,
+/// As few as survive the loss of one.
+const VOTERS: u32 = 3;
+
+/// The server or servers of one side; they are held so that they run until the end.
+struct Served {
+    addresses: Vec<SocketAddr>,
     kind: Kind,
     _subject: Option<Subject>,
+    _ensemble: Option<Ensemble>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -70,13 +74,19 @@ fn main() -> Result<ExitCode> {
     let seed = arguments.seed.map_or_else(fresh_seed, Ok)?;
     let a = start(&arguments.a, &arguments)?;
     let b = start(&arguments.b, &arguments)?;
-    let kinds = Kinds { a: a.kind, b: b.kind };
+    let servers = a.addresses.len();
+    anyhow::ensure!(
+        servers == b.addresses.len(),
+        "a server alone and an ensemble are not alike: compare one with one, or three with three"
+    );
+    let kinds = Kinds { a: a.kind, b: b.kind, in_ensemble: 1 < servers };
     println!(
         "seed {seed}: {} operations, A {} {:?}, B {} {:?}",
         arguments.ops, arguments.a, a.kind, arguments.b, b.kind
     );
     let subtree = format!("differential-{seed}-{}", std::process::id());
-    let mut pair = Pair::new((a.address, b.address), kinds, arguments.strict, &subtree);
+    let mut pair =
+        Pair::new((a.addresses.clone(), b.addresses.clone()), kinds, arguments.strict, &subtree);
     let wishes = Wishes { kinds, bursts_percent: arguments.bursts };
     let began = Instant::now();
     let mut signatures = BTreeSet::new();
@@ -121,7 +131,7 @@ fn list_known() {
     }
 }
 
-fn start(spec: &str, arguments: &Arguments) -> Result<Server> {
+fn start(spec: &str, arguments: &Arguments) -> Result<Served> {
     let options = Options::new()
         .property("zookeeper.extendedTypesEnabled", "true")
         // Reaping would consume zxids whenever its clock says so.
@@ -133,6 +143,19 @@ fn start(spec: &str, arguments: &Arguments) -> Result<Server> {
         // Durability is proved elsewhere; here it would only cost time.
         .property("zookeeper.forceSync", "no")
         .java_flag("-Xmx512m");
+    match spec.split_once(':') {
+        None if spec == "zookeeper-ensemble" => {
+            return together(Ensemble::zookeeper_jar(RELEASE, VOTERS, &options)?);
+        }
+        Some(("zookeeper-ensemble", version)) => {
+            return together(Ensemble::zookeeper_jar(version, VOTERS, &options)?);
+        }
+        None if spec == "farwatch-ensemble" => {
+            let binary = farwatch_binary(arguments)?;
+            return together(Ensemble::farwatch(binary, VOTERS, &options)?);
+        }
+        _ => {}
+    }
     let subject = match spec.split_once(':') {
         None if spec == "zookeeper" => Subject::zookeeper(options)?,
         None if spec == "zookeeper-jar" => Subject::zookeeper_jar(RELEASE, options)?,
@@ -146,12 +169,24 @@ fn start(spec: &str, arguments: &Arguments) -> Result<Server> {
                 )
             })?;
             let address = addresses.next().with_context(|| format!("{spec} has no address"))?;
-            return Ok(Server { address, kind: kind_of(address)?, _subject: None });
+            let (kind, addresses) = (kind_of(address)?, vec![address]);
+            return Ok(Served { addresses, kind, _subject: None, _ensemble: None });
         }
     };
     let address = subject.address();
     let kind = if spec == "farwatch" { Kind::Farwatch } else { kind_of(address)? };
-    Ok(Server { address, kind, _subject: Some(subject) })
+    let addresses = vec![address];
+    Ok(Served { addresses, kind, _subject: Some(subject), _ensemble: None })
+}
+
+/// The leader comes first on both sides, so that the same client is the leader's.
+fn together(ensemble: Ensemble) -> Result<Served> {
+    let leader = ensemble.leader()?;
+    let others = ensemble.numbers().filter(|&number| number != leader);
+    let addresses: Vec<SocketAddr> =
+        std::iter::once(leader).chain(others).map(|number| ensemble.address(number)).collect();
+    let kind = kind_of(addresses[0])?;
+    Ok(Served { addresses, kind, _subject: None, _ensemble: Some(ensemble) })
 }
 
 fn farwatch_binary(arguments: &Arguments) -> Result<PathBuf> {

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     fn steps(seed: u64, a: Kind, b: Kind, count: usize) -> Vec<Step> {
-        let wishes = Wishes { kinds: Kinds { a, b }, bursts_percent: 20 };
+        let wishes = Wishes { kinds: Kinds { a, b, in_ensemble: false }, bursts_percent: 20 };
         let mut generator = Generator::new(seed, wishes);
         (0..count).map(|_| generator.step()).collect()
     }

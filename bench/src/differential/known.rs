@@ -2,9 +2,12 @@
 //! ids, and a test holds the two together.
 
 use super::compare::Difference;
-use super::script::{Act, Data, Op, Reconnect, Step};
+use super::script::{Act, Data, End, Op, Reconnect, Step};
 use super::value::Value;
 use crate::raw::op;
+
+/// The node that an ensemble's servers fill themselves.
+const CONFIG_NODE: &[u8] = b"/zookeeper/config";
 
 /// What runs on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct Kinds {
     pub a: Kind,
     /// What runs as B.
     pub b: Kind,
+    /// Whether several servers of each serve together.
+    pub in_ensemble: bool,
 }
 
 impl Kinds {
@@ -77,6 +82,15 @@ pub const KNOWN: &[Known] = &[
             kinds.differ_in(|kind| kind.is_zookeeper_before((3, 9, 0)))
                 && difference.place.ends_with(" event.zxid")
                 && (difference.a == Value::Zxid(-1) || difference.b == Value::Zxid(-1))
+        },
+    },
+    Known {
+        id: "config-node",
+        reason: "the node names the members of each ensemble by their ports, and since when each \
+                 server shows it",
+        explains: |kinds, step, difference| {
+            let reads = matches!(&step.act, Act::Send { op, .. } if op.names(CONFIG_NODE));
+            kinds.in_ensemble && reads && difference.place.contains(" reply.body")
         },
     },
     Known {
@@ -155,11 +169,28 @@ pub struct Withheld {
 /// The table of what scripts leave out.
 pub const WITHHELD: &[Withheld] = &[
     Withheld {
+        id: "ensemble-undecodable-write",
+        reason: "X4: an ensemble of ZooKeeper proposes a write that does not decode under a zxid that \
+                 is taken, and commits nothing any more",
+        withholds: |kinds, op| {
+            kinds.in_ensemble && kinds.any(Kind::is_zookeeper) && may_not_decode(op)
+        },
+    },
+    Withheld {
         id: "ttl-crash",
         reason: "X1: op 21 with a plain flag and a negative ttl stops ZooKeeper for good",
         withholds: |kinds, op| {
             kinds.any(Kind::is_zookeeper)
                 && matches!(op, Op::Create { code: op::CREATE_TTL, flags: 0..=4, ttl, .. } if *ttl < 0)
+        },
+    },
+    Withheld {
+        id: "config-node-write",
+        reason: "a server of ZooKeeper shows its configuration under version -1, and sets it anew at \
+                 every start, over what a super user wrote; Farwatch counts such writes from 0",
+        withholds: |kinds, op| {
+            let is_write = matches!(op, Op::SetData { .. } | Op::SetAcl { .. } | Op::Multi { .. });
+            kinds.in_ensemble && is_write && op.names(CONFIG_NODE)
         },
     },
     Withheld {
@@ -226,7 +257,31 @@ pub fn withheld(kinds: Kinds, op: &Op) -> Option<&'static Withheld> {
         Op::Truncated { op, .. } | Op::Padded { op } => op,
         other => other,
     };
-    WITHHELD.iter().find(|withheld| (withheld.withholds)(kinds, inner))
+    let of_both = |it: &&Withheld| (it.withholds)(kinds, op) || (it.withholds)(kinds, inner);
+    WITHHELD.iter().find(of_both)
+}
+
+/// Whether a write, as far as it is not surely a read, holds anything that may keep a server from
+/// reading it as a whole.
+fn may_not_decode(op: &Op) -> bool {
+    let spoils = |op: &Op| op.is_truncated() || op.has_null_path() || op.has_null_in_acl();
+    let belongs = |part: &Op| match part {
+        Op::Create { flags, .. } => (0..=4).contains(flags),
+        Op::Delete { .. } | Op::SetData { .. } => true,
+        Op::OfPathAndInt { code, .. } => *code == op::CHECK,
+        _ => false,
+    };
+    match op {
+        Op::Read { .. } | Op::OfPathAndInt { .. } | Op::SetWatches { .. } => false,
+        Op::Multi { code: op::MULTI_READ, .. } => false,
+        Op::Multi { items, end, .. } => {
+            *end != End::Proper || items.iter().any(|part| spoils(part) || !belongs(part))
+        }
+        Op::Truncated { op, .. } => {
+            !matches!(**op, Op::Read { .. } | Op::SetWatches { .. } | Op::OfPathAndInt { .. })
+        }
+        op => spoils(op),
+    }
 }
 
 /// Whether the step is a write or a multi whose content a server refuses as a whole.
@@ -266,7 +321,10 @@ mod tests {
             Step { client: 0, act: Act::Reconnect(Reconnect::WrongPassword), pipelined: false };
         let (a, b) = (Value::Zxid(7), Value::Zxid(-1));
         let difference = Difference { place: "0 event.zxid".to_owned(), a, b };
-        let id = |a, b| explanation(Kinds { a, b }, &step, &difference).map(|known| known.id);
+        let id = |a, b| {
+            explanation(Kinds { a, b, in_ensemble: false }, &step, &difference)
+                .map(|known| known.id)
+        };
         let (old, new) = (Kind::ZooKeeper(3, 8, 0), Kind::ZooKeeper(3, 9, 4));
         assert_eq!(id(old, new), Some("notification-zxid"));
         assert_eq!(id(new, Kind::Farwatch), Some("wrong-password-closes"));
@@ -277,11 +335,11 @@ mod tests {
     #[test]
     fn what_is_withheld_stays_withheld_with_bytes_behind_it() {
         let op = Op::OfPath { code: op::DELETE_CONTAINER, path: Path::new("~/a") };
-        let kinds = Kinds { a: Kind::ZooKeeper(3, 9, 4), b: Kind::Farwatch };
+        let kinds = Kinds { a: Kind::ZooKeeper(3, 9, 4), b: Kind::Farwatch, in_ensemble: false };
         let padded = Op::Padded { op: Box::new(op.clone()) };
         assert_eq!(withheld(kinds, &op).map(|it| it.id), Some("delete-container"));
         assert_eq!(withheld(kinds, &padded).map(|it| it.id), Some("delete-container"));
-        let alike = Kinds { a: Kind::Farwatch, b: Kind::Farwatch };
+        let alike = Kinds { a: Kind::Farwatch, b: Kind::Farwatch, in_ensemble: false };
         assert!(withheld(alike, &op).is_none());
     }
 }

@@ -40,7 +40,7 @@ impl Divergence {
 /// The two servers.
 #[derive(Debug)]
 pub struct Pair {
-    addresses: (SocketAddr, SocketAddr),
+    addresses: (Vec<SocketAddr>, Vec<SocketAddr>),
     kinds: Kinds,
     /// Whether expected differences count as divergences as well.
     strict: bool,
@@ -56,19 +56,21 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Servers that are both running. `subtree` must be free on both.
+    /// Servers that are both running, or two ensembles of as many. `subtree` must be free on both.
     #[must_use]
     pub fn new(
-        addresses: (SocketAddr, SocketAddr),
+        addresses: (Vec<SocketAddr>, Vec<SocketAddr>),
         kinds: Kinds,
         strict: bool,
         subtree: &str,
     ) -> Self {
+        assert_eq!(addresses.0.len(), addresses.1.len());
+        let clocks_are_ours = addresses.0[0].ip() == addresses.1[0].ip();
         Self {
             addresses,
             kinds,
             strict,
-            comparison: Comparison::new(addresses.0.ip() == addresses.1.ip()),
+            comparison: Comparison::new(clocks_are_ours),
             explained: BTreeMap::new(),
             reached: BTreeMap::new(),
             subtree: subtree.to_owned(),
@@ -82,8 +84,8 @@ impl Pair {
         self.comparison.begin_run();
         let prefix = format!("/{}-{}", self.subtree, self.runs);
         let mut sides = [
-            Side::new(self.addresses.0, prefix.clone(), CLIENTS),
-            Side::new(self.addresses.1, prefix, CLIENTS),
+            Side::new(&self.addresses.0, prefix.clone(), CLIENTS),
+            Side::new(&self.addresses.1, prefix, CLIENTS),
         ];
         // The numbers of a divergence are those of the caller's steps.
         let prologue = generate::prologue();
@@ -94,6 +96,7 @@ impl Pair {
             divergence.index = divergence.index.saturating_sub(first);
             close_sessions(&mut sides);
         }
+        sides.iter_mut().for_each(Side::leave);
         divergence
     }
 

@@ -265,6 +265,23 @@ impl Op {
         }
     }
 
+    /// Whether it is about the node at `path`, as a whole or in a part.
+    #[must_use]
+    pub fn names(&self, named: &[u8]) -> bool {
+        match self {
+            Self::Create { path, .. }
+            | Self::SetAcl { path, .. }
+            | Self::Delete { path, .. }
+            | Self::SetData { path, .. }
+            | Self::Read { path, .. }
+            | Self::OfPath { path, .. }
+            | Self::OfPathAndInt { path, .. } => path.0.as_deref() == Some(named),
+            Self::Multi { items, .. } => items.iter().any(|item| item.names(named)),
+            Self::Truncated { op, .. } | Self::Padded { op } => op.names(named),
+            _ => false,
+        }
+    }
+
     /// Whether an ACL of a write, alone or in a multi, or a part of one of its entries is null.
     #[must_use]
     pub fn has_null_in_acl(&self) -> bool {

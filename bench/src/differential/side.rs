@@ -1,8 +1,13 @@
-//! One of the two servers, and the clients that a script has there.
+//! One of the two servers or ensembles, and the clients that a script has there.
+//!
+//! In an ensemble the clients are spread over the servers, and move. One does something at a time, and
+//! before it does, its server has caught up with what was done on the others: so every reply, and
+//! every event before it, is the same each time.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::script::{Act, Garbage, Op, Reconnect, Step};
 use super::value::{self, Value};
@@ -22,10 +27,10 @@ const FUTURE_ZXID: i64 = i64::MAX / 2;
 /// A session id no server hands out: the first byte names a server, and none is number 0.
 const UNKNOWN_SESSION: i64 = 0x1234;
 
-/// One server with the clients of a script.
+/// One server, or several that are one service, with the clients of a script.
 #[derive(Debug)]
 pub(super) struct Side {
-    address: SocketAddr,
+    servers: Vec<Server>,
     /// What a leading `~` of a path stands for.
     prefix: String,
     clients: Vec<Client>,
@@ -33,8 +38,19 @@ pub(super) struct Side {
     closings: BTreeSet<i64>,
 }
 
+#[derive(Debug)]
+struct Server {
+    address: SocketAddr,
+    /// Whether something was done through another server since this one caught up.
+    may_be_behind: bool,
+    /// Asks it to catch up; there only beside other servers.
+    follower: Option<Connection>,
+}
+
 #[derive(Debug, Default)]
 struct Client {
+    /// Which server it is connected to.
+    server: usize,
     connection: Option<Connection>,
     session: Option<Session>,
     /// The session it closed last.
@@ -45,9 +61,38 @@ struct Client {
 }
 
 impl Side {
-    pub(super) fn new(address: SocketAddr, prefix: String, clients: usize) -> Self {
-        let clients = (0..clients).map(|_| Client::default()).collect();
-        Self { address, prefix, clients, closings: BTreeSet::new() }
+    pub(super) fn new(addresses: &[SocketAddr], prefix: String, clients: usize) -> Self {
+        let place = |client| Client { server: client % addresses.len(), ..Client::default() };
+        let server = |&address| Server { address, may_be_behind: true, follower: None };
+        Self {
+            servers: addresses.iter().map(server).collect(),
+            prefix,
+            clients: (0..clients).map(place).collect(),
+            closings: BTreeSet::new(),
+        }
+    }
+
+    /// Ends the sessions that are not the script's: one that expired would consume a zxid in a later
+    /// run.
+    pub(super) fn leave(&mut self) {
+        for follower in self.servers.iter_mut().filter_map(|server| server.follower.as_mut()) {
+            // Where a server has fallen silent, that is what the script has shown.
+            let _answer = follower.call(&request::close_session());
+        }
+    }
+
+    /// Lets a server catch up with what the clients have seen on others.
+    fn catch_up(&mut self, server: usize, seen: &mut Vec<Value>) {
+        let upto = self.clients.iter().filter_map(|client| client.zxids.last()).max();
+        let upto = upto.copied().unwrap_or(0);
+        let is_alone = self.servers.len() == 1;
+        let server = &mut self.servers[server];
+        if is_alone || !std::mem::take(&mut server.may_be_behind) {
+            return;
+        }
+        if let Err(error) = server.sync(upto) {
+            seen.push(value::failed(&error));
+        }
     }
 
     /// Whether `zxid` closed a session.
@@ -63,9 +108,11 @@ impl Side {
 
     /// Sends what the step sends, after a handshake if the client has no connection.
     pub(super) fn begin(&mut self, step: &Step, seen: &mut Vec<Value>) {
+        let server = self.clients[step.client].server;
+        self.catch_up(server, seen);
         let client = &mut self.clients[step.client];
         if client.connection.is_none() {
-            client.connect(self.address, seen);
+            client.connect(self.servers[server].address, seen);
         }
         let Act::Send { xid, op } = &step.act else { return };
         client.xid += 1;
@@ -89,8 +136,19 @@ impl Side {
 
     /// Waits for everything that the step causes on its own connection.
     pub(super) fn finish(&mut self, step: &Step, seen: &mut Vec<Value>) {
-        let address = self.address;
+        let mut server = self.clients[step.client].server;
+        if step.act == Act::Reconnect(Reconnect::AfterDrop) {
+            // The only way to change the server that is alike on all: ZooKeeper hangs up on the
+            // old connection of a session that moved when it asks for something.
+            server = (server + 1) % self.servers.len();
+            self.catch_up(server, seen);
+        }
+        let address = self.servers[server].address;
+        for (number, other) in self.servers.iter_mut().enumerate() {
+            other.may_be_behind |= number != server;
+        }
         let client = &mut self.clients[step.client];
+        client.server = server;
         match &step.act {
             Act::Send { op, .. } => {
                 client.receive(Some(op), seen);
@@ -111,6 +169,24 @@ impl Side {
                 client.receive_to_close(seen);
             }
         }
+    }
+}
+
+impl Server {
+    /// A sync may be answered by a leader that is still behind a follower of its own.
+    fn sync(&mut self, upto: i64) -> io::Result<()> {
+        let until = Instant::now() + REPLY_WITHIN;
+        if self.follower.is_none() {
+            let handshake = Handshake::with_timeout(SESSION_MILLIS);
+            self.follower = Some(Connection::connect(self.address, &handshake)?.0);
+        }
+        let follower = self.follower.as_mut().expect("it was just connected");
+        while follower.call(&request::sync("/"))?.zxid < upto {
+            if until < Instant::now() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
     }
 }
 

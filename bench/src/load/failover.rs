@@ -52,9 +52,11 @@ pub fn measure(ensemble: &mut Ensemble, kills: usize) -> Result<Vec<Kill>> {
 
 fn kill_once(ensemble: &mut Ensemble) -> Result<Kill> {
     let leader = ensemble.leader()?;
-    let addresses = ensemble.addresses();
-    let survivors: Vec<SocketAddr> =
-        (0..addresses.len()).filter(|&at| at != leader).map(|at| addresses[at]).collect();
+    let survivors: Vec<SocketAddr> = ensemble
+        .numbers()
+        .filter(|&number| number != leader)
+        .map(|number| ensemble.address(number))
+        .collect();
     let (writes_to, reads_from) = (survivors[0], survivors[survivors.len() - 1]);
     let stop = AtomicBool::new(false);
     let kill = std::thread::scope(|scope| {
@@ -62,7 +64,7 @@ fn kill_once(ensemble: &mut Ensemble) -> Result<Kill> {
         let reader = scope.spawn(|| run(reads_from, &stop, false));
         std::thread::sleep(BEFORE);
         let killed = Instant::now();
-        let done = ensemble.server(leader).kill9();
+        let done = ensemble.server_mut(leader).kill9();
         std::thread::sleep(WATCHED);
         stop.store(true, Ordering::Relaxed);
         done?;
@@ -78,8 +80,8 @@ fn kill_once(ensemble: &mut Ensemble) -> Result<Kill> {
         let readers_dropped = reader.dropped;
         Ok(Kill { write_gap: gap(&writer), read_gap: gap(&reader), readers_dropped })
     })?;
-    ensemble.server(leader).restart().context("starting the killed leader again")?;
-    ensemble.wait_until_all_serve()?;
+    ensemble.server_mut(leader).restart().context("starting the killed leader again")?;
+    ensemble.await_all()?;
     Ok(kill)
 }
 

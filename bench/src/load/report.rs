@@ -12,6 +12,10 @@ use super::startup::StartUp;
 /// The lines between which a document's table is replaced.
 pub const MARKS: [&str; 2] = ["<!-- bench: begin -->", "<!-- bench: end -->"];
 
+/// The same for ensembles: their table stands in a place of its own.
+pub const ENSEMBLE_MARKS: [&str; 2] =
+    ["<!-- bench of an ensemble: begin -->", "<!-- bench of an ensemble: end -->"];
+
 /// The name under which the canned server contends.
 pub const CEILING: &str = "ceiling";
 /// The name under which ZooKeeper contends.
@@ -127,19 +131,19 @@ fn row(result: &CellResult) -> Option<String> {
     ))
 }
 
-/// Puts `table` between the marks of a document.
-pub fn replace_between_marks(document: &Path, table: &str) -> Result<()> {
+/// Puts `table` between these marks of a document.
+pub fn replace_between(marks: [&str; 2], document: &Path, table: &str) -> Result<()> {
     let name = document.display();
     let text = fs::read_to_string(document).with_context(|| format!("{name} cannot be read"))?;
-    let replaced = replaced(&text, table)
-        .with_context(|| format!("{name} lacks the lines {} and {}", MARKS[0], MARKS[1]))?;
+    let replaced = replaced(marks, &text, table)
+        .with_context(|| format!("{name} lacks the lines {} and {}", marks[0], marks[1]))?;
     fs::write(document, replaced).with_context(|| format!("{name} cannot be written"))
 }
 
-fn replaced(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(MARKS[0])?;
-    let (_, behind) = rest.split_once(MARKS[1])?;
-    Some(format!("{before}{}\n\n{table}\n{}{behind}", MARKS[0], MARKS[1]))
+fn replaced(marks: [&str; 2], text: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(marks[0])?;
+    let (_, behind) = rest.split_once(marks[1])?;
+    Some(format!("{before}{}\n\n{table}\n{}{behind}", marks[0], marks[1]))
 }
 
 #[cfg(test)]
@@ -149,9 +153,9 @@ mod tests {
     #[test]
     fn only_what_stands_between_the_marks_is_replaced() {
         let text = format!("head\n{}\nold\n{}\ntail\n", MARKS[0], MARKS[1]);
-        let new = replaced(&text, "new\n").expect("marks");
+        let new = replaced(MARKS, &text, "new\n").expect("marks");
         assert_eq!(new, format!("head\n{}\n\nnew\n\n{}\ntail\n", MARKS[0], MARKS[1]));
-        assert_eq!(replaced(&new, "new\n").expect("marks"), new);
-        assert_eq!(replaced("no marks", "new"), None);
+        assert_eq!(replaced(MARKS, &new, "new\n").expect("marks"), new);
+        assert_eq!(replaced(MARKS, "no marks", "new"), None);
     }
 }

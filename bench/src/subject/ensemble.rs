@@ -1,89 +1,118 @@
-//! Several servers that are one ensemble, each a [`Subject`] of its own.
+//! Several servers that are one service.
 
+use std::fmt::Write as _;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use super::{Options, Program, Subject, free_address, zookeeper};
+use super::{
+    Options, PORT_ATTEMPTS_MAX, PROBE_WITHIN, Program, READY_POLL, READY_WITHIN, Subject,
+    free_addresses, zookeeper,
+};
 use crate::raw::four_letter_word_within;
 
-/// How often all ports are chosen anew when one of them was taken meanwhile.
-const ATTEMPTS_MAX: u32 = 3;
+/// How long a voter may be silent, in milliseconds, whatever `tickTime` is: a test of short
+/// sessions is no test of short elections, and a busy machine must not cause one.
+const SILENCE_MILLIS: u32 = 10_000;
 
-/// How long an ensemble may take to elect a leader when a quorum of it runs.
-const LEADER_WITHIN: Duration = Duration::from_secs(60);
+/// The same for joining, where a cold Java machine is the slowest.
+const JOIN_MILLIS: u32 = 60_000;
 
-/// How long a server may take to say what it is.
-const ANSWER_WITHIN: Duration = Duration::from_millis(500);
-
-/// The pause between two looks for a leader.
-const POLL: Duration = Duration::from_millis(5);
-
-/// The servers of one ensemble. Number and place: server N is at N - 1.
+/// Voters 1 to N on the loopback, each a [`Subject`].
 #[derive(Debug)]
 pub struct Ensemble {
     servers: Vec<Subject>,
 }
 
 impl Ensemble {
-    /// Starts `voters` servers of the ZooKeeper release `version`, or of Debian's package.
-    pub fn zookeeper(version: Option<&str>, voters: usize, options: &Options) -> Result<Self> {
-        let class_path = match version {
-            Some(version) => zookeeper::released_class_path(version)?,
-            None => zookeeper::debian_class_path()?,
-        };
-        Self::start(&Program::ZooKeeper(class_path), voters, options)
+    /// Starts `voters` times `binary serve --config FILE` and waits until all of them serve.
+    pub fn farwatch(binary: impl Into<PathBuf>, voters: u32, options: &Options) -> Result<Self> {
+        let binary: PathBuf = binary.into();
+        let binary =
+            binary.canonicalize().with_context(|| format!("no server at {}", binary.display()))?;
+        Self::start(&Program::Farwatch(binary), voters, options)
     }
 
-    /// Starts `voters` servers of the binary.
-    pub fn farwatch(binary: impl Into<PathBuf>, voters: usize, options: &Options) -> Result<Self> {
-        Self::start(&Program::Farwatch(binary.into().canonicalize()?), voters, options)
+    /// Starts `voters` servers of the ZooKeeper release `version` and waits until all serve.
+    pub fn zookeeper_jar(version: &str, voters: u32, options: &Options) -> Result<Self> {
+        let program = Program::ZooKeeper(zookeeper::released_class_path(version)?);
+        Self::start(&program, voters, options)
     }
 
-    fn start(program: &Program, voters: usize, options: &Options) -> Result<Self> {
+    /// Starts `voters` servers of Debian's ZooKeeper and waits until all serve.
+    pub fn zookeeper(voters: u32, options: &Options) -> Result<Self> {
+        let program = Program::ZooKeeper(zookeeper::debian_class_path()?);
+        Self::start(&program, voters, options)
+    }
+
+    fn start(program: &Program, voters: u32, options: &Options) -> Result<Self> {
         for attempt in 1.. {
-            match Self::attempt(program, voters, options) {
-                Err(error) if attempt == ATTEMPTS_MAX => return Err(error),
-                Err(_) => {}
-                started => return started,
+            let mut ensemble = Self::stopped(program, voters, options)?;
+            match ensemble.launch() {
+                Ok(()) => return Ok(ensemble),
+                Err(error) => {
+                    let taken = ensemble.servers.iter().any(Subject::log_names_a_taken_port);
+                    if attempt == PORT_ATTEMPTS_MAX || !taken {
+                        return Err(error);
+                    }
+                }
             }
         }
         unreachable!("the last attempt returns")
     }
 
-    fn attempt(program: &Program, voters: usize, options: &Options) -> Result<Self> {
-        let mut lines = Vec::new();
-        for id in 1..=voters {
-            let (quorum, election) = (free_address()?.port(), free_address()?.port());
-            lines.push(format!("server.{id}=127.0.0.1:{quorum}:{election}"));
+    fn stopped(program: &Program, voters: u32, options: &Options) -> Result<Self> {
+        // For each its clients', its peers' and its election's.
+        let addresses = free_addresses(3 * voters)?;
+        let mut list = format!(
+            "initLimit={}\nsyncLimit={}\n",
+            JOIN_MILLIS.div_ceil(options.tick()),
+            SILENCE_MILLIS.div_ceil(options.tick()),
+        );
+        for (number, own) in (1..).zip(addresses.chunks(3)) {
+            let (peer, election) = (own[1], own[2].port());
+            writeln!(list, "server.{number}={peer}:{election}").expect("a String takes it");
         }
-        let limits = ["initLimit=10".to_owned(), "syncLimit=5".to_owned()];
-        let options =
-            lines.iter().chain(&limits).fold(options.clone(), |options, line| options.line(line));
-        let mut servers = Vec::new();
-        for id in 1..=voters {
-            let mut server = Subject::prepared(program.clone(), options.clone())?;
-            std::fs::write(server.data_directory().join("myid"), format!("{id}\n"))?;
-            server.spawn()?;
-            servers.push(server);
-        }
-        for server in &mut servers {
-            server.wait()?;
-        }
+        let server = |(number, own): (u32, &[SocketAddr])| {
+            let mut server = Subject::stopped(program.clone(), options.clone(), own[0])?;
+            server.membership.clone_from(&list);
+            fs::write(server.data_directory().join("myid"), format!("{number}\n"))?;
+            Ok(server)
+        };
+        let servers = (1..).zip(addresses.chunks(3)).map(server).collect::<Result<_>>()?;
         Ok(Self { servers })
     }
 
-    /// The servers, by number.
-    #[must_use]
-    pub fn servers(&self) -> &[Subject] {
-        &self.servers
+    /// All at once: each waits for the others.
+    fn launch(&mut self) -> Result<()> {
+        self.servers.iter_mut().try_for_each(Subject::spawn)?;
+        self.servers.iter_mut().try_for_each(Subject::await_service)
     }
 
-    /// One server, to be stopped or started. Counted from 0.
-    pub fn server(&mut self, at: usize) -> &mut Subject {
-        &mut self.servers[at]
+    /// Server `number`, from 1.
+    #[must_use]
+    pub fn server(&self, number: u32) -> &Subject {
+        &self.servers[number as usize - 1]
+    }
+
+    /// Server `number`, from 1.
+    pub fn server_mut(&mut self, number: u32) -> &mut Subject {
+        &mut self.servers[number as usize - 1]
+    }
+
+    /// The numbers of all servers.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
+        1..=self.servers.len() as u32
+    }
+
+    /// Where clients of server `number` connect.
+    #[must_use]
+    pub fn address(&self, number: u32) -> SocketAddr {
+        self.server(number).address()
     }
 
     /// Where clients connect, by number.
@@ -98,26 +127,43 @@ impl Ensemble {
         self.servers.iter().filter_map(Subject::pid).collect()
     }
 
-    /// The place of the server that leads, waiting for an election if need be.
-    pub fn leader(&self) -> Result<usize> {
-        let deadline = Instant::now() + LEADER_WITHIN;
-        while Instant::now() < deadline {
-            for (at, server) in self.servers.iter().enumerate() {
-                if server.pid().is_some()
-                    && let Ok(text) =
-                        four_letter_word_within(server.address(), "srvr", ANSWER_WITHIN)
-                    && text.contains("Mode: leader")
-                {
-                    return Ok(at);
-                }
-            }
-            std::thread::sleep(POLL);
-        }
-        bail!("nobody leads after {LEADER_WITHIN:?}")
+    /// Waits for a server that says that it leads.
+    pub fn leader(&self) -> Result<u32> {
+        self.find("leader")
     }
 
-    /// Waits until every server that runs says that it serves.
-    pub fn wait_until_all_serve(&mut self) -> Result<()> {
-        self.servers.iter_mut().filter(|it| it.pid().is_some()).try_for_each(Subject::wait)
+    /// Waits for a server that says that it follows.
+    pub fn follower(&self) -> Result<u32> {
+        self.find("follower")
+    }
+
+    /// Waits until server `number` serves.
+    pub fn await_service(&mut self, number: u32) -> Result<()> {
+        self.server_mut(number).await_service()
+    }
+
+    /// Waits until every server that runs serves.
+    pub fn await_all(&mut self) -> Result<()> {
+        self.servers.iter_mut().filter(|it| it.pid().is_some()).try_for_each(Subject::await_service)
+    }
+
+    fn find(&self, mode: &str) -> Result<u32> {
+        let wanted = format!("Mode: {mode}\n");
+        let deadline = Instant::now() + READY_WITHIN;
+        while Instant::now() < deadline {
+            let found = self.numbers().find(|&number| {
+                let running = self.server(number).pid().is_some();
+                let answer = || {
+                    let address = self.address(number);
+                    four_letter_word_within(address, "srvr", PROBE_WITHIN)
+                };
+                running && answer().is_ok_and(|text| text.contains(&wanted))
+            });
+            if let Some(number) = found {
+                return Ok(number);
+            }
+            thread::sleep(READY_POLL);
+        }
+        bail!("no server of the ensemble became a {mode} within {READY_WITHIN:?}")
     }
 }

@@ -81,6 +81,11 @@ impl Options {
         self
     }
 
+    /// One `tickTime`, in milliseconds.
+    pub(super) fn tick(&self) -> u32 {
+        self.tick_millis
+    }
+
     pub(super) fn config(&self, data_directory: &Path, address: SocketAddr) -> String {
         let mut config = format!(
             "tickTime={}\ndataDir={}\nclientPortAddress={}\nclientPort={}\nmaxClientCnxns={}\n\

@@ -22,11 +22,11 @@ const DISK_BYTES: u64 = 230 << 20;
 const BALLAST_BYTES: usize = 70 << 20;
 
 /// A file system in memory, unmounted when it is dropped.
-struct SmallDisk(TempDir);
+pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// `None`, after saying so, where this user may not mount.
-    fn mount() -> Option<Self> {
+    pub fn mount() -> Option<Self> {
         let place = directory();
         let options = format!("size={DISK_BYTES},mode=700");
         let mut mount = Command::new("mount");
@@ -45,7 +45,7 @@ impl SmallDisk {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 }

@@ -3,6 +3,8 @@
 mod conformance;
 mod crash;
 mod disk;
+mod ensemble;
+mod ensemble_clients;
 mod limits;
 mod operator;
 mod ordering;

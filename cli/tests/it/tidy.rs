@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 
 /// The modules of `core`, each line knowing only itself and the lines above it.
 const CORE_ORDER: [&[&str]; 11] = [
-    &["zxid", "limits", "hash", "path", "prng"],
+    &["zxid", "limits", "hash", "path", "prng", "codec"],
     &["wire", "acl"],
     &["auth"],
     &["txn"],
@@ -33,7 +33,7 @@ const CORE_ORDER: [&[&str]; 11] = [
 ];
 
 /// What Zab knows of the rest: places in the history, records as bytes, which epochs are on disk.
-const ZAB_KNOWS: [&str; 5] = ["zab", "zxid", "log", "record", "prng"];
+const ZAB_KNOWS: [&str; 6] = ["codec", "zab", "zxid", "log", "record", "prng"];
 
 /// The only files with `unsafe` in them.
 const UNSAFE_FILES: [&str; 11] = [

@@ -19,6 +19,10 @@ const DIGEST_INTERVAL: u64 = 128;
 /// How many noted digests are kept. Source: ZooKeeper's `DIGEST_LOG_LIMIT`.
 const DIGESTS_KEPT: usize = 1024;
 
+/// Digests that the leader told and that lie ahead are kept up to this many: it tells one at every
+/// look, and what a server far behind has yet to come to is compared as well as anything later.
+const EXPECTED_DIGESTS_KEPT: usize = 1024;
+
 /// Digests of the last transactions that are kept, so that what the leader tells finds its own. More
 /// than a server applies between a leader's telling and its hearing of it.
 const RECENT_DIGESTS_KEPT: usize = 8192;
@@ -26,6 +30,10 @@ const RECENT_DIGESTS_KEPT: usize = 8192;
 impl Node {
     /// Applies everything up to `committed`, in order, and answers whoever asked for it.
     pub(super) fn apply(&mut self, committed: Zxid, out: &mut Output) {
+        if self.applied.zxid <= committed {
+            // All that a start applied is committed now.
+            self.answer_due(self.applied.zxid, out);
+        }
         while self.applied.zxid < committed
             && let Some(mut unapplied) = self.unapplied.pop_front()
         {
@@ -57,7 +65,10 @@ impl Node {
         self.sessions.apply(&head, &txn);
         self.applied = Position { zxid: head.zxid, chain: record.chain() };
         out.transactions += 1;
-        let mine = self.asks.of_record(&head);
+        let mine = self.asks.of_record(&head, &txn);
+        while let Some(number) = self.asks.take_passed() {
+            self.pass_over(number, out);
+        }
         match txn {
             Txn::CreateSession { timeout_ms, password } => {
                 self.expiry.add(head.session, timeout_ms, self.clock.mono_ms);
@@ -85,13 +96,33 @@ impl Node {
                 self.answer(mine, &head, &txn, out);
             }
         }
-        while let Some(number) = self.asks.take_due(head.zxid) {
-            // Another stage than this: a proposal that was lost with its leader.
-            if let Some(&Stage::Behind(_, ending)) = self.asks.get(number).map(|ask| &ask.stage) {
+        self.answer_due(head.zxid, out);
+        self.note_digest(out);
+    }
+
+    /// Answers what was to be answered once `zxid` is applied, which it is. What was due before and
+    /// has not come was due behind a proposal that was lost with its leader.
+    fn answer_due(&mut self, zxid: Zxid, out: &mut Output) {
+        while let Some((at, number)) = self.asks.take_due(zxid) {
+            if at == zxid
+                && let Some(&Stage::Behind(_, ending)) = self.asks.get(number).map(|it| &it.stage)
+            {
                 self.end(number, ending, out);
             }
         }
-        self.note_digest(out);
+    }
+
+    /// A leader refused this ask, and its reason was lost with the way to it, while what the same
+    /// session asked behind it was done. It can be neither answered nor asked again: its connection
+    /// ends, and its client knows no more than that.
+    fn pass_over(&mut self, number: u64, out: &mut Output) {
+        let Some(ask) = self.asks.get(number) else { return };
+        let item = ask.item.clone();
+        if matches!(item.ask, Ask::Write(_) | Ask::Sync) {
+            self.release(item.session, item.origin, out);
+            self.asks.done(number);
+            self.give_back(&item, out);
+        }
     }
 
     fn opened(
@@ -132,11 +163,12 @@ impl Node {
     }
 
     /// A session that is connected here has written elsewhere: its client has moved on, and what
-    /// its old connection still has under way must not be done any more.
+    /// its old connection still has under way must not be done any more. A leader knows by itself
+    /// who holds what.
     fn look_for_move(&mut self, head: &TxnHead, out: &mut Output) {
         let me = self.zab.me();
         let Some(holder) = self.attached.get(&head.session).copied() else { return };
-        if holder.server == me && matches!(self.route, Route::Open(..)) {
+        if holder.server == me && self.route != Route::Me {
             self.release(head.session, holder.origin, out);
         }
     }
@@ -164,7 +196,9 @@ impl Node {
     /// Holds the leader's digest against this server's own, now or when it comes there.
     pub(super) fn compare(&mut self, zxid: Zxid, leaders: u64, out: &mut Output) {
         if self.applied.zxid < zxid {
-            self.expected.push_back((zxid, leaders));
+            if self.expected.len() < EXPECTED_DIGESTS_KEPT {
+                self.expected.push_back((zxid, leaders));
+            }
             return;
         }
         let place = self.recent.binary_search_by_key(&zxid, |it| it.0);

@@ -2,19 +2,23 @@
 //!
 //! ```text
 //! Waiting ─► Asked ─► Proposed(zxid) ─► applied: answered
-//!    ▲          └───► Behind(zxid, answer) ─► applied: answered
+//!    ▲          └───► Behind(zxid, answer) ─► that one applied: answered
 //!    └── the way to the leader was lost, and the history does not have it
 //! ```
 //!
 //! Everything from `unasked` on is waiting. Numbers rise by one and are never used twice.
 
+mod likeness;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::exchange::Hold;
-use super::submission::{Item, Outcome};
+use super::submission::{Ask, Item, Outcome};
 use crate::answer::Answer;
-use crate::txn::TxnHead;
+use crate::txn::{Txn, TxnHead};
 use crate::wire::handshake::Password;
 use crate::wire::{ErrorCode, OpCode};
 use crate::zxid::{SessionId, Zxid};
@@ -68,6 +72,8 @@ pub(super) struct Asks {
     due: VecDeque<(Zxid, u64)>,
     /// Asks whose way to the leader was lost, by session, oldest first.
     in_doubt: BTreeMap<SessionId, VecDeque<u64>>,
+    /// Of those, what the history passed over: it has a later ask of the session and not this one.
+    passed: Vec<u64>,
     /// Bodies of all that is pending.
     bytes: usize,
 }
@@ -84,6 +90,12 @@ impl Asks {
             stage: Stage::Waiting,
         });
         number
+    }
+
+    /// Whether nobody waits for anything.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.due.is_empty() && self.in_doubt.is_empty()
     }
 
     pub const fn bytes(&self) -> usize {
@@ -138,35 +150,55 @@ impl Asks {
         self.due.insert(place, (zxid, number));
     }
 
-    /// Takes the next ask that is due when everything up to `upto` is applied.
-    pub fn take_due(&mut self, upto: Zxid) -> Option<u64> {
-        self.due.pop_front_if(|due| due.0 <= upto).map(|due| due.1)
+    /// Takes the next of those that are due by the time that everything up to `upto` is applied,
+    /// and the zxid that it was due at.
+    pub fn take_due(&mut self, upto: Zxid) -> Option<(Zxid, u64)> {
+        self.due.pop_front_if(|due| due.0 <= upto)
     }
 
-    /// The ask that the record of `head` came from, if it is one of this server's.
-    pub fn of_record(&mut self, head: &TxnHead) -> Option<u64> {
-        if let Some(&(zxid, number)) = self.due.front()
+    /// The ask that the record came from, if it is one of this server's.
+    pub fn of_record(&mut self, head: &TxnHead, txn: &Txn<'_>) -> Option<u64> {
+        // The first, but for proposals that were lost with their leader.
+        let lost = self.due.front().is_some_and(|due| due.0 < head.zxid);
+        let found = if lost { self.due.partition_point(|due| due.0 < head.zxid) } else { 0 };
+        if let Some(&(zxid, number)) = self.due.get(found)
             && zxid == head.zxid
             && matches!(self.get(number).map(|it| it.stage), Some(Stage::Proposed(..)))
         {
-            self.due.pop_front();
+            self.due.remove(found);
             return Some(number);
         }
-        self.doubted(head)
+        self.doubted(head, txn)
     }
 
-    fn doubted(&mut self, head: &TxnHead) -> Option<u64> {
+    fn doubted(&mut self, head: &TxnHead, txn: &Txn<'_>) -> Option<u64> {
         if self.in_doubt.is_empty() {
             return None;
         }
         let (first, pending) = (self.first, &self.pending);
+        let open = |number: u64| {
+            let ask = number.checked_sub(first).and_then(|at| pending.get(at as usize));
+            ask.filter(|ask| ask.stage == Stage::Asked)
+        };
         let asks = self.in_doubt.get_mut(&head.session)?;
         // A leader takes a session's asks in their order, so its records come in their order.
         let place = asks.iter().position(|&number| {
-            let ask = number.checked_sub(first).and_then(|at| pending.get(at as usize));
-            ask.is_some_and(|ask| ask.stage == Stage::Asked && ask.item.cxid == head.cxid)
+            open(number).is_some_and(|ask| ask.item.cxid == head.cxid && likeness::fits(ask, txn))
         })?;
-        asks.drain(..=place).next_back()
+        let found = asks.drain(..=place).filter(|&number| open(number).is_some());
+        self.passed.extend(found);
+        self.passed.pop()
+    }
+
+    /// Takes what was asked before the last record's ask, by the same session, and refused by a
+    /// leader whose word on it was lost.
+    pub fn take_passed(&mut self) -> Option<u64> {
+        if self.passed.is_empty() { None } else { Some(self.passed.remove(0)) }
+    }
+
+    /// The way to the leader was not lost after all: it says what becomes of each ask.
+    pub fn trust(&mut self) {
+        self.in_doubt.clear();
     }
 
     /// The way to the leader is lost: what was asked is in doubt.
@@ -181,21 +213,29 @@ impl Asks {
     }
 
     /// The history is known as far as anything in doubt could be in it: what is still open was not
-    /// done, never will be, and waits again. Those that `keeps` does not want are dropped.
-    pub fn resolve(&mut self, mut keeps: impl FnMut(&Pending) -> bool) {
+    /// done, never will be, and waits again. Those that `keeps` does not want are given up and
+    /// returned.
+    #[must_use]
+    pub fn resolve(&mut self, mut keeps: impl FnMut(&Pending) -> bool) -> Vec<Item> {
         let end = self.end();
+        let mut given_up = Vec::new();
         self.in_doubt.clear();
         self.due.clear();
         self.pending.retain_mut(|ask| {
-            if ask.stage == Stage::Done || !keeps(ask) {
-                self.bytes -= ask.body.len();
-                return false;
+            let done = ask.stage == Stage::Done;
+            if !done && keeps(ask) {
+                ask.stage = Stage::Waiting;
+                return true;
             }
-            ask.stage = Stage::Waiting;
-            true
+            self.bytes -= ask.body.len();
+            if !done {
+                given_up.push(ask.item.clone());
+            }
+            false
         });
         // Fresh numbers: a verdict about an old one must find nothing.
         (self.first, self.unasked) = (end, end);
+        given_up
     }
 
     /// The ask was answered.
@@ -203,11 +243,18 @@ impl Asks {
         if let Some(ask) = self.get_mut(number) {
             ask.stage = Stage::Done;
         }
+        self.forget_done();
+    }
+
+    fn forget_done(&mut self) {
         while let Some(done) = self.pending.pop_front_if(|ask| ask.stage == Stage::Done) {
             self.bytes -= done.body.len();
             self.first += 1;
         }
         self.unasked = self.unasked.max(self.first);
+        if self.pending.is_empty() {
+            self.in_doubt.clear();
+        }
     }
 
     /// Those that wait since before `since_ms` and were neither decided nor answered.
@@ -218,14 +265,20 @@ impl Asks {
     }
 
     /// Waiting asks of a connection that is gone, but for its session's end, are not worth doing.
-    pub fn abandon(&mut self, gone: impl Fn(&Item) -> bool) {
+    /// They are given up and returned.
+    #[must_use]
+    pub fn abandon(&mut self, gone: impl Fn(&Item) -> bool) -> Vec<Item> {
         let (first, unasked) = (self.first, self.unasked);
+        let mut given_up = Vec::new();
         for (at, ask) in self.pending.iter_mut().enumerate() {
-            let closes =
-                matches!(ask.item.ask, super::submission::Ask::Write(OpCode::CloseSession));
-            if unasked <= first + at as u64 && !closes && gone(&ask.item) {
+            let closes = matches!(ask.item.ask, Ask::Write(OpCode::CloseSession));
+            let waits = unasked <= first + at as u64 && ask.stage == Stage::Waiting;
+            if waits && !closes && gone(&ask.item) {
                 ask.stage = Stage::Done;
+                given_up.push(ask.item.clone());
             }
         }
+        self.forget_done();
+        given_up
     }
 }

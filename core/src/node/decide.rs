@@ -5,6 +5,7 @@
 
 use super::asks::{Ending, Stage};
 use super::exchange::{Asked, Hold, Verdict};
+use super::route::Route;
 use super::submission::{Ask, Item, Origin, Outcome};
 use super::{
     Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES, is_same_connection,
@@ -32,7 +33,7 @@ impl Node {
         let verdict = match item.ask {
             Ask::Write(op) => self.write(from, number, item, op, body, out),
             Ask::Sync => {
-                self.confirming.push_back((from, number, self.named()));
+                self.confirming.push_back(Some((from, number, self.named())));
                 self.events.push_back(zab::Event::Confirm);
                 return true;
             }
@@ -79,7 +80,7 @@ impl Node {
         out: &mut Output,
     ) -> Option<Verdict> {
         let behind = self.named();
-        if self.has_moved(from, item) {
+        if self.has_moved(from, item, op) {
             return Some(Verdict::Refused { behind, code: ErrorCode::SessionExpired });
         }
         let reserve =
@@ -163,7 +164,9 @@ impl Node {
                 let hold = self.next_hold();
                 let (server, origin) = (from, item.origin);
                 self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
-                let (behind, password) = (self.applied.zxid, known.password);
+                // Behind all that was asked for it elsewhere: whatever else of the session comes
+                // from now on was asked here.
+                let (behind, password) = (self.named(), known.password);
                 Verdict::Resumed { behind, hold, timeout_ms, password }
             }
             Some(_) | None => Verdict::Expired,
@@ -193,18 +196,21 @@ impl Node {
     ) {
         if server == self.zab.me() {
             out.displaced.push((origin, session));
-        } else {
+        } else if self.route == Route::Me {
             self.responses.entry(server).or_default().displaced.push((session, origin));
         }
     }
 
     /// Whether the item's session lives and another connection has taken it over. What the old one
     /// still had under way must not be done behind what its client asks on the new one; the old one
-    /// is hung up on, and so hears no answer.
-    fn has_moved(&self, from: ServerId, item: &Item) -> bool {
+    /// is hung up on, and so hears no answer. A session whose connection is gone can still be ended
+    /// by what that one had asked.
+    fn has_moved(&self, from: ServerId, item: &Item, op: OpCode) -> bool {
         let holds =
             |held: &Holder| held.server == from && is_same_connection(held.origin, item.origin);
-        self.sessions.contains(item.session) && !self.attached.get(&item.session).is_some_and(holds)
+        let unheld = op != OpCode::CloseSession;
+        let moved = self.attached.get(&item.session).map_or(unheld, |held| !holds(held));
+        moved && self.sessions.contains(item.session)
     }
 
     fn growing(&mut self, zxid: Zxid) -> Growing {
@@ -270,9 +276,11 @@ impl Node {
     /// Answers what takes no zxid behind every proposal that was made before it, so that replies
     /// of one session keep the order of its requests and show the state at their place in it.
     fn end_behind(&mut self, number: u64, behind: Zxid, ending: Ending, out: &mut Output) {
-        if behind <= self.applied.zxid {
+        // What a start applied and no leader has confirmed is shown to nobody.
+        if behind <= self.applied.zxid && self.is_settled() {
             return self.end(number, ending, out);
         }
+        let behind = behind.max(self.applied.zxid);
         self.asks.get_mut(number).expect("looked up by the caller").stage =
             Stage::Behind(behind, ending);
         self.asks.due_at(behind, number);
@@ -289,17 +297,33 @@ impl Node {
                 done(ErrorCode::Ok, out)
             }
             Ending::Fail(code) => done(code, out),
-            Ending::Resumed(hold, timeout_ms, password) if self.sessions.contains(session) => {
+            // It ended between the leader's look and this server's.
+            Ending::Resumed(..) if !self.sessions.contains(session) => Outcome::Expired,
+            // Another connection was given it since.
+            Ending::Resumed(hold, ..)
+                if self.attached.get(&session).is_some_and(|it| hold < it.hold) =>
+            {
+                Outcome::Refused
+            }
+            Ending::Resumed(hold, timeout_ms, password) => {
                 let server = self.zab.me();
                 self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
                 Outcome::Attached { session, password, timeout_ms }
             }
-            // It ended between the leader's look and this server's.
-            Ending::Resumed(..) => Outcome::Expired,
             Ending::Handshake(outcome) => outcome,
         };
         self.reply(origin, self.applied.zxid, outcome, out);
         self.asks.done(number);
+    }
+
+    /// Answers an ask that was given up with its connection. Nobody hears it, but its reactor counts
+    /// what is not answered.
+    pub(super) fn give_back(&mut self, item: &Item, out: &mut Output) {
+        if matches!(item.ask, Ask::Write(_) | Ask::Sync) {
+            let at = out.bytes.len() as u32;
+            let outcome = Outcome::Done { err: ErrorCode::SessionExpired, start: at, end: at };
+            self.reply(item.origin, self.applied.zxid, outcome, out);
+        }
     }
 
     /// The answer that an ask gets from its transaction.

@@ -79,9 +79,9 @@ pub(super) enum Verdict {
 /// From a leader to one server.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Response {
-    /// Answers [`Request::hosted`]: what was asked in earlier sessions is among the proposals up to
-    /// here or nowhere.
-    pub welcome: Option<Zxid>,
+    /// Answers [`Request::hosted`] of this session of Zab: what was asked in earlier ones is among
+    /// the proposals up to here or nowhere.
+    pub welcome: Option<(u64, Zxid)>,
     /// By the asks' numbers.
     pub verdicts: Vec<(u64, Verdict)>,
     /// Connections whose session moved elsewhere.
@@ -188,8 +188,8 @@ impl Response {
         let mut out = Vec::with_capacity(64);
         let e = &mut Encoder(&mut out);
         e.u8(EXCHANGE_VERSION).u8(self.welcome.is_some().into());
-        if let Some(proposed) = self.welcome {
-            e.u64(proposed.0);
+        if let Some((session, proposed)) = self.welcome {
+            e.u64(session).u64(proposed.0);
         }
         e.all(&self.verdicts, |e, &(number, verdict)| {
             e.u64(number);
@@ -221,7 +221,7 @@ impl Response {
         if d.u8()? != EXCHANGE_VERSION {
             return Err(Malformed);
         }
-        let welcome = if d.flag()? { Some(Zxid(d.u64()?)) } else { None };
+        let welcome = if d.flag()? { Some((d.u64()?, Zxid(d.u64()?))) } else { None };
         let verdicts = d.all(|d| {
             let number = d.u64()?;
             let verdict = match d.u8()? {

@@ -22,7 +22,7 @@ use crate::prepare::Prepare;
 use crate::session::Expiry;
 use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{self, Action, Divergence, Standing};
-use crate::zxid::{ServerId, SessionId, Zxid};
+use crate::zxid::{Epoch, ServerId, SessionId, Zxid};
 
 /// How asks get to whoever decides them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,18 @@ impl Node {
             for action in actions.drain(..) {
                 self.act(action, out);
             }
+            // Also when it had stopped to propose before, for a new epoch that it did not come to.
+            if self.route == Route::Me && !self.leads_on() {
+                self.deposed();
+                self.asks.doubt();
+            }
         }
+    }
+
+    /// Whether this server has been its ensemble's leader without a break since it came to be. One
+    /// that stopped may be elected again in the same step, and then has no epoch yet.
+    fn leads_on(&self) -> bool {
+        self.zab.leading_epoch().is_some_and(|epoch| epoch != Epoch::ZERO)
     }
 
     fn is_replaced(&self, event: &zab::Event) -> bool {
@@ -113,14 +124,16 @@ impl Node {
             Action::StoreSnapshot { ticket, end: true, .. } => self.replaced_by = Some(*ticket),
             Action::Committed(upto) => {
                 self.apply(*upto, out);
-                self.open_if_settled();
+                self.open_if_settled(out);
             }
             Action::Became(standing) => self.became(*standing, out),
             Action::Confirmed(count) => self.confirmed(*count, out),
             // Between two epochs of this leader: asked again in the next.
-            Action::ConfirmsFailed if self.zab.leading_epoch().is_some() => self.unconfirmed += 1,
+            Action::ConfirmsFailed if self.leads_on() => self.unconfirmed += 1,
             Action::ConfirmsFailed => self.confirming.clear(),
-            Action::Requested { from, bytes, .. } => self.on_request(*from, bytes, out),
+            Action::Requested { from, session, bytes } => {
+                self.on_request(*from, *session, bytes, out);
+            }
             Action::Responded(bytes) => self.on_response(bytes, out),
             Action::Halt(divergence) => out.halt = Some(explain(*divergence)),
             Action::SaveEpochs(_)
@@ -149,18 +162,15 @@ impl Node {
 
     fn became(&mut self, standing: Standing, out: &mut Output) {
         match standing {
-            Standing::Alone => {
-                if self.route == Route::Me && self.zab.leading_epoch().is_none() {
-                    self.deposed();
-                }
-                self.asks.doubt();
-            }
+            Standing::Alone => self.asks.doubt(),
             Standing::Leading(_) => {
                 assert_eq!(self.applied, self.zab.log(), "a leader commits its whole history");
                 self.chain = self.zab.log().chain;
                 self.holds = 0;
-                if self.route != Route::Me {
-                    self.crowned();
+                if self.route == Route::Me {
+                    self.asks.trust(); // all that it decided was committed, and it decides on
+                } else {
+                    self.crowned(out);
                 }
                 let again = std::mem::take(&mut self.unconfirmed);
                 self.events.extend((0..again).map(|_| zab::Event::Confirm));
@@ -175,6 +185,7 @@ impl Node {
                     | Route::Open(known, its) => (known, its) == (leader, session),
                     Route::Lost | Route::Me => false,
                 };
+                // Another epoch of its leader: nothing on the way between them was lost.
                 if !same {
                     self.route = Route::Asking(leader, session);
                     self.request = Request { hosted: Some(self.hosted()), ..Request::default() };
@@ -192,41 +203,46 @@ impl Node {
         self.confirming.clear();
         self.unconfirmed = 0;
         self.current_ms = self.clock.mono_ms;
+        // Who is connected elsewhere is not known here any more, and a session that was held in
+        // advance may never have come to be.
+        let (me, sessions) = (self.zab.me(), &self.sessions);
+        self.attached.retain(|id, holder| holder.server == me && sessions.contains(*id));
     }
 
     /// This server decides from now on. Its history is all there is: what it does not have of its
     /// own connections' asks was not done.
-    fn crowned(&mut self) {
+    fn crowned(&mut self, out: &mut Output) {
         self.route = Route::Me;
         self.request = Request::default();
         self.expected.clear();
         self.prepare = Prepare::new(self.options.prepare, self.options.hash_seed);
-        let me = self.zab.me();
-        self.attached.retain(|_, holder| holder.server == me);
+        self.touched.clear();
+        // Nobody knows when sessions were last heard from: each gets its full time again, which is
+        // what its connection negotiated where that is known.
+        let now_ms = self.clock.mono_ms;
         self.expiry = Expiry::new(self.options.tick_ms);
-        self.prolong_all();
-        self.resolve();
+        for (id, session) in self.sessions.iter() {
+            self.expiry.add(id, session.timeout_ms, now_ms);
+        }
+        for (&id, holder) in &self.attached {
+            self.expiry.touch(id, holder.timeout_ms, now_ms);
+        }
+        self.resolve(out);
     }
 
-    /// Nobody knows when sessions were last heard from: each gets its full time again.
-    fn prolong_all(&mut self) {
-        for (id, session) in self.sessions.iter() {
-            if !self.expiry.touch(id, session.timeout_ms, self.clock.mono_ms) {
-                self.expiry.add(id, session.timeout_ms, self.clock.mono_ms);
-            }
+    fn resolve(&mut self, out: &mut Output) {
+        let (me, attached) = (self.zab.me(), &self.attached);
+        let given_up = self.asks.resolve(|ask| is_wanted(ask, me, attached));
+        for item in given_up {
+            self.give_back(&item, out);
         }
     }
 
-    fn resolve(&mut self) {
-        let (me, attached) = (self.zab.me(), &self.attached);
-        self.asks.resolve(|ask| is_wanted(ask, me, attached));
-    }
-
-    fn open_if_settled(&mut self) {
+    fn open_if_settled(&mut self, out: &mut Output) {
         if let Route::Settling(leader, session, upto) = self.route
             && upto <= self.applied.zxid
         {
-            self.resolve();
+            self.resolve(out);
             self.route = Route::Open(leader, session);
         }
     }
@@ -255,7 +271,7 @@ impl Node {
         }
         for (item, body) in submission.items() {
             match item.ask {
-                Ask::Left => self.left(item),
+                Ask::Left => self.left(item, out),
                 Ask::Ephemerals => self.ephemerals(item, body, out),
                 Ask::Open { .. } => {
                     // Named here, so that the record says whose it is whoever leads.
@@ -271,17 +287,25 @@ impl Node {
         }
     }
 
-    fn left(&mut self, item: &Item) {
+    fn left(&mut self, item: &Item, out: &mut Output) {
         let (session, origin) = (item.session, item.origin);
         let held = self.attached.get(&session);
         if held.is_some_and(|held| is_same_connection(held.origin, origin)) {
             self.attached.remove(&session);
         }
         match self.route {
-            Route::Me => {}
-            Route::Open(..) => self.request.left.push((session, origin)),
-            Route::Lost | Route::Asking(..) | Route::Settling(..) => {
-                self.asks.abandon(|ask| is_same_connection(ask.origin, origin));
+            Route::Me | Route::Lost => {}
+            // It was told, or will be by the same message, that the session is here.
+            Route::Asking(..) | Route::Settling(..) | Route::Open(..) => {
+                if self.zab.is_following() {
+                    self.request.left.push((session, origin));
+                }
+            }
+        }
+        // Elsewhere nothing waits: it is on its way at once.
+        if !self.is_serving() || matches!(self.route, Route::Asking(..) | Route::Settling(..)) {
+            for item in self.asks.abandon(|ask| is_same_connection(ask.origin, origin)) {
+                self.give_back(&item, out);
             }
         }
     }
@@ -370,20 +394,26 @@ impl Node {
         }
     }
 
-    fn on_request(&mut self, from: ServerId, bytes: &[u8], out: &mut Output) {
+    fn on_request(&mut self, from: ServerId, session: u64, bytes: &[u8], out: &mut Output) {
         let Ok(request) = Request::decode(bytes) else {
             out.warnings.push(format!("server {from} asks what this version does not understand"));
             return;
         };
         let Request { hosted, asks, touched, left } = request;
         if let Some(hosted) = hosted {
+            // What it asked before, it asks again if it is not in the history. Its numbers may be
+            // another process's by now.
             self.deferred.retain(|(whose, _)| *whose != from);
+            for asked in &mut self.confirming {
+                asked.take_if(|it| it.0 == from);
+            }
             self.responses.remove(&from);
             self.attached.retain(|_, holder| holder.server != from);
             for Hosted { session, origin, hold, timeout_ms } in hosted {
                 self.host(session, Holder { server: from, origin, hold, timeout_ms }, out);
             }
-            self.responses.entry(from).or_default().welcome = Some(self.named());
+            let welcome = Some((session, self.named()));
+            self.responses.entry(from).or_default().welcome = welcome;
         }
         for (session, timeout_ms) in touched {
             self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
@@ -405,6 +435,9 @@ impl Node {
     /// A server says that a session is connected to it. The one that was given the session last
     /// has it.
     fn host(&mut self, session: SessionId, holder: Holder, out: &mut Output) {
+        if !self.sessions.contains(session) {
+            return; // it ended, which that server has yet to hear
+        }
         let newer = self.attached.get(&session).is_some_and(|held| holder.hold < held.hold);
         if newer {
             return self.displace(session, holder.server, holder.origin, out);
@@ -419,12 +452,21 @@ impl Node {
             return;
         };
         let Response { welcome, verdicts, displaced, digest } = response;
-        if let (Some(upto), Route::Asking(leader, session)) = (welcome, self.route) {
-            self.route = Route::Settling(leader, session, upto);
-            self.open_if_settled();
+        // Before it is open, a verdict can only be about what was asked in another session, where
+        // those before it were lost; and by another process, with the same number.
+        if matches!(self.route, Route::Open(..)) {
+            // From now on a verdict comes before its record. In a new epoch of the same leader the
+            // first records may have come before.
+            self.asks.trust();
+            for (number, verdict) in verdicts {
+                self.settle(number, verdict, out);
+            }
         }
-        for (number, verdict) in verdicts {
-            self.settle(number, verdict, out);
+        if let (Some((its, upto)), Route::Asking(leader, session)) = (welcome, self.route)
+            && its == session
+        {
+            self.route = Route::Settling(leader, session, upto);
+            self.open_if_settled(out);
         }
         for (session, origin) in displaced {
             self.release(session, origin, out);
@@ -445,8 +487,10 @@ impl Node {
 
     fn confirmed(&mut self, count: u64, out: &mut Output) {
         for _ in 0..count {
-            let Some((from, number, upto)) = self.confirming.pop_front() else { return };
-            self.tell(from, number, Verdict::Synced { upto }, out);
+            let Some(asked) = self.confirming.pop_front() else { return };
+            if let Some((from, number, upto)) = asked {
+                self.tell(from, number, Verdict::Synced { upto }, out);
+            }
         }
     }
 
@@ -457,7 +501,7 @@ impl Node {
             return;
         }
         if now_ms - self.swept_ms > STOOD_STILL_MS {
-            self.prolong_all();
+            self.expiry.prolong_all(now_ms);
         }
         self.swept_ms = now_ms;
         self.expire();
@@ -467,7 +511,8 @@ impl Node {
         if self.zab.is_leading() && self.told != self.applied.zxid {
             self.tell_digest();
         }
-        if matches!(self.route, Route::Open(..)) && now_ms - self.reported_ms >= TOUCH_INTERVAL_MS {
+        let open = matches!(self.route, Route::Open(..)) && self.zab.is_following();
+        if open && now_ms - self.reported_ms >= TOUCH_INTERVAL_MS {
             self.reported_ms = now_ms;
             self.request.touched.extend(std::mem::take(&mut self.touched));
         }
@@ -489,6 +534,7 @@ impl Node {
                 }
                 Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
                     self.release(item.session, item.origin, out);
+                    self.give_back(&item, out);
                 }
             }
             self.asks.done(number);

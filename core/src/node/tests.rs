@@ -1,5 +1,7 @@
 //! The machine at the seams between sessions, connections and epochs.
 
+mod ensemble;
+
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
 use crate::acl;
@@ -159,6 +161,52 @@ fn a_full_log_refuses_writes_and_still_lets_sessions_begin_and_end() {
     rig.node.step(Event::LogRoom(0), &mut rig.out);
     rig.ask(at(3), SessionId::NONE, OPEN, &[]);
     assert_eq!(rig.settle()[0].outcome, Outcome::Refused);
+}
+
+#[test]
+fn a_session_goes_on_behind_all_that_was_asked_for_it() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/before"));
+    rig.ask(at(2), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(3), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    assert_eq!(rig.out.replies.len(), 0, "the session went on before what was asked earlier");
+    let replies = rig.settle();
+    assert_eq!(replies[0].origin, at(1));
+    // Two connections were given it: only the last one has it, and is told so.
+    assert_eq!((replies[1].origin, replies[1].outcome), (at(2), Outcome::Refused));
+    assert_eq!(replies[2].origin, at(3));
+    assert!(matches!(replies[2].outcome, Outcome::Attached { .. }), "{replies:?}");
+    assert_eq!(rig.node.attached[&session].origin, at(3));
+}
+
+#[test]
+fn the_end_of_a_session_that_had_to_wait_is_done_though_its_connection_is_gone() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    rig.node.zab.spend_counter();
+    rig.ask(at(1), session, Ask::Write(OpCode::CloseSession), &[]);
+    rig.ask(at(1), session, Ask::Left, &[]);
+    let clock = rig.clock;
+    rig.node.step(Event::Tick(clock), &mut rig.out);
+    assert!(rig.save_epochs(), "the next epoch is founded");
+    rig.settle();
+    assert!(!rig.node.sessions().contains(session));
+}
+
+#[test]
+fn a_leader_that_stood_still_keeps_what_connections_negotiated() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1)); // for 4 s
+    rig.ask(at(2), session, Ask::Resume { timeout_ms: 40_000 }, &SECRET.0);
+    rig.settle();
+    for pause_ms in std::iter::once(2 * 1000).chain([50; 400]) {
+        rig.clock.mono_ms += pause_ms;
+        let clock = rig.clock;
+        rig.node.step(Event::Tick(clock), &mut rig.out);
+        rig.settle();
+    }
+    assert!(rig.node.sessions().contains(session), "it ended after the time of its creation");
 }
 
 #[test]

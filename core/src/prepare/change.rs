@@ -229,6 +229,20 @@ impl<S: State> Decision<'_, S> {
         true
     }
 
+    /// The version of `/zookeeper/config` that holds `text`. Whoever may write there is asked nothing:
+    /// this is the ensemble's own.
+    pub(super) fn configure(&mut self, text: &[u8]) -> Option<i32> {
+        let node = self.node(super::CONFIG_PATH)?;
+        let version = next_version(node.version, -1).ok()?;
+        let (data_length, time_ms) = (text.len() as i32, self.time_ms);
+        self.overlay.change(self.state, super::CONFIG_PATH, self.zxid, |node| {
+            node.version = version;
+            node.data_length = data_length;
+            node.mtime = time_ms;
+        });
+        Some(version)
+    }
+
     pub(super) fn check_session(&self) -> Result<(), ErrorCode> {
         let is_committed = self.sessions.contains(self.session);
         if self.overlay.session_lives(self.session, is_committed) {

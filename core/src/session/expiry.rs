@@ -99,6 +99,13 @@ impl Expiry {
         true
     }
 
+    /// All are as if they had been heard from now, each with the timeout that it has.
+    pub fn prolong_all(&mut self, now_ms: i64) {
+        for slot in &mut self.slots {
+            slot.heard_ms = slot.heard_ms.max(now_ms);
+        }
+    }
+
     /// Ends watching a session that was closed. Returns whether it was watched.
     pub fn remove(&mut self, id: SessionId) -> bool {
         let Some(index) = self.find(id) else {

@@ -132,6 +132,14 @@ impl Base {
         true
     }
 
+    /// A leader has said that it leads no more. Until its next ballot comes, its last one must not
+    /// make those who followed it follow it again.
+    pub fn resigned(&mut self, leader: ServerId) {
+        if let Some((_, ballot)) = self.peers.get_mut(&leader).and_then(|it| it.ballot.as_mut()) {
+            (ballot.stance, ballot.own, ballot.vote) = (Stance::Looking, None, None);
+        }
+    }
+
     pub fn forget(&mut self, peer: ServerId) {
         self.peers.remove(&peer);
         self.parted.insert(peer);

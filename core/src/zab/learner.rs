@@ -238,6 +238,7 @@ impl Learning {
             ToLearner::Response(bytes) => out.push(Action::Responded(bytes)),
             ToLearner::TakeOver => {
                 base.preferred = base.is_voter();
+                base.resigned(self.leader);
                 return self.leave(out);
             }
         }

@@ -188,3 +188,25 @@ fn ballots_of_a_server_that_does_not_vote_come_to_rest() {
         room.waiting.retain(|(server, _)| matches!(server, 0 | 3));
     }
 }
+
+#[test]
+fn leadership_handed_on_again_and_again_goes_where_it_is_wanted() {
+    let mut room = Room::new(3, 0);
+    for server in 0..3 {
+        room.step(server, Event::Start);
+    }
+    room.settle(500);
+    for to in [1, 2, 3, 2, 1, 3].map(ServerId) {
+        // Ballots of the last election are fresh, and say who led before.
+        let leader = room.servers.iter().position(Zab::is_leading).expect("somebody leads");
+        room.step(leader, Event::Transfer(to));
+        room.settle(500);
+        for _ in 0..Timing::default().ballot_ticks {
+            room.tick();
+            room.settle(500);
+        }
+        let leaders: Vec<ServerId> =
+            room.servers.iter().filter(|it| it.is_leading()).map(Zab::me).collect();
+        assert_eq!(leaders, [to]);
+    }
+}

@@ -49,6 +49,9 @@ impl Core {
         if to == zab.me() {
             return Err(format!("server {to} leads already"));
         }
+        if self.shared.config.standing == Standing::Alone {
+            return Err("this server does not lead an ensemble: there is no other one".to_owned());
+        }
         if !zab.status().synced.iter().any(|(id, _)| *id == to) {
             return Err(format!(
                 "server {to} is no follower with the whole history: look at `farwatch status`"

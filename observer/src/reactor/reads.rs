@@ -8,9 +8,10 @@ use farwatch_core::wire::jute::{DecodeError, Writer, begin_frame, end_frame};
 use farwatch_core::wire::request::{
     AddWatchRequest, MultiHeader, MultiRequest, PathKind, PathWatch, Request, SetWatchesRequest,
 };
-use farwatch_core::wire::{ErrorCode, EventType, OpCode, ReplyHeader, WatcherEvent};
+use farwatch_core::wire::{ErrorCode, EventType, OpCode, ReplyHeader, Stat, WatcherEvent};
 
 use super::{ConnectionKey, Reactor};
+use crate::config_node::ConfigNode;
 use crate::four_letter::counters::Counter;
 
 /// Bytes that one multiRead may be answered with. A frame of a megabyte can ask for the largest node
@@ -24,6 +25,7 @@ struct Answering<'r> {
     connection: ConnectionId,
     identities: &'r [Identity],
     skip_acl: bool,
+    config_node: Option<&'r ConfigNode>,
     /// Gets the body, and before the reply's frame any catch-up events.
     out: &'r mut Vec<u8>,
     scratch: &'r mut Vec<u8>,
@@ -89,6 +91,7 @@ impl Reactor {
             connection: key.index,
             identities,
             skip_acl: self.shared.config.skip_acl,
+            config_node: self.shared.config_node.as_ref(),
             out,
             scratch: &mut self.scratch,
         };
@@ -135,7 +138,7 @@ impl<'r> Answering<'r> {
             }
             Request::GetChildren2(PathWatch { path, watch }) => {
                 let node = self.children(path)?;
-                node.stat().encode(&mut Writer::new(self.out));
+                self.stat(&node).encode(&mut Writer::new(self.out));
                 self.arm(path, watch, WatchMode::Child);
                 Ok(())
             }
@@ -201,15 +204,17 @@ impl<'r> Answering<'r> {
         if found.is_ok() || matches!(found, Err(ErrorCode::NoNode)) {
             self.arm(path, watch, WatchMode::Data);
         }
-        found?.stat().encode(&mut Writer::new(self.out));
+        self.stat(&found?).encode(&mut Writer::new(self.out));
         Ok(())
     }
 
     fn data(&mut self, path: &[u8]) -> Result<(), ErrorCode> {
         let node = self.readable(path)?;
+        let configured = self.config_node.and_then(|config| config.data_of(&node));
+        let stat = self.stat(&node);
         let mut w = Writer::new(self.out);
-        w.buffer(node.data());
-        node.stat().encode(&mut w);
+        w.buffer(configured.or(node.data()));
+        stat.encode(&mut w);
         Ok(())
     }
 
@@ -241,8 +246,13 @@ impl<'r> Answering<'r> {
             auth::mask_digests(list, self.scratch);
             self.out.extend_from_slice(self.scratch);
         }
-        node.stat().encode(&mut Writer::new(self.out));
+        self.stat(&node).encode(&mut Writer::new(self.out));
         Ok(())
+    }
+
+    fn stat(&self, node: &Node<'_>) -> Stat {
+        let configured = self.config_node.and_then(|config| config.stat_of(node));
+        configured.unwrap_or_else(|| node.stat())
     }
 
     fn multi_read(&mut self, multi: MultiRequest<'_>) -> Result<(), ErrorCode> {

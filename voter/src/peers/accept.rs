@@ -21,6 +21,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn accept_for_ever(hub: Rc<Hub>, listener: Listener, listening: Socket) {
     while !hub.is_stopped() {
         match listener.accept().await {
+            // Nobody would answer it: it ends here, and is not left to its peer's patience.
+            Ok(_) if hub.is_stopped() => {}
             Ok((stream, address)) => {
                 hub.spawn(serve(Rc::clone(&hub), stream, address));
             }

@@ -186,6 +186,11 @@ impl Hub {
         });
     }
 
+    /// Whether a task is left.
+    pub fn has_tasks(&self) -> bool {
+        self.tasks.get() > 0
+    }
+
     /// Waits until no task is left.
     pub async fn ended(&self) {
         while self.tasks.get() > 0 {

@@ -1,8 +1,8 @@
 //! F: reads.
 
-use farwatch_bench::raw::{Body, Request, ids, op, request};
+use farwatch_bench::raw::{Body, MultiResult, Request, ids, op, request};
 
-use super::{Client, Kind, code, event, fresh, perms};
+use super::{Client, Kind, code, event, fresh, in_ensemble, perms};
 
 /// The identities that whoAmI names, sorted.
 fn identities(client: &mut Client) -> Vec<(String, String)> {
@@ -141,8 +141,6 @@ fn f8_the_stats_of_a_fresh_tree() {
     assert_eq!((root.czxid, root.mzxid, root.pzxid, root.ctime, root.mtime), (0, 0, 0, 0, 0));
     let zookeeper = client.stat("/zookeeper");
     assert_eq!((zookeeper.cversion, zookeeper.num_children), (-2, 2));
-    let config = client.stat("/zookeeper/config");
-    assert_eq!((config.aversion, config.version, config.data_length), (-1, 0, 0));
     let names = client.ok(&request::get_children("/zookeeper", false)).names().expect("names");
     assert_eq!(names, ["config", "quota"]);
     for (path, perms) in [("/", perms::ALL), ("/zookeeper/config", perms::READ)] {
@@ -150,6 +148,36 @@ fn f8_the_stats_of_a_fresh_tree() {
         assert_eq!(reply.reader().acls().expect("an ACL"), ids::world(perms), "{path}");
     }
     client.close();
+}
+
+#[test]
+fn f9_the_config_node_names_the_members_of_an_ensemble_and_is_empty_without_one() {
+    let mut client = Client::new(Kind::Plain);
+    let path = "/zookeeper/config";
+    let reply = client.ok(&request::get_data(path, true));
+    let (data, stat) = reply.data_and_stat().expect("data and a Stat");
+    let text = String::from_utf8(data.expect("data that is not null")).expect("text");
+    assert_eq!(client.stat(path), stat);
+    assert_eq!((stat.aversion, stat.czxid, stat.mzxid, stat.pzxid), (-1, 0, 0, 0));
+    assert_eq!((stat.ctime, stat.cversion, stat.num_children), (0, 0, 0));
+    assert_eq!(stat.data_length as usize, text.len());
+    if in_ensemble() {
+        let lines: Vec<&str> = text.split('\n').collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        for (number, line) in (1..).zip(&lines[..3]) {
+            assert!(line.starts_with(&format!("server.{number}=127.0.0.1:")), "{text}");
+            assert!(line.ends_with(":participant"), "{text}");
+        }
+        assert_eq!(lines[3], "version=0");
+        assert!(stat.version == -1 && stat.mtime > 0, "{stat:?}");
+    } else {
+        assert_eq!((text.as_str(), stat.version, stat.mtime), ("", 0, 0));
+    }
+    // A part of a multiRead shows the same.
+    let parts = client.multi(&request::multi_read(&[request::get_data(path, false)]));
+    assert_eq!(parts, [MultiResult::GetData(Some(text.into_bytes()), stat)]);
+    assert_eq!(client.err(&request::set_data(path, Some(b"mine"), -1)), code::NO_AUTH);
+    assert!(client.events().is_empty());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! K: quotas, and what clients must not be able to do.
 
-use farwatch_bench::raw::{ids, request};
+use farwatch_bench::raw::{Body, Request, ids, op, request};
 
-use super::{Client, Kind, code, differs, event};
+use super::{Client, Kind, code, differs, event, stops_zookeepers_ensemble};
 
 /// Sets a quota on `root` as the command-line client does: the limits, then the usage.
 fn set_quota(client: &mut Client, root: &str, limits: &str) -> String {
@@ -144,6 +144,20 @@ fn k6_reconfig_is_disabled() {
         assert_eq!(client.err(&request), code::RECONFIG_DISABLED);
     }
     client.ok(&request::ping());
+}
+
+#[test]
+fn k7_a_malformed_write_is_refused_and_those_behind_it_are_done() {
+    if stops_zookeepers_ensemble("K7") {
+        return;
+    }
+    let mut client = Client::new(Kind::Plain);
+    let cut = Request::new(op::CREATE, Body::new().int(50).raw(b"/cut"));
+    for _ in 0..3 {
+        assert_eq!(client.err(&cut), code::MARSHALLING_ERROR);
+    }
+    client.root("k7");
+    Client::new(Kind::Plain).root("k7-other");
 }
 
 #[test]

@@ -4,10 +4,15 @@ use std::env;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use farwatch_bench::subject::{Options, Subject};
+use farwatch_bench::subject::{Ensemble, Options, Subject};
 
 /// The release by which the tests are checked.
 const ZOOKEEPER_VERSION: &str = "3.9.5";
+
+const BINARY: &str = env!("CARGO_BIN_EXE_farwatch");
+
+/// As few as survive the loss of one.
+const VOTERS: u32 = 3;
 
 /// How a shared server is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,38 +32,76 @@ pub enum Kind {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Chosen {
+    Alone(Product),
+    /// Three voters; clients connect to the one in this role.
+    Ensemble(Product, Role),
+    Running(SocketAddr),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Product {
     Farwatch,
     ZooKeeper,
-    Running(SocketAddr),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Follower,
+    Leader,
+}
+
+/// A server of its own, or three of which clients see one.
+pub enum Served {
+    Alone(Box<Subject>),
+    Ensemble(Ensemble, u32),
+}
+
+impl Served {
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Alone(subject) => subject.address(),
+            Self::Ensemble(ensemble, number) => ensemble.address(*number),
+        }
+    }
 }
 
 fn chosen() -> &'static Chosen {
     static CHOSEN: OnceLock<Chosen> = OnceLock::new();
-    CHOSEN.get_or_init(|| match env::var("FARWATCH_CONFORMANCE_SUBJECT").as_deref() {
-        Err(_) | Ok("" | "farwatch") => Chosen::Farwatch,
-        Ok("zookeeper") => Chosen::ZooKeeper,
-        Ok(address) => Chosen::Running(
-            address
-                .to_socket_addrs()
-                .ok()
-                .and_then(|mut addresses| addresses.next())
-                .expect("FARWATCH_CONFORMANCE_SUBJECT is farwatch, zookeeper or HOST:PORT"),
-        ),
+    CHOSEN.get_or_init(|| {
+        let subject = env::var("FARWATCH_CONFORMANCE_SUBJECT").unwrap_or_default();
+        let subject = if subject.is_empty() { "farwatch" } else { &subject };
+        match subject {
+            "farwatch" => Chosen::Alone(Product::Farwatch),
+            "zookeeper" => Chosen::Alone(Product::ZooKeeper),
+            "ensemble" => Chosen::Ensemble(Product::Farwatch, Role::Follower),
+            "ensemble-leader" => Chosen::Ensemble(Product::Farwatch, Role::Leader),
+            "zookeeper-ensemble" => Chosen::Ensemble(Product::ZooKeeper, Role::Follower),
+            "zookeeper-ensemble-leader" => Chosen::Ensemble(Product::ZooKeeper, Role::Leader),
+            address => {
+                let first = address.to_socket_addrs().ok().and_then(|mut all| all.next());
+                Chosen::Running(first.unwrap_or_else(|| {
+                    panic!("FARWATCH_CONFORMANCE_SUBJECT={address}: no subject, no HOST:PORT")
+                }))
+            }
+        }
     })
 }
 
 /// Starts a server for one test alone.
-pub fn own(options: Options) -> Subject {
+pub fn own(options: Options) -> Served {
     start(options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn start(options: Options) -> Result<Subject, String> {
-    let started = match chosen() {
-        Chosen::Farwatch => Subject::farwatch(env!("CARGO_BIN_EXE_farwatch"), options),
-        Chosen::ZooKeeper => {
-            // A short life: the compiler that optimizes slowly would only take the cores away.
-            let options = options.java_flag("-Xmx256m").java_flag("-XX:TieredStopAtLevel=1");
-            Subject::zookeeper_jar(ZOOKEEPER_VERSION, options.java_flag("-XX:+UseSerialGC"))
+fn start(options: Options) -> Result<Served, String> {
+    let options = for_a_short_life(options);
+    let started = match *chosen() {
+        Chosen::Alone(Product::Farwatch) => alone(Subject::farwatch(BINARY, options)),
+        Chosen::Alone(Product::ZooKeeper) => {
+            alone(Subject::zookeeper_jar(ZOOKEEPER_VERSION, options))
+        }
+        Chosen::Ensemble(product, role) => {
+            start_all(product, &options).and_then(|it| through(role, it))
         }
         Chosen::Running(address) => {
             panic!("this test needs a server of its own, not the one at {address}")
@@ -67,8 +110,42 @@ fn start(options: Options) -> Result<Subject, String> {
     started.map_err(|error| format!("{error:#}"))
 }
 
+/// Three voters of the product that is chosen, for tests that look at each of them.
+pub fn ensemble(options: Options) -> Ensemble {
+    let product = match chosen() {
+        Chosen::Alone(product) | Chosen::Ensemble(product, _) => *product,
+        Chosen::Running(address) => panic!("this test needs an ensemble of its own, not {address}"),
+    };
+    start_all(product, &for_a_short_life(options)).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+fn start_all(product: Product, options: &Options) -> anyhow::Result<Ensemble> {
+    match product {
+        Product::Farwatch => Ensemble::farwatch(BINARY, VOTERS, options),
+        Product::ZooKeeper => Ensemble::zookeeper_jar(ZOOKEEPER_VERSION, VOTERS, options),
+    }
+}
+
+/// The compiler that optimizes slowly would only take the cores away.
+fn for_a_short_life(options: Options) -> Options {
+    let options = options.java_flag("-Xmx256m").java_flag("-XX:TieredStopAtLevel=1");
+    options.java_flag("-XX:+UseSerialGC")
+}
+
+fn alone(started: anyhow::Result<Subject>) -> anyhow::Result<Served> {
+    Ok(Served::Alone(Box::new(started?)))
+}
+
+fn through(role: Role, ensemble: Ensemble) -> anyhow::Result<Served> {
+    let number = match role {
+        Role::Follower => ensemble.follower()?,
+        Role::Leader => ensemble.leader()?,
+    };
+    Ok(Served::Ensemble(ensemble, number))
+}
+
 /// A shared server. One that does not start is tried once: each test would wait for it again.
-struct Shared(OnceLock<Result<Subject, String>>);
+struct Shared(OnceLock<Result<Served, String>>);
 
 impl Shared {
     const fn new() -> Self {
@@ -77,7 +154,7 @@ impl Shared {
 
     fn address(&self, options: Options) -> SocketAddr {
         match self.0.get_or_init(|| start(options)) {
-            Ok(subject) => subject.address(),
+            Ok(served) => served.address(),
             Err(error) => panic!("{error}"),
         }
     }
@@ -102,7 +179,8 @@ pub fn server(kind: Kind) -> SocketAddr {
     SERVERS[slot].address(options)
 }
 
-fn quick() -> Options {
+/// See [`Kind::Quick`].
+pub fn quick() -> Options {
     Options::new()
         .tick_millis(100)
         .line("maxSessionTimeout=60000")
@@ -135,9 +213,25 @@ pub fn fresh() -> (MutexGuard<'static, ()>, SocketAddr) {
 /// True, after saying so, when the server is ZooKeeper and `item` is where Farwatch differs on
 /// purpose.
 pub fn differs(item: &str, zookeeper: &str) -> bool {
-    let skip = *chosen() == Chosen::ZooKeeper;
+    let skip = matches!(
+        *chosen(),
+        Chosen::Alone(Product::ZooKeeper) | Chosen::Ensemble(Product::ZooKeeper, _)
+    );
     if skip {
         eprintln!("{item} differs, not run against ZooKeeper: there, {zookeeper}");
     }
     skip
+}
+
+/// True when several servers serve together. Clients can tell by two things: `/zookeeper/config`
+/// names the members (F9), and `srvr` another mode.
+pub fn in_ensemble() -> bool {
+    matches!(chosen(), Chosen::Ensemble(..))
+}
+
+/// True, after saying so, when `item` writes what does not decode and the servers are an ensemble of
+/// Apache ZooKeeper: it is proposed under a zxid that is taken, and nothing is committed any more,
+/// for anyone.
+pub fn stops_zookeepers_ensemble(item: &str) -> bool {
+    in_ensemble() && differs(item, "X4: a write that does not decode stops the ensemble for good")
 }

@@ -38,7 +38,7 @@ fn response() -> Response {
     let zxid = Zxid::new(Epoch(2), 3);
     let (hold, password) = (Hold(4), Password([9; 16]));
     Response {
-        welcome: Some(zxid),
+        welcome: Some((6, zxid)),
         verdicts: vec![
             (1, Verdict::Proposed { zxid, hold }),
             (2, Verdict::Refused { behind: zxid, code: ErrorCode::NoAuth }),

@@ -1,0 +1,23 @@
+//! Three voters as processes: killed, frozen, wiped, parted and restarted under load.
+//!
+//! ```text
+//! writers, readers ─► server 1, 2, 3 ◄─ faults
+//!      └─► ledger: what was acknowledged ─► judged while it grows, and against all trees at the end
+//! ```
+
+mod audit;
+mod client;
+mod clocks;
+mod disks;
+mod handover;
+mod kills;
+mod ledger;
+mod load;
+mod network;
+mod partitions;
+mod pauses;
+mod reader;
+mod servers;
+mod snapshots;
+mod strangers;
+mod writer;

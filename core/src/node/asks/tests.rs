@@ -1,0 +1,101 @@
+//! Who an answer belongs to when the way to the leader was lost.
+
+use super::super::submission::Origin;
+use super::*;
+use crate::acl;
+use crate::txn::{CreateTxn, NodeKind};
+use crate::wire::Request;
+use crate::wire::request::CreateRequest;
+use crate::zxid::Epoch;
+
+const SESSION: SessionId = SessionId(7);
+
+fn zxid(counter: u32) -> Zxid {
+    Zxid::new(Epoch(1), counter)
+}
+
+fn item(sequence: u32, cxid: i32, ask: Ask) -> Item {
+    let origin = Origin { reactor: 0, connection: 1, generation: 1, sequence };
+    Item::new(origin, SESSION, cxid, ask, Arc::from([]))
+}
+
+fn body(path: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let request = CreateRequest { path, data: None, acl: Some(acl::OPEN), flags: 0, ttl: -1 };
+    Request::Create(request).encode(&mut body);
+    body
+}
+
+fn write(asks: &mut Asks, cxid: i32, path: &[u8]) -> u64 {
+    let sequence = asks.end() as u32;
+    asks.push(item(sequence, cxid, Ask::Write(OpCode::Create)), &body(path), 0)
+}
+
+fn made(counter: u32, cxid: i32, path: &[u8]) -> (TxnHead, Txn<'_>) {
+    let head = TxnHead { zxid: zxid(counter), time_ms: 1, session: SESSION, cxid };
+    let kind = NodeKind::Persistent;
+    let create = CreateTxn { path, data: None, acl: acl::OPEN, kind, parent_cversion: 1 };
+    (head, Txn::Create(create))
+}
+
+#[test]
+fn a_record_answers_the_ask_of_its_content_though_the_xid_was_used_twice() {
+    let mut asks = Asks::default();
+    let refused = write(&mut asks, 5, b"/refused");
+    let done = write(&mut asks, 5, b"/done");
+    let lost = write(&mut asks, 5, b"/lost");
+    (0..3).for_each(|_| asks.asked());
+    asks.doubt();
+    let (head, txn) = made(1, 5, b"/done");
+    assert_eq!(asks.of_record(&head, &txn), Some(done));
+    assert_eq!(asks.take_passed(), Some(refused), "it was refused: the history passed it over");
+    assert_eq!(asks.take_passed(), None);
+    let (head, txn) = made(2, 5, b"/elsewhere");
+    assert_eq!(asks.of_record(&head, &txn), None);
+    asks.done(refused);
+    asks.done(done);
+    assert_eq!(asks.resolve(|_| true).len(), 0);
+    let again = asks.unasked().expect("it waits again");
+    assert_ne!(again, lost, "a number is never used twice");
+}
+
+#[test]
+fn a_record_never_answers_a_sync_or_a_handshake() {
+    let mut asks = Asks::default();
+    asks.push(item(1, 0, Ask::Resume { timeout_ms: 1 }), b"", 0);
+    asks.push(item(2, 0, Ask::Sync), b"/", 0);
+    (0..2).for_each(|_| asks.asked());
+    asks.doubt();
+    let (head, txn) = made(1, 0, b"/a");
+    assert_eq!(asks.of_record(&head, &txn), None);
+}
+
+#[test]
+fn what_is_given_up_is_handed_back_and_costs_nothing_more() {
+    let mut asks = Asks::default();
+    let first = write(&mut asks, 1, b"/a");
+    write(&mut asks, 2, b"/b");
+    asks.asked();
+    let given_up = asks.abandon(|_| true);
+    assert_eq!(given_up.len(), 1, "what is on its way is not given up: {given_up:?}");
+    asks.doubt();
+    assert_eq!(asks.resolve(|_| false).len(), 1);
+    assert!(asks.is_idle());
+    assert_eq!(asks.bytes(), 0);
+    asks.done(first);
+}
+
+#[test]
+fn a_proposal_that_was_lost_does_not_hide_those_of_the_next_leader() {
+    let mut asks = Asks::default();
+    let (lost, kept) = (write(&mut asks, 1, b"/a"), write(&mut asks, 2, b"/b"));
+    for (number, counter) in [(lost, 1), (kept, 2)] {
+        asks.asked();
+        let stage = Stage::Proposed(zxid(counter), Hold::default());
+        asks.get_mut(number).expect("it is pending").stage = stage;
+        asks.due_at(zxid(counter), number);
+    }
+    let (head, txn) = made(2, 2, b"/b");
+    assert_eq!(asks.of_record(&head, &txn), Some(kept));
+    assert_eq!(asks.take_due(zxid(2)), Some((zxid(1), lost)));
+}
