@@ -68,6 +68,8 @@ pub struct Client {
     /// The newest zxid of a reply on this connection.
     pub replied: Zxid,
     pub heard_at: u64,
+    /// Since when this connection is open.
+    pub open_since: u64,
     pub spoke_at: u64,
     values: u64,
     /// Nodes of its own that it may delete.
@@ -89,6 +91,7 @@ impl Client {
             watches: BTreeMap::new(),
             replied: Zxid::ZERO,
             heard_at: 0,
+            open_since: 0,
             spoke_at: 0,
             values: 0,
             own: Vec::new(),

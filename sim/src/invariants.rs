@@ -36,5 +36,6 @@ pub mod sequence_numbers_unique;
 pub mod session_fifo;
 pub mod session_never_goes_back;
 pub mod should_not_be_triggered;
+pub mod the_living_stay;
 pub mod total_order;
 pub mod watches_fire_once;

@@ -53,6 +53,7 @@ impl Cluster {
         let first = it.session.is_none();
         it.session = Some((session, password));
         it.link = Link::Open(id, server);
+        it.open_since = self.now;
         self.trace.note(self.now, 8, client, &session.0.to_le_bytes());
         self.trace.line(self.now, format_args!("client {client} has session {session}"));
         let missing = self.witness.model.at(b"/q", Zxid(u64::MAX)).is_none();
@@ -149,8 +150,10 @@ impl Cluster {
                 }
             }
             (_, ErrorCode::SessionExpired) => {
-                // Its session is over, or another's: the connection is worth nothing.
                 it.disconnected();
+                let (session, _) = it.session.take().expect("it was connected");
+                it.ended();
+                expired_is_true::check(&mut self.witness, client, session);
             }
             _other => {}
         }

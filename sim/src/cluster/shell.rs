@@ -7,9 +7,10 @@ use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
 use farwatch_core::zab::mutant::Mutant;
 use farwatch_core::zab::run::Position;
 use farwatch_core::zab::{Action, Event, Membership, Standing};
-use farwatch_core::zxid::Zxid;
+use farwatch_core::zxid::{SessionId, Zxid};
 
 use super::{Cluster, Happening};
+use crate::client::Link;
 use crate::disk::{Completion, Entry, Logged};
 use crate::invariants::{
     acks_are_durable, agreement, commits_when_established, digests_equal, done_in_order,
@@ -18,8 +19,9 @@ use crate::invariants::{
     global_primary_order, integrity, leaders_have_a_quorum, leadership1, leadership2,
     local_primary_order, observers_never_vote, prefix_consistency, primary_integrity,
     promise_given_once, promises_are_kept, sequence_numbers_unique, should_not_be_triggered,
-    total_order,
+    the_living_stay, total_order,
 };
+use crate::plan::Mode;
 use crate::witness::Witness;
 
 /// By how much a clock jumps with a tick of a jump, milliseconds.
@@ -122,6 +124,7 @@ impl Cluster {
         let process = self.servers[server].process.as_mut().expect("it proposes");
         process.node.propose(&mut process.out);
         let (now_ms, heard) = (process.clock.mono_ms, &process.heard);
+        let mut ended = Vec::new();
         for action in &process.out.actions {
             let Action::Append { run, .. } = action else { continue };
             for record in run.records() {
@@ -136,9 +139,33 @@ impl Cluster {
                     if head.cxid == 0 {
                         let witness = &mut self.witness;
                         expired_after_silence::check(witness, server, head.session, now_ms, heard);
+                        ended.push(head.session);
                     }
                 }
             }
+        }
+        ended.into_iter().for_each(|session| self.judge_end(server, session));
+    }
+
+    /// A leader ends a session for its silence. Where all has been well for long, its client must be
+    /// gone.
+    fn judge_end(&mut self, leader: usize, session: SessionId) {
+        let well = if self.plan.is_fair() {
+            0
+        } else if self.calm && self.plan.mode == Mode::Safety {
+            self.plan.calm_at_us
+        } else {
+            return;
+        };
+        let owner = self.clients.iter().find(|client| {
+            client.session.is_some_and(|it| it.0 == session)
+                && matches!(client.link, Link::Open(..))
+        });
+        let Some(client) = owner else { return };
+        let (since, timeout_ms) = (client.open_since.max(well), client.timeout_ms);
+        if self.now < client.heard_at + client.timeout_ms as u64 * 500 {
+            let well_us = self.now.saturating_sub(since);
+            the_living_stay::check(&mut self.witness, leader, session, well_us, timeout_ms);
         }
     }
 
