@@ -313,6 +313,9 @@ impl Cluster {
             }
             let until = self.servers[server].frozen_until;
             if until > self.now {
+                if let Happening::ToServer { id, .. } = happening {
+                    self.wait_on_wire(id, until);
+                }
                 return self.schedule(until, happening);
             }
         }

@@ -40,7 +40,9 @@ impl Entry {
 pub struct Logged {
     pub at: Position,
     pub bytes: Arc<[u8]>,
-    /// What the bytes said when they were appended.
+    /// What was written, whatever became of it on the disk: the process has it in memory.
+    written: Arc<[u8]>,
+    /// Tells it from every other record.
     command: u64,
     /// A failed sync was not met as one: the page is clean, and not on the disk.
     lost: bool,
@@ -49,8 +51,9 @@ pub struct Logged {
 impl Logged {
     fn of(record: &Record<'_>) -> Self {
         let at = Position { zxid: record.head().zxid, chain: record.chain() };
-        let (bytes, command) = (record.bytes().into(), command(record.bytes()));
-        Self { at, bytes, command, lost: false }
+        let bytes: Arc<[u8]> = record.bytes().into();
+        let (written, command) = (Arc::clone(&bytes), command(&bytes));
+        Self { at, bytes, written, command, lost: false }
     }
 
     /// What the invariants compare of it.
@@ -442,9 +445,11 @@ impl Disk {
     }
 
     /// Records behind `after` up to `upto`, which are committed now.
-    pub fn records(&self, after: Zxid, upto: Zxid) -> impl Iterator<Item = &Logged> {
+    pub fn records(&self, after: Zxid, upto: Zxid) -> impl Iterator<Item = Logged> {
         let index = self.log.partition_point(|record| record.at.zxid <= after);
-        self.log[index..].iter().take_while(move |record| record.at.zxid <= upto)
+        let upto = move |record: &&Logged| record.at.zxid <= upto;
+        let written = |it: &Logged| Logged { bytes: Arc::clone(&it.written), ..it.clone() };
+        self.log[index..].iter().take_while(upto).map(written)
     }
 
     /// Writes of the log that are under way and were not cut.

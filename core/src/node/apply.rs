@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::asks::Stage;
+use super::asks::{Ending, Stage};
 use super::exchange::Hold;
 use super::route::Route;
 use super::submission::{Ask, Outcome};
@@ -114,9 +114,13 @@ impl Node {
     /// Answers what was to be answered once `zxid` is applied, which it is. What was due before and
     /// has not come was due behind a proposal that was lost with its leader.
     fn answer_due(&mut self, zxid: Zxid, out: &mut Output) {
+        // A leader counts a connection as a session's as long as this server's session with it lasts:
+        // what was resumed in an earlier one is resumed again.
+        let counts = matches!(self.route, Route::Me | Route::Open(..));
         while let Some((at, number)) = self.asks.take_due(zxid) {
             if at == zxid
                 && let Some(&Stage::Behind(_, ending)) = self.asks.get(number).map(|it| &it.stage)
+                && (counts || !matches!(ending, Ending::Resumed(..)))
             {
                 self.end(number, ending, out);
             }
@@ -155,6 +159,7 @@ impl Node {
             }
         };
         self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+        self.hosts_anew |= matches!(self.route, Route::Asking(..) | Route::Settling(..));
         let outcome = Outcome::Attached { session, password, timeout_ms };
         self.reply(origin, head.zxid, outcome, out);
         self.asks.done(number);

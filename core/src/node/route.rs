@@ -189,6 +189,7 @@ impl Node {
                 };
                 // Another epoch of its leader: nothing on the way between them was lost.
                 if !same {
+                    self.hosts_anew = false;
                     self.route = Route::Asking(leader, session);
                     self.request = Request { hosted: Some(self.hosted()), ..Request::default() };
                 }
@@ -252,7 +253,12 @@ impl Node {
             && upto <= self.applied.zxid
         {
             self.resolve(out);
-            self.route = Route::Open(leader, session);
+            if std::mem::take(&mut self.hosts_anew) {
+                self.route = Route::Asking(leader, session);
+                self.request.hosted = Some(self.hosted());
+            } else {
+                self.route = Route::Open(leader, session);
+            }
         }
     }
 

@@ -167,6 +167,13 @@ impl Cluster {
         }
     }
 
+    /// What waits until then is not overtaken, whatever becomes of the reason for its waiting.
+    pub(super) fn wait_on_wire(&mut self, id: ConnectionId, until: u64) {
+        if let Some(wire) = self.wires.get_mut(&id) {
+            wire.to_server = wire.to_server.max(until);
+        }
+    }
+
     /// Messages of one direction of a connection keep their order.
     fn delay(&mut self, busy: u64) -> u64 {
         let delay = self.prng.between(30, 600);

@@ -423,7 +423,7 @@ impl Cluster {
     fn apply(&mut self, server: usize, upto: Zxid) {
         let Some(process) = &self.servers[server].process else { return };
         let mut at = process.applied_at;
-        let due: Vec<Logged> = self.servers[server].disk.records(at.zxid, upto).cloned().collect();
+        let due: Vec<Logged> = self.servers[server].disk.records(at.zxid, upto).collect();
         let mut last = process.applied.last().map(Logged::entry);
         let mut index = process.applied.len();
         for logged in &due {
