@@ -175,7 +175,14 @@ impl Cluster {
     }
 
     /// What a server says of sessions is held against the history as it says it.
-    pub(super) fn judge_said(&mut self, server: usize, message: &ToClient) {
+    pub(super) fn judge_said(&mut self, server: usize, client: usize, message: &ToClient) {
+        let process = self.servers[server].process.as_ref().expect("it speaks");
+        if let (ToClient::Expired, Some((session, _))) = (message, self.clients[client].session)
+            && process.node.proposable().is_some()
+        {
+            // Its end may be among what waits for the log.
+            self.witness.ending.insert(session);
+        }
         if let ToClient::Attached { session, zxid, .. } = *message {
             let lease = self.witness.model.sessions.get(&session);
             if let Some(ended) = lease.and_then(|lease| lease.ended)

@@ -230,7 +230,9 @@ impl Cluster {
             self.schedule(at, Happening::Submit { server, life });
         }
         for (id, message) in out {
-            self.judge_said(server, &message);
+            if let Some(client) = self.wires.get(&id).map(|wire| wire.client) {
+                self.judge_said(server, client, &message);
+            }
             self.say_to_client(id, message);
         }
     }
