@@ -50,14 +50,13 @@ impl Cluster {
         let it = &mut self.clients[client];
         let Link::Opening(_, server, _) = it.link else { return };
         password_needed::check(&mut self.witness, client, session, it.intrudes);
-        let first = it.session.is_none();
         it.session = Some((session, password));
         it.link = Link::Open(id, server);
         it.open_since = self.now;
         self.trace.note(self.now, 8, client, &session.0.to_le_bytes());
         self.trace.line(self.now, format_args!("client {client} has session {session}"));
         let missing = self.witness.model.at(b"/q", Zxid(u64::MAX)).is_none();
-        if first && missing {
+        if missing {
             self.furnish_tree(client);
         }
     }

@@ -272,7 +272,7 @@ impl Cluster {
         }
     }
 
-    /// The client's first session finds nothing there.
+    /// The client finds a tree in which there is nothing to do.
     pub(super) fn furnish_tree(&mut self, client: usize) {
         let furniture = self.clients[client].furniture();
         self.ask(client, furniture);
