@@ -206,7 +206,7 @@ impl Plan {
             crash_in_founding: if p.one_in(4) { p.between(5, 60) } else { 0 },
             hang_in_install: if p.one_in(2) { p.between(2, 10) } else { 0 },
             sync_fails: if p.one_in(4) { p.between(100, 2_000) } else { 0 },
-            clients: p.between(1, 6) as usize,
+            clients: p.between(1, 8) as usize,
             link_breaks: if p.one_in(3) { 0 } else { p.between(20, 400) },
             snapshot_every: p.between(5, 200),
             calm_at_us,

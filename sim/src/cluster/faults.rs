@@ -215,7 +215,7 @@ impl Cluster {
         let Some(leader) = self.leader() else { return };
         let id = self.servers[leader].id;
         self.trace.line(self.now, format_args!("the clock of {id}, which leads, stands still"));
-        let healed = self.now + self.prng.between(700_000, 2_000_000);
+        let healed = self.now + self.prng.between(900_000, 3_000_000);
         self.servers[leader].clock_stopped_until = healed;
         self.network.heal();
         for one in [leader, with] {

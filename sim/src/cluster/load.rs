@@ -47,7 +47,9 @@ impl Cluster {
                 }
                 self.stay_alive(client);
                 let it = &self.clients[client];
-                if !self.is_quiet() && it.sent.len() < it.depth {
+                // Nobody asks for more behind the end of its session.
+                let ends = it.sent.back().is_some_and(|sent| sent.request == Request::Close);
+                if !self.is_quiet() && it.sent.len() < it.depth && !ends {
                     let requests = self.clients[client].choose(&mut self.prng);
                     self.ask(client, requests);
                 }

@@ -43,12 +43,12 @@ pub fn check(witness: &mut Witness, head: &TxnHead, txn: &Txn<'_>) {
         return witness.violate(property, text);
     }
     let Some(sent) = witness.sent.get_mut(&session) else { return };
-    let connection = sent.iter().find(|sent| sent.xid == xid).map(|sent| sent.connection);
+    let this = sent.iter().find(|sent| sent.xid == xid).copied();
+    // The end of a session is done also when its connection is gone with all that it asked.
+    let Some(this) = this.filter(|this| this.op != OpCode::CloseSession) else { return };
     let mut skipped = Vec::new();
     while let Some(before) = sent.pop_front_if(|sent| sent.xid <= xid) {
-        // The end of a session is done also when its connection is gone with all that it asked.
-        let closes = matches!(txn, Txn::CloseSession);
-        if before.xid < xid && Some(before.connection) == connection && !closes {
+        if before.xid < xid && before.connection == this.connection {
             skipped.push((before.xid, before.op));
         }
     }
