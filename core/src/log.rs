@@ -31,6 +31,7 @@ pub mod reader;
 pub mod recovery;
 pub mod repair;
 pub mod replace;
+pub mod salvage;
 #[cfg(test)]
 mod tests;
 

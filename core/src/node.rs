@@ -235,6 +235,8 @@ pub struct Node {
     /// Digests that the leader named and this server has yet to come to.
     expected: VecDeque<(Zxid, u64)>,
     log_room: u64,
+    /// The members of the ensemble as this server was configured; empty for a server alone.
+    membership: Box<[u8]>,
     clock: Clock,
     /// When this server last knew itself to be current.
     current_ms: i64,
@@ -291,6 +293,7 @@ impl Node {
             hosts_anew: false,
             expected: VecDeque::new(),
             log_room: u64::MAX,
+            membership: Box::default(),
             clock,
             current_ms: clock.mono_ms,
             swept_ms: clock.mono_ms - SWEEP_INTERVAL_MS,
@@ -302,6 +305,14 @@ impl Node {
             told: Zxid::ZERO,
             replaced_by: None,
         }
+    }
+
+    /// Names the members of its ensemble, as clients see them. A leader puts them into the history
+    /// where that says otherwise: the configuration is the seed of the membership.
+    #[must_use]
+    pub fn of_ensemble(mut self, membership: &[u8]) -> Self {
+        self.membership = membership.into();
+        self
     }
 
     /// Acts on `event`; what comes of it is added to `out`.

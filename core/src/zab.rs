@@ -17,6 +17,8 @@
 //! The protocol as a whole is told in `docs/zab.md`.
 
 pub mod event;
+pub mod fetch;
+pub mod healing;
 pub mod message;
 pub mod mutant;
 pub mod quorum;
@@ -34,6 +36,7 @@ use crate::log::epochs::Epochs;
 use crate::prng::Prng;
 use crate::zab::base::Base;
 use crate::zab::election::Looking;
+use crate::zab::fetch::Fetches;
 use crate::zab::leader::Leading;
 use crate::zab::learner::Learning;
 use crate::zab::message::{Ballot, Message, Stance};
@@ -101,6 +104,7 @@ pub struct Status {
 pub struct Zab {
     base: Base,
     role: Role,
+    fetches: Fetches,
 }
 
 impl Zab {
@@ -146,6 +150,7 @@ impl Zab {
             durable: log.zxid,
             cutting: None,
             restoring: None,
+            incoming: None,
             ticket: 0,
             committed,
             round: 0,
@@ -157,7 +162,7 @@ impl Zab {
             peers: BTreeMap::new(),
             parted: BTreeSet::new(),
         };
-        Self { base, role: Role::Idle }
+        Self { base, role: Role::Idle, fetches: Fetches::default() }
     }
 
     /// Plants a bug, for testing the tests.
@@ -236,6 +241,9 @@ impl Zab {
             }
             Event::Truncated { ticket, to } => self.truncated(ticket, to, out),
             Event::LogRead { ticket, at, run } => {
+                let Some(run) = self.fetches.on_log_read(base, ticket, (at, run), out) else {
+                    return Next::Stay;
+                };
                 match &mut self.role {
                     Role::Idle | Role::Looking(_) => {}
                     Role::Learning(learning) => learning.on_log_read(base, ticket, at, out),
@@ -385,6 +393,12 @@ impl Zab {
                     }
                 }
             }
+            // Who heals its log takes part in nothing yet: that it is there means nothing.
+            Message::Fetch { after, until, bytes_max } => {
+                self.fetches.on_fetch(base, from, (after, until), bytes_max, out);
+                Next::Stay
+            }
+            Message::Fetched { .. } => Next::Stay, // it has healed since, or given up
             Message::Reset { session } => {
                 base.hear(from, None);
                 if let Role::Learning(learning) = &mut self.role
@@ -439,6 +453,7 @@ impl Zab {
     fn disconnected(&mut self, peer: ServerId, out: &mut Vec<Action>) -> Next {
         let base = &mut self.base;
         base.forget(peer);
+        self.fetches.forget(peer);
         match &mut self.role {
             Role::Idle => Next::Stay,
             Role::Looking(looking) => looking.consider(base, out),

@@ -460,6 +460,7 @@ fn is_telling(message: &Message) -> bool {
     use farwatch_core::zab::message::{ToLeader, ToLearner};
     match message {
         Message::Ballot(_) | Message::Join { .. } | Message::Reset { .. } => true,
+        Message::Fetch { .. } | Message::Fetched { .. } => true,
         Message::ToLeader { body, .. } => !matches!(body, ToLeader::Pong(_)),
         Message::ToLearner { body, .. } => !matches!(body, ToLearner::Ping(_)),
     }
@@ -498,5 +499,9 @@ fn brief(message: &Message) -> String {
             join.accepted, join.current, join.last.zxid, join.votes
         ),
         Message::Reset { .. } => "reset".to_string(),
+        Message::Fetch { after, until, .. } => format!("fetch {:?} to {until:?}", after.zxid),
+        Message::Fetched { after, bytes } => {
+            format!("fetched behind {:?}, {} bytes", after.zxid, bytes.len())
+        }
     }
 }

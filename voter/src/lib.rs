@@ -10,6 +10,7 @@ pub mod epoch_file;
 pub mod peers;
 
 mod ensemble;
+mod heal;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -48,6 +49,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::ensemble::Links;
+use crate::heal::Healed;
 use crate::peers::{PeerLimits, PeerOptions, Peers};
 
 /// How long a stopping server waits for its links to close: a socket that was hung up does so at
@@ -172,10 +174,18 @@ impl Server {
         };
         let dir = DataDir::open(&config.data_dir, log_root, me, founding)?;
         if config.rejoin {
-            dir.prepare_rejoin()?;
+            match dir.prepare_rejoin()? {
+                Some(kept) => info!(
+                    "the log is whole up to {}: only what is behind is copied from the others",
+                    kept.zxid
+                ),
+                None => info!("the whole history is copied from the others"),
+            }
         }
         let hash_seed = u64::from_ne_bytes(random());
-        let (zab, recovered) = recover_zab(&config, me, &dir, hash_seed)?;
+        let (recovered, peer_listeners) =
+            recover_whole(&config, me, &dir, hash_seed, peer_listeners)?;
+        let (zab, recovered) = recover_zab(&config, me, &dir, recovered)?;
         for note in &recovered.notes {
             warn!("{note}");
         }
@@ -186,6 +196,10 @@ impl Server {
         let clock = Clock { mono_ms: 0, wall_ms: wall_ms() };
         let options = node_options(&shared.config, hash_seed);
         let node = Node::new(options, zab, ids, recovered.state, clock);
+        let node = match shared.config.standing {
+            Standing::Alone => node,
+            Standing::Member => node.of_ensemble(shared.config.membership().as_bytes()),
+        };
         Ok(Self {
             shared,
             me,
@@ -374,18 +388,48 @@ fn own_id(config: &ServerConfig) -> Result<ServerId, StartError> {
     }
 }
 
-/// Reads what this server promised and its history.
-fn recover_zab(
+/// Recovers the history, hole by hole with the help of the others where it has any. The listeners
+/// that healing used up are bound anew.
+fn recover_whole(
     config: &ServerConfig,
     me: ServerId,
     dir: &DataDir,
     hash_seed: u64,
+    mut listeners: Vec<TcpListener>,
+) -> Result<(recover::Recovered, Vec<TcpListener>), StartError> {
+    let mut last = None;
+    loop {
+        let error = match recover::recover(dir, log_options(config), hash_seed) {
+            Ok(recovered) if listeners.is_empty() => {
+                return Ok((recovered, bind_for_peers(config, me)?));
+            }
+            Ok(recovered) => return Ok((recovered, listeners)),
+            Err(error) => error,
+        };
+        if listeners.is_empty() {
+            listeners = bind_for_peers(config, me)?;
+        }
+        match heal::heal(config, me, dir, &error, std::mem::take(&mut listeners))? {
+            // The same place twice: what was written there is not what is read.
+            Healed::Closed { segment, offset } if last != Some((segment, offset)) => {
+                last = Some((segment, offset));
+            }
+            Healed::Closed { .. } | Healed::Not => return Err(error.into()),
+        }
+    }
+}
+
+/// Reads what this server promised, and whether its history fits that.
+fn recover_zab(
+    config: &ServerConfig,
+    me: ServerId,
+    dir: &DataDir,
+    recovered: recover::Recovered,
 ) -> Result<(Zab, recover::Recovered), StartError> {
     let epochs = match config.standing {
         Standing::Alone => epoch_file::load(dir)?,
         Standing::Member => epoch_file::load_member(dir)?,
     };
-    let recovered = recover::recover(dir, log_options(config), hash_seed)?;
     let log = Position { zxid: recovered.state.tree.applied(), chain: recovered.state.chain };
     // A voter may be behind its log only as far as it has promised: it was learning then.
     let (promised, standing) = match config.standing {

@@ -18,7 +18,7 @@ use farwatch_bench::subject::{Ensemble, Options, Subject};
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Server A: zookeeper (Debian's), zookeeper-jar or zookeeper-jar:VERSION, farwatch, or
-    /// host:port. Or three servers: zookeeper-ensemble[:VERSION] or farwatch-ensemble.
+    /// host:port. Or three servers: `zookeeper-ensemble[:VERSION]` or `farwatch-ensemble`.
     #[arg(long, default_value = "zookeeper-jar")]
     a: String,
     /// Server B, as A.

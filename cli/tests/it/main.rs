@@ -5,6 +5,7 @@ mod crash;
 mod disk;
 mod ensemble;
 mod ensemble_clients;
+mod healing;
 mod limits;
 mod operator;
 mod ordering;

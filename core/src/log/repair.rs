@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::cut::Cut;
 use super::format::{
-    BATCH_HEAD_BYTES, BLOCK_BYTES, BatchHead, BatchKind, ClusterId, SEGMENT_HEAD_BYTES,
+    BATCH_HEAD_BYTES, BLOCK_BYTES, BatchHead, BatchKind, ClusterId, SEGMENT_HEAD_BYTES, Salt,
     SegmentHead, padded_bytes,
 };
 use super::reader::{BatchReader, ReadError};
@@ -118,29 +118,60 @@ impl Hole {
             .and_then(|it| hole(None, Until::Record(it))))
     }
 
+    /// No record of the hole is behind this.
+    pub const fn limit(&self) -> Zxid {
+        match self.until {
+            Until::Record(last) => last.zxid,
+            // The last of an epoch is not known by name, and lies in front of the next epoch's start.
+            Until::Before(next, _) => Zxid(next.0 - 1),
+        }
+    }
+
+    /// Bytes that were written there, or more where nothing behind the hole says where it ends.
+    pub fn room<D: Disk>(&self, disk: &D) -> Result<u64, DiskError> {
+        let length = head_of(disk, self.segment)?.map_or(self.offset, |it| it.head.bytes);
+        Ok(self.end.unwrap_or(length) - self.offset)
+    }
+
+    /// Whether the hole is closed by records that end at `at`, and each follows the one before it.
+    pub fn ends_at(&self, at: Position) -> bool {
+        match self.until {
+            Until::Record(last) => at == last,
+            Until::Before(next, chain) => next.follows(at.zxid) && at.chain == chain,
+        }
+    }
+
     /// Whether `run` is what is missing.
     pub fn is_closed_by(&self, run: &Run) -> bool {
-        let ends = match self.until {
-            Until::Record(last) => run.upto() == last,
-            Until::Before(next, chain) => {
-                next.follows(run.upto().zxid) && run.upto().chain == chain
-            }
-        };
         // What this process did not check itself is checked here: it becomes part of the log.
-        ends && Run::read(self.before, run.bytes().clone()).as_ref() == Ok(run)
+        self.ends_at(run.upto()) && Run::read(self.before, run.bytes().clone()).as_ref() == Ok(run)
     }
 
     /// Writes what is missing into its place, durably: the segment is copied and takes the old one's
     /// name, so that a crash leaves one of them. The log must not be open, and is recovered next.
     pub fn close<D: Disk>(&self, disk: &D, run: &Run) -> Result<(), RepairError> {
-        let other = RepairError::OtherRecords { before: self.before.zxid };
         if !self.is_closed_by(run) {
-            return Err(other);
+            return Err(RepairError::OtherRecords { before: self.before.zxid });
         }
+        self.fill(disk, Some(run))
+    }
+
+    /// Whether only seals are damaged, and no record is missing: see [`Hole::close_empty`].
+    pub fn is_empty(&self) -> bool {
+        self.end.is_some() && self.ends_at(self.before)
+    }
+
+    /// As [`Hole::close`], where [`Hole::is_empty`].
+    pub fn close_empty<D: Disk>(&self, disk: &D) -> Result<(), RepairError> {
+        assert!(self.is_empty(), "the caller asks first");
+        self.fill(disk, None)
+    }
+
+    fn fill<D: Disk>(&self, disk: &D, run: Option<&Run>) -> Result<(), RepairError> {
+        let other = RepairError::OtherRecords { before: self.before.zxid };
         let segment = head_of(disk, self.segment)?.ok_or(other)?;
-        let (end, needed) =
-            (self.end.unwrap_or(segment.head.bytes), padded_bytes(run.bytes().len()));
-        let room = end - self.offset;
+        let needed = run.map_or(0, |run| padded_bytes(run.bytes().len()));
+        let room = self.room(disk)?;
         if room < needed as u64 {
             return Err(RepairError::Room { needed: needed as u64, room });
         }
@@ -160,22 +191,11 @@ impl Hole {
 
     /// The missing records as one batch, and seals up to the next one: a batch follows the one
     /// before it without a gap.
-    fn filling(&self, segment: &SegmentHead, run: &Run, room: usize) -> Vec<u8> {
-        let records: &[u8] = run.bytes();
-        let first = run.records().next().expect("a run holds a record").head().zxid;
-        let (salt, upto) = (segment.salt, run.upto());
-        let batch = BatchHead {
-            kind: BatchKind::Records,
-            body_bytes: u32::try_from(records.len()).expect("it fits in a segment"),
-            body_crc: crc32c::crc32c(records),
-            records: count_records(records),
-            salt,
-            first,
-            last: upto.zxid,
-            durable_upto: self.before.zxid,
-            chain_before: self.before.chain,
-            chain_after: upto.chain,
-        };
+    fn filling(&self, segment: &SegmentHead, run: Option<&Run>, room: usize) -> Vec<u8> {
+        let salt = segment.salt;
+        let mut filling = vec![0; room];
+        let used = run.map_or(0, |run| self.put_batch(salt, run, &mut filling));
+        let upto = run.map_or(self.before, Run::upto);
         let seal = BatchHead {
             kind: BatchKind::Seal,
             body_bytes: 0,
@@ -188,15 +208,34 @@ impl Hole {
             chain_before: upto.chain,
             chain_after: upto.chain,
         };
-        let mut filling = vec![0; room];
-        filling[..BATCH_HEAD_BYTES].copy_from_slice(&batch.encode());
-        filling[BATCH_HEAD_BYTES..BATCH_HEAD_BYTES + records.len()].copy_from_slice(records);
         if self.end.is_some() {
-            for block in filling[batch.padded_bytes()..].chunks_mut(BLOCK_BYTES) {
+            for block in filling[used..].chunks_mut(BLOCK_BYTES) {
                 block[..BATCH_HEAD_BYTES].copy_from_slice(&seal.encode());
             }
         }
         filling
+    }
+
+    /// Puts the missing records in front, as a batch, and says how many bytes it takes.
+    fn put_batch(&self, salt: Salt, run: &Run, filling: &mut [u8]) -> usize {
+        let records: &[u8] = run.bytes();
+        let first = run.records().next().expect("a run holds a record").head().zxid;
+        let upto = run.upto();
+        let batch = BatchHead {
+            kind: BatchKind::Records,
+            body_bytes: u32::try_from(records.len()).expect("it fits in a segment"),
+            body_crc: crc32c::crc32c(records),
+            records: count_records(records),
+            salt,
+            first,
+            last: upto.zxid,
+            durable_upto: self.before.zxid,
+            chain_before: self.before.chain,
+            chain_after: upto.chain,
+        };
+        filling[..BATCH_HEAD_BYTES].copy_from_slice(&batch.encode());
+        filling[BATCH_HEAD_BYTES..BATCH_HEAD_BYTES + records.len()].copy_from_slice(records);
+        batch.padded_bytes()
     }
 }
 
@@ -220,7 +259,7 @@ fn is_whole<D: Disk>(
 }
 
 /// The segment of that name, if its head can be read.
-fn head_of<D: Disk>(disk: &D, first: Zxid) -> Result<Option<Segment>, DiskError> {
+pub(super) fn head_of<D: Disk>(disk: &D, first: Zxid) -> Result<Option<Segment>, DiskError> {
     let file = disk.open(&segment_name(first))?;
     let mut block = [0; SEGMENT_HEAD_BYTES];
     if disk.len(&file)? < block.len() as u64 {

@@ -317,11 +317,7 @@ impl Node {
             // It ended between the leader's look and this server's.
             Ending::Resumed(..) if !self.sessions.contains(session) => Outcome::Expired,
             // Another connection was given it since.
-            Ending::Resumed(hold, ..)
-                if self.attached.get(&session).is_some_and(|it| hold < it.hold) =>
-            {
-                Outcome::Refused
-            }
+            Ending::Resumed(hold, ..) if self.has_newer(session, hold) => Outcome::Refused,
             Ending::Resumed(hold, timeout_ms, password) => {
                 let server = self.zab.me();
                 self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
@@ -331,6 +327,10 @@ impl Node {
         };
         self.reply(origin, self.applied.zxid, outcome, out);
         self.asks.done(number);
+    }
+
+    fn has_newer(&self, session: SessionId, hold: Hold) -> bool {
+        self.attached.get(&session).is_some_and(|held| hold < held.hold)
     }
 
     /// Answers an ask that was given up with its connection. Nobody hears it, but its reactor counts

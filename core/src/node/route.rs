@@ -173,6 +173,7 @@ impl Node {
                     self.asks.trust(); // all that it decided was committed, and it decides on
                 } else {
                     self.crowned(out);
+                    self.record_membership();
                 }
                 let again = std::mem::take(&mut self.unconfirmed);
                 self.events.extend((0..again).map(|_| zab::Event::Confirm));

@@ -1,7 +1,7 @@
 //! What a leader ends by itself: silent sessions, containers, nodes whose time is over.
 
 use super::{LAST_RESERVE_BYTES, Node, TOUCH_INTERVAL_MS};
-use crate::prepare::Internal;
+use crate::prepare::{CONFIG_PATH, Internal};
 use crate::tree::Node as Znode;
 use crate::txn::NodeKind;
 use crate::zab::mutant::Mutant;
@@ -66,6 +66,19 @@ impl Node {
             if self.can_propose() {
                 self.propose_internal(Internal::Reap { path: &path, never_used_ms });
             }
+        }
+    }
+
+    /// Puts the members of the ensemble into the history, if that says otherwise.
+    pub(super) fn record_membership(&mut self) {
+        let reader = self.tree.reader();
+        let view = reader.view();
+        let known = view.get(CONFIG_PATH).and_then(|node| node.data());
+        let differs = !self.membership.is_empty() && known != Some(&*self.membership);
+        if differs && self.can_propose() {
+            let text = std::mem::take(&mut self.membership);
+            self.propose_internal(Internal::Configure { text: &text });
+            self.membership = text;
         }
     }
 

@@ -210,6 +210,58 @@ fn a_leader_that_stood_still_keeps_what_connections_negotiated() {
 }
 
 #[test]
+fn what_a_start_applied_is_shown_to_nobody_before_a_leader_confirms_it() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    let (writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
+    let mut recovered =
+        Recovered { writer, tree, sessions: SessionTable::new(), chain: rig.node.applied.chain };
+    let password = SECRET;
+    let txn = crate::txn::Txn::CreateSession { timeout_ms: 4000, password };
+    let zxid = rig.node.applied();
+    let head = crate::txn::TxnHead { zxid, time_ms: 1, session, cxid: 0 };
+    recovered.writer.apply(&head, &txn, &mut Applied::default());
+    recovered.sessions.apply(&head, &txn);
+    let epochs = Epochs { accepted: Epoch(1), current: Epoch(1) };
+    let voters = [ME, ServerId(2), ServerId(3)];
+    let zab = Zab::new(ME, Quorum::majority(voters), epochs, zxid);
+    let ids = SessionIds::new(ME, 1_700_000_000_000).expect("a small server number");
+    let mut node = Node::new(rig.node.options.clone(), zab, ids, recovered, rig.clock);
+    let resume = Ask::Resume { timeout_ms: 4000 };
+    let number = node.asks.push(Item::new(at(1), session, 0, resume, Arc::from([])), &[], 0);
+    node.asks.asked();
+    let hold = Hold(1);
+    let behind = Zxid::ZERO;
+    let verdict = exchange::Verdict::Resumed { behind, hold, timeout_ms: 4000, password };
+    let mut out = Output::default();
+    node.settle(number, verdict, &mut out);
+    assert_eq!(out.replies.len(), 0, "its log may be cut yet, and its client would have seen it");
+    node.apply(zxid, &mut out);
+    assert!(matches!(out.replies[..], [Reply { outcome: Outcome::Attached { .. }, .. }]));
+}
+
+#[test]
+fn an_answer_behind_a_proposal_that_was_lost_is_not_given_at_the_next_leaders_first() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    let write = Ask::Write(OpCode::Create);
+    let item = Item::new(at(1), session, 1, write, Arc::from([]));
+    let number = rig.node.asks.push(item, &create(b"/a"), 0);
+    rig.node.asks.asked();
+    let behind = Zxid::new(Epoch(1), 100); // of a leader that nobody followed there
+    let verdict = exchange::Verdict::Refused { behind, code: ErrorCode::NotReadOnly };
+    rig.node.settle(number, verdict, &mut rig.out);
+    rig.node.zab.spend_counter();
+    rig.ask(at(2), SessionId::NONE, OPEN, &[]);
+    let clock = rig.clock;
+    rig.node.step(Event::Tick(clock), &mut rig.out);
+    assert!(rig.save_epochs(), "the next epoch is founded");
+    let replies = rig.settle();
+    assert_eq!(rig.node.applied().epoch(), Epoch(2));
+    assert!(replies.iter().all(|it| it.origin == at(2)), "out of its turn: {replies:?}");
+}
+
+#[test]
 fn every_item_of_a_submission_names_its_body() {
     let mut submission = Submission::default();
     let who: Arc<[crate::acl::Identity]> = Arc::from([]);

@@ -31,6 +31,19 @@ pub(super) struct Peer {
     pub ballot: Option<(u64, Ballot)>,
 }
 
+/// A snapshot of which this process has stored the beginning. A session that breaks, and even
+/// another leader in between, leaves it as it is; another snapshot takes its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming {
+    pub leader: ServerId,
+    pub at: Position,
+    /// Bytes that were given to the disk.
+    pub stored: u64,
+    /// How much of it was built upon in a later session. If that led to nothing more, it is begun
+    /// anew: the leader may have another file of the same place since.
+    claimed: u64,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Base {
     pub me: ServerId,
@@ -53,6 +66,8 @@ pub(super) struct Base {
     pub cutting: Option<u64>,
     /// A snapshot is about to replace the history. Until it has, nobody knows which one this is.
     pub restoring: Option<(u64, Position)>,
+    /// What came of a snapshot so far.
+    pub incoming: Option<Incoming>,
     /// Writes of older tickets say nothing about the log as it is now.
     pub ticket: u64,
     /// What this server knows to be committed.
@@ -210,6 +225,28 @@ impl Base {
     pub fn new_read(&mut self) -> u64 {
         self.reads += 1;
         self.reads
+    }
+
+    /// How much of the snapshot that begins to come, with so many bytes, is here from before.
+    pub fn resume(&mut self, leader: ServerId, at: Position, bytes: u64) -> Option<u64> {
+        let known = self.incoming.as_mut().filter(|it| it.leader == leader && it.at == at)?;
+        let more = known.stored > bytes && known.stored > known.claimed;
+        more.then(|| {
+            known.claimed = known.stored;
+            known.stored
+        })
+    }
+
+    /// A part of a snapshot is given to the disk, if it belongs where the last one ended.
+    pub fn store(&mut self, leader: ServerId, at: Position, offset: u64, bytes: u64) -> bool {
+        let begun = Incoming { leader, at, stored: 0, claimed: 0 };
+        let known = if offset == 0 { Some(begun) } else { self.incoming };
+        self.incoming =
+            known.filter(|it| it.leader == leader && it.at == at && it.stored == offset);
+        if let Some(incoming) = &mut self.incoming {
+            incoming.stored += bytes;
+        }
+        self.incoming.is_some()
     }
 
     /// A snapshot is this server's history now, and the log behind it is empty.

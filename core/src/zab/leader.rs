@@ -26,6 +26,8 @@ use super::mutant::Mutant;
 use super::role::Next;
 use super::run::{Position, Run};
 use crate::zxid::{Epoch, ServerId, Zxid};
+#[cfg(test)]
+pub(super) use catch_up::SNAPSHOTS_SENT_MAX;
 use confirm::Confirms;
 use link::{Link, Stage};
 
@@ -368,6 +370,7 @@ impl Leading {
             | Stage::Promised
             | Stage::Locating { .. }
             | Stage::Comparing
+            | Stage::Queued { .. }
             | Stage::Snapshotting { .. } => return Next::Stay,
         }
         if link.sent.zxid < upto {
@@ -491,8 +494,13 @@ impl Leading {
             let number = self.confirms.asked();
             for link in self.links.values_mut() {
                 link.say(ToLearner::Ping(number), out);
+                if let Stage::Queued { .. } = link.stage {
+                    link.say(ToLearner::Queued, out);
+                }
             }
         }
+        // Whoever was sent a snapshot may be gone.
+        self.grant_snapshots(base, out);
         let mut next = Next::Stay;
         if !base.planted(Mutant::DrainWaitsForCommit) {
             next = self.drained(base, out);

@@ -234,6 +234,7 @@ impl Learning {
             ToLearner::NewLeader { epoch, at } => self.on_new_leader(base, epoch, at, out),
             ToLearner::UpToDate(committed) => self.on_up_to_date(base, committed, out),
             ToLearner::Commit(upto) => self.on_commit(base, upto, out),
+            ToLearner::Queued => self.on_queued(base, out),
             ToLearner::Ping(number) => self.say(base, ToLeader::Pong(number), out),
             ToLearner::Response(bytes) => out.push(Action::Responded(bytes)),
             ToLearner::TakeOver => {
@@ -426,6 +427,7 @@ impl Learning {
         out: &mut Vec<Action>,
     ) {
         let end = end || base.planted(Mutant::SnapshotWithoutEnd);
+        let begins = self.phase == Phase::Syncing;
         let ticket = match self.phase {
             Phase::Syncing if offset == 0 => base.new_read(),
             Phase::Installing { at: begun, ticket, .. } if begun == at || offset == 0 => ticket,
@@ -447,12 +449,32 @@ impl Learning {
             }));
             return;
         }
-        self.phase = Phase::Installing { at, ticket, end };
         self.deadline = base.now + base.timing.join_ticks;
+        let length = bytes.len() as u64;
+        if begins
+            && !end
+            && let Some(upto) = base.resume(self.leader, at, length)
+        {
+            self.phase = Phase::Installing { at, ticket, end };
+            return self.say(base, ToLeader::SnapshotStored(upto), out);
+        }
+        if !base.store(self.leader, at, offset, length) {
+            return self.violation(base, Anomaly::Phase, out);
+        }
+        self.phase = Phase::Installing { at, ticket, end };
         if end {
+            base.incoming = None;
             base.restoring = Some((ticket, at));
         }
         out.push(Action::StoreSnapshot { ticket, at, offset, bytes, end });
+    }
+
+    /// Its turn has not come: that is no reason to look for another leader.
+    fn on_queued(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        if self.phase != Phase::Syncing {
+            return self.violation(base, Anomaly::Phase, out);
+        }
+        self.deadline = base.now + base.timing.join_ticks;
     }
 
     pub fn on_snapshot_stored(

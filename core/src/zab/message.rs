@@ -14,6 +14,8 @@
 //!    │ (durable) Ack ──────────────────────► │
 //! ```
 //!
+//! A server that heals its own log asks any other: `Fetch`, answered by `Fetched`.
+//!
 //! What leader and learner say carries the learner's session and a sequence number. Whatever the
 //! transport loses, doubles or reorders shows as a gap, and ends the session: the learner joins
 //! again and continues from the position it has. Safety never rests on the transport.
@@ -162,6 +164,8 @@ pub enum ToLearner {
     Commit(Zxid),
     /// I am here. The number comes back in the answer.
     Ping(u64),
+    /// A snapshot is needed, and others are being sent one: yours comes when one of them is done.
+    Queued,
     /// Take over: the sender stops leading, and this learner has its whole history.
     TakeOver,
     /// What the leader's server tells the learner's: opaque here, in order with all else.
@@ -202,5 +206,21 @@ pub enum Message {
     Reset {
         /// The session.
         session: u64,
+    },
+    /// A server that lost records of its log asks any other for them, outside of every session.
+    Fetch {
+        /// What they follow.
+        after: Position,
+        /// None behind this is wanted.
+        until: Zxid,
+        /// About how many bytes are wanted, of which the other side may send less.
+        bytes_max: u32,
+    },
+    /// Answers [`Message::Fetch`].
+    Fetched {
+        /// As asked.
+        after: Position,
+        /// Whole records that follow, as on disk; nothing where that place is not in the log.
+        bytes: Arc<[u8]>,
     },
 }

@@ -1,5 +1,7 @@
 //! A voter that is alone, and what one machine does by itself.
 
+mod snapshots;
+
 use super::*;
 use crate::record;
 use crate::txn::{Txn, TxnHead};

@@ -4,6 +4,7 @@
 //! ```text
 //! fresh: tentative id ─► the voters agree ─► adopt ─► make_firm
 //! lost or damaged: prepare_rejoin (log, snapshot ─► damaged-N) ─► `rejoining` ─► copied ─► epochs, then no mark
+//!                    └ what is in front of damage stays, cut there
 //! ```
 
 use std::fs::{self, File};
@@ -17,8 +18,10 @@ use farwatch_core::log::cut::{CUT_BYTES, CUT_FILE, Cut, Stage};
 use farwatch_core::log::epochs::{EPOCHS_BYTES, EPOCHS_FILE, Epochs, EpochsError};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::log::identity::{IDENTITY_FILE, Identity};
+use farwatch_core::log::salvage::Sound;
+use farwatch_core::log::{LOG_DIRECTORY, segment_name};
 use farwatch_core::record::run::Position;
-use farwatch_core::snapshot::files::SNAPSHOT_DIRECTORY;
+use farwatch_core::snapshot::files::{SNAPSHOT_DIRECTORY, snapshot_name};
 use thiserror::Error;
 
 use super::{DataDir, DataDirError, holds_history, make_directory};
@@ -123,9 +126,11 @@ impl DataDir {
     }
 
     /// Puts log and snapshots aside, into `damaged-<n>`, and marks the server as one that copies the
-    /// history of its ensemble before it votes. Identity and epochs stay; epochs that cannot be read
-    /// are put aside too. Before anything is recovered from the directory.
-    pub fn prepare_rejoin(&self) -> Result<(), DataDirError> {
+    /// history of its ensemble before it votes. Where only the log is damaged, what is in front of
+    /// the damage stays as the beginning of the copy, and its end is returned. Identity and epochs
+    /// stay; epochs that cannot be read are put aside too. Before anything is recovered from the
+    /// directory.
+    pub fn prepare_rejoin(&self) -> Result<Option<Position>, DataDirError> {
         self.set_rejoining(true)?;
         let log_root = self.shared.log.parent().expect("the log is in a directory").to_owned();
         let roots = [self.root(), &log_root];
@@ -140,6 +145,13 @@ impl DataDir {
         if let Err(EpochsError::Damaged | EpochsError::Cluster) = Epochs::load(self, cluster) {
             move_aside(self.root(), &self.path(EPOCHS_FILE))?;
         }
+        // A history that is whole is not what the operator wants to keep: it may be another one
+        // than the ensemble's.
+        if let Some(sound) = Sound::of(self, cluster)? {
+            self.copy_aside(&sound, [&log_root.join(&name), &self.root().join(&name)])?;
+            sound.cut(self, cluster)?;
+            return Ok(Some(sound.upto));
+        }
         move_aside(&log_root, &self.shared.log)?;
         make_directory(&self.shared.log)?;
         let snapshots = self.path(SNAPSHOT_DIRECTORY);
@@ -147,8 +159,42 @@ impl DataDir {
         make_directory(&snapshots)?;
         // An empty log, and not one that was lost.
         Cut { stage: Stage::Cut, to: Position::ROOT }.store(self, cluster)?;
+        Ok(None)
+    }
+
+    /// Keeps what a cut will take away: segments from the damaged one on, and snapshots behind it.
+    fn copy_aside(&self, sound: &Sound, [logs, snapshots]: [&Path; 2]) -> Result<(), DataDirError> {
+        let damaged = segment_name(sound.damaged);
+        for (directory, aside, last) in [
+            (LOG_DIRECTORY, logs, damaged.clone()),
+            (SNAPSHOT_DIRECTORY, snapshots, snapshot_name(sound.upto.zxid)),
+        ] {
+            let kept = |name: &String| {
+                let path = format!("{directory}/{name}");
+                let is_file = name.ends_with(".log") || name.ends_with(".snap");
+                // Names are as long as each other, so that they compare as their zxids do.
+                is_file && (last < path || path == damaged)
+            };
+            for name in self.list(directory)?.into_iter().filter(kept) {
+                let path = self.path(&format!("{directory}/{name}"));
+                copy_into(aside, directory, &path)
+                    .map_err(|cause| DataDirError::Directory { path, cause })?;
+            }
+        }
         Ok(())
     }
+}
+
+/// Copies a file to `<aside>/<directory>/`, durably.
+fn copy_into(aside: &Path, directory: &str, file: &Path) -> io::Result<()> {
+    let target = aside.join(directory);
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(&target)?;
+    let copy = target.join(file.file_name().expect("a name"));
+    fs::copy(file, &copy)?;
+    File::open(&copy)?.sync_all()?;
+    File::open(&target)?.sync_all()?;
+    File::open(aside)?.sync_all()?;
+    File::open(aside.parent().expect("in the data directory"))?.sync_all()
 }
 
 /// Moves `what`, which is in `root`, into `root/<name>/`, durably.

@@ -13,7 +13,7 @@ pub fn check(witness: &mut Witness, server: usize, message: &Message) {
         Message::Join { join, .. } => join.votes,
         Message::ToLeader { body, .. } => matches!(body, ToLeader::Promised { counted: true, .. }),
         Message::ToLearner { .. } => true,
-        Message::Reset { .. } => false,
+        Message::Reset { .. } | Message::Fetch { .. } | Message::Fetched { .. } => false,
     };
     if votes {
         let text = format!("server {server} is no voter and says {message:?}");

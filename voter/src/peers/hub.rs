@@ -128,6 +128,8 @@ pub struct Hub {
     pub limits: PeerLimits,
     votes: bool,
     boot: u64,
+    /// The oldest and the newest protocol version that are spoken.
+    versions: Cell<(u16, u16)>,
     cluster: Cell<(ClusterId, bool)>,
     peers: BTreeMap<ServerId, Rc<Peer>>,
     events: RefCell<Vec<PeerEvent>>,
@@ -158,6 +160,7 @@ impl Hub {
             limits,
             votes,
             boot,
+            versions: Cell::new((VERSION_MIN, VERSION_MAX)),
             cluster: Cell::new(cluster),
             peers: peers.into_iter().map(|peer| (peer.id, Rc::new(peer))).collect(),
             events: RefCell::default(),
@@ -201,9 +204,10 @@ impl Hub {
     /// What this server says to `you`.
     pub fn hello(&self, you: ServerId) -> Hello {
         let (cluster, tentative) = self.cluster.get();
+        let (version_min, version_max) = self.versions.get();
         Hello {
-            version_min: VERSION_MIN,
-            version_max: VERSION_MAX,
+            version_min,
+            version_max,
             votes: self.votes,
             cluster,
             tentative,
@@ -212,6 +216,12 @@ impl Hub {
             me: self.me,
             you,
         }
+    }
+
+    /// As a build that speaks these versions would say hello.
+    #[cfg(test)]
+    pub fn speak(&self, version_min: u16, version_max: u16) {
+        self.versions.set((version_min, version_max));
     }
 
     /// A peer of the configuration.

@@ -42,12 +42,12 @@ fn freeze(ensemble: &mut Ensemble, ledger: &Ledger, who: u32, time: Duration) ->
 #[test]
 fn a_leader_that_stood_still_acknowledges_nothing_of_its_own_and_follows() {
     let test = "a_leader_stood_still";
-    let slow = is_slow_asked_for("pauses of a leader of up to 30 s (0.1 to 2.5 s are)");
+    let slow = is_slow_asked_for("pauses of a leader of up to 30 s (0.1 to 1.5 s are)");
     let mut chance = Chance::printed(test);
     let millis: &[u64] = if slow {
         &[100, 300, 600, 900, 1300, 2500, 5000, 12_000, 30_000]
     } else {
-        &[100, 650, 2500]
+        &[100, 650, 1500]
     };
     let mut ensemble = Ensemble::start(&[]);
     let mut elections = Vec::new();

@@ -10,8 +10,8 @@ use super::client::Client;
 use super::servers::{Ensemble, PATIENCE, Server, serves, until};
 use crate::subject::{Chance, is_slow_asked_for};
 
-/// Nodes and their bytes: a snapshot of about 16 MB, sent within about four seconds.
-const NODES: u32 = 32;
+/// Nodes and their bytes: a snapshot of about 8 MB, sent within about two seconds.
+const NODES: u32 = 16;
 const NODE_BYTES: usize = 500_000;
 const LINES: [&str; 5] = [
     "snapCount=60",
@@ -75,7 +75,7 @@ fn a_voter_behind_a_purged_log_gets_a_snapshot_also_when_it_is_killed_meanwhile(
 
     for _ in 0..if slow { 6 } else { 1 } {
         ensemble.server_mut(late).start();
-        let part = 1 + chance.below(8_000_000);
+        let part = 1 + chance.below(4_000_000);
         until("part of a snapshot is there", PATIENCE, || part <= arrived(ensemble.server(late)));
         let serving = ensemble.server(late).report().is_some_and(|report| serves(&report));
         assert!(!serving, "it serves without its leader's history");

@@ -3,6 +3,7 @@
 use super::*;
 use crate::log::reader::ReadError;
 use crate::log::repair::{Hole, RepairError, Until};
+use crate::log::salvage::{Sound, records_behind};
 use crate::record::run::{Position, Run};
 
 /// A disk, the history on it as a peer has it, and where each batch begins in which segment.
@@ -150,6 +151,109 @@ fn other_records_than_the_missing_ones_close_nothing() {
     }
     assert_eq!(disk.operations(), calls, "nothing was written");
     assert!(end(&disk).is_err());
+}
+
+#[test]
+fn a_damaged_seal_between_batches_is_a_hole_without_records() {
+    let disk = FakeDisk::new();
+    let (name, at, last) = {
+        let mut server = Server::new(&disk);
+        server.submit(2);
+        server.finish_all();
+        let at = server.log.end().unwrap();
+        server.seal().unwrap();
+        server.finish_all();
+        for _ in 0..2 {
+            server.submit(1);
+            server.finish_all();
+        }
+        (server.log.current().unwrap().name(), at, server.history.last())
+    };
+    let mut disk = disk.copy();
+    let mut content = disk.bytes(&name).unwrap();
+    content[at as usize + 10] ^= 1;
+    disk.overwrite(&name, content);
+    let hole = Hole::of(&disk, CLUSTER, &damage(&disk)).unwrap().expect("closable");
+    assert!(hole.is_empty() && hole.offset == at);
+    hole.close_empty(&disk).unwrap();
+    assert_eq!(end(&disk), Ok(last));
+}
+
+#[test]
+fn what_is_in_front_of_the_damage_and_behind_it_in_other_segments_is_salvaged() {
+    let subject = subject();
+    for index in 0..subject.batches.len() {
+        let disk = subject.damaged(index..index + 1, 200);
+        let hole = Hole::of(&disk, CLUSTER, &damage(&disk)).unwrap().unwrap();
+        let upto = subject.records.last().unwrap().0.zxid;
+        let read = |after| records_behind(&disk, CLUSTER, after, upto, 1).unwrap();
+        let mut before = Position::ROOT;
+        for (at, record) in &subject.records {
+            let found = read(before);
+            assert!(found.as_ref().is_none_or(|run| run.bytes()[..] == record[..]));
+            let in_front = at.zxid <= hole.before.zxid;
+            assert!(found.is_some() || !in_front, "{:?} is whole", at.zxid);
+            before = *at;
+        }
+        assert_eq!(read(hole.before), None, "the missing ones are missing");
+        let other = Position { chain: Chain(1), ..hole.before };
+        assert_eq!(read(other), None, "of another history nothing is told");
+    }
+}
+
+#[test]
+fn what_is_in_front_of_the_damage_is_the_whole_history_after_a_cut() {
+    let subject = subject();
+    assert_eq!(Sound::of(&subject.disk.copy(), CLUSTER), Ok(None), "it is whole");
+    for index in 0..subject.batches.len() {
+        let disk = subject.damaged(index..index + 1, 200);
+        let before = Hole::of(&disk, CLUSTER, &damage(&disk)).unwrap().unwrap().before;
+        let Some(sound) = Sound::of(&disk, CLUSTER).unwrap() else {
+            assert_eq!((index, before), (0, Position::ROOT), "nothing is in front of it");
+            continue;
+        };
+        assert_eq!(sound.upto, before);
+        let mark = disk.operations();
+        sound.cut(&disk, CLUSTER).unwrap();
+        let cut = Ok(before.zxid.counter());
+        assert_eq!(end(&disk.copy()), cut, "batch {index}");
+        for prefix in mark..=disk.operations() {
+            disk.crash_states(prefix, 4, &mut 5, |crashed| {
+                let found = end(crashed);
+                assert!(found == cut || found.is_err() && prefix < disk.operations());
+            });
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_behind_the_damage_is_the_whole_history_after_a_cut() {
+    let disk = FakeDisk::new();
+    let (name, at) = {
+        let mut server = Server::new(&disk);
+        server.submit(2);
+        server.finish_all();
+        let at = server.log.end().unwrap();
+        for _ in 0..2 {
+            server.submit(1);
+            server.finish_all();
+        }
+        server.snapshot().unwrap();
+        for _ in 0..2 {
+            server.submit(1);
+            server.finish_all();
+        }
+        (server.log.current().unwrap().name(), at)
+    };
+    let mut disk = disk.copy();
+    let mut content = disk.bytes(&name).unwrap();
+    content[at as usize + 200] ^= 1;
+    disk.overwrite(&name, content);
+    let sound = Sound::of(&disk, CLUSTER).unwrap().expect("the snapshot is whole");
+    assert_eq!(sound.upto.zxid, zxid(4));
+    sound.cut(&disk, CLUSTER).unwrap();
+    let recovery = recover(&disk.copy(), CLUSTER).unwrap();
+    assert_eq!((recovery.log.position(), recovery.log.segments().len()), (sound.upto, 0));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Whether a record can be what became of an ask.
 //!
-//! An ask whose way to the leader was lost is looked for in the history by its session and xid. Both
-//! are the client's own choice, and an earlier ask with the same may have been refused: then the
-//! record is another one's, and its answer does not fit. What has the same content does fit: which
-//! of two equal asks a record came from makes no difference to anybody.
+//! An ask whose way to the leader was lost is looked for in the history by its session and xid. The
+//! xid is the client's own choice, and an earlier ask with the same one may have been refused: then
+//! the record is another one's, and its answer does not fit. What has the same content does fit:
+//! which of two equal asks a record came from makes no difference to anybody.
 
 use super::super::submission::Ask;
 use super::Pending;

@@ -18,6 +18,10 @@ use crate::zxid::{ServerId, Zxid};
 /// Records that are read from the log for a learner at a time.
 pub const READ_BYTES_MAX: u64 = 1 << 20;
 
+/// Learners that are sent a snapshot at once. More would make each of them wait longer for its last
+/// byte, and the leader's disk and link are needed for proposals meanwhile.
+pub const SNAPSHOTS_SENT_MAX: usize = 2;
+
 impl Leading {
     /// Starts to synchronise a learner that has promised, if the epoch is this leader's already.
     /// Who does not vote waits until it is established: they are sent what is committed only.
@@ -48,7 +52,10 @@ impl Leading {
         }
         match at {
             Some(at) => locate(base, link, at, out),
-            None => begin_snapshot(base, link, out),
+            None => {
+                link.stage = Stage::Queued { order: base.new_read() };
+                self.grant_snapshots(base, out);
+            }
         }
     }
 
@@ -66,6 +73,7 @@ impl Leading {
             Stage::Greeted
             | Stage::Promised
             | Stage::Comparing
+            | Stage::Queued { .. }
             | Stage::Snapshotting { .. }
             | Stage::Live => false,
         }) else {
@@ -100,11 +108,15 @@ impl Leading {
                 self.drop_link(base, id, out);
             }
             // The log begins behind the learner's history, or was purged up to beyond it.
-            (_, None) => begin_snapshot(base, link, out),
+            (_, None) => {
+                link.stage = Stage::Queued { order: base.new_read() };
+                self.grant_snapshots(base, out);
+            }
             (
                 Stage::Greeted
                 | Stage::Promised
                 | Stage::Comparing
+                | Stage::Queued { .. }
                 | Stage::Snapshotting { .. }
                 | Stage::Live,
                 Some(_),
@@ -184,7 +196,10 @@ impl Leading {
         let epoch = self.epoch;
         let link = self.links.get_mut(&from).expect("looked up by the caller");
         let Stage::Snapshotting { ticket, at: Some(at), offset, end } = link.stage else { return };
-        if upto != offset {
+        // A learner that has more of the same snapshot from before is not sent that again. It
+        // verifies the whole: what it has may be wrong, and is then not taken.
+        let resumed = offset < upto && !end;
+        if upto != offset && !resumed {
             return;
         }
         if end && link.epoch != epoch {
@@ -193,9 +208,33 @@ impl Leading {
             // It is this leader's own snapshot: proven, if the log still has its place.
             locate(base, link, at, out);
         } else {
+            link.stage = Stage::Snapshotting { ticket, at: Some(at), offset: upto, end };
             let wrong = base.planted(Mutant::SnapshotResumesWrong);
-            let offset = if wrong { offset - 1 } else { offset };
+            let offset = if wrong { upto.saturating_sub(1) } else { upto };
             out.push(Action::ReadSnapshot { ticket, offset });
+        }
+        self.grant_snapshots(base, out);
+    }
+
+    /// Begins to send snapshots to those who wait for one, voters first, while few are sent.
+    pub(super) fn grant_snapshots(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        let is_sent = |link: &&Link| matches!(link.stage, Stage::Snapshotting { .. });
+        for _ in self.links.values().filter(is_sent).count()..SNAPSHOTS_SENT_MAX {
+            let place = |link: &mut Link| match link.stage {
+                Stage::Queued { order } => Some((!base.quorum.contains(link.id), order)),
+                Stage::Greeted
+                | Stage::Promised
+                | Stage::Locating { .. }
+                | Stage::Comparing
+                | Stage::CatchUp { .. }
+                | Stage::Snapshotting { .. }
+                | Stage::Live => None,
+            };
+            let waiting = self.links.values_mut().filter_map(|link| Some((place(link)?, link)));
+            let Some((_, link)) = waiting.min_by_key(|(place, _)| *place) else { return };
+            let ticket = base.new_read();
+            link.stage = Stage::Snapshotting { ticket, at: None, offset: 0, end: false };
+            out.push(Action::ReadSnapshot { ticket, offset: 0 });
         }
     }
 
@@ -229,10 +268,4 @@ fn read_on(base: &mut Base, link: &mut Link, out: &mut Vec<Action>) {
     link.stage = Stage::CatchUp { reading: Some(ticket) };
     let bytes_max = READ_BYTES_MAX.min(base.timing.flight_bytes);
     out.push(Action::ReadLog { ticket, from: link.sent.zxid, bytes_max });
-}
-
-fn begin_snapshot(base: &mut Base, link: &mut Link, out: &mut Vec<Action>) {
-    let ticket = base.new_read();
-    link.stage = Stage::Snapshotting { ticket, at: None, offset: 0, end: false };
-    out.push(Action::ReadSnapshot { ticket, offset: 0 });
 }

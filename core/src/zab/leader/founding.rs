@@ -79,8 +79,10 @@ impl Leading {
         self.epoch = next.expect("2^32 epochs are never used up");
         for link in self.links.values_mut() {
             // Who is being given a snapshot is in no quorum. It gets the rest of it first: else
-            // epochs that follow each other faster than a snapshot takes would keep it out.
-            if !others_lead_on || !matches!(link.stage, Stage::Snapshotting { .. }) {
+            // epochs that follow each other faster than a snapshot takes would keep it out. Who
+            // waits for one keeps its place.
+            let snapshot = matches!(link.stage, Stage::Snapshotting { .. } | Stage::Queued { .. });
+            if !others_lead_on || !snapshot {
                 link.greet(self.epoch, out);
             }
         }

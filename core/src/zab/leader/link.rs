@@ -5,7 +5,7 @@
 //!                                         not in our log: Compare │ Have  │
 //!                                                 Comparing ──────┼───────┘
 //!           Live ◄── all sent ── CatchUp ◄── proven in our log ───┤
-//!             └── too much in flight ──▲ ◄── Snapshotting ◄── log begins later
+//!             └── too much in flight ──▲ ◄── Snapshotting ◄── Queued ◄── log begins later
 //! ```
 
 use std::collections::VecDeque;
@@ -28,6 +28,8 @@ pub(super) enum Stage {
     Comparing,
     /// Records come from the log.
     CatchUp { reading: Option<u64> },
+    /// A snapshot is needed, and as many as may be sent at once are: in this order.
+    Queued { order: u64 },
     /// A snapshot comes.
     Snapshotting { ticket: u64, at: Option<Position>, offset: u64, end: bool },
     /// It is sent what is proposed as it is proposed.

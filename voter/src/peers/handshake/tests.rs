@@ -38,6 +38,45 @@ fn answer_bytes(answer: &Answer) -> Vec<u8> {
     bytes
 }
 
+const GOLDEN: &[u8] = include_bytes!("../../../../fixtures/peer-handshake-v1");
+
+/// A hello, and a good and a bad answer to it.
+fn golden() -> (Hello, [Answer; 2]) {
+    let hello = Hello {
+        version_min: 1,
+        version_max: 1,
+        votes: true,
+        cluster: ClusterId(0x0102_0304_0506_0708),
+        tentative: true,
+        boot: 9,
+        capabilities: 10,
+        me: ServerId(2),
+        you: ServerId(1),
+    };
+    let own = Hello { votes: false, tentative: false, me: ServerId(1), you: ServerId(2), ..hello };
+    let rejection = Rejection { code: 4, text: "not in the configuration".to_owned() };
+    let answers = [Ok(1), Err(rejection)].map(|verdict| Answer { hello: own, verdict });
+    (hello, answers)
+}
+
+#[test]
+fn handshakes_of_version_1_are_understood_for_ever_and_are_what_is_said_today() {
+    let (hello, [good, bad]) = golden();
+    let written = [hello_bytes(&hello), answer_bytes(&good), answer_bytes(&bad)].concat();
+    // After a deliberate change: keep this file, add that of the new version.
+    if let Ok(target) = std::env::var("FARWATCH_WRITE_FIXTURES") {
+        std::fs::write(format!("{target}/peer-handshake-v1"), &written).unwrap();
+    }
+    assert_eq!(Hello::decode(GOLDEN), Ok(Arrived::Whole(hello, HELLO_BYTES)));
+    let mut rest = &GOLDEN[HELLO_BYTES..];
+    for answer in [good, bad] {
+        let Ok(Arrived::Whole(found, used)) = Answer::decode(rest) else { panic!("{rest:?}") };
+        assert_eq!(found, answer);
+        rest = &rest[used..];
+    }
+    assert!(rest.is_empty() && written == GOLDEN, "the layout changed without a new version");
+}
+
 #[test]
 fn hello_and_answer_come_back_as_they_were_and_no_prefix_of_them_is_one() {
     for seed in 0..300 {

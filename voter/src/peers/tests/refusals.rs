@@ -154,6 +154,51 @@ fn a_later_protocol_with_no_common_version_is_refused_and_told_both_ranges() {
     });
 }
 
+/// Servers 1 and 2, which speak these versions.
+fn of_versions(first: (u16, u16), second: (u16, u16)) -> (Server, Server) {
+    let (one, port) = acceptor(|two| vec![voter(2, two)]);
+    one.peers.0.speak(first.0, first.1);
+    let two = Server::start(port, options(2, vec![voter(1, one.at)]));
+    two.peers.0.speak(second.0, second.1);
+    (one, two)
+}
+
+#[test]
+fn builds_with_a_common_version_speak_it_whichever_of_them_dials() {
+    on_each_driver(|| async {
+        for (first, second) in [((1, 1), (1, 2)), ((1, 2), (1, 1)), ((1, 2), (1, 2))] {
+            let (one, two) = of_versions(first, second);
+            one.until(&connected(2)).await;
+            two.until(&connected(1)).await;
+            one.send(2, &numbered(7));
+            two.send(1, &numbered(8));
+            assert_eq!(two.received(1).await, numbered(7));
+            assert_eq!(one.received(2).await, numbered(8));
+            one.stop().await;
+            two.stop().await;
+        }
+    });
+}
+
+#[test]
+fn builds_without_a_common_version_say_so_on_both_sides_whichever_of_them_dials() {
+    on_each_driver(|| async {
+        for (first, second) in [((1, 1), (2, 2)), ((2, 2), (1, 1))] {
+            let (one, two) = of_versions(first, second);
+            let said = |id, (min, max)| format!("{id} speaks versions {min} to {max}");
+            let listed = |id, (min, max)| format!("server {id} versions {min} to {max}");
+            for reason in [said("server 1", first), listed(2, second)] {
+                one.refuses(&reason).await;
+                one.complains(2, &reason).await;
+                two.complains(1, &reason).await;
+            }
+            assert!(!one.state(2).connected && !two.state(1).connected);
+            one.stop().await;
+            two.stop().await;
+        }
+    });
+}
+
 #[test]
 fn what_is_no_peer_at_all_is_hung_up_on() {
     on_each_driver(|| async {

@@ -348,14 +348,11 @@ impl Cluster {
         conn.seen = reply.zxid;
         who.seen = who.seen.max(reply.zxid);
         match what {
-            Waiting::Write(id) => {
-                let done = err == ErrorCode::Ok;
-                let fate = if done { Fate::Done(reply.zxid) } else { Fate::Failed(err) };
-                self.sent[id].fate = fate;
-                if err == ErrorCode::Ok {
-                    self.acknowledged = self.acknowledged.max(reply.zxid);
-                }
+            Waiting::Write(id) if err == ErrorCode::Ok => {
+                self.sent[id].fate = Fate::Done(reply.zxid);
+                self.acknowledged = self.acknowledged.max(reply.zxid);
             }
+            Waiting::Write(id) => self.sent[id].fate = Fate::Failed(err),
             Waiting::Garbage => assert_ne!(err, ErrorCode::Ok, "seed {seed}: garbage was done"),
             Waiting::Sync(floor) => {
                 let behind = err == ErrorCode::Ok && applied < floor;
