@@ -230,6 +230,8 @@ pub struct Node {
     /// How many of them are to be asked for again.
     unconfirmed: u32,
     holds: u32,
+    /// A session came to be connected here since the leader was told which are.
+    hosts_anew: bool,
     /// Digests that the leader named and this server has yet to come to.
     expected: VecDeque<(Zxid, u64)>,
     log_room: u64,
@@ -288,6 +290,7 @@ impl Node {
             confirming: VecDeque::new(),
             unconfirmed: 0,
             holds: 0,
+            hosts_anew: false,
             expected: VecDeque::new(),
             log_room: u64::MAX,
             membership: Box::default(),

@@ -171,6 +171,11 @@ impl Zab {
         self.base.mutant = Some(mutant);
     }
 
+    /// Whether this bug is planted.
+    pub(crate) fn planted(&self, mutant: mutant::Mutant) -> bool {
+        self.base.planted(mutant)
+    }
+
     /// Acts on `event`; what must be done is added to `out`, in order.
     pub fn step(&mut self, event: Event, out: &mut Vec<Action>) {
         let next = self.act(event, out);

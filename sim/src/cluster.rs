@@ -1,5 +1,6 @@
 //! The cluster: a queue of what happens when, and the servers it happens to.
 
+mod answers;
 mod calm;
 mod faults;
 mod load;
@@ -15,16 +16,19 @@ use farwatch_core::zab::mutant::Mutant;
 use farwatch_core::zab::quorum::Quorum;
 use farwatch_core::zxid::ServerId;
 
+use crate::client::Client;
 use crate::disk::{Completion, Disk};
 use crate::history::History;
 use crate::network::Network;
 use crate::plan::Plan;
+use crate::reactor::ConnectionId;
+use crate::request::{ToClient, ToServer};
 use crate::server::Server;
 use crate::trace::Trace;
 use crate::witness::{Violation, Witness};
 
 pub use calm::UNANSWERED_US;
-pub use load::{Client, KEYS};
+use load::Wire;
 
 /// Something that happens.
 #[derive(Clone, Debug)]
@@ -73,9 +77,20 @@ pub enum Happening {
     Client {
         client: usize,
     },
-    GiveUp {
+    ToServer {
+        server: usize,
+        id: ConnectionId,
+        message: ToServer,
+    },
+    ToClient {
         client: usize,
-        attempt: u64,
+        id: ConnectionId,
+        message: ToClient,
+    },
+    /// The core looks at what its connections asked.
+    Submit {
+        server: usize,
+        life: u64,
     },
     Fault,
     /// Of one that is lost while another lags.
@@ -118,6 +133,8 @@ pub struct Cluster {
     pub servers: Vec<Server>,
     pub network: Network,
     pub clients: Vec<Client>,
+    wires: BTreeMap<ConnectionId, Wire>,
+    connections: ConnectionId,
     pub history: History,
     pub witness: Witness,
     pub trace: Trace,
@@ -171,6 +188,8 @@ impl Cluster {
             servers,
             network: Network::new(plan.weather),
             clients: Vec::new(),
+            wires: BTreeMap::new(),
+            connections: 0,
             history: History::default(),
             witness: Witness::default(),
             trace: Trace::new(keeps_lines),
@@ -195,11 +214,7 @@ impl Cluster {
             let at = self.prng.below(50_000);
             self.schedule(at, Happening::Start { server });
         }
-        for client in 0..self.plan.clients {
-            self.clients.push(Client::new(client));
-            let at = self.prng.below(400_000);
-            self.schedule(at, Happening::Client { client });
-        }
+        self.drawn_clients();
         if self.plan.fault_us > 0 {
             self.schedule(self.plan.fault_us, Happening::Fault);
         }
@@ -259,6 +274,7 @@ impl Cluster {
             let mut prng = Prng::new(self.prng.next());
             self.servers[server].disk.crash(&mut prng);
             self.servers[server].frozen_until = 0;
+            self.connections_end(server);
         }
     }
 
@@ -268,7 +284,7 @@ impl Cluster {
             let state = match &server.process {
                 None => "down".to_string(),
                 Some(process) => {
-                    let status = process.zab.status();
+                    let status = process.zab().status();
                     format!(
                         "{} {} of {:?} epochs {}/{} log {:?} durable {:?} committed {:?}",
                         status.role,
@@ -297,6 +313,9 @@ impl Cluster {
             }
             let until = self.servers[server].frozen_until;
             if until > self.now {
+                if let Happening::ToServer { id, .. } = happening {
+                    self.wait_on_wire(id, until);
+                }
                 return self.schedule(until, happening);
             }
         }
@@ -307,7 +326,7 @@ impl Cluster {
                     let at = self.now + self.servers[server].tick_us;
                     self.schedule(at, Happening::Tick { server, life });
                     if self.servers[server].clock_stopped_until <= self.now {
-                        self.step(server, Event::Tick);
+                        self.tick(server, false);
                         self.watch_leader(server);
                     }
                 }
@@ -336,7 +355,9 @@ impl Cluster {
             }
             Happening::Start { server } => self.start(server),
             Happening::Client { client } => self.client_acts(client),
-            Happening::GiveUp { client, attempt } => self.client_gives_up(client, attempt),
+            Happening::ToServer { server, id, message } => self.server_hears(server, id, message),
+            Happening::ToClient { client, id, message } => self.client_hears(client, id, message),
+            Happening::Submit { server, .. } => self.submit(server),
             Happening::Fault => self.strike(),
             Happening::DiskLost { server } => self.disk_lost_while_one_lags(server),
             Happening::LeaderLost => self.leader_lost_while_one_lags(),
@@ -373,7 +394,7 @@ impl Cluster {
         let seed = self.prng.next();
         let (timing, mutant) = (self.plan.timing, self.mutant);
         let quorum = self.quorum.clone();
-        self.servers[server].start(&quorum, timing, seed, mutant);
+        self.servers[server].start(&quorum, timing, (self.now, seed), mutant);
         let (life, id) = (self.servers[server].life, self.servers[server].id);
         let end = self.servers[server].disk.end().zxid;
         let epochs = self.servers[server].disk.epochs;
@@ -396,6 +417,7 @@ impl Cluster {
         self.servers[server].disk.crash(&mut prng);
         self.servers[server].frozen_until = 0;
         self.unled_ticks.remove(&server);
+        self.connections_end(server);
         // Half the time peers notice: the connection is reset. Else the machine is gone.
         if self.prng.one_in(2) {
             for peer in 0..self.servers.len() {
@@ -418,11 +440,13 @@ fn subject_of(happening: &Happening) -> (Option<usize>, Option<u64>) {
         | Happening::WriteDone { server, life, .. }
         | Happening::Told { server, life, .. }
         | Happening::LogRead { server, life, .. }
+        | Happening::Submit { server, life }
         | Happening::SnapshotRead { server, life, .. } => (Some(server), Some(life)),
         Happening::Arrival { to, .. } => (Some(to), None),
+        Happening::ToServer { server, .. } => (Some(server), None),
         Happening::Start { .. }
         | Happening::Client { .. }
-        | Happening::GiveUp { .. }
+        | Happening::ToClient { .. }
         | Happening::Fault
         | Happening::DiskLost { .. }
         | Happening::LeaderLost

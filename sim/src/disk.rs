@@ -29,15 +29,37 @@ pub struct Entry {
     pub command: u64,
 }
 
-/// One record of a log.
+impl Entry {
+    pub fn of(record: &Record<'_>) -> Self {
+        Self { zxid: record.head().zxid, command: command(record.bytes()) }
+    }
+}
+
+/// One record of a log, or of what a snapshot stands for.
 #[derive(Clone, Debug)]
 pub struct Logged {
     pub at: Position,
     pub bytes: Arc<[u8]>,
-    /// What the bytes said when they were appended.
+    /// What was written, whatever became of it on the disk: the process has it in memory.
+    written: Arc<[u8]>,
+    /// Tells it from every other record.
     command: u64,
     /// A failed sync was not met as one: the page is clean, and not on the disk.
     lost: bool,
+}
+
+impl Logged {
+    fn of(record: &Record<'_>) -> Self {
+        let at = Position { zxid: record.head().zxid, chain: record.chain() };
+        let bytes: Arc<[u8]> = record.bytes().into();
+        let (written, command) = (Arc::clone(&bytes), command(&bytes));
+        Self { at, bytes, written, command, lost: false }
+    }
+
+    /// What the invariants compare of it.
+    pub fn entry(&self) -> Entry {
+        Entry { zxid: self.at.zxid, command: self.command }
+    }
 }
 
 /// Bytes that are not what was written there. The server must not serve from this disk.
@@ -57,7 +79,7 @@ pub enum Write {
     Append { ticket: u64, upto: Zxid, generation: u64 },
     Truncate { ticket: u64, to: Position },
     Epochs { epochs: Epochs, rejoining: bool },
-    Snapshot { ticket: u64, upto: u64, at: Position, entries: Vec<Entry> },
+    Snapshot { ticket: u64, upto: u64, at: Position, records: Vec<Logged> },
 }
 
 /// What the shell tells the machine of a completed write.
@@ -75,7 +97,8 @@ pub struct Disk {
     /// The server lost an earlier disk, and does not vote until it has copied a leader's history.
     pub rejoining: bool,
     pub snapshot_at: Position,
-    pub snapshot: Vec<Entry>,
+    /// A snapshot is the records that it stands for: what makes the state, in the plainest form.
+    pub snapshot: Vec<Logged>,
     /// The log begins behind this.
     pub base: Position,
     pub log: Vec<Logged>,
@@ -95,7 +118,7 @@ pub struct Disk {
 }
 
 /// Bytes of a snapshot in one message.
-const CHUNK_BYTES: usize = 512;
+const CHUNK_BYTES: usize = 2048;
 
 impl Disk {
     pub fn new(flaw: Option<Mutant>) -> Self {
@@ -138,9 +161,7 @@ impl Disk {
     pub fn append(&mut self, ticket: u64, run: &Run) -> u64 {
         assert_eq!(run.after(), self.end(), "the log has no hole");
         for record in run.records() {
-            let at = Position { zxid: record.head().zxid, chain: record.chain() };
-            let (bytes, command) = (record.bytes().into(), command(record.bytes()));
-            self.log.push(Logged { at, bytes, command, lost: false });
+            self.log.push(Logged::of(&record));
         }
         self.flush(ticket)
     }
@@ -182,8 +203,8 @@ impl Disk {
         if !end {
             return Err(Completion::SnapshotStored { ticket, upto });
         }
-        let entries = decode_snapshot(&self.staged);
-        Ok(self.begin(Write::Snapshot { ticket, upto, at, entries }))
+        let records = decode_snapshot(&self.staged);
+        Ok(self.begin(Write::Snapshot { ticket, upto, at, records }))
     }
 
     /// The write is done: what a crash finds changes now.
@@ -211,8 +232,8 @@ impl Disk {
                 self.epochs_damaged = false;
                 Completion::EpochsSaved(epochs)
             }
-            Write::Snapshot { ticket, upto, at, entries } => {
-                self.restore(at, entries);
+            Write::Snapshot { ticket, upto, at, records } => {
+                self.restore(at, records);
                 Completion::SnapshotStored { ticket, upto }
             }
         })
@@ -242,8 +263,8 @@ impl Disk {
         })
     }
 
-    fn restore(&mut self, at: Position, entries: Vec<Entry>) {
-        (self.snapshot_at, self.base, self.snapshot) = (at, at, entries);
+    fn restore(&mut self, at: Position, records: Vec<Logged>) {
+        (self.snapshot_at, self.base, self.snapshot) = (at, at, records);
         self.snapshot_damaged = false;
         if self.flaw == Some(Mutant::SnapshotKeepsLog) {
             return;
@@ -291,9 +312,9 @@ impl Disk {
                         self.epochs_damaged = false;
                     }
                 }
-                Write::Snapshot { at, entries, .. } => {
+                Write::Snapshot { at, records, .. } => {
                     if prng.one_in(2) {
-                        self.restore(at, entries);
+                        self.restore(at, records);
                     }
                 }
             }
@@ -424,17 +445,39 @@ impl Disk {
     }
 
     /// Records behind `after` up to `upto`, which are committed now.
-    pub fn records(&self, after: Zxid, upto: Zxid) -> impl Iterator<Item = (Position, Entry)> {
+    pub fn records(&self, after: Zxid, upto: Zxid) -> impl Iterator<Item = Logged> {
         let index = self.log.partition_point(|record| record.at.zxid <= after);
-        self.log[index..]
-            .iter()
-            .take_while(move |record| record.at.zxid <= upto)
-            .map(|record| (record.at, Entry { zxid: record.at.zxid, command: record.command }))
+        let upto = move |record: &&Logged| record.at.zxid <= upto;
+        let written = |it: &Logged| Logged { bytes: Arc::clone(&it.written), ..it.clone() };
+        self.log[index..].iter().take_while(upto).map(written)
     }
 
-    /// Takes a snapshot of `entries`, which end at `at`, and forgets records before `purge`.
-    pub fn compact(&mut self, at: Position, entries: &[Entry], purge: bool) {
-        (self.snapshot_at, self.snapshot) = (at, entries.to_vec());
+    /// Writes of the log that are under way and were not cut.
+    pub fn appends_under_way(&self) -> usize {
+        let current = |write: &Write| matches!(write, Write::Append { generation, .. } if *generation == self.generation);
+        self.writes.iter().filter(|(_, write)| current(write)).count()
+    }
+
+    /// The process ends in good order: what was ordered of the log is done. Epochs may be or not.
+    pub fn finish(&mut self, prng: &mut Prng) {
+        let numbers: Vec<(u64, bool)> = self
+            .writes
+            .iter()
+            .map(|(number, write)| (*number, matches!(write, Write::Epochs { .. })))
+            .collect();
+        for (number, epochs) in numbers {
+            if !epochs || prng.one_in(2) {
+                self.complete(number);
+            }
+        }
+        self.writes.clear();
+        self.staged.clear();
+        self.reads.clear();
+    }
+
+    /// Takes a snapshot of `records`, which end at `at`, and forgets records before `purge`.
+    pub fn compact(&mut self, at: Position, records: &[Logged], purge: bool) {
+        (self.snapshot_at, self.snapshot) = (at, records.to_vec());
         self.snapshot_damaged = false;
         let index = self.log.partition_point(|record| record.at.zxid <= at.zxid);
         if purge && index <= self.durable {
@@ -454,27 +497,30 @@ impl Disk {
     }
 }
 
+/// Tells records apart wherever they stand in a history.
 fn command(bytes: &[u8]) -> u64 {
-    // The client's xid carries the command: enough for a state that is a list.
-    let head = Record::own(bytes).head();
-    (head.session.0 << 32) | u64::from(head.cxid as u32)
+    u64::from(crc32c::crc32c(bytes)) << 20 | bytes.len() as u64
 }
 
-fn encode_snapshot(entries: &[Entry]) -> Vec<u8> {
-    let mut bytes = vec![0xfa; 8];
-    for entry in entries {
-        bytes.extend_from_slice(&entry.zxid.0.to_le_bytes());
-        bytes.extend_from_slice(&entry.command.to_le_bytes());
-    }
+/// What a snapshot begins with, so that an empty one has a byte, too.
+const SNAPSHOT_HEAD: [u8; 8] = [0xfa; 8];
+
+fn encode_snapshot(records: &[Logged]) -> Vec<u8> {
+    let mut bytes = SNAPSHOT_HEAD.to_vec();
+    records.iter().for_each(|record| bytes.extend_from_slice(&record.bytes));
     bytes
 }
 
-fn decode_snapshot(bytes: &[u8]) -> Vec<Entry> {
-    let u64_at = |at: &[u8]| u64::from_le_bytes(at.try_into().expect("eight bytes"));
-    bytes[8..]
-        .chunks_exact(16)
-        .map(|chunk| Entry { zxid: Zxid(u64_at(&chunk[..8])), command: u64_at(&chunk[8..]) })
-        .collect()
+/// The records up to the first that does not follow: whoever installs them is judged by what is there.
+fn decode_snapshot(bytes: &[u8]) -> Vec<Logged> {
+    let (mut records, mut at) = (Vec::new(), Position::ROOT);
+    let mut rest = bytes.get(SNAPSHOT_HEAD.len()..).unwrap_or_default();
+    while let Ok(record) = Record::read(rest, at.chain) {
+        records.push(Logged::of(&record));
+        at = records.last().expect("just added").at;
+        rest = &rest[record.bytes().len()..];
+    }
+    records
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::witness::Witness;
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    Write { command: u64 },
+    Write { key: u64, value: u64 },
     Read { key: u64 },
 }
 
@@ -23,7 +23,7 @@ pub enum Told {
         at: u64,
         zxid: Zxid,
     },
-    /// The last command of the key, 0 for none, in the state up to `upto`.
+    /// The value of the key, 0 for none, in the state up to `upto`.
     Read {
         at: u64,
         upto: Zxid,
@@ -51,8 +51,8 @@ impl History {
         self.operations.len() - 1
     }
 
-    pub fn write_begins(&mut self, now: u64, client: usize, command: u64) -> usize {
-        self.begin(now, client, Asked::Write { command })
+    pub fn write_begins(&mut self, now: u64, client: usize, key: u64, value: u64) -> usize {
+        self.begin(now, client, Asked::Write { key, value })
     }
 
     pub fn read_begins(&mut self, now: u64, client: usize, key: u64) -> usize {
@@ -69,14 +69,6 @@ impl History {
 
     pub fn began(&self, number: usize) -> u64 {
         self.operations[number].began
-    }
-
-    /// The key that a read asked for. Panics for a write.
-    pub fn key_of(&self, number: usize) -> u64 {
-        match self.operations[number].asked {
-            Asked::Read { key } => key,
-            Asked::Write { .. } => panic!("operation {number} is a write"),
-        }
     }
 
     pub fn answered(&self) -> usize {

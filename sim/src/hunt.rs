@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use farwatch_core::zab::mutant::Mutant;
 
 use crate::cluster::{Cluster, Verdict};
-use crate::plan::{Mode, Plan, Shares};
+use crate::plan::{Mode, Plan};
 
 /// Runs one seed. A panic, which is an assertion of the code under test, comes back as its text.
 pub fn run(seed: u64, seconds: u64, mode: Mode, mutant: Option<Mutant>) -> Result<Verdict, String> {
@@ -59,15 +59,7 @@ pub fn hunt(
 /// The seed's cluster without any other fault, for `seconds`, with a crash instead of each action in
 /// turn, `stride` actions apart. Returns how many points were tried, or the first that fails.
 pub fn crash_everywhere(seed: u64, seconds: u64, stride: u64) -> Result<u64, String> {
-    let quiet = Plan {
-        shares: Shares::NONE,
-        fault_us: 0,
-        crash_in_actions: 0,
-        crash_in_founding: 0,
-        hang_in_install: 0,
-        sync_fails: 0,
-        ..Plan::of(seed, seconds, Mode::Safety)
-    };
+    let quiet = Plan { link_breaks: 0, ..Plan::of(seed, seconds, Mode::Safety).fair() };
     let actions = run_plan(seed, quiet.clone(), None)?.actions;
     let mut tried = 0;
     for point in (1..=actions).step_by(stride as usize) {

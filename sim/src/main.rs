@@ -114,7 +114,8 @@ struct Sum {
     simulated_us: u64,
     committed: usize,
     answered: usize,
-    slowest_us: u64,
+    /// The slowest recovery, and of which seed.
+    slowest: (u64, u64),
     unanswered_us: u64,
 }
 
@@ -123,7 +124,7 @@ impl Sum {
         self.simulated_us += verdict.end_us;
         self.committed += verdict.committed;
         self.answered += verdict.answered;
-        self.slowest_us = self.slowest_us.max(verdict.recovered_us.unwrap_or(0));
+        self.slowest = self.slowest.max((verdict.recovered_us.unwrap_or(0), verdict.seed));
         self.unanswered_us = self.unanswered_us.max(verdict.unanswered_us);
     }
 }
@@ -177,13 +178,14 @@ fn report(sum: &Sum, options: &Soak, mode: Mode, took: Duration) {
     let minutes = took.as_secs_f64() / 60.0;
     println!(
         "{mode:?}: {} seeds, {} failed; {hours:.2} simulated hours in {minutes:.2} minutes \
-         ({:.1} hours a minute); {} committed, {} answered; slowest recovery {:.2} s",
+         ({:.1} hours a minute); {} committed, {} answered; slowest recovery {:.2} s (seed {})",
         sum.seeds,
         sum.failed,
         hours / minutes,
         sum.committed,
         sum.answered,
-        sum.slowest_us as f64 / 1e6
+        sum.slowest.0 as f64 / 1e6,
+        sum.slowest.1
     );
     if mode == Mode::Liveness {
         println!(

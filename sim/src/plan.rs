@@ -135,6 +135,8 @@ pub struct Plan {
     /// One in so many writes fails, which ends the process.
     pub sync_fails: u64,
     pub clients: usize,
+    /// One in so many looks of a client at its situation breaks its connection.
+    pub link_breaks: u64,
     pub snapshot_every: u64,
     /// Faults end here, for all or for a quorum.
     pub calm_at_us: u64,
@@ -149,7 +151,18 @@ const CALM_US: u64 = 15_000_000;
 /// How long a quorum is watched that makes progress among servers that are broken.
 const WATCHED_US: u64 = 12_000_000;
 
+/// One seed in so many has no faults.
+const FAIR_ONE_IN: u64 = 12;
+
 impl Plan {
+    /// Whether nothing ever goes wrong but what clients do themselves.
+    pub fn is_fair(&self) -> bool {
+        self.shares == Shares::NONE
+            && self.weather.loss == 0
+            && [self.crash_in_actions, self.crash_at_action, self.crash_in_founding] == [0; 3]
+            && [self.hang_in_install, self.sync_fails] == [0; 2]
+    }
+
     pub fn of(seed: u64, seconds: u64, mode: Mode) -> Self {
         let mut prng = Prng::new(seed ^ 0x706c_616e);
         let p = &mut prng;
@@ -176,7 +189,7 @@ impl Plan {
                 Mode::Safety => CALM_US,
                 Mode::Liveness => WATCHED_US,
             };
-        Self {
+        let drawn = Self {
             mode,
             voters,
             learners: [1, 1, 2, 3][p.below(4) as usize],
@@ -193,10 +206,27 @@ impl Plan {
             crash_in_founding: if p.one_in(4) { p.between(5, 60) } else { 0 },
             hang_in_install: if p.one_in(2) { p.between(2, 10) } else { 0 },
             sync_fails: if p.one_in(4) { p.between(100, 2_000) } else { 0 },
-            clients: p.between(1, 6) as usize,
+            clients: p.between(1, 8) as usize,
+            link_breaks: if p.one_in(3) { 0 } else { p.between(20, 400) },
             snapshot_every: p.between(5, 200),
             calm_at_us,
             end_us,
+        };
+        if mode == Mode::Safety && seed % FAIR_ONE_IN == 0 { drawn.fair() } else { drawn }
+    }
+
+    /// The same without a fault, where more is to be expected.
+    pub fn fair(self) -> Self {
+        let weather = Weather { loss: 0, doubling: 0, reordering: 0, ..self.weather };
+        Self {
+            weather,
+            shares: Shares::NONE,
+            fault_us: 0,
+            crash_in_actions: 0,
+            crash_in_founding: 0,
+            hang_in_install: 0,
+            sync_fails: 0,
+            ..self
         }
     }
 }

@@ -15,6 +15,9 @@
 //! new-epoch | same-epoch     than at the last `new-epoch`
 //! answered-within 800        milliseconds to the answer of a write that begins now
 //! no-answer-within 500
+//! write-at 1 800             the same, through this server
+//! ask-at 1                   a write is on its way to this server
+//! then-answered 800          and is answered, on the same connection
 //! agree                      every server that runs has applied the same
 //! ```
 
@@ -48,6 +51,7 @@ pub fn run(text: &str) -> Result<(), String> {
         return Err("a story without a write proves nothing".to_string());
     }
     cluster.history.check(&mut cluster.witness);
+    cluster.compare_trees();
     match cluster.witness.violations.first() {
         Some(violation) => Err(format!("{violation:?}")),
         None => Ok(()),
@@ -94,6 +98,7 @@ impl Stage {
             hang_in_install: 0,
             sync_fails: 0,
             clients: 1,
+            link_breaks: 0,
             snapshot_every: 0,
             calm_at_us: u64::MAX / 2,
             end_us: u64::MAX,
@@ -119,6 +124,15 @@ impl Stage {
                     Err(_) => Ok(()),
                 };
             }
+            ["write-at", id, ms] => return self.answered_at(Some(index(id)?), number(ms)?),
+            ["ask-at", id] => return self.ask_at(index(id)?),
+            ["then-answered", ms] => {
+                let answered = self.cluster.history.answered();
+                self.cluster.run_for(number(ms)? * 1_000);
+                if self.cluster.history.answered() == answered {
+                    return Err(format!("no answer in {ms} ms"));
+                }
+            }
             ["crash", id] => self.cluster.kill(index(id)?),
             ["start", id] => self.cluster.start(index(id)?),
             ["wipe", id] => {
@@ -139,10 +153,11 @@ impl Stage {
             ["fill", id, ms] => {
                 let until = self.cluster.now + number(ms)? * 1_000;
                 self.cluster.servers[index(id)?].full_until = until;
+                self.cluster.witness.disks_filled = true;
             }
             ["jump", id, ticks] => {
                 for _ in 0..number(ticks)? {
-                    self.cluster.step(index(id)?, Event::Tick);
+                    self.cluster.tick(index(id)?, true);
                 }
             }
             ["stop-clock", id, ms] => {
@@ -204,19 +219,35 @@ impl Stage {
     fn leader(&self) -> Option<usize> {
         let leads = |&server: &usize| {
             let process = self.cluster.servers[server].process.as_ref();
-            process.is_some_and(|process| process.zab.is_leading())
+            process.is_some_and(|process| process.zab().is_leading())
         };
         (0..self.cluster.servers.len())
             .filter(leads)
             .max_by_key(|&server| self.cluster.servers[server].disk.epochs.current)
     }
 
-    /// Writes, again whenever it gets no further, until one is answered.
     fn answered_within(&mut self, ms: u64) -> Result<(), String> {
+        self.answered_at(None, ms)
+    }
+
+    fn ask_at(&mut self, server: usize) -> Result<(), String> {
+        for _ in 0..10_000 {
+            self.cluster.client_tries(0, server);
+            if !self.cluster.clients[0].sent.is_empty() {
+                return Ok(());
+            }
+            self.cluster.run_for(200);
+        }
+        Err("the client gets no connection there".to_string())
+    }
+
+    /// Writes at this server, or at the leader, again whenever it gets no further, until one is
+    /// answered.
+    fn answered_at(&mut self, server: Option<usize>, ms: u64) -> Result<(), String> {
         let (answered, deadline) = (self.cluster.history.answered(), self.cluster.now + ms * 1_000);
         while self.cluster.now < deadline {
-            if let Some(leader) = self.leader() {
-                self.cluster.client_tries(0, leader);
+            if let Some(server) = server.or_else(|| self.leader()) {
+                self.cluster.client_tries(0, server);
             }
             self.cluster.run_for(1_000);
             if self.cluster.history.answered() > answered {

@@ -1,27 +1,93 @@
-//! One server: core's machine, its disk, and a state that is the list of applied commands.
+//! One server: core's whole machine, its connections, its disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+use farwatch_core::node::submission::Submission;
+use farwatch_core::node::{self, Clock, Node, NodeOptions, Output, ReapOptions};
+use farwatch_core::prepare;
+use farwatch_core::prng::Prng;
+use farwatch_core::record::Record;
+use farwatch_core::session::{SessionIds, SessionTable};
+use farwatch_core::tree::{self, Applied, TreeOptions};
 use farwatch_core::zab::mutant::Mutant;
 use farwatch_core::zab::quorum::Quorum;
 use farwatch_core::zab::run::Position;
 use farwatch_core::zab::timing::Timing;
-use farwatch_core::zab::{Membership, Options, Recovered, Standing, Zab};
-use farwatch_core::zxid::{ServerId, Zxid};
+use farwatch_core::zab::{self, Membership, Options, Recovered, Standing, Zab};
+use farwatch_core::zxid::{ServerId, SessionId};
 
-use crate::disk::{Disk, Entry};
+use crate::disk::{Disk, Logged};
+use crate::reactor::Reactor;
+
+/// Milliseconds since 1970 at which every run begins.
+const BEGIN_WALL_MS: i64 = 1_700_000_000_000;
+
+/// Sessions expire in steps of so many milliseconds.
+const EXPIRY_MS: i32 = 100;
+
+/// How long an ask waits for a leader before its connection is ended, milliseconds.
+const WAIT_MS: i64 = 3_000;
+
+/// A tick as the server's own clock counts it, microseconds.
+const TICK_US: u64 = 10_000;
 
 /// A process, from its start to its crash.
 pub struct Process {
-    pub zab: Zab,
-    /// What was applied, and the position of the last of it.
-    pub applied: Vec<Entry>,
+    pub node: Node,
+    pub out: Output,
+    pub reactor: Reactor,
+    /// What it was told is committed, and the position of the last of it. The machine's tree may be
+    /// ahead: a start applies all that the log holds.
+    pub applied: Vec<Logged>,
     pub applied_at: Position,
-    /// Which client waits with which operation for which proposal.
-    pub writers: BTreeMap<Zxid, (usize, usize)>,
-    /// Which client waits with which operation for a confirmation, oldest first.
-    pub readers: VecDeque<(usize, usize)>,
     pub standing: Standing,
+    pub clock: Clock,
+    /// By how much its clock has jumped, milliseconds.
+    pub jumped_ms: i64,
+    /// When a session was last heard from over a connection of this server, by its own clock.
+    pub heard: BTreeMap<SessionId, i64>,
+    /// What its connections asked since the core looked last is on its way to it.
+    pub submits: bool,
+    spare: Submission,
+}
+
+impl Process {
+    pub fn zab(&self) -> &Zab {
+        self.node.zab()
+    }
+
+    /// What happens to the machine, by its clock.
+    pub fn feed(&mut self, event: zab::Event) {
+        let Self { node, out, clock, .. } = self;
+        let event = match event {
+            zab::Event::Tick => node::Event::Tick(*clock),
+            zab::Event::Received { from, message } => {
+                node::Event::Heard { from, message, clock: *clock }
+            }
+            other => node::Event::Zab(other),
+        };
+        node.step(event, out);
+    }
+
+    /// Hands over what the connections asked.
+    pub fn submit(&mut self) {
+        self.submits = false;
+        std::mem::swap(&mut self.spare, &mut self.reactor.submission);
+        for &(session, _) in self.spare.touched() {
+            self.heard.insert(session, self.clock.mono_ms);
+        }
+        let event = node::Event::Submitted { submission: &self.spare, clock: self.clock };
+        self.node.step(event, &mut self.out);
+        self.spare.clear();
+    }
+
+    /// Time passed, to `now` microseconds of the run.
+    pub fn look_at_clock(&mut self, now: u64, tick_us: u64) {
+        let own_us = u128::from(now) * u128::from(TICK_US) / u128::from(tick_us);
+        let mono_ms = (own_us / 1_000) as i64 + self.jumped_ms;
+        self.clock.mono_ms = self.clock.mono_ms.max(mono_ms);
+        self.clock.wall_ms = BEGIN_WALL_MS + (now / 1_000) as i64;
+    }
 }
 
 pub struct Server {
@@ -52,8 +118,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts with what recovery left on the disk.
-    pub fn start(&mut self, quorum: &Quorum, timing: Timing, seed: u64, mutant: Option<Mutant>) {
+    /// Starts with what recovery left on the disk, at `now` microseconds of the run.
+    pub fn start(
+        &mut self,
+        quorum: &Quorum,
+        timing: Timing,
+        (now, seed): (u64, u64),
+        mutant: Option<Mutant>,
+    ) {
         assert!(self.process.is_none(), "a server is started twice");
         self.life += 1;
         let membership = match (self.votes, self.disk.rejoining) {
@@ -71,29 +143,71 @@ impl Server {
         let log = self.disk.end();
         let committed = self.disk.snapshot_at.zxid;
         let zab = Zab::with(options, Recovered { epochs: self.disk.epochs, log, committed });
-        let zab = plant(zab, mutant);
+        let recovered = recover(&self.disk);
+        let reader = recovered.tree.reader();
+        let wall_ms = BEGIN_WALL_MS + (now / 1_000) as i64;
+        let ids = SessionIds::new(self.id, wall_ms).expect("a small number");
+        let clock = Clock { mono_ms: 0, wall_ms };
+        let node = Node::new(node_options(), zab, ids, recovered, clock);
         self.log_busy_until = 0;
-        self.process = Some(Process {
-            zab,
+        let mut process = Process {
+            node: plant(node, mutant),
+            out: Output::default(),
+            reactor: Reactor::new(reader, Prng::new(seed.rotate_left(17)), mutant),
             applied: self.disk.snapshot.clone(),
             applied_at: self.disk.snapshot_at,
-            writers: BTreeMap::new(),
-            readers: VecDeque::new(),
             standing: Standing::Alone,
-        });
+            clock,
+            jumped_ms: 0,
+            heard: BTreeMap::new(),
+            submits: false,
+            spare: Submission::default(),
+        };
+        process.look_at_clock(now, self.tick_us);
+        self.process = Some(process);
     }
+}
+
+fn node_options() -> NodeOptions {
+    NodeOptions {
+        prepare: prepare::Options::default(),
+        tick_ms: EXPIRY_MS,
+        hash_seed: 1,
+        reap: ReapOptions { interval_ms: 60_000, per_minute_max: 1_000, never_used_ms: None },
+        wait_ms: WAIT_MS,
+        stale_ms_max: None,
+    }
+}
+
+/// The state that the records on the disk make, all of them.
+fn recover(disk: &Disk) -> node::Recovered {
+    let (mut writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
+    let mut sessions = SessionTable::new();
+    let mut applied = Applied::default();
+    for logged in disk.snapshot.iter().chain(&disk.log) {
+        let record = Record::own(&logged.bytes);
+        let (head, txn) = (record.head(), record.txn());
+        if head.zxid <= writer.applied() {
+            continue; // the log begins before the snapshot's end
+        }
+        applied.clear();
+        writer.apply(&head, &txn, &mut applied);
+        sessions.apply(&head, &txn);
+    }
+    writer.reclaim();
+    node::Recovered { writer, tree, sessions, chain: disk.end().chain }
 }
 
 #[cfg(feature = "mutants")]
-fn plant(mut zab: Zab, mutant: Option<Mutant>) -> Zab {
+fn plant(mut node: Node, mutant: Option<Mutant>) -> Node {
     if let Some(mutant) = mutant {
-        zab.plant(mutant);
+        node.plant(mutant);
     }
-    zab
+    node
 }
 
 #[cfg(not(feature = "mutants"))]
-fn plant(zab: Zab, mutant: Option<Mutant>) -> Zab {
+fn plant(node: Node, mutant: Option<Mutant>) -> Node {
     assert!(mutant.is_none(), "bugs can be planted only with the feature `mutants`");
-    zab
+    node
 }

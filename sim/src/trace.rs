@@ -39,3 +39,14 @@ impl Trace {
         self.events
     }
 }
+
+/// A transcript is worth most when the run did not come to its end.
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in self.lines.iter().flatten() {
+                println!("{line}");
+            }
+        }
+    }
+}

@@ -1,13 +1,15 @@
 //! What an observer of the whole cluster knows: every server's view at once, and all that was ever
 //! committed, led or promised. The invariants are judged on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use farwatch_core::log::epochs::Epochs;
 use farwatch_core::zab::run::Position;
-use farwatch_core::zxid::{Epoch, Zxid};
+use farwatch_core::zxid::{Epoch, SessionId, Zxid};
 
 use crate::disk::Entry;
+use crate::invariants::done_in_order;
+use crate::model::Model;
 
 /// A property that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,16 @@ pub struct Witness {
     pub promises: BTreeMap<(usize, u64, Epoch), usize>,
     /// Who was wiped since, and may therefore hold less than it acknowledged.
     pub wiped: BTreeMap<usize, u64>,
+    /// What the history makes of the tree.
+    pub model: Model,
+    /// Sessions whose end somebody proposed.
+    pub ending: BTreeSet<SessionId>,
+    /// Writes that were sent and are not known to be done, by session.
+    pub sent: BTreeMap<SessionId, VecDeque<done_in_order::Sent>>,
+    /// The digest of the tree behind each history, and who had it first.
+    pub digests: BTreeMap<(Zxid, u32), (usize, u64)>,
+    /// Some disk was full for a while.
+    pub disks_filled: bool,
     pub violations: Vec<Violation>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::asks::Stage;
+use super::asks::{Ending, Stage};
 use super::exchange::Hold;
 use super::route::Route;
 use super::submission::{Ask, Outcome};
@@ -10,6 +10,7 @@ use super::{Holder, Node, Output};
 use crate::record::Record;
 use crate::txn::{Txn, TxnHead};
 use crate::wire::handshake::Password;
+use crate::zab::mutant::Mutant;
 use crate::zab::run::Position;
 use crate::zxid::Zxid;
 
@@ -61,8 +62,18 @@ impl Node {
     fn apply_one(&mut self, record: &Record<'_>, out: &mut Output) {
         let (head, txn) = (record.head(), record.txn());
         out.applied.stats.clear();
-        self.writer.apply(&head, &txn, &mut out.applied);
-        self.sessions.apply(&head, &txn);
+        let closes = txn == Txn::CloseSession;
+        let astray = self.zab.planted(Mutant::TreeGoesAstray) && self.zab.me().0 == 2;
+        let lost = astray && matches!(txn, Txn::SetData { .. }) && head.zxid.counter() % 32 == 0;
+        if lost || (closes && self.zab.planted(Mutant::EphemeralsKept)) {
+            let nothing = Txn::Error(crate::wire::ErrorCode::NoNode);
+            self.writer.apply(&head, &nothing, &mut out.applied);
+        } else {
+            self.writer.apply(&head, &txn, &mut out.applied);
+        }
+        if !(closes && self.zab.planted(Mutant::ClosedSessionKept)) {
+            self.sessions.apply(&head, &txn);
+        }
         self.applied = Position { zxid: head.zxid, chain: record.chain() };
         out.transactions += 1;
         let mine = self.asks.of_record(&head, &txn);
@@ -103,9 +114,13 @@ impl Node {
     /// Answers what was to be answered once `zxid` is applied, which it is. What was due before and
     /// has not come was due behind a proposal that was lost with its leader.
     fn answer_due(&mut self, zxid: Zxid, out: &mut Output) {
+        // A leader counts a connection as a session's as long as this server's session with it lasts:
+        // what was resumed in an earlier one is resumed again.
+        let counts = matches!(self.route, Route::Me | Route::Open(..));
         while let Some((at, number)) = self.asks.take_due(zxid) {
             if at == zxid
                 && let Some(&Stage::Behind(_, ending)) = self.asks.get(number).map(|it| &it.stage)
+                && (counts || !matches!(ending, Ending::Resumed(..)))
             {
                 self.end(number, ending, out);
             }
@@ -144,6 +159,7 @@ impl Node {
             }
         };
         self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+        self.hosts_anew |= matches!(self.route, Route::Asking(..) | Route::Settling(..));
         let outcome = Outcome::Attached { session, password, timeout_ms };
         self.reply(origin, head.zxid, outcome, out);
         self.asks.done(number);
@@ -203,7 +219,7 @@ impl Node {
         }
         let place = self.recent.binary_search_by_key(&zxid, |it| it.0);
         let Some(&(_, own)) = place.ok().and_then(|at| self.recent.get(at)) else { return };
-        if own != leaders {
+        if own != leaders && !self.zab.planted(Mutant::TreeGoesAstray) {
             out.halt = Some(format!(
                 "this server's tree differs from its leader's at {zxid}: digest {own:#018x} here, \
                  {leaders:#018x} there. It stops so that nobody reads from it. Keep a copy of its \

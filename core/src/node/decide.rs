@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::prepare::{Internal, Prepared, WriteRequest};
 use crate::wire::handshake::Password;
 use crate::wire::{ErrorCode, OpCode};
-use crate::zab;
+use crate::zab::{self, mutant::Mutant};
 use crate::zxid::{ServerId, SessionId, Zxid};
 
 impl Node {
@@ -32,6 +32,9 @@ impl Node {
         }
         let verdict = match item.ask {
             Ask::Write(op) => self.write(from, number, item, op, body, out),
+            Ask::Sync if self.zab.planted(Mutant::SyncUnconfirmed) => {
+                Some(Verdict::Synced { upto: self.named() })
+            }
             Ask::Sync => {
                 self.confirming.push_back(Some((from, number, self.named())));
                 self.events.push_back(zab::Event::Confirm);
@@ -48,6 +51,9 @@ impl Node {
 
     /// Decides what waited for this server to take proposals.
     pub(super) fn run_deferred(&mut self, out: &mut Output) {
+        if self.zab.planted(Mutant::DeferredReordered) {
+            self.deferred.make_contiguous().reverse();
+        }
         while let Some((from, asked)) = self.deferred.pop_front() {
             let Asked { number, item, body } = &asked;
             if !self.decide(from, *number, item, body, out) {
@@ -157,7 +163,8 @@ impl Node {
         let known = self.sessions.get(session).copied();
         match known {
             Some(known)
-                if self.sessions.verify(session, Some(presented))
+                if (self.sessions.verify(session, Some(presented))
+                    || self.zab.planted(Mutant::ResumesWithoutPassword))
                     && !self.prepare.is_closing(session) =>
             {
                 self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
@@ -209,6 +216,9 @@ impl Node {
         let holds =
             |held: &Holder| held.server == from && is_same_connection(held.origin, item.origin);
         let unheld = op != OpCode::CloseSession;
+        if self.zab.planted(Mutant::MovedNotRefused) {
+            return false;
+        }
         let moved = self.attached.get(&item.session).map_or(unheld, |held| !holds(held));
         moved && self.sessions.contains(item.session)
     }
@@ -256,12 +266,18 @@ impl Node {
         // An ask from before the way to the leader was lost has another number by now.
         let Some(ask) = self.asks.get_mut(number).filter(|ask| open(ask.stage)) else { return };
         match verdict {
+            Verdict::Proposed { zxid, .. } if self.zab.planted(Mutant::RepliesBeforeCommit) => {
+                self.end_behind(number, zxid.min(self.applied.zxid), Ending::Echo, out);
+            }
             Verdict::Proposed { zxid, hold } => {
                 ask.stage = Stage::Proposed(zxid, hold);
                 self.asks.due_at(zxid, number);
             }
             Verdict::Refused { behind, code } => {
                 self.end_behind(number, behind, Ending::Fail(code), out);
+            }
+            Verdict::Synced { .. } if self.zab.planted(Mutant::SyncedBeforeApplied) => {
+                self.end(number, Ending::Echo, out);
             }
             Verdict::Synced { upto } => self.end_behind(number, upto, Ending::Echo, out),
             Verdict::Resumed { behind, hold, timeout_ms, password } => {
@@ -277,7 +293,8 @@ impl Node {
     /// of one session keep the order of its requests and show the state at their place in it.
     fn end_behind(&mut self, number: u64, behind: Zxid, ending: Ending, out: &mut Output) {
         // What a start applied and no leader has confirmed is shown to nobody.
-        if behind <= self.applied.zxid && self.is_settled() {
+        let early = self.zab.planted(Mutant::RefusalsOvertake);
+        if early || (behind <= self.applied.zxid && self.is_settled()) {
             return self.end(number, ending, out);
         }
         let behind = behind.max(self.applied.zxid);

@@ -21,6 +21,7 @@ use super::{Holder, Node, Output, TOUCH_INTERVAL_MS, is_same_connection};
 use crate::prepare::Prepare;
 use crate::session::Expiry;
 use crate::wire::{ErrorCode, OpCode};
+use crate::zab::mutant::Mutant;
 use crate::zab::{self, Action, Divergence, Standing};
 use crate::zxid::{Epoch, ServerId, SessionId, Zxid};
 
@@ -166,6 +167,7 @@ impl Node {
 
     fn became(&mut self, standing: Standing, out: &mut Output) {
         match standing {
+            Standing::Alone if self.zab.planted(Mutant::DoubtForgotten) => self.asks.trust(),
             Standing::Alone => self.asks.doubt(),
             Standing::Leading(_) => {
                 assert_eq!(self.applied, self.zab.log(), "a leader commits its whole history");
@@ -192,6 +194,7 @@ impl Node {
                 };
                 // Another epoch of its leader: nothing on the way between them was lost.
                 if !same {
+                    self.hosts_anew = false;
                     self.route = Route::Asking(leader, session);
                     self.request = Request { hosted: Some(self.hosted()), ..Request::default() };
                 }
@@ -220,12 +223,16 @@ impl Node {
         self.route = Route::Me;
         self.request = Request::default();
         self.expected.clear();
-        self.prepare = Prepare::new(self.options.prepare, self.options.hash_seed);
+        if !self.zab.planted(Mutant::OverlayKept) {
+            self.prepare = Prepare::new(self.options.prepare, self.options.hash_seed);
+        }
         self.touched.clear();
         // Nobody knows when sessions were last heard from: each gets its full time again, which is
         // what its connection negotiated where that is known.
         let now_ms = self.clock.mono_ms;
-        self.expiry = Expiry::new(self.options.tick_ms);
+        if !self.zab.planted(Mutant::ExpiryNotRenewed) {
+            self.expiry = Expiry::new(self.options.tick_ms);
+        }
         for (id, session) in self.sessions.iter() {
             self.expiry.add(id, session.timeout_ms, now_ms);
         }
@@ -237,7 +244,10 @@ impl Node {
 
     fn resolve(&mut self, out: &mut Output) {
         let (me, attached) = (self.zab.me(), &self.attached);
-        let given_up = self.asks.resolve(|ask| is_wanted(ask, me, attached));
+        let drops = self.zab.planted(Mutant::DoubtedDropped);
+        let given_up = self
+            .asks
+            .resolve(|ask| is_wanted(ask, me, attached) && !(drops && ask.stage == Stage::Asked));
         for item in given_up {
             self.give_back(&item, out);
         }
@@ -248,7 +258,12 @@ impl Node {
             && upto <= self.applied.zxid
         {
             self.resolve(out);
-            self.route = Route::Open(leader, session);
+            if std::mem::take(&mut self.hosts_anew) {
+                self.route = Route::Asking(leader, session);
+                self.request.hosted = Some(self.hosted());
+            } else {
+                self.route = Route::Open(leader, session);
+            }
         }
     }
 
@@ -300,7 +315,8 @@ impl Node {
     fn left(&mut self, item: &Item, out: &mut Output) {
         let (session, origin) = (item.session, item.origin);
         let held = self.attached.get(&session);
-        if held.is_some_and(|held| is_same_connection(held.origin, origin)) {
+        let any = self.zab.planted(Mutant::LeftTakesNewer);
+        if held.is_some_and(|held| any || is_same_connection(held.origin, origin)) {
             self.attached.remove(&session);
         }
         match self.route {
@@ -352,6 +368,10 @@ impl Node {
                 Route::Open(..) if self.zab.is_following() => {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
                     bytes += body.len();
+                    if self.zab.planted(Mutant::AskedTwice) {
+                        let (item, body) = (item.clone(), Arc::clone(&body));
+                        self.request.asks.push(Asked { number, item, body });
+                    }
                     self.request.asks.push(Asked { number, item, body });
                     self.asks.asked();
                     if bytes > REQUEST_BYTES_MAX {
@@ -422,7 +442,9 @@ impl Node {
             for Hosted { session, origin, hold, timeout_ms } in hosted {
                 self.host(session, Holder { server: from, origin, hold, timeout_ms }, out);
             }
-            let welcome = Some((session, self.named()));
+            let early = self.zab.planted(Mutant::WelcomeTooEarly);
+            let proposed = if early { self.applied.zxid } else { self.named() };
+            let welcome = Some((session, proposed));
             self.responses.entry(from).or_default().welcome = welcome;
         }
         for (session, timeout_ms) in touched {
@@ -448,7 +470,9 @@ impl Node {
         if !self.sessions.contains(session) {
             return; // it ended, which that server has yet to hear
         }
-        let newer = self.attached.get(&session).is_some_and(|held| holder.hold < held.hold);
+        let held = self.attached.get(&session).map(|held| held.hold);
+        let newer = held
+            .is_some_and(|held| (holder.hold < held) != self.zab.planted(Mutant::OlderHoldWins));
         if newer {
             return self.displace(session, holder.server, holder.origin, out);
         }
@@ -524,7 +548,10 @@ impl Node {
         let open = matches!(self.route, Route::Open(..)) && self.zab.is_following();
         if open && now_ms - self.reported_ms >= TOUCH_INTERVAL_MS {
             self.reported_ms = now_ms;
-            self.request.touched.extend(std::mem::take(&mut self.touched));
+            let touched = std::mem::take(&mut self.touched);
+            if !self.zab.planted(Mutant::TouchesNotPassed) {
+                self.request.touched.extend(touched);
+            }
         }
         if !self.is_serving() {
             self.give_up(out);

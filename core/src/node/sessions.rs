@@ -4,6 +4,7 @@ use super::{LAST_RESERVE_BYTES, Node, TOUCH_INTERVAL_MS};
 use crate::prepare::{CONFIG_PATH, Internal};
 use crate::tree::Node as Znode;
 use crate::txn::NodeKind;
+use crate::zab::mutant::Mutant;
 
 /// How nodes that end by themselves are looked after. Source: ZooKeeper's `ContainerManager`.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,8 @@ impl Node {
             return;
         }
         let mut due = Vec::new();
-        self.expiry.due(self.clock.mono_ms - HELD_BACK_MS_MAX, &mut due);
+        let early = if self.zab.planted(Mutant::ExpiresEarly) { 2 * HELD_BACK_MS_MAX } else { 0 };
+        self.expiry.due(self.clock.mono_ms - HELD_BACK_MS_MAX + early, &mut due);
         for (at, session) in due.into_iter().enumerate() {
             let can = at < EXPIRED_PER_STEP_MAX && self.can_propose();
             if can {

@@ -251,9 +251,7 @@ impl Learning {
             out.push(Action::Became(Standing::Alone));
         }
         if base.membership == super::Membership::Rejoining
-            && ((self.epoch != Epoch::ZERO
-                && self.epoch < epoch
-                && self.epoch == base.epochs.current)
+            && ((self.is_following() && self.epoch < epoch && self.epoch == base.epochs.current)
                 || base.planted(Mutant::RejoinsTooEarly))
         {
             // The leader's history is here, and this epoch was promised by a quorum without this

@@ -164,4 +164,62 @@ mutants! {
     JoinsSameRoundOnly,
     /// A voter that still counts votes leaves a candidate that has counted them.
     CountedLeaderLeft,
+
+    // The server around it: `core/src/node`.
+    /// An ask is passed to the leader twice.
+    AskedTwice,
+    /// What became of an ask whose way to the leader was lost is not looked for: it is done again.
+    DoubtForgotten,
+    /// What was in doubt and is in no history is not asked again, and its connection goes on.
+    DoubtedDropped,
+    /// A leader says that all is proposed which is only applied, to who asks what became of its asks.
+    WelcomeTooEarly,
+    /// What waited for a new epoch is decided in another order than it was asked.
+    DeferredReordered,
+    /// A write is answered when it is proposed.
+    RepliesBeforeCommit,
+    /// A refusal is answered before what its session asked first.
+    RefusalsOvertake,
+    /// A sync is answered without asking anybody whether the leader still leads.
+    SyncUnconfirmed,
+    /// A sync is answered before the server has come to where the leader was.
+    SyncedBeforeApplied,
+    /// A session goes on without its secret.
+    ResumesWithoutPassword,
+    /// Of two connections that hold a session, the older one has it.
+    OlderHoldWins,
+    /// What the old connection of a session asks is done behind what the new one asked.
+    MovedNotRefused,
+    /// The end of an old connection takes the session from the new one.
+    LeftTakesNewer,
+    /// A session ends before its time is over.
+    ExpiresEarly,
+    /// A new leader takes the times at which it last led for those at which sessions were heard from.
+    ExpiryNotRenewed,
+    /// A follower does not tell its leader which sessions it hears from.
+    TouchesNotPassed,
+    /// Ephemeral nodes stay when their session ends.
+    EphemeralsKept,
+    /// A session that ended can be gone on with.
+    ClosedSessionKept,
+    /// A new leader decides on what it had outstanding when it last led.
+    OverlayKept,
+    /// A server's tree loses changes, and its digests are compared by nobody.
+    TreeGoesAstray,
+
+    // Connections: all *shell*, as a server's reactor has them.
+    /// *Shell:* a server takes a client that has seen more than the server has.
+    SeenIgnored,
+    /// *Shell:* a write behind a sync is taken before the sync is answered.
+    WriteOvertakesSync,
+    /// *Shell:* a read is answered before the writes that its connection asked first.
+    ReadOvertakesWrite,
+    /// *Shell:* an event follows the reply that shows its change.
+    EventAfterReply,
+    /// *Shell:* a watch is not armed.
+    WatchNotArmed,
+    /// *Shell:* of two that watch one path, one is not told.
+    WatchForgotten,
+    /// *Shell:* an event is told twice.
+    WatchFiresTwice,
 }

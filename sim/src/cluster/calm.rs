@@ -1,6 +1,7 @@
 //! The end of the faults, for all or for a bare quorum, and what is expected of it.
 
 use super::Cluster;
+use crate::invariants::digests_equal;
 use crate::network::Weather;
 use crate::plan::Mode;
 
@@ -23,6 +24,7 @@ impl Cluster {
         self.network.weather = Weather::CLEAR;
         if self.plan.mode == Mode::Liveness {
             self.choose_core();
+            self.leave_the_broken();
         }
         for server in 0..self.servers.len() {
             let it = &mut self.servers[server];
@@ -80,9 +82,24 @@ impl Cluster {
             })
     }
 
+    /// All have applied all: the trees are one.
+    pub fn compare_trees(&mut self) {
+        let Self { servers, witness, .. } = self;
+        for (server, it) in servers.iter().enumerate() {
+            if let Some(process) = &it.process
+                && process.node.applied() == witness.committed()
+            {
+                digests_equal::check_end(witness, server, process.node.tree());
+            }
+        }
+    }
+
     pub(super) fn judge(&mut self) {
         if self.witness.violations.is_empty() {
             self.history.check(&mut self.witness);
+            if self.is_done() {
+                self.compare_trees();
+            }
         }
         if !self.witness.violations.is_empty() {
             return;

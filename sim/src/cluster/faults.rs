@@ -43,7 +43,7 @@ impl Cluster {
 
     fn leader(&self) -> Option<usize> {
         (0..self.servers.len()).find(|&server| {
-            self.servers[server].process.as_ref().is_some_and(|process| process.zab.is_leading())
+            self.servers[server].process.as_ref().is_some_and(|process| process.zab().is_leading())
         })
     }
 
@@ -72,7 +72,7 @@ impl Cluster {
         self.trace.line(self.now, format_args!("the clock of {id} jumps by {ticks} ticks"));
         for _ in 0..ticks {
             if self.servers[server].frozen_until <= self.now {
-                self.step(server, Event::Tick);
+                self.tick(server, true);
                 self.watch_leader(server);
             }
         }
@@ -99,6 +99,7 @@ impl Cluster {
     fn disk_is_full(&mut self, server: usize) {
         let id = self.servers[server].id;
         self.trace.line(self.now, format_args!("the disk of {id} is full"));
+        self.witness.disks_filled = true;
         self.servers[server].full_until = self.now + self.prng.between(100_000, 3_000_000);
     }
 
@@ -214,7 +215,7 @@ impl Cluster {
         let Some(leader) = self.leader() else { return };
         let id = self.servers[leader].id;
         self.trace.line(self.now, format_args!("the clock of {id}, which leads, stands still"));
-        let healed = self.now + self.prng.between(700_000, 2_000_000);
+        let healed = self.now + self.prng.between(900_000, 3_000_000);
         self.servers[leader].clock_stopped_until = healed;
         self.network.heal();
         for one in [leader, with] {
@@ -307,6 +308,7 @@ impl Cluster {
         match kind {
             0 => {
                 self.servers[server].process = None;
+                self.connections_end(server);
                 self.servers[server].left_out = true;
                 // What is still under way belongs to no process any more.
                 self.servers[server].life += 1;

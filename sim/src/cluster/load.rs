@@ -1,199 +1,296 @@
-//! Clients: each has one operation open, and knows of it what an application would know.
+//! What clients do: connect, ask, wait, go elsewhere.
 
-use farwatch_core::record;
-use farwatch_core::txn::{Txn, TxnHead};
-use farwatch_core::zab::Event;
-use farwatch_core::zab::run::{Position, Run};
-use farwatch_core::zxid::{SessionId, Zxid};
+use farwatch_core::wire::handshake::Password;
+use farwatch_core::zxid::SessionId;
 
 use super::{Cluster, Happening};
+use crate::client::{Client, Link, Sent, key_path};
+use crate::invariants::done_in_order;
+use crate::plan::Mode;
+use crate::reactor::ConnectionId;
+use crate::request::{Request, ToClient, ToServer};
 
-/// Commands are spread over so many keys; a read asks for the last command of one.
-pub const KEYS: u64 = 16;
+/// How long a client waits for the answer to its handshake.
+const HANDSHAKE_US: u64 = 400_000;
 
-/// How long a client waits for an answer.
-const PATIENCE_US: u64 = 1_500_000;
-
-/// What a client is waiting for.
+/// The way between one client and one server, from its first message on.
 #[derive(Clone, Copy, Debug)]
-enum Open {
-    Nothing,
-    /// The number of the operation in the history.
-    Operation {
-        number: usize,
-        attempt: u64,
-    },
-}
-
-pub struct Client {
-    session: u64,
-    commands: u64,
-    attempts: u64,
-    open: Open,
-}
-
-impl Client {
-    pub fn new(index: usize) -> Self {
-        Self { session: index as u64 + 1, commands: 0, attempts: 0, open: Open::Nothing }
-    }
+pub struct Wire {
+    pub client: usize,
+    pub server: usize,
+    life: u64,
+    /// Nothing arrives any more, on neither side.
+    dead: bool,
+    to_server: u64,
+    to_client: u64,
 }
 
 impl Cluster {
-    /// A client without an open operation writes to this server.
-    pub fn client_tries(&mut self, client: usize, server: usize) {
-        if matches!(self.clients[client].open, Open::Nothing) {
-            self.client_writes(client, server);
-        }
-    }
-
+    /// One look of a client at its situation.
     pub(super) fn client_acts(&mut self, client: usize) {
-        if self.idle_clients || self.is_quiet() {
-            return;
-        }
-        if let Open::Operation { .. } = self.clients[client].open {
-            return;
-        }
-        let leaders: Vec<usize> = (0..self.servers.len())
-            .filter(|&server| self.servers[server].frozen_until <= self.now)
-            .filter(|&server| {
-                self.servers[server].process.as_ref().is_some_and(|p| p.zab.is_leading())
-            })
-            .collect();
-        // A client may be connected to a leader that is none any more, and does not know.
-        if leaders.is_empty() {
-            return self.client_waits(client);
-        }
-        let server = leaders[self.prng.below(leaders.len() as u64) as usize];
-        if self.prng.one_in(4) {
-            self.client_reads(client, server);
-        } else {
-            self.client_writes(client, server);
-        }
-    }
-
-    fn open(&mut self, client: usize, number: usize) {
-        let it = &mut self.clients[client];
-        it.attempts += 1;
-        let attempt = it.attempts;
-        it.open = Open::Operation { number, attempt };
-        self.schedule(self.now + PATIENCE_US, Happening::GiveUp { client, attempt });
-    }
-
-    fn client_reads(&mut self, client: usize, server: usize) {
-        let key = self.prng.below(KEYS);
-        let number = self.history.read_begins(self.now, client, key);
-        self.open(client, number);
-        let process = self.servers[server].process.as_mut().expect("it leads");
-        process.readers.push_back((client, number));
-        self.step(server, Event::Confirm);
-    }
-
-    fn client_writes(&mut self, client: usize, server: usize) {
-        if self.now < self.servers[server].full_until {
-            // Refused before it takes a zxid.
-            return self.client_waits(client);
-        }
-        let process = self.servers[server].process.as_mut().expect("it leads");
-        let Some(zxid) = process.zab.proposable() else { return self.client_waits(client) };
-        let (log, limit) = (process.zab.log(), self.plan.timing.epoch_proposals);
-        if zxid.counter() > limit {
-            let text = format!("{zxid:?} is beyond the {limit} proposals of an epoch");
-            return self.witness.violate("epochs_end", text);
-        }
-        process.zab.proposed(zxid);
-        let it = &mut self.clients[client];
-        it.commands += 1;
-        let (session, cxid) = (it.session, it.commands as i32);
-        let command = (session << 32) | it.commands;
-        let head =
-            TxnHead { zxid, time_ms: (self.now / 1_000) as i64, session: SessionId(session), cxid };
-        let mut bytes = Vec::new();
-        let txn = Txn::SetData { path: b"/", data: Some(b"x"), version: cxid };
-        let chain = record::append(&head, &txn, log.chain, &mut bytes);
-        let run = Run::own(log, Position { zxid, chain }, bytes.into());
-        self.witness.proposed.insert(zxid, (server, command));
-        self.trace.line(
-            self.now,
-            format_args!("client {client} writes {command:#x} at {} as {zxid:?}", server + 1),
-        );
-        let number = self.history.write_begins(self.now, client, command);
-        self.open(client, number);
-        let process = self.servers[server].process.as_mut().expect("it leads");
-        process.writers.insert(zxid, (client, number));
-        self.step(server, Event::Proposed(run));
-    }
-
-    /// The server applied more: writes that it proposed are answered.
-    pub(super) fn answer_writers(&mut self, server: usize) {
-        let Some(process) = self.servers[server].process.as_mut() else { return };
-        let open = process.writers.split_off(&Zxid(process.applied_at.zxid.0 + 1));
-        let done = std::mem::replace(&mut process.writers, open);
-        for (zxid, (client, number)) in done {
-            if !self.waits(client, number) {
-                continue;
-            }
-            self.history.write_ends(number, self.now, zxid);
-            if self.calm && self.history.began(number) >= self.plan.calm_at_us {
-                self.answered_in_calm();
-            }
-            self.trace.note(self.now, 6, server, &zxid.0.to_le_bytes());
-            self.trace.line(self.now, format_args!("client {client} is answered {zxid:?}"));
-            self.close(client);
-        }
-    }
-
-    fn close(&mut self, client: usize) {
-        self.clients[client].open = Open::Nothing;
-        self.client_waits(client);
-    }
-
-    fn client_waits(&mut self, client: usize) {
-        let wait = self.prng.between(2_000, 60_000);
+        let wait = self.prng.between(2_000, 30_000);
         self.schedule(self.now + wait, Happening::Client { client });
-    }
-
-    /// Whether the client still waits for the end of this operation.
-    fn waits(&self, client: usize, number: usize) -> bool {
-        matches!(self.clients[client].open, Open::Operation { number: open, .. } if open == number)
-    }
-
-    pub(super) fn confirmed(&mut self, server: usize, count: u64) {
-        for _ in 0..count {
-            let process = self.servers[server].process.as_mut().expect("it acts");
-            let Some((client, number)) = process.readers.pop_front() else { return };
-            if !self.waits(client, number) {
-                continue;
+        self.leave_if_silent(client);
+        if self.idle_clients {
+            return self.stay_alive(client);
+        }
+        match self.clients[client].link {
+            Link::None => {
+                if let Some(server) = self.chosen_server() {
+                    self.connect(client, server);
+                }
             }
-            let process = self.servers[server].process.as_ref().expect("it acts");
-            let key = self.history.key_of(number);
-            let upto = process.applied_at.zxid;
-            let value = process.applied.iter().rev().find(|entry| entry.command % KEYS == key);
-            let value = value.map_or(0, |entry| entry.command);
-            self.history.read_ends(number, self.now, upto, value);
-            self.trace.note(self.now, 7, server, &upto.0.to_le_bytes());
-            self.close(client);
+            Link::Opening(..) => {}
+            Link::Open(id, _) => {
+                if !self.calm && self.prng.one_in(self.plan.link_breaks) {
+                    return self.link_breaks(client, id);
+                }
+                self.stay_alive(client);
+                let it = &self.clients[client];
+                // Nobody asks for more behind the end of its session.
+                let ends = it.sent.back().is_some_and(|sent| sent.request == Request::Close);
+                if !self.is_quiet() && it.sent.len() < it.depth && !ends {
+                    let requests = self.clients[client].choose(&mut self.prng);
+                    self.ask(client, requests);
+                }
+            }
         }
     }
 
-    pub(super) fn confirms_failed(&mut self, server: usize) {
-        let process = self.servers[server].process.as_mut().expect("it acts");
-        for (client, number) in std::mem::take(&mut process.readers) {
-            self.client_unsure(client, number);
+    /// In the end clients of a bare quorum know of nobody else.
+    fn chosen_server(&mut self) -> Option<usize> {
+        let bare = self.calm && self.plan.mode == Mode::Liveness;
+        let known: Vec<usize> =
+            (0..self.servers.len()).filter(|&at| !bare || self.servers[at].core).collect();
+        let server = known[self.prng.below(known.len() as u64) as usize];
+        self.servers[server].process.is_some().then_some(server)
+    }
+
+    /// A server that stays broken is left by its clients.
+    pub(super) fn leave_the_broken(&mut self) {
+        for client in 0..self.clients.len() {
+            if let Link::Opening(_, server, _) | Link::Open(_, server) = self.clients[client].link
+                && !self.servers[server].core
+            {
+                self.clients[client].disconnected();
+            }
         }
     }
 
-    /// The client will never know. It goes on with something else.
-    pub(super) fn client_unsure(&mut self, client: usize, number: usize) {
-        if self.waits(client, number) {
-            self.close(client);
+    fn leave_if_silent(&mut self, client: usize) {
+        let it = &self.clients[client];
+        let over = match it.link {
+            Link::None => return,
+            Link::Opening(_, _, since) => since + HANDSHAKE_US < self.now,
+            Link::Open(..) => it.heard_at + it.timeout_ms as u64 * 667 < self.now,
+        };
+        if over {
+            let id = it.link.connection().expect("it has one");
+            self.trace.line(self.now, format_args!("client {client} hears nothing and leaves"));
+            self.link_breaks(client, id);
         }
     }
 
-    pub(super) fn client_gives_up(&mut self, client: usize, attempt: u64) {
-        if let Open::Operation { attempt: open, number } = self.clients[client].open
-            && open == attempt
-        {
-            self.client_unsure(client, number);
+    /// The client is without its connection. The server may learn of that, or not.
+    fn link_breaks(&mut self, client: usize, id: ConnectionId) {
+        match self.prng.below(4) {
+            0 => {
+                if let Some(wire) = self.wires.get_mut(&id) {
+                    wire.dead = true;
+                }
+            }
+            // It goes on elsewhere, while what it said is still on its way.
+            1 => {}
+            _ => self.say_to_server(id, ToServer::Gone),
+        }
+        self.clients[client].disconnected();
+    }
+
+    fn stay_alive(&mut self, client: usize) {
+        let it = &self.clients[client];
+        let due = it.spoke_at + it.timeout_ms as u64 * 250 < self.now;
+        if let (Link::Open(id, _), true) = (it.link, due) {
+            self.clients[client].spoke_at = self.now;
+            self.say_to_server(id, ToServer::Ping);
         }
     }
+
+    pub(super) fn connect(&mut self, client: usize, server: usize) {
+        self.connections += 1;
+        let (id, life) = (self.connections, self.servers[server].life);
+        let wire = Wire { client, server, life, dead: false, to_server: 0, to_client: 0 };
+        self.wires.insert(id, wire);
+        let strangers: Vec<SessionId> = self
+            .clients
+            .iter()
+            .enumerate()
+            .filter(|&(other, _)| other != client)
+            .filter_map(|(_, other)| other.session.map(|(session, _)| session))
+            .collect();
+        let it = &mut self.clients[client];
+        it.link = Link::Opening(id, server, self.now);
+        (it.heard_at, it.spoke_at) = (self.now, self.now);
+        let mut session = it.session;
+        if session.is_none() && !strangers.is_empty() && self.prng.one_in(10) {
+            it.intrudes = true;
+            let victim = strangers[self.prng.below(strangers.len() as u64) as usize];
+            session = Some((victim, Password([7; 16])));
+        }
+        let (timeout_ms, seen) = (it.timeout_ms, it.seen);
+        self.say_to_server(id, ToServer::Connect { session, timeout_ms, seen });
+    }
+
+    fn ask(&mut self, client: usize, requests: Vec<Request>) {
+        let Link::Open(id, _) = self.clients[client].link else { return };
+        let began = requests.first() == Some(&Request::Sync);
+        for request in requests {
+            let number = match &request {
+                Request::Set { path, value, .. } | Request::Create { path, value, .. } => {
+                    key_of(path).map(|key| self.history.write_begins(self.now, client, key, *value))
+                }
+                Request::Get { path, .. } if began => {
+                    key_of(path).map(|key| self.history.read_begins(self.now, client, key))
+                }
+                _other => None,
+            };
+            let it = &mut self.clients[client];
+            let xid = it.next_xid();
+            it.spoke_at = self.now;
+            it.sent.push_back(Sent { xid, request: request.clone(), number });
+            let (session, _) = it.session.expect("it is connected");
+            if let Some(op) = request.write() {
+                done_in_order::sent(&mut self.witness, session, xid, id, op);
+            }
+            self.trace.line(
+                self.now,
+                format_args!("client {client} of {session} asks {xid}: {request:?}"),
+            );
+            self.say_to_server(id, ToServer::Request { xid, request });
+        }
+    }
+
+    /// What waits until then is not overtaken, whatever becomes of the reason for its waiting.
+    pub(super) fn wait_on_wire(&mut self, id: ConnectionId, until: u64) {
+        if let Some(wire) = self.wires.get_mut(&id) {
+            wire.to_server = wire.to_server.max(until);
+        }
+    }
+
+    /// Messages of one direction of a connection keep their order.
+    fn delay(&mut self, busy: u64) -> u64 {
+        let delay = self.prng.between(30, 600);
+        let lags = if !self.calm && self.prng.one_in(60) { self.prng.below(80_000) } else { 0 };
+        (self.now + delay + lags).max(busy + 1)
+    }
+
+    pub(super) fn say_to_server(&mut self, id: ConnectionId, message: ToServer) {
+        let Some(mut wire) = self.wires.get(&id).copied() else { return };
+        if wire.dead {
+            return;
+        }
+        wire.to_server = self.delay(wire.to_server);
+        self.wires.insert(id, wire);
+        self.schedule(wire.to_server, Happening::ToServer { server: wire.server, id, message });
+    }
+
+    pub(super) fn say_to_client(&mut self, id: ConnectionId, message: ToClient) {
+        let Some(mut wire) = self.wires.get(&id).copied() else { return };
+        if wire.dead {
+            return;
+        }
+        wire.to_client = self.delay(wire.to_client);
+        self.wires.insert(id, wire);
+        self.schedule(wire.to_client, Happening::ToClient { client: wire.client, id, message });
+    }
+
+    /// A message of a client arrives, or finds nobody.
+    pub(super) fn server_hears(&mut self, server: usize, id: ConnectionId, message: ToServer) {
+        let Some(wire) = self.wires.get(&id).copied() else { return };
+        let life = self.servers[server].life;
+        let Some(process) = self.servers[server].process.as_mut().filter(|_| wire.life == life)
+        else {
+            return self.say_to_client(id, ToClient::Gone);
+        };
+        let gone = matches!(message, ToServer::Gone);
+        process.reactor.take(id, message, process.clock.mono_ms);
+        self.attend(server);
+        if gone {
+            self.wires.remove(&id);
+        }
+    }
+
+    /// Lets out what a server's connections have to say, and in what they ask.
+    pub(super) fn attend(&mut self, server: usize) {
+        let Some(process) = &mut self.servers[server].process else { return };
+        let out = std::mem::take(&mut process.reactor.out);
+        if !process.reactor.submission.is_empty() && !process.submits {
+            process.submits = true;
+            // Sometimes the core is long in coming to it.
+            let wait = if self.prng.one_in(50) { self.prng.below(20_000) } else { 0 };
+            let at = self.now + self.prng.below(300) + wait;
+            let life = self.servers[server].life;
+            self.schedule(at, Happening::Submit { server, life });
+        }
+        for (id, message) in out {
+            if let Some(client) = self.wires.get(&id).map(|wire| wire.client) {
+                self.judge_said(server, client, &message);
+            }
+            self.say_to_client(id, message);
+        }
+    }
+
+    /// A process is no more, and its connections with it.
+    pub(super) fn connections_end(&mut self, server: usize) {
+        let lost: Vec<ConnectionId> =
+            self.wires.iter().filter(|it| it.1.server == server).map(|it| *it.0).collect();
+        // Half the time the machine still says so.
+        let silent = self.prng.one_in(2);
+        for id in lost {
+            if silent {
+                self.wires.get_mut(&id).expect("it is there").dead = true;
+            } else {
+                self.say_to_client(id, ToClient::Gone);
+            }
+        }
+    }
+
+    /// For scenarios: a client without anything under way writes at this server.
+    pub fn client_tries(&mut self, client: usize, server: usize) {
+        match self.clients[client].link {
+            Link::Open(_, at) if at == server => {
+                if self.clients[client].sent.is_empty() {
+                    let value = self.clients[client].fresh_value();
+                    let (path, version) = (key_path(0), -1);
+                    self.ask(client, vec![Request::Set { path, value, version }]);
+                }
+            }
+            Link::Opening(_, at, since) if at == server && self.now < since + 50_000 => {}
+            Link::Open(id, _) | Link::Opening(id, ..) => {
+                self.say_to_server(id, ToServer::Gone);
+                self.clients[client].disconnected();
+                self.connect(client, server);
+            }
+            Link::None => self.connect(client, server),
+        }
+    }
+
+    /// The client finds a tree in which there is nothing to do.
+    pub(super) fn furnish_tree(&mut self, client: usize) {
+        let furniture = self.clients[client].furniture();
+        self.ask(client, furniture);
+    }
+
+    pub(super) fn drawn_clients(&mut self) {
+        for client in 0..self.plan.clients {
+            let drawn = Client::new(client, &mut self.prng);
+            self.clients.push(drawn);
+            let at = self.prng.below(400_000);
+            self.schedule(at, Happening::Client { client });
+        }
+    }
+}
+
+/// The register at this path, if it is one.
+fn key_of(path: &[u8]) -> Option<u64> {
+    std::str::from_utf8(path.strip_prefix(b"/k")?).ok()?.parse().ok()
 }

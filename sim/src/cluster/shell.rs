@@ -1,19 +1,34 @@
 //! What a server's shell does with the machine's actions, and the witness's eye on each.
 
+use farwatch_core::prng::Prng;
+use farwatch_core::record::Record;
+use farwatch_core::txn::Txn;
 use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
 use farwatch_core::zab::mutant::Mutant;
+use farwatch_core::zab::run::Position;
 use farwatch_core::zab::{Action, Event, Membership, Standing};
-use farwatch_core::zxid::Zxid;
+use farwatch_core::zxid::{SessionId, Zxid};
 
 use super::{Cluster, Happening};
-use crate::disk::Completion;
+use crate::client::Link;
+use crate::disk::{Completion, Entry, Logged};
 use crate::invariants::{
-    acks_are_durable, agreement, commits_when_established, drained_before_hand_over,
-    durable_on_quorum, epoch_after_history, epoch_on_quorum, founded_on_promises,
+    acks_are_durable, agreement, commits_when_established, digests_equal, done_in_order,
+    drained_before_hand_over, durable_on_quorum, ephemerals_live_with_sessions,
+    epoch_after_history, epoch_on_quorum, expired_after_silence, founded_on_promises,
     global_primary_order, integrity, leaders_have_a_quorum, leadership1, leadership2,
     local_primary_order, observers_never_vote, prefix_consistency, primary_integrity,
-    promise_given_once, promises_are_kept, should_not_be_triggered, total_order,
+    promise_given_once, promises_are_kept, sequence_numbers_unique, should_not_be_triggered,
+    the_living_stay, total_order,
 };
+use crate::plan::Mode;
+use crate::witness::Witness;
+
+/// By how much a clock jumps with a tick of a jump, milliseconds.
+const JUMP_MS: i64 = 10;
+
+/// Batches that a log has under way at once; what is proposed meanwhile waits. Source: `observer`.
+const BATCHES_MAX: usize = 4;
 
 /// How late the completion of a write that was cut may come, at one try.
 const STALE_US: u64 = 300_000;
@@ -22,12 +37,54 @@ impl Cluster {
     /// One step of a server's machine, and all that follows at once.
     pub fn step(&mut self, server: usize, event: Event) {
         let Some(process) = &mut self.servers[server].process else { return };
-        let mut actions = Vec::new();
-        let led = process.zab.is_leading();
-        process.zab.step(event, &mut actions);
+        let led = process.zab().is_leading();
+        process.feed(event);
+        self.settle(server, led);
+    }
+
+    /// The core takes what the connections asked.
+    pub(super) fn submit(&mut self, server: usize) {
+        let Some(process) = &mut self.servers[server].process else { return };
+        let led = process.zab().is_leading();
+        process.submit();
+        self.settle(server, led);
+    }
+
+    /// Time passes for a server.
+    pub fn tick(&mut self, server: usize, jumps: bool) {
+        let (now, it) = (self.now, &mut self.servers[server]);
+        let room = if now < it.full_until { 0 } else { u64::MAX };
+        let Some(process) = &mut it.process else { return };
+        process.jumped_ms += if jumps { JUMP_MS } else { 0 };
+        process.look_at_clock(now, it.tick_us);
+        process.node.step(farwatch_core::node::Event::LogRoom(room), &mut process.out);
+        process.reactor.sweep(process.clock.mono_ms);
+        self.step(server, Event::Tick);
+    }
+
+    /// Does what the machine says until it says no more; then whoever waits is told.
+    fn settle(&mut self, server: usize, mut led: bool) {
+        loop {
+            if !self.look_at_actions(server, led) {
+                return;
+            }
+            let Some(process) = &mut self.servers[server].process else { return };
+            led = process.zab().is_leading();
+            if process.node.proposable().is_none() || !self.takes_proposals(server) {
+                break;
+            }
+            self.propose(server);
+        }
+        self.deliver(server);
+    }
+
+    /// Judges and carries out what the last step said. False: the process is no more.
+    fn look_at_actions(&mut self, server: usize, led: bool) -> bool {
+        let process = self.servers[server].process.as_mut().expect("it was stepped");
+        let actions = std::mem::take(&mut process.out.actions);
         // It may have begun to broadcast in this step, or ended it behind its last commit.
-        let established = led || process.zab.is_leading();
-        let leads = process.zab.leading_epoch().is_some();
+        let established = led || process.zab().is_leading();
+        let leads = process.zab().leading_epoch().is_some();
         for action in &actions {
             if let Action::Committed(upto) = *action
                 && leads
@@ -37,19 +94,108 @@ impl Cluster {
         }
         let founds = self.note_leadership(server);
         if founds && self.kills_founder() {
-            return self.crash(server);
+            self.crash(server);
+            return false;
         }
         for action in actions {
             self.actions += 1;
             let chance = self.may_fail(server) && self.prng.one_in(self.plan.crash_in_actions);
             if chance || self.actions == self.plan.crash_at_action {
-                return self.crash(server);
+                self.crash(server);
+                return false;
             }
             self.carry_out(server, action);
             if self.servers[server].process.is_none() {
-                return;
+                return false;
             }
         }
+        true
+    }
+
+    /// Whether the log takes another batch now.
+    fn takes_proposals(&self, server: usize) -> bool {
+        let it = &self.servers[server];
+        it.full_until <= self.now && it.disk.appends_under_way() < BATCHES_MAX
+    }
+
+    /// Hands over what was proposed, and notes it for those who will see it.
+    fn propose(&mut self, server: usize) {
+        let limit = self.plan.timing.epoch_proposals;
+        let process = self.servers[server].process.as_mut().expect("it proposes");
+        process.node.propose(&mut process.out);
+        let (now_ms, heard) = (process.clock.mono_ms, &process.heard);
+        let mut ended = Vec::new();
+        for action in &process.out.actions {
+            let Action::Append { run, .. } = action else { continue };
+            for record in run.records() {
+                let (head, entry) = (record.head(), Entry::of(&record));
+                if head.zxid.counter() > limit {
+                    let text = format!("{} is beyond {limit} proposals of an epoch", head.zxid);
+                    self.witness.violate("epochs_end", text);
+                }
+                self.witness.proposed.insert(head.zxid, (server, entry.command));
+                if let Txn::CloseSession = record.txn() {
+                    self.witness.ending.insert(head.session);
+                    if head.cxid == 0 {
+                        let witness = &mut self.witness;
+                        expired_after_silence::check(witness, server, head.session, now_ms, heard);
+                        ended.push(head.session);
+                    }
+                }
+            }
+        }
+        ended.into_iter().for_each(|session| self.judge_end(server, session));
+    }
+
+    /// A leader ends a session for its silence. Where all has been well for long, its client must be
+    /// gone.
+    fn judge_end(&mut self, leader: usize, session: SessionId) {
+        let well = if self.plan.is_fair() {
+            0
+        } else if self.calm && self.plan.mode == Mode::Safety {
+            self.plan.calm_at_us
+        } else {
+            return;
+        };
+        let owner = self.clients.iter().find(|client| {
+            client.session.is_some_and(|it| it.0 == session)
+                && matches!(client.link, Link::Open(..))
+        });
+        let Some(client) = owner else { return };
+        let (since, timeout_ms) = (client.open_since.max(well), client.timeout_ms);
+        if self.now < client.heard_at + client.timeout_ms as u64 * 500 {
+            let well_us = self.now.saturating_sub(since);
+            the_living_stay::check(&mut self.witness, leader, session, well_us, timeout_ms);
+        }
+    }
+
+    /// Clients hear what came of it.
+    fn deliver(&mut self, server: usize) {
+        let process = self.servers[server].process.as_mut().expect("it is there");
+        let at = Position { zxid: process.node.applied(), chain: process.node.applied_chain() };
+        digests_equal::check(&mut self.witness, server, at, process.node.writer().digest());
+        process.reactor.deliver(&process.out, at.zxid);
+        let (reopens, halts) = (process.out.reopen, process.out.halt.take());
+        process.out.clear();
+        if let Some(reason) = halts {
+            should_not_be_triggered::check(&mut self.witness, server, format_args!("{reason}"));
+        }
+        self.attend(server);
+        if reopens {
+            self.reopen(server);
+        }
+    }
+
+    /// The state on the disk is another one: the process ends in good order and begins anew.
+    fn reopen(&mut self, server: usize) {
+        self.line(server, format_args!("reads its disk anew"));
+        self.servers[server].process = None;
+        let mut prng = Prng::new(self.prng.next());
+        self.servers[server].disk.finish(&mut prng);
+        self.unled_ticks.remove(&server);
+        self.connections_end(server);
+        let at = self.now + self.prng.between(2_000, 50_000);
+        self.schedule(at, Happening::Start { server });
     }
 
     /// Whether faults still reach this server.
@@ -65,8 +211,8 @@ impl Cluster {
     /// Notes who leads. Returns whether the server is about to lead, and does not yet.
     fn note_leadership(&mut self, server: usize) -> bool {
         let Some(process) = &self.servers[server].process else { return false };
-        let Some(epoch) = process.zab.leading_epoch() else { return false };
-        let status = process.zab.status();
+        let Some(epoch) = process.zab().leading_epoch() else { return false };
+        let status = process.zab().status();
         if status.phase != "discovery" {
             self.witness.founded.entry(epoch).or_insert(status.log);
             leadership1::check(&mut self.witness, server, epoch);
@@ -84,8 +230,8 @@ impl Cluster {
             Action::Send { to, message } => self.send(server, to.0 as usize - 1, &message),
             Action::SaveEpochs(epochs) => {
                 let process = self.servers[server].process.as_ref().expect("it acts");
-                let rejoining = process.zab.membership() == Membership::Rejoining;
-                if process.zab.leading_epoch() == Some(epochs.current) {
+                let rejoining = process.zab().membership() == Membership::Rejoining;
+                if process.zab().leading_epoch() == Some(epochs.current) {
                     let epoch = epochs.current;
                     founded_on_promises::check(&mut self.witness, server, epoch, &self.quorum);
                 }
@@ -131,9 +277,10 @@ impl Cluster {
             }
             Action::Committed(upto) => self.apply(server, upto),
             Action::Became(standing) => self.became(server, standing),
-            Action::Confirmed(count) => self.confirmed(server, count),
-            Action::ConfirmsFailed => self.confirms_failed(server),
-            Action::Requested { .. } | Action::Responded(_) => {}
+            Action::Confirmed(_)
+            | Action::ConfirmsFailed
+            | Action::Requested { .. }
+            | Action::Responded(_) => {}
             Action::Halt(reason) => {
                 let what = format_args!("halts: {reason:?}");
                 should_not_be_triggered::check(&mut self.witness, server, what);
@@ -169,7 +316,7 @@ impl Cluster {
             observers_never_vote::check(witness, from, message);
         }
         if let Message::ToLearner { body: ToLearner::TakeOver, .. } = message {
-            let log = servers[from].process.as_ref().expect("it acts").zab.log();
+            let log = servers[from].process.as_ref().expect("it acts").zab().log();
             drained_before_hand_over::check(witness, from, log, &servers[to].disk);
         }
         if let Message::ToLeader { body, .. } = message {
@@ -266,7 +413,7 @@ impl Cluster {
         if disk.base == process.applied_at || disk.base.zxid < process.applied_at.zxid {
             return;
         }
-        process.applied.clone_from(&disk.snapshot);
+        process.applied = disk.snapshot.clone();
         process.applied_at = disk.snapshot_at;
         let (at, state) = (process.applied_at, &process.applied);
         prefix_consistency::check_restored(witness, server, at, state);
@@ -276,10 +423,11 @@ impl Cluster {
     fn apply(&mut self, server: usize, upto: Zxid) {
         let Some(process) = &self.servers[server].process else { return };
         let mut at = process.applied_at;
-        let due: Vec<_> = self.servers[server].disk.records(at.zxid, upto).collect();
-        let mut last = process.applied.last().copied();
+        let due: Vec<Logged> = self.servers[server].disk.records(at.zxid, upto).collect();
+        let mut last = process.applied.last().map(Logged::entry);
         let mut index = process.applied.len();
-        for &(place, entry) in &due {
+        for logged in &due {
+            let (place, entry) = (logged.at, logged.entry());
             let witness = &mut self.witness;
             total_order::check(witness, server, index);
             prefix_consistency::check(witness, server, index, place, entry);
@@ -289,11 +437,12 @@ impl Cluster {
             if index == self.witness.history.len() {
                 durable_on_quorum::check(&mut self.witness, server, place, &self.servers);
                 self.witness.history.push((place, entry));
+                self.enter_history(&Record::own(&logged.bytes));
             }
             (at, last, index) = (place, Some(entry), index + 1);
         }
         let process = self.servers[server].process.as_mut().expect("it was there");
-        process.applied.extend(due.iter().map(|&(_, entry)| entry));
+        process.applied.extend(due);
         process.applied_at = at;
         agreement::check(&mut self.witness, server, &process.applied);
         if at.zxid < upto {
@@ -301,8 +450,22 @@ impl Cluster {
             should_not_be_triggered::check(&mut self.witness, server, what);
         }
         self.trace.note(self.now, 4, server, &at.zxid.0.to_le_bytes());
-        self.answer_writers(server);
         self.maybe_compact(server);
+    }
+
+    /// What everybody will apply is judged once.
+    fn enter_history(&mut self, record: &Record<'_>) {
+        let (head, txn, witness) = (record.head(), record.txn(), &mut self.witness);
+        done_in_order::check(witness, &head, &txn);
+        let judge = |witness: &mut Witness, part: &Txn<'_>| {
+            ephemerals_live_with_sessions::check(witness, head.zxid, part);
+            sequence_numbers_unique::check(witness, head.zxid, part);
+        };
+        match txn {
+            Txn::Multi(multi) => multi.iter().for_each(|part| judge(witness, &part)),
+            ref alone => judge(witness, alone),
+        }
+        witness.model.apply(record);
     }
 
     fn maybe_compact(&mut self, server: usize) {
@@ -329,24 +492,17 @@ impl Cluster {
         }
         let process = self.servers[server].process.as_mut().expect("it acts");
         process.standing = standing;
-        if standing == Standing::Alone {
-            // Who waits for this server's proposals is told that their fate is not known.
-            let writers = std::mem::take(&mut process.writers);
-            for (_, (client, number)) in writers {
-                self.client_unsure(client, number);
-            }
-        }
     }
 
     /// Counts how long a leader has not heard from a quorum.
     pub(super) fn watch_leader(&mut self, server: usize) {
         let Some(process) = &self.servers[server].process else { return };
-        if !process.zab.is_leading() {
+        if !process.zab().is_leading() {
             self.unled_ticks.remove(&server);
             return;
         }
         let limit = self.plan.timing.silence_ticks;
-        let status = process.zab.status();
+        let status = process.zab().status();
         let me = self.servers[server].id;
         let heard = status.silent.iter().filter(|peer| peer.1 <= limit).map(|peer| peer.0);
         let reached = self.quorum.is_reached(heard.chain([me]));

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Asked, History, Operation, Told};
-use crate::cluster::KEYS;
+use crate::client::KEYS;
 use crate::witness::Witness;
 
 /// Orders that are tried for one key before it is given up. Given up is not failed: the other
@@ -33,7 +33,7 @@ pub fn check(history: &History, witness: &mut Witness) {
 
 fn steps_of(history: &History, key: u64) -> Vec<Step> {
     let of_key = |operation: &&Operation| match operation.asked {
-        Asked::Write { command } => command % KEYS == key,
+        Asked::Write { key: written, .. } => written == key,
         Asked::Read { key: read } => read == key,
     };
     let operations: Vec<&Operation> = history.operations.iter().filter(of_key).collect();
@@ -45,16 +45,13 @@ fn steps_of(history: &History, key: u64) -> Vec<Step> {
         .filter_map(|operation| {
             let began = operation.began;
             match (operation.asked, operation.told) {
-                (Asked::Write { command }, Told::Written { at, .. }) => {
-                    Some(Step { began, ended: Some(at), write: true, value: command })
+                (Asked::Write { value, .. }, Told::Written { at, .. }) => {
+                    Some(Step { began, ended: Some(at), write: true, value })
                 }
                 // A write that nobody was told about and nobody saw explains nothing.
-                (Asked::Write { command }, _) => seen(command).then_some(Step {
-                    began,
-                    ended: None,
-                    write: true,
-                    value: command,
-                }),
+                (Asked::Write { value, .. }, _) => {
+                    seen(value).then_some(Step { began, ended: None, write: true, value })
+                }
                 (Asked::Read { .. }, Told::Read { at, value, .. }) => {
                     Some(Step { began, ended: Some(at), write: false, value })
                 }

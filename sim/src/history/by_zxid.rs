@@ -1,39 +1,34 @@
 //! The fast checker: it trusts zxids for the order and judges everything by them.
 //!
-//! Each acknowledged write is in the one history, at its zxid, with its command. An operation that
-//! began after another had ended has no smaller place. A read saw the last command of its key up to
-//! its place.
-
-use std::collections::BTreeMap;
+//! Each acknowledged write is in the one history, at its zxid, with its value. An operation that
+//! began after another had ended has no smaller place. A read saw what its key held at its
+//! place.
 
 use farwatch_core::zxid::Zxid;
 
 use super::{Asked, History, Told};
-use crate::cluster::KEYS;
+use crate::client::key_path;
 use crate::witness::Witness;
 
 pub fn check(history: &History, witness: &mut Witness) {
-    let committed: BTreeMap<Zxid, u64> =
-        witness.history.iter().map(|(at, entry)| (at.zxid, entry.command)).collect();
     let mut ends = Vec::new();
     for (number, operation) in history.operations.iter().enumerate() {
+        let held = |key: u64, zxid: Zxid| {
+            witness.model.at(&key_path(key), zxid).map_or(0, |node| node.value)
+        };
         match (operation.asked, operation.told) {
             (_, Told::Nothing) => {}
-            (Asked::Write { command }, Told::Written { at, zxid }) => {
-                if committed.get(&zxid) != Some(&command) {
-                    let found = committed.get(&zxid);
-                    let text = format!("{command:#x} was acknowledged at {zxid:?}: {found:x?}");
+            (Asked::Write { key, value }, Told::Written { at, zxid }) => {
+                if held(key, zxid) != value {
+                    let found = held(key, zxid);
+                    let text = format!("{value:#x} was acknowledged at {zxid:?}: {found:x?}");
                     witness.violate("no_acknowledged_write_lost", text);
                     return;
                 }
                 ends.push((at, zxid, number));
             }
             (Asked::Read { key }, Told::Read { at, upto, value }) => {
-                let due = committed
-                    .range(..=upto)
-                    .rev()
-                    .find(|(_, command)| *command % KEYS == key)
-                    .map_or(0, |(_, &command)| command);
+                let due = held(key, upto);
                 if due != value {
                     let text = format!("key {key} at {upto:?} is {due:#x}; read was {value:#x}");
                     witness.violate("reads_see_their_state", text);

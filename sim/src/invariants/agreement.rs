@@ -2,12 +2,12 @@
 //! is that no zxid that is in it is passed over by anybody.
 //! Source: ZooKeeper's `Zab.tla`.
 
-use crate::disk::Entry;
+use crate::disk::Logged;
 use crate::witness::Witness;
 
 /// `server` has applied `state`, all of it.
-pub fn check(witness: &mut Witness, server: usize, state: &[Entry]) {
-    let upto = state.last().map(|entry| entry.zxid);
+pub fn check(witness: &mut Witness, server: usize, state: &[Logged]) {
+    let upto = state.last().map(|record| record.at.zxid);
     let due = witness.history.partition_point(|(at, _)| Some(at.zxid) <= upto);
     if due != state.len() {
         let text = format!("server {server} applied {} up to {upto:?}, not {due}", state.len());

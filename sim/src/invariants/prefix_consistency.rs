@@ -4,7 +4,7 @@
 
 use farwatch_core::zab::run::Position;
 
-use crate::disk::Entry;
+use crate::disk::{Entry, Logged};
 use crate::witness::Witness;
 
 /// `server` applied `entry` as the `index`-th of its history.
@@ -21,9 +21,9 @@ pub fn check(witness: &mut Witness, server: usize, index: usize, at: Position, e
 }
 
 /// `server` took over a whole state, which ends at `at`.
-pub fn check_restored(witness: &mut Witness, server: usize, at: Position, state: &[Entry]) {
+pub fn check_restored(witness: &mut Witness, server: usize, at: Position, state: &[Logged]) {
     let known = &witness.history[..witness.history.len().min(state.len())];
-    let same = known.iter().zip(state).all(|(known, entry)| known.1 == *entry)
+    let same = known.iter().zip(state).all(|(known, record)| known.1 == record.entry())
         && state.len() <= witness.history.len()
         && (state.is_empty() || known.last().is_some_and(|last| last.0 == at));
     if !same {

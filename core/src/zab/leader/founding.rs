@@ -54,6 +54,10 @@ impl Leading {
         }
         if reached && base.is_settled() {
             self.stage = LeaderStage::Founding;
+            // Only now is it an epoch that a quorum has promised without them.
+            for link in self.links.values_mut().filter(|link| link.rejoins(&base.quorum)) {
+                link.greet(self.epoch, out);
+            }
             base.save(Epochs { accepted: self.epoch, current: self.epoch }, out);
         }
         Next::Stay
@@ -82,7 +86,7 @@ impl Leading {
             // epochs that follow each other faster than a snapshot takes would keep it out. Who
             // waits for one keeps its place.
             let snapshot = matches!(link.stage, Stage::Snapshotting { .. } | Stage::Queued { .. });
-            if !others_lead_on || !snapshot {
+            if (!others_lead_on || !snapshot) && !link.rejoins(&base.quorum) {
                 link.greet(self.epoch, out);
             }
         }

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use crate::zab::event::Action;
 use crate::zab::message::{Join, Message, ToLearner};
+use crate::zab::quorum::Quorum;
 use crate::zab::run::Position;
 use crate::zxid::{Epoch, ServerId, Zxid};
 
@@ -90,6 +91,12 @@ impl Link {
             flight_bytes: 0,
             ponged: 0,
         }
+    }
+
+    /// Whether this is a voter without its disk that has the history of this leader's epoch again. The
+    /// next epoch that it hears of makes it a voter, and must be promised by a quorum before.
+    pub fn rejoins(&self, quorum: &Quorum) -> bool {
+        !self.join.votes && self.up_to_date && quorum.contains(self.id)
     }
 
     /// Back to the beginning, for another epoch of the same leader in the same session.

@@ -1,0 +1,196 @@
+//! What clients are told, and what they hold it against.
+
+use farwatch_core::wire::handshake::Password;
+use farwatch_core::wire::{ErrorCode, EventType};
+use farwatch_core::zxid::{SessionId, Zxid};
+
+use super::Cluster;
+use crate::client::{Link, Sent};
+use crate::invariants::{
+    answers_follow_the_tree, events_before_replies, expired_is_true, no_watch_lost,
+    password_needed, session_fifo, session_never_goes_back, watches_fire_once,
+};
+use crate::reactor::ConnectionId;
+use crate::request::{Body, Request, ToClient};
+
+impl Cluster {
+    /// A message of a server arrives at its client, if that still has this connection.
+    pub(super) fn client_hears(&mut self, client: usize, id: ConnectionId, message: ToClient) {
+        if matches!(message, ToClient::Gone) {
+            self.wires.remove(&id);
+        }
+        if self.clients[client].link.connection() != Some(id) {
+            return;
+        }
+        self.clients[client].heard_at = self.now;
+        match message {
+            ToClient::Attached { session, password, .. } => {
+                self.client_attached(client, id, session, password);
+            }
+            ToClient::Expired => self.client_expired(client),
+            ToClient::Reply { xid, zxid, err, body } => {
+                self.client_answered(client, (xid, zxid, err), &body);
+            }
+            ToClient::Event { kind, path, zxid } => self.client_notified(client, kind, path, zxid),
+            ToClient::Pong { zxid } => self.client_shown(client, zxid),
+            ToClient::Gone => {
+                self.trace.line(self.now, format_args!("client {client} is disconnected"));
+                self.clients[client].disconnected();
+            }
+        }
+    }
+
+    fn client_attached(
+        &mut self,
+        client: usize,
+        id: ConnectionId,
+        session: SessionId,
+        password: Password,
+    ) {
+        let it = &mut self.clients[client];
+        let Link::Opening(_, server, _) = it.link else { return };
+        password_needed::check(&mut self.witness, client, session, it.intrudes);
+        it.session = Some((session, password));
+        it.link = Link::Open(id, server);
+        it.open_since = self.now;
+        self.trace.note(self.now, 8, client, &session.0.to_le_bytes());
+        self.trace.line(self.now, format_args!("client {client} has session {session}"));
+        let missing = self.witness.model.at(b"/q", Zxid(u64::MAX)).is_none();
+        if missing {
+            self.furnish_tree(client);
+        }
+    }
+
+    fn client_expired(&mut self, client: usize) {
+        let it = &mut self.clients[client];
+        let intrudes = it.intrudes;
+        it.disconnected();
+        if intrudes {
+            return;
+        }
+        let (session, _) = it.session.expect("only a session expires");
+        it.ended();
+        self.trace.line(self.now, format_args!("client {client} is told that {session} is over"));
+        expired_is_true::check(&mut self.witness, client, session);
+    }
+
+    /// Something from the server shows how far it is.
+    fn client_shown(&mut self, client: usize, zxid: Zxid) {
+        let it = &mut self.clients[client];
+        session_never_goes_back::check(&mut self.witness, client, it.replied, it.seen, zxid);
+        it.seen = it.seen.max(zxid);
+        it.replied = it.replied.max(zxid);
+        no_watch_lost::check(&mut self.witness, client, &it.watches, zxid);
+    }
+
+    fn client_answered(
+        &mut self,
+        client: usize,
+        (xid, zxid, err): (i32, Zxid, ErrorCode),
+        body: &Body,
+    ) {
+        self.trace.note(self.now, 6, client, &zxid.0.to_le_bytes());
+        let sent = self.clients[client].sent.pop_front();
+        let first = sent.as_ref().map(|sent| sent.xid);
+        session_fifo::check(&mut self.witness, client, first, xid);
+        let Some(sent) = sent else { return };
+        self.trace.line(
+            self.now,
+            format_args!("client {client} is answered {xid}: {err:?} {zxid} {body:?}"),
+        );
+        self.client_shown(client, zxid);
+        let (session, _) = self.clients[client].session.expect("it is connected");
+        let witness = &mut self.witness;
+        answers_follow_the_tree::check(witness, (client, session), &sent, (zxid, err), body);
+        if let Some((path, table)) = sent.request.watch(err) {
+            let child = table == farwatch_core::watch::Table::Child;
+            let watch = self.clients[client].watches.entry((path.to_vec(), child));
+            watch.or_insert(zxid);
+        }
+        self.note_answer(client, &sent, (zxid, err), body);
+    }
+
+    fn note_answer(
+        &mut self,
+        client: usize,
+        sent: &Sent,
+        (zxid, err): (Zxid, ErrorCode),
+        body: &Body,
+    ) {
+        if let Some(number) = sent.number {
+            match (&sent.request, body) {
+                (Request::Get { .. }, Body::Node(node)) => {
+                    let value = node.map_or(0, |node| node.value);
+                    self.history.read_ends(number, self.now, zxid, value);
+                }
+                (Request::Get { .. }, _) if err == ErrorCode::NoNode => {
+                    self.history.read_ends(number, self.now, zxid, 0);
+                }
+                (Request::Set { .. } | Request::Create { .. }, _) if err == ErrorCode::Ok => {
+                    self.history.write_ends(number, self.now, zxid);
+                    if self.calm && self.history.began(number) >= self.plan.calm_at_us {
+                        self.answered_in_calm();
+                    }
+                }
+                _refused => {}
+            }
+        }
+        let it = &mut self.clients[client];
+        match (&sent.request, err) {
+            (Request::Close, ErrorCode::Ok) => {
+                it.disconnected();
+                it.ended();
+            }
+            (Request::Create { .. }, ErrorCode::Ok) => {
+                if let Body::Path(path) = body
+                    && path.iter().filter(|&&byte| byte == b'/').count() > 1
+                {
+                    it.own.push(path.clone());
+                }
+            }
+            (_, ErrorCode::SessionExpired) => {
+                it.disconnected();
+                let (session, _) = it.session.take().expect("it was connected");
+                it.ended();
+                expired_is_true::check(&mut self.witness, client, session);
+            }
+            _other => {}
+        }
+    }
+
+    fn client_notified(&mut self, client: usize, kind: EventType, path: Vec<u8>, zxid: Zxid) {
+        let it = &mut self.clients[client];
+        let witness = &mut self.witness;
+        self.trace.note(self.now, 9, client, &zxid.0.to_le_bytes());
+        self.trace.line(
+            self.now,
+            format_args!(
+                "client {client} is told {kind:?} of {} at {zxid}",
+                String::from_utf8_lossy(&path)
+            ),
+        );
+        events_before_replies::check(witness, client, it.replied, (&path, zxid));
+        watches_fire_once::check(witness, client, &mut it.watches, kind, (&path, zxid));
+    }
+
+    /// What a server says of sessions is held against the history as it says it.
+    pub(super) fn judge_said(&mut self, server: usize, client: usize, message: &ToClient) {
+        let mut processes = self.servers.iter().filter_map(|it| it.process.as_ref());
+        if let (ToClient::Expired, Some((session, _))) = (message, self.clients[client].session)
+            && processes.any(|process| process.node.proposable().is_some())
+        {
+            // Its end may be among what waits for the leader's log.
+            self.witness.ending.insert(session);
+        }
+        if let ToClient::Attached { session, zxid, .. } = *message {
+            let lease = self.witness.model.sessions.get(&session);
+            if let Some(ended) = lease.and_then(|lease| lease.ended)
+                && ended <= zxid
+            {
+                let text =
+                    format!("server {server} goes on with {session}, which ended at {ended}");
+                self.witness.violate("ended_sessions_stay_ended", text);
+            }
+        }
+    }
+}
