@@ -1,8 +1,8 @@
 //! Disks of voters that are lost, damaged or full.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use farwatch_bench::raw::{ids, request};
@@ -57,22 +57,6 @@ fn write_needles(client: &mut Client) {
         let create = request::create(&path, Some(needle.as_bytes()), &ids::open(), 0);
         assert_eq!(client.must(&create).err, 0);
     }
-}
-
-/// Nothing that these tests write stands behind it; a whole segment takes seconds to look through.
-const SEARCHED_BYTES: u64 = 2 << 20;
-
-/// The file below `folder` with `needle` in it, and where that is.
-fn find(folder: PathBuf, needle: &[u8]) -> (PathBuf, usize) {
-    let files = fs::read_dir(folder).expect("the log").map(|entry| entry.expect("an entry").path());
-    let found = files.filter_map(|path| {
-        let mut bytes = Vec::new();
-        let file = File::open(&path).expect("a segment");
-        file.take(SEARCHED_BYTES).read_to_end(&mut bytes).expect("a segment");
-        let at = bytes.windows(needle.len()).position(|window| window == needle)?;
-        Some((path, at))
-    });
-    found.last().expect("it was written")
 }
 
 /// Damage inside of the log heals by itself: see `healing.rs`. A log that is gone does not.
