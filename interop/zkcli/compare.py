@@ -51,7 +51,7 @@ def ports(service):
     return sorted(set(re.findall(r":(\d+)", named)))
 
 
-def normal(text, ports):
+def normal(text, ports, recorded=0):
     for port in ports:
         text = re.sub(rf":{port}\b", ":PORT", text)
     # The length of the text that names them.
@@ -61,6 +61,9 @@ def normal(text, ports):
     text = re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d.*\n", "", text, flags=re.M)
     # The counter alone: a server alone is an ensemble of one for Farwatch, with an epoch.
     text = re.sub(r"(.Zxid) = 0x1(?=0*[0-9a-f]{8}$)0*", r"\1 = 0x", text, flags=re.M)
+    # A Farwatch ensemble's first record is its membership.
+    text = re.sub(r"(.Zxid) = 0x([1-9a-f][0-9a-f]*)$",
+                  lambda it: f"{it[1]} = {int(it[2], 16) - recorded:#x}", text, flags=re.M)
     text = re.sub(r"ephemeralOwner = 0x[1-9a-f][0-9a-f]*", "ephemeralOwner = SESSION", text)
     return text
 
@@ -79,7 +82,8 @@ def events_of(text):
 
 def answers(kind, commands):
     text, found_ports = session(kind, commands)
-    text, events = events_of(normal(text, found_ports))
+    recorded = 1 if kind.startswith("farwatch-") else 0
+    text, events = events_of(normal(text, found_ports, recorded))
     parts = re.split(r"^Node does not exist: /mark-(\d+).*\n?", text, flags=re.M)
     found = {}
     for number, answer in zip(parts[1::2], parts[2::2]):
