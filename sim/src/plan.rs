@@ -212,7 +212,7 @@ impl Plan {
             calm_at_us,
             end_us,
         };
-        if mode == Mode::Safety && seed % FAIR_ONE_IN == 0 { drawn.fair() } else { drawn }
+        if mode == Mode::Safety && seed.is_multiple_of(FAIR_ONE_IN) { drawn.fair() } else { drawn }
     }
 
     /// The same without a fault, where more is to be expected.
