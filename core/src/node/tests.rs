@@ -227,6 +227,7 @@ fn what_a_start_applied_is_shown_to_nobody_before_a_leader_confirms_it() {
     let zab = Zab::new(ME, Quorum::majority(voters), epochs, zxid);
     let ids = SessionIds::new(ME, 1_700_000_000_000).expect("a small server number");
     let mut node = Node::new(rig.node.options.clone(), zab, ids, recovered, rig.clock);
+    node.route = route::Route::Open(ServerId(2), 1);
     let resume = Ask::Resume { timeout_ms: 4000 };
     let number = node.asks.push(Item::new(at(1), session, 0, resume, Arc::from([])), &[], 0);
     node.asks.asked();

@@ -447,6 +447,17 @@ impl Learning {
             }));
             return;
         }
+        // Epochs may have followed each other while this snapshot was waited for. A voter has none of a
+        // history before it is durable here that older epochs are not followed any more.
+        if base.is_voter() && base.epochs.accepted < at.zxid.epoch() {
+            if base.saving.is_none() {
+                let accepted = at.zxid.epoch();
+                base.save(Epochs { accepted, current: base.epochs.current }, out);
+            }
+            if end {
+                return self.join_anew(base, out);
+            }
+        }
         self.deadline = base.now + base.timing.join_ticks;
         let length = bytes.len() as u64;
         if begins
