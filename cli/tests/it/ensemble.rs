@@ -12,6 +12,7 @@ mod disks;
 mod handover;
 mod kills;
 mod ledger;
+mod lists;
 mod load;
 mod network;
 mod partitions;
