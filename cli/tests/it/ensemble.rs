@@ -19,6 +19,7 @@ mod partitions;
 mod pauses;
 mod reader;
 mod servers;
+mod slow_disks;
 mod snapshots;
 mod strangers;
 mod writer;
