@@ -404,9 +404,12 @@ impl Core {
             if any && self.turn_storage() {
                 continue;
             }
-            // The log takes what was proposed since: a run is as long as the disk was busy.
+            // The log takes what was proposed since: a run is as long as the disk was busy. Where
+            // nothing can be added, nothing is waited for: a leader whose disk hangs could not hand
+            // over, as the others would not get what it still has to give them.
+            let gathers = self.node.zab().proposable().is_some();
             match self.node.proposable() {
-                Some((bytes, first)) if self.storage.is_ready(bytes, first) => {
+                Some((bytes, first)) if !gathers || self.storage.is_ready(bytes, first) => {
                     self.node.propose(&mut self.output);
                 }
                 Some(_) | None if self.output.actions.is_empty() => break,

@@ -4,6 +4,8 @@ use super::*;
 use crate::prng::Prng;
 use crate::zxid::Epoch;
 
+const GOLDEN: &[u8] = include_bytes!("../../../../fixtures/node-exchange-v1");
+
 const AT: Origin = Origin { reactor: 1, connection: 2, generation: 3, sequence: 4 };
 
 fn request() -> Request {
@@ -66,6 +68,46 @@ fn what_is_exchanged_comes_back_and_no_prefix_of_it_is_anything() {
     for length in 0..bytes.len() {
         assert!(Response::decode(&bytes[..length]).is_err());
     }
+}
+
+fn requests() -> [Request; 2] {
+    [request(), Request { touched: vec![(SessionId(11), 12)], ..Request::default() }]
+}
+
+fn responses() -> [Response; 2] {
+    [response(), Response { displaced: vec![(SessionId(13), AT)], ..Response::default() }]
+}
+
+/// Every sample behind its length, requests first.
+fn written() -> Vec<u8> {
+    let mut file = Vec::new();
+    let samples = requests().map(|it| it.encode()).into_iter();
+    for bytes in samples.chain(responses().map(|it| it.encode())) {
+        file.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        file.extend_from_slice(&bytes);
+    }
+    file
+}
+
+#[test]
+fn what_was_exchanged_in_version_1_is_understood_for_ever_and_is_what_is_said_today() {
+    // After a deliberate change: keep this file, add that of the new version.
+    if let Ok(target) = std::env::var("FARWATCH_WRITE_FIXTURES") {
+        std::fs::write(format!("{target}/node-exchange-v1"), written()).unwrap();
+    }
+    let mut parts = Vec::new();
+    let mut rest = GOLDEN;
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (bytes, behind) = behind.split_at(u32::from_le_bytes(*length) as usize);
+        parts.push(bytes);
+        rest = behind;
+    }
+    let (first, second) = parts.split_at(requests().len());
+    let asked: Vec<_> = first.iter().map(|it| Request::decode(it).expect("a request")).collect();
+    let told: Vec<_> = second.iter().map(|it| Response::decode(it).expect("a response")).collect();
+    assert_eq!(format!("{asked:?}"), format!("{:?}", requests()));
+    assert_eq!(format!("{told:?}"), format!("{:?}", responses()));
+    assert!(written() == GOLDEN, "the layout changed without a new version");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //!                       Node
 //! ```
 
+mod agreement;
 mod clients;
 mod disk;
 mod judge;
@@ -116,6 +117,11 @@ struct Server {
     disk_until: u64,
     frozen_until: u64,
     room: u64,
+    membership: Vec<u8>,
+    /// A server that is meant to find itself wrong; another one that does is a failure.
+    rotten: bool,
+    /// What it stopped with.
+    halted: Option<String>,
 }
 
 struct Cluster {
@@ -360,7 +366,8 @@ impl Cluster {
         };
         let zab = Zab::with(options, recovered);
         let ids = SessionIds::new(me, clock.wall_ms).expect("a small server number");
-        let node = Node::new(node_options(), zab, ids, recover(&it.disk), clock);
+        let node = Node::new(node_options(), zab, ids, recover(&it.disk), clock)
+            .of_ensemble(&it.membership);
         let reactor = Reactor::default();
         let life = it.life;
         it.process = Some(Process { life, node, reactor, submits: false, proposes: false });
@@ -395,6 +402,12 @@ impl Cluster {
 
     fn carry_out(&mut self, server: usize, mut out: Output) {
         let life = self.servers[server].life;
+        if self.servers[server].rotten && out.halt.is_some() {
+            // It speaks no more and can be looked at.
+            let it = &mut self.servers[server];
+            (it.halted, it.frozen_until) = (out.halt, u64::MAX);
+            return;
+        }
         assert_eq!(out.halt, None, "seed {}", self.seed);
         for action in std::mem::take(&mut out.actions) {
             self.perform(server, life, action);
