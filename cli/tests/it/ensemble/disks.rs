@@ -83,6 +83,32 @@ fn a_voter_that_lost_its_log_refuses_and_rejoins_when_it_is_told_to() {
 }
 
 #[test]
+fn two_new_voters_of_three_found_an_ensemble_and_the_third_copies_it_before_it_votes() {
+    let mut ensemble = Ensemble::configured(3, &Layout::default());
+    for number in [1, 2] {
+        ensemble.server_mut(number).start();
+    }
+    until("two serve", PATIENCE, || {
+        let reports = ensemble.reports();
+        reports.len() == 2 && reports.iter().all(serves)
+    });
+    let mut client = Client::of(ensemble.server(1).client);
+    write_needles(&mut client);
+    ensemble.server_mut(3).start();
+    ensemble.server(3).until_it_says("does not vote until it has copied");
+    until_it_votes(&ensemble, 3);
+    let before = equal_trees(&ensemble);
+    assert!(before.contains_key("/n59"), "what was written without it is lost");
+    // It votes: without another one, nothing is written that it has not.
+    let other = ensemble.followers().into_iter().find(|&it| it != 3).unwrap_or(1);
+    ensemble.server_mut(other).kill();
+    let mut client = Client::of(ensemble.server(3).client);
+    assert_eq!(client.must(&request::set_data("/n59", Some(b"3"), -1)).err, 0);
+    ensemble.server_mut(other).start();
+    equal_trees(&ensemble);
+}
+
+#[test]
 fn two_voters_without_their_disks_found_nothing_beside_the_one_that_has_its_own() {
     let mut ensemble = Ensemble::start(&[]);
     let mut client = Client::of(ensemble.servers[0].client);
