@@ -545,8 +545,9 @@ impl Node {
         if self.zab.is_leading() && self.told != self.applied.zxid {
             self.tell_digest();
         }
-        let open = matches!(self.route, Route::Open(..)) && self.zab.is_following();
-        if open && now_ms - self.reported_ms >= TOUCH_INTERVAL_MS {
+        // Also before the way is open: a leader that cannot write holds it up, and ends nobody for it.
+        let led = !matches!(self.route, Route::Me | Route::Lost) && self.zab.is_following();
+        if led && now_ms - self.reported_ms >= TOUCH_INTERVAL_MS {
             self.reported_ms = now_ms;
             let touched = std::mem::take(&mut self.touched);
             if !self.zab.planted(Mutant::TouchesNotPassed) {
