@@ -260,6 +260,11 @@ impl Learning {
         }
         self.epoch = epoch;
         self.deadline = base.now + base.timing.join_ticks;
+        if !base.is_voter() && epoch < base.log.zxid.epoch() {
+            // Who does not vote promises nothing, but has a history of a later leader: this one was
+            // replaced and does not know it yet.
+            return self.leave(out);
+        }
         if epoch < base.epochs.accepted && !base.planted(Mutant::PromiseForgotten) {
             self.say(base, ToLeader::Ahead(base.epochs.accepted), out);
             self.phase = Phase::Syncing;
