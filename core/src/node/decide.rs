@@ -161,23 +161,21 @@ impl Node {
         let session = item.session;
         // The password first: whoever does not know it must not be able to disturb the session.
         let known = self.sessions.get(session).copied();
-        match known {
-            Some(known)
-                if (self.sessions.verify(session, Some(presented))
-                    || self.zab.planted(Mutant::ResumesWithoutPassword))
-                    && !self.prepare.is_closing(session) =>
-            {
-                self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
-                let hold = self.next_hold();
-                let (server, origin) = (from, item.origin);
-                self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
-                // Behind all that was asked for it elsewhere: whatever else of the session comes
-                // from now on was asked here.
-                let (behind, password) = (self.named(), known.password);
-                Verdict::Resumed { behind, hold, timeout_ms, password }
-            }
-            Some(_) | None => Verdict::Expired,
+        let knows = self.sessions.verify(session, Some(presented))
+            || self.zab.planted(Mutant::ResumesWithoutPassword);
+        let Some(known) = known.filter(|_| knows) else { return Verdict::Expired };
+        // Behind all that was asked for it elsewhere: whatever else of the session comes from now on
+        // was asked here. Its end too: one that is under way is told once it is a fact.
+        let (behind, password) = (self.named(), known.password);
+        if self.prepare.is_closing(session) {
+            let hold = Hold::default();
+            return Verdict::Resumed { behind, hold, timeout_ms, password };
         }
+        self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
+        let hold = self.next_hold();
+        let (server, origin) = (from, item.origin);
+        self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+        Verdict::Resumed { behind, hold, timeout_ms, password }
     }
 
     fn next_hold(&mut self) -> Hold {
