@@ -33,7 +33,7 @@ use crate::zab::run::{Position, Run};
 use crate::zab::{self, Action, Zab};
 use crate::zxid::{ServerId, SessionId, Zxid};
 use asks::Asks;
-use exchange::{Asked, Hold, Request, Response};
+use exchange::{Asked, Hold, Request, Response, Verdict};
 use route::{Route, SWEEP_INTERVAL_MS};
 use submission::{Origin, Outcome, Reply, Submission};
 
@@ -224,9 +224,9 @@ pub struct Node {
     responses: BTreeMap<ServerId, Response>,
     /// What others asked while no proposal could be made: between two epochs.
     deferred: VecDeque<(ServerId, Asked)>,
-    /// Who waits for confirmations, oldest first: whose ask, its number, and what it is answered
-    /// behind. `None` is asked anew in another session of its server's.
-    confirming: VecDeque<Option<(ServerId, u64, Zxid)>>,
+    /// Who waits for confirmations, oldest first: whose ask, its number, and what it is told then.
+    /// `None` is asked anew in another session of its server's.
+    confirming: VecDeque<Option<(ServerId, u64, Verdict)>>,
     /// How many of them are to be asked for again.
     unconfirmed: u32,
     holds: u32,

@@ -36,17 +36,30 @@ impl Node {
                 Some(Verdict::Synced { upto: self.named() })
             }
             Ask::Sync => {
-                self.confirming.push_back(Some((from, number, self.named())));
-                self.events.push_back(zab::Event::Confirm);
+                self.tell_confirmed(from, number, Verdict::Synced { upto: self.named() });
                 return true;
             }
             Ask::Open { timeout_ms, password } => self.open(from, item, timeout_ms, password, out),
-            Ask::Resume { timeout_ms } => Some(self.resume(from, item, timeout_ms, body, out)),
+            Ask::Resume { timeout_ms } => {
+                let verdict = self.resume(from, item, timeout_ms, body, out);
+                if verdict == Verdict::Expired {
+                    // A leader that was replaced does not know what sessions began since.
+                    self.tell_confirmed(from, number, verdict);
+                    return true;
+                }
+                Some(verdict)
+            }
             Ask::Ephemerals | Ask::Left => unreachable!("answered where it is asked"),
         };
         let Some(verdict) = verdict else { return false };
         self.tell(from, number, verdict, out);
         true
+    }
+
+    /// Tells a verdict once it is certain that this server led when it was asked.
+    fn tell_confirmed(&mut self, from: ServerId, number: u64, verdict: Verdict) {
+        self.confirming.push_back(Some((from, number, verdict)));
+        self.events.push_back(zab::Event::Confirm);
     }
 
     /// Decides what waited for this server to take proposals.

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use super::asks::{Pending, Stage};
-use super::exchange::{Asked, Hosted, Request, Response, Verdict};
+use super::exchange::{Asked, Hosted, Request, Response};
 use super::submission::{Ask, Item, Origin, Outcome, Submission};
 use super::{Holder, Node, Output, TOUCH_INTERVAL_MS, is_same_connection};
 use crate::prepare::Prepare;
@@ -522,8 +522,8 @@ impl Node {
     fn confirmed(&mut self, count: u64, out: &mut Output) {
         for _ in 0..count {
             let Some(asked) = self.confirming.pop_front() else { return };
-            if let Some((from, number, upto)) = asked {
-                self.tell(from, number, Verdict::Synced { upto }, out);
+            if let Some((from, number, verdict)) = asked {
+                self.tell(from, number, verdict, out);
             }
         }
     }
