@@ -12,6 +12,7 @@ pub mod four_letter;
 pub mod inbox;
 pub mod listen;
 pub mod log_file;
+pub mod peers;
 pub mod port;
 pub mod reactor;
 pub mod reactor_thread;

@@ -11,7 +11,7 @@ use farwatch_observer::drive::TICK_MEMBER;
 use farwatch_observer::ensemble::{Ensemble, PeerEvent};
 use farwatch_observer::report::PeerReport;
 
-use crate::peers::{self, PeerAddress, Peers};
+use farwatch_observer::peers::{self, PeerAddress, Peers};
 
 /// The number of a server in the configuration.
 pub(crate) fn number(spec: &ServerSpec) -> ServerId {

@@ -29,7 +29,7 @@ use farwatch_observer::runtime::{self, Signal};
 use tracing::{info, warn};
 
 use crate::ensemble;
-use crate::peers::{PeerEvent, PeerLimits, PeerOptions, Peers};
+use farwatch_observer::peers::{PeerEvent, PeerLimits, PeerOptions, Peers};
 
 /// The clock of a healing. An answer may take a long batch of the log to read, on a busy disk.
 const TICK: Duration = Duration::from_millis(50);

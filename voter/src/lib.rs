@@ -7,7 +7,6 @@
 #![deny(missing_docs)]
 
 pub mod epoch_file;
-pub mod peers;
 
 mod ensemble;
 mod heal;
@@ -50,7 +49,7 @@ use tracing::{info, warn};
 
 use crate::ensemble::Links;
 use crate::heal::Healed;
-use crate::peers::{PeerLimits, PeerOptions, Peers};
+use farwatch_observer::peers::{PeerLimits, PeerOptions, Peers};
 
 /// How long a stopping server waits for its links to close: a socket that was hung up does so at
 /// once, and a stop must not wait for one that does not.

@@ -30,10 +30,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::runtime::{self, Listener, Signal};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
 use farwatch_core::zxid::ServerId;
-use farwatch_observer::runtime::{self, Listener, Signal};
 
 use frame::FRAME_BYTES_MAX;
 use hub::{Hub, Peer};

@@ -5,7 +5,7 @@
 use std::io;
 use std::net::TcpStream;
 
-use farwatch_observer::runtime::{self, ReadHalf, Socket, WriteHalf};
+use crate::runtime::{self, ReadHalf, Socket, WriteHalf};
 
 /// What the peer sends.
 #[derive(Debug)]

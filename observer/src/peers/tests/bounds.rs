@@ -29,7 +29,7 @@ fn garbage_and_half_handshakes_at_the_port_do_not_disturb_live_links() {
         let two = Server::start(other, options(2, vec![voter(1, at[0])]));
         one.until(&connected(2)).await;
         two.until(&connected(1)).await;
-        let seed = u64::from_ne_bytes(farwatch_observer::server::random());
+        let seed = u64::from_ne_bytes(crate::server::random());
         println!("seed {seed}");
         let mut prng = Prng::new(seed);
         let mut whole = Vec::new();

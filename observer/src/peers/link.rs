@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::runtime::{self, Signal, Socket};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
-use farwatch_observer::runtime::{self, Signal, Socket};
 
 use super::frame::{self, Found, Frame, FrameError, HEARTBEAT};
 use super::handshake::Hello;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-use farwatch_observer::runtime::{self, Listener, Socket};
+use crate::runtime::{self, Listener, Socket};
 use tracing::warn;
 
 use super::greeting::read_whole;

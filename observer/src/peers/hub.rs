@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::port::Port;
+use crate::runtime::{self, Signal, Socket};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zxid::ServerId;
-use farwatch_observer::port::Port;
-use farwatch_observer::runtime::{self, Signal, Socket};
 use tracing::{info, warn};
 
 use super::dial::Dialed;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use crate::port::{Port, Receiver};
 use farwatch_core::prng::Prng;
-use farwatch_observer::port::{Port, Receiver};
 
 use super::greeting::read_whole;
 use super::handshake::{Answer, Hello};

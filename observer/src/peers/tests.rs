@@ -10,10 +10,10 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
+use crate::{listen, runtime};
 use farwatch_core::zab::message::{ToLeader, ToLearner};
 use farwatch_core::zab::run::Position;
 use farwatch_core::zxid::Zxid;
-use farwatch_observer::{listen, runtime};
 
 use super::handshake::{ANSWER_BYTES_MAX, Answer, Arrived, HELLO_BYTES, Hello};
 use super::wire::{self, Incoming, Outgoing};
@@ -185,7 +185,7 @@ async fn pair() -> (Server, Server) {
 struct Raw {
     read: Incoming,
     write: Outgoing,
-    socket: farwatch_observer::runtime::Socket,
+    socket: crate::runtime::Socket,
     input: Vec<u8>,
 }
 
