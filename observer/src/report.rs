@@ -150,6 +150,27 @@ pub struct PeerReport {
     pub last_error: Option<String>,
     /// Milliseconds since that.
     pub last_error_ms: Option<u64>,
+    /// Received from it since this server started; of a guest, since it came.
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Sent to it.
+    #[serde(default)]
+    pub bytes_out: u64,
+    /// What was received, before it was compressed.
+    #[serde(default)]
+    pub plain_in: u64,
+    /// What was sent, before it was compressed.
+    #[serde(default)]
+    pub plain_out: u64,
+    /// Whether the connection is compressed where that pays.
+    #[serde(default)]
+    pub compresses: bool,
+    /// Bytes that wait to be sent to it.
+    #[serde(default)]
+    pub queued_bytes: u64,
+    /// How long a word to it and its answer take, microseconds.
+    #[serde(default)]
+    pub rtt_us: Option<u64>,
     /// Of a leader's learner: whether it has the leader's history.
     pub synced: Option<bool>,
     /// Of a leader's learner: how far it has made the history durable.

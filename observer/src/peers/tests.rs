@@ -1,6 +1,7 @@
 //! Servers that link to each other over real sockets, all on one thread, by either driver.
 
 mod bounds;
+mod far;
 mod guests;
 mod refusals;
 mod upstreams;
@@ -169,7 +170,10 @@ fn numbered(sequence: u64) -> Message {
 }
 
 fn of_bytes(count: usize) -> Message {
-    let bytes: Vec<u8> = (0..count).map(|at| (at / 3) as u8).collect();
+    // Three of each byte, again and again: fast to make also where nothing is optimized.
+    let pattern: Vec<u8> = (0..768).map(|at| (at / 3) as u8).collect();
+    let mut bytes = pattern.repeat(count / pattern.len() + 1);
+    bytes.truncate(count);
     let body = ToLearner::Records { after: Position::default(), bytes: bytes.into() };
     Message::ToLearner { session: 1, sequence: 1, body }
 }
