@@ -9,6 +9,7 @@ mod healing;
 mod limits;
 mod operator;
 mod ordering;
+mod peer_corpus;
 mod process;
 mod subject;
 mod tidy;
