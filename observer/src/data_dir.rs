@@ -36,6 +36,8 @@ pub enum Founding {
     Alone,
     /// Its voters agree on one name. Until then it is tentative.
     Member,
+    /// Others found it: of tentative names the smaller counts, and this one's is the largest.
+    Observer,
 }
 
 /// Held locked as long as a server uses the directory; says who that is.
@@ -248,8 +250,11 @@ fn read_identity(
             if holds_history(dir)? {
                 return Err(DataDirError::NoIdentity { path: dir.root().to_owned() });
             }
-            let (cluster, former) = (ClusterId(system::random()), None);
-            let tentative = founding == Founding::Member;
+            let (cluster, former) = match founding {
+                Founding::Alone | Founding::Member => (ClusterId(system::random()), None),
+                Founding::Observer => (ClusterId(u64::MAX), None),
+            };
+            let tentative = founding != Founding::Alone;
             let identity = Identity { cluster, server, tentative, former };
             disk::replace(dir, IDENTITY_FILE, &identity.encode())?;
             identity

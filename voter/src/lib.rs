@@ -58,11 +58,9 @@ const PARTING_PATIENCE: Duration = Duration::from_secs(1);
 /// Why a server does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The configuration does not name this server as a voter.
-    #[error(
-        "server {0} is not a voter of its own configuration: correct myid, or add its server line"
-    )]
-    NotAVoter(ServerId),
+    /// The configuration does not name this server.
+    #[error("server {0} is not in its own configuration: correct myid, or add its server line")]
+    NotListed(ServerId),
     /// The place where peers are to connect cannot be found.
     #[error(
         "server.{id} names {host}, which cannot be resolved here: {cause}. Correct the line, or /etc/hosts"
@@ -167,9 +165,10 @@ impl Server {
         let listeners = bind_all(&config)?;
         let peer_listeners = bind_for_peers(&config, me)?;
         let log_root = (config.data_log_dir != config.data_dir).then_some(&*config.data_log_dir);
-        let founding = match config.standing {
-            Standing::Alone => Founding::Alone,
-            Standing::Member => Founding::Member,
+        let founding = match (config.standing, config.role) {
+            (Standing::Alone, _) => Founding::Alone,
+            (Standing::Member, ServerRole::Participant) => Founding::Member,
+            (Standing::Member, ServerRole::Observer) => Founding::Observer,
         };
         let dir = DataDir::open(&config.data_dir, log_root, me, founding)?;
         if config.rejoin {
@@ -340,7 +339,7 @@ impl Server {
                 let addresses = ensemble::addresses(&self.shared.config, self.me);
                 let options = PeerOptions {
                     me: self.me,
-                    votes: true,
+                    votes: self.shared.config.role == ServerRole::Participant,
                     cluster: self.dir.identity().cluster,
                     tentative: self.dir.is_tentative(),
                     boot: u64::from_ne_bytes(random()),
@@ -381,8 +380,7 @@ fn own_id(config: &ServerConfig) -> Result<ServerId, StartError> {
         Standing::Alone => Ok(ServerId(1)),
         Standing::Member => {
             let me = ServerId(u32::try_from(config.server_id).unwrap_or(u32::MAX));
-            let own = config.own_spec().filter(|spec| spec.role == ServerRole::Participant);
-            own.map(|_| me).ok_or(StartError::NotAVoter(me))
+            config.own_spec().map(|_| me).ok_or(StartError::NotListed(me))
         }
     }
 }
@@ -435,21 +433,27 @@ fn recover_zab(
         Standing::Alone => (epochs.current, Quorum::majority([me])),
         Standing::Member => (epochs.accepted, ensemble::quorum(config)),
     };
+    let votes = config.role == ServerRole::Participant;
     let rejoining = config.standing == Standing::Member && dir.rejoining();
-    if promised < log.zxid.epoch() && !rejoining {
+    // Who does not vote promises nothing, and so may have records of an epoch it has yet to save.
+    if votes && promised < log.zxid.epoch() && !rejoining {
         return Err(StartError::EpochBehindLog {
             directory: config.data_dir.clone(),
             logged: log.zxid.epoch().0,
             current: promised.0,
         });
     }
-    if rejoining {
+    if votes && rejoining {
         info!("this voter does not vote until it has copied the history of the others");
     }
     let options = zab::Options {
         me,
         quorum: standing,
-        membership: if rejoining { Membership::Rejoining } else { Membership::Voter },
+        membership: match (votes, rejoining) {
+            (false, _) => Membership::Learner,
+            (true, true) => Membership::Rejoining,
+            (true, false) => Membership::Voter,
+        },
         timing: ensemble::timing(config),
         seed: u64::from_ne_bytes(random()),
     };

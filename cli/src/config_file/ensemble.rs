@@ -67,11 +67,6 @@ impl Reader<'_> {
         config: &ServerConfig,
         own: Option<&ServerSpec>,
     ) -> Result<(), ConfigError> {
-        if config.role == ServerRole::Observer {
-            let text = "this server would be an observer, and observers come with the next \
-                        release: make it a participant, or start the voters only";
-            return Err(self.missing("peerType", Fault::Ensemble(text)));
-        }
         match own {
             Some(_) => Ok(()),
             None => Err(self.missing("server", Fault::NotListed(config.server_id))),

@@ -73,7 +73,7 @@ impl Core {
         let votes = |id: ServerId| voters.contains(&u64::from(id.0));
         let synced = |of_voters| status.synced.iter().filter(|it| votes(it.0) == of_voters).count();
         CoreReport {
-            mode: if self.node.is_leading() { Mode::Leader } else { Mode::Follower },
+            mode: self.mode(),
             is_serving,
             peer_state: Some(format!("{} - {}", status.role, status.phase)),
             voters: Some(voters.len() as u64),
@@ -83,6 +83,14 @@ impl Core {
             synced_observers: synced(false) as u64,
             pending_syncs: self.node.pending_syncs() as u64,
             ..CoreReport::default()
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        match self.node.zab().membership() {
+            _ if self.node.is_leading() => Mode::Leader,
+            Membership::Voter | Membership::Rejoining => Mode::Follower,
+            Membership::Learner => Mode::Observer,
         }
     }
 
