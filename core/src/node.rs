@@ -329,6 +329,7 @@ impl Node {
             }
             Event::Tick(clock) => {
                 self.clock = clock;
+                self.zab.note_age(self.stale_ms());
                 self.drive(zab::Event::Tick, out);
                 self.sweep(out);
             }

@@ -166,6 +166,9 @@ pub struct ServerConfig {
     pub read_only_mode: bool,
     /// Whether the leader also serves clients. Default true.
     pub leader_serves: bool,
+    /// Of an observer: names or addresses with quorum ports of the servers that it learns from, the
+    /// preferred one first. Empty: from the ensemble's leader.
+    pub upstreams: Vec<(String, u16)>,
     /// Whether an observer keeps its own log and snapshots. Default true.
     pub observer_keeps_log: bool,
     /// How empty containers and expired TTL nodes are reaped.
@@ -228,6 +231,7 @@ impl Default for ServerConfig {
             reconfig_enabled: false,
             read_only_mode: false,
             leader_serves: true,
+            upstreams: Vec::new(),
             observer_keeps_log: true,
             reaping: Reaping::default(),
             threads: 0,
@@ -261,6 +265,11 @@ impl ServerConfig {
     /// Members with a vote.
     pub fn voters(&self) -> impl Iterator<Item = &ServerSpec> {
         self.servers.iter().filter(|spec| spec.role == ServerRole::Participant)
+    }
+
+    /// Whether this server learns from [`ServerConfig::upstreams`], and not from its ensemble's leader.
+    pub fn learns_from_list(&self) -> bool {
+        self.role == ServerRole::Observer && !self.upstreams.is_empty()
     }
 
     /// This server's line in the list of servers, if it is listed.

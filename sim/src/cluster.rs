@@ -461,8 +461,9 @@ fn is_telling(message: &Message) -> bool {
     match message {
         Message::Ballot(_) | Message::Join { .. } | Message::Reset { .. } => true,
         Message::Fetch { .. } | Message::Fetched { .. } => true,
+        Message::Seek | Message::Offer(_) => true,
         Message::ToLeader { body, .. } => !matches!(body, ToLeader::Pong(_)),
-        Message::ToLearner { body, .. } => !matches!(body, ToLearner::Ping(_)),
+        Message::ToLearner { body, .. } => !matches!(body, ToLearner::Ping(_) | ToLearner::Age(_)),
     }
 }
 
@@ -494,6 +495,8 @@ fn brief(message: &Message) -> String {
             format!("promise of {epoch}, counted {counted}; in {current}, log up to {last:?}")
         }
         Message::ToLeader { body, .. } => format!("{body:?}"),
+        Message::Seek => "seek".to_owned(),
+        Message::Offer(offer) => format!("{offer:?}"),
         Message::Join { join, .. } => format!(
             "join: accepted {}, in {}, log up to {:?}, votes {}",
             join.accepted, join.current, join.last.zxid, join.votes

@@ -137,6 +137,7 @@ impl Server {
             me: self.id,
             quorum: quorum.clone(),
             membership,
+            listed: false,
             timing,
             seed: seed ^ self.life,
         };

@@ -35,16 +35,23 @@ pub(crate) fn addresses(config: &ServerConfig, me: ServerId) -> Vec<PeerAddress>
         .collect()
 }
 
+/// An observer gives its upstream up after this much silence, milliseconds, and is given up after
+/// it. Longer than TCP takes to repeat one lost packet over half the globe: else each loss would
+/// cost a synchronisation.
+const OBSERVER_SILENCE_MS: u64 = 2_000;
+
 /// How long things take, in ticks of the core.
 pub(crate) fn timing(config: &ServerConfig) -> Timing {
     let ticks = |ms: u64| (ms / TICK_MEMBER.as_millis() as u64).max(1);
     let tick_ms = u64::from(config.tick_time_ms);
     let silence_ticks = ticks(config.election_timeout_ms.into());
-    let join_ticks = ticks(u64::from(config.init_limit_ticks) * tick_ms).max(silence_ticks);
+    let observer_silence_ticks = ticks(OBSERVER_SILENCE_MS).max(silence_ticks);
+    let join_ticks =
+        ticks(u64::from(config.init_limit_ticks) * tick_ms).max(observer_silence_ticks);
     let usual = Timing::default();
     let ping_ticks = usual.ping_ticks.min(silence_ticks / 3);
     let stall_ticks = ticks(config.leader_stall_ms.into());
-    Timing { silence_ticks, join_ticks, ping_ticks, stall_ticks, ..usual }
+    Timing { silence_ticks, observer_silence_ticks, join_ticks, ping_ticks, stall_ticks, ..usual }
 }
 
 /// The links to the others, as the core takes them.

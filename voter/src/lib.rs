@@ -454,6 +454,7 @@ fn recover_zab(
             (true, true) => Membership::Rejoining,
             (true, false) => Membership::Voter,
         },
+        listed: config.learns_from_list(),
         timing: ensemble::timing(config),
         seed: u64::from_ne_bytes(random()),
     };

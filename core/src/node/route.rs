@@ -21,6 +21,7 @@ use super::{Holder, Node, Output, TOUCH_INTERVAL_MS, is_same_connection};
 use crate::prepare::Prepare;
 use crate::session::Expiry;
 use crate::wire::{ErrorCode, OpCode};
+use crate::zab::message::{Message, ToLearner};
 use crate::zab::mutant::Mutant;
 use crate::zab::{self, Action, Divergence, Standing};
 use crate::zxid::{Epoch, ServerId, SessionId, Zxid};
@@ -67,11 +68,12 @@ impl Node {
                 out.reopen = true;
                 return;
             }
-            if let zab::Event::Received { from, .. } = &event
+            if let zab::Event::Received { from, message } = &event
                 && self.zab.is_following()
                 && self.zab.session().is_some_and(|(leader, _)| leader == *from)
+                && let Some(ago_ms) = self.current_ago(message)
             {
-                self.current_ms = self.clock.mono_ms;
+                self.current_ms = self.current_ms.max(self.clock.mono_ms - ago_ms);
             }
             self.zab.step(event, &mut actions);
             // All of a step's messages are numbered before anything that follows from it speaks.
@@ -83,6 +85,16 @@ impl Node {
                 self.deposed();
                 self.asks.doubt();
             }
+        }
+    }
+
+    /// How long ago this server was current, milliseconds, as far as this message of its upstream
+    /// tells. A leader is current whenever it speaks; others say since when they are not.
+    fn current_ago(&self, message: &Message) -> Option<i64> {
+        match message {
+            Message::ToLearner { body: ToLearner::Age(ms), .. } => Some(i64::from(*ms)),
+            _any if self.zab.learns_from_leader() => Some(0),
+            _any => None,
         }
     }
 
@@ -100,6 +112,7 @@ impl Node {
             zab::Event::Start
             | zab::Event::Tick
             | zab::Event::Received { .. }
+            | zab::Event::Upstream { .. }
             | zab::Event::Disconnected(_)
             | zab::Event::EpochsSaved(_)
             | zab::Event::Durable { .. }
@@ -397,7 +410,8 @@ impl Node {
         if !self.request.is_empty() && self.zab.is_following() {
             self.send_request(out);
         }
-        if !self.zab.is_leading() {
+        // What comes from the leader is passed on by the machine; the digest is this server's own.
+        if !self.zab.is_leading() && self.zab.served().next().is_none() {
             return;
         }
         if self.applied.zxid.0 >= self.told.0.saturating_add(DIGEST_TRANSACTIONS) {
@@ -542,7 +556,8 @@ impl Node {
         self.reap();
         // What a snapshot kept goes also when nobody writes any more.
         self.writer.reclaim();
-        if self.zab.is_leading() && self.told != self.applied.zxid {
+        let feeds = self.zab.is_leading() || self.zab.served().next().is_some();
+        if feeds && self.told != self.applied.zxid {
             self.tell_digest();
         }
         // Also before the way is open: a leader that cannot write holds it up, and ends nobody for it.

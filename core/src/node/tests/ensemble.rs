@@ -41,6 +41,7 @@ const TIMING: Timing = Timing {
     finalize_ticks: 2,
     join_ticks: 80,
     silence_ticks: 15,
+    observer_silence_ticks: 15,
     ping_ticks: 4,
     stall_ticks: 60,
     transfer_ticks: 20,
@@ -60,6 +61,8 @@ struct Plan {
     garbage: bool,
     full_disks: bool,
     purges: bool,
+    /// For each server that does not vote, whom it learns from; nobody is the ensemble's leader.
+    observers: Vec<Vec<usize>>,
 }
 
 enum Happening {
@@ -94,6 +97,12 @@ enum Happening {
     },
     Start {
         server: usize,
+    },
+    /// A link from a server to one of its upstreams is there, if it was not cut again since.
+    Linked {
+        server: usize,
+        upstream: usize,
+        cut: u64,
     },
     Play {
         client: usize,
@@ -158,7 +167,31 @@ impl Plan {
             garbage: prng.one_in(3),
             full_disks: prng.one_in(4),
             purges: prng.one_in(3),
+            observers: Vec::new(),
         }
+    }
+
+    /// Adds servers that do not vote. Most learn from a list: of voters, and of each other.
+    fn observed(mut self, prng: &mut Prng) -> Self {
+        let (voters, count) = (self.servers as usize, prng.between(1, 4) as usize);
+        for at in voters..voters + count {
+            let mut list = Vec::new();
+            if !prng.one_in(5) {
+                // The last one is a voter: else some could have nobody but each other.
+                for _ in 0..prng.below(3) {
+                    list.push(prng.below((voters + count) as u64) as usize);
+                }
+                list.push(prng.below(voters as u64) as usize);
+                list.retain(|&upstream| upstream != at);
+            }
+            self.observers.push(list);
+        }
+        self
+    }
+
+    fn upstreams(&self, server: usize) -> &[usize] {
+        let at = server.checked_sub(self.servers as usize);
+        at.map_or(&[], |at| &self.observers[at])
     }
 }
 
@@ -167,11 +200,14 @@ fn id_of(server: usize) -> ServerId {
 }
 
 impl Cluster {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, observed: bool) -> Self {
         let mut prng = Prng::new(seed);
-        let plan = Plan::of(&mut prng);
+        let mut plan = Plan::of(&mut prng);
+        if observed {
+            plan = plan.observed(&mut Prng::new(!seed));
+        }
         let mut servers = Vec::new();
-        servers.resize_with(plan.servers as usize, Server::default);
+        servers.resize_with(plan.servers as usize + plan.observers.len(), Server::default);
         let mut clients = Vec::new();
         clients.resize_with(plan.clients as usize, Client::default);
         let mut cluster = Self {
@@ -254,6 +290,14 @@ impl Cluster {
             | Happening::Submit { server, life }
             | Happening::Propose { server, life } => (*server, *life),
             Happening::Start { server } => return self.start(*server),
+            Happening::Linked { server, upstream, cut } => {
+                let (cuts, until) = self.link(*server, *upstream);
+                let lives = self.servers[*upstream].process.is_some();
+                if cuts != *cut || self.now < until || !lives {
+                    return; // whatever is in its way links them when it ends
+                }
+                (*server, self.servers[*server].life)
+            }
             Happening::Play { client } => {
                 let client = *client;
                 self.play(client);
@@ -299,6 +343,12 @@ impl Cluster {
                 self.step(server, Event::Submitted { submission: &submission, clock });
             }
             Happening::Propose { .. } => self.propose(server),
+            Happening::Linked { upstream, .. } => {
+                let list = self.plan.upstreams(server);
+                let rank = list.iter().position(|&it| it == upstream).expect("it is listed");
+                let (peer, rank) = (id_of(upstream), rank as u32);
+                self.step(server, Event::Zab(zab::Event::Upstream { peer, rank }));
+            }
             Happening::Start { .. } | Happening::Play { .. } | Happening::Fault => unreachable!(),
         }
     }
@@ -326,6 +376,19 @@ impl Cluster {
         self.links.insert((a.min(b), a.max(b)), (cuts + 1, until));
         self.after(0, Happening::Disconnected { server: a, peer: b });
         self.after(0, Happening::Disconnected { server: b, peer: a });
+        self.link_up(a, b);
+    }
+
+    /// Makes the link between two servers, where one of them learns from the other, as soon as it can
+    /// be.
+    fn link_up(&mut self, a: usize, b: usize) {
+        let (cut, until) = self.link(a, b);
+        let wait = until.saturating_sub(self.now) + 1;
+        for (server, upstream) in [(a, b), (b, a)] {
+            if self.plan.upstreams(server).contains(&upstream) {
+                self.after(wait, Happening::Linked { server, upstream, cut });
+            }
+        }
     }
 
     fn send(&mut self, from: usize, to: usize, message: Message) {
@@ -352,10 +415,12 @@ impl Cluster {
         let voters = (0..self.plan.servers as usize).map(id_of);
         let timing = Timing { epoch_proposals: self.plan.epoch_proposals, ..TIMING };
         let me = id_of(server);
+        let votes = server < self.plan.servers as usize;
         let options = Options {
             me,
             quorum: Quorum::majority(voters),
-            membership: Membership::Voter,
+            membership: if votes { Membership::Voter } else { Membership::Learner },
+            listed: !self.plan.upstreams(server).is_empty(),
             timing,
             seed: self.seed ^ it.life << 8,
         };
@@ -372,6 +437,9 @@ impl Cluster {
         let life = it.life;
         it.process = Some(Process { life, node, reactor, submits: false, proposes: false });
         self.step(server, Event::Zab(zab::Event::Start));
+        for peer in (0..self.servers.len()).filter(|&peer| peer != server) {
+            self.link_up(server, peer);
+        }
         self.after(TICK_MS, Happening::Tick { server, life });
     }
 
@@ -530,6 +598,11 @@ impl Cluster {
         for link in self.links.values_mut() {
             link.1 = 0;
         }
+        for a in 0..self.servers.len() {
+            for b in 0..a {
+                self.link_up(a, b);
+            }
+        }
         for server in 0..self.servers.len() {
             self.servers[server].frozen_until = 0;
             self.servers[server].room = u64::MAX;
@@ -564,8 +637,8 @@ fn recover(disk: &Disk) -> Recovered {
     Recovered { writer, tree, sessions, chain: disk.end().chain }
 }
 
-fn play(seed: u64) {
-    let mut cluster = Cluster::new(seed);
+fn play(seed: u64, observed: bool) {
+    let mut cluster = Cluster::new(seed, observed);
     cluster.run(CHAOS_MS);
     cluster.heal();
     cluster.run(WORK_MS);
@@ -574,26 +647,36 @@ fn play(seed: u64) {
     cluster.judge();
 }
 
-#[test]
-fn ensembles_keep_every_promise_through_all_that_happens() {
+/// Plays so many seeds, or more with `FARWATCH_SLOW=1`, or the one that `FARWATCH_SEED` names.
+fn play_many(few: u64, many: u64, observed: bool) {
     let slow = std::env::var_os("FARWATCH_SLOW").is_some();
     let first = std::env::var("FARWATCH_SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds = match first {
         Some(seed) => seed..seed + 1,
-        None => 0..if slow { 3000 } else { 60 },
+        None => 0..if slow { many } else { few },
     };
     if !slow {
-        println!("60 seeds; FARWATCH_SLOW=1 plays 3000, FARWATCH_SEED=n that one");
+        println!("{few} seeds; FARWATCH_SLOW=1 plays {many}, FARWATCH_SEED=n that one");
     }
     let failed: Vec<u64> =
-        seeds.filter(|&seed| std::panic::catch_unwind(|| play(seed)).is_err()).collect();
+        seeds.filter(|&seed| std::panic::catch_unwind(|| play(seed, observed)).is_err()).collect();
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+#[test]
+fn ensembles_keep_every_promise_through_all_that_happens() {
+    play_many(60, 3000, false);
+}
+
+#[test]
+fn observers_and_those_behind_them_keep_every_promise_through_all_that_happens() {
+    play_many(60, 3000, true);
 }
 
 #[test]
 fn seeds_that_found_a_bug_pass() {
     for seed in [7, 216, 349, 355, 415, 442, 661, 701, 1063] {
         println!("seed {seed}");
-        play(seed);
+        play(seed, false);
     }
 }

@@ -24,7 +24,7 @@ impl Cluster {
     /// An ensemble that nothing happens to, and that writes.
     fn untroubled(seed: u64, membership: &[u8]) -> Self {
         println!("seed {seed}");
-        let mut cluster = Self::new(seed);
+        let mut cluster = Self::new(seed, false);
         cluster.calm = true;
         cluster.plan.epoch_proposals = u32::MAX;
         for server in &mut cluster.servers {
