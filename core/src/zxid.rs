@@ -117,9 +117,28 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// A voter's or observer's number, from `myid`.
+/// A voter's or observer's number: from `myid`, or of a guest, which nobody numbered, its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ServerId(pub u32);
+
+impl ServerId {
+    /// The smallest number of a guest: an observer that is in nobody's configuration. It draws its
+    /// number once, at random from here up to [`ServerId::ANYONE`], and keeps it with its data:
+    /// nobody has to number thousands of observers, and what another server knows of one still
+    /// holds when it comes back. Half of all numbers are theirs, so that two of a thousand meet in
+    /// one of four thousand ensembles, where the second is refused by name; and none that a
+    /// configuration can hold, so that an observer is never taken for a member.
+    pub const GUEST_MIN: Self = Self(0x8000_0000);
+
+    /// Whoever is there: said by who dials an address and does not know whose it is. Nobody's
+    /// number.
+    pub const ANYONE: Self = Self(u32::MAX);
+
+    /// Whether no configuration lists this number.
+    pub const fn is_guest(self) -> bool {
+        Self::GUEST_MIN.0 <= self.0 && self.0 != Self::ANYONE.0
+    }
+}
 
 impl fmt::Debug for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,6 +164,13 @@ mod tests {
         assert!(!Zxid::new(Epoch(3), 9).follows(last));
         assert!(!Zxid::new(Epoch(4), 2).follows(last));
         assert!(!Zxid::new(Epoch(2), 1).follows(last));
+    }
+
+    #[test]
+    fn the_upper_half_of_the_numbers_is_for_guests_and_the_last_of_them_for_nobody() {
+        let guests = [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX - 1, u32::MAX]
+            .map(|number| ServerId(number).is_guest());
+        assert_eq!(guests, [false, false, false, true, true, false]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! anything here; how fast an ensemble comes back does.
 //!
 //! ```text
-//! larger number, or no vote                 smaller number
+//! larger number, or no vote                 smaller number, or upstream
 //!       dial ── hello ────────────────────► accept
 //!            ◄───────────────────── answer ─┤ refused: the reason, in both logs
 //!       link ◄══ frames, heartbeats ══════► link
@@ -14,13 +14,17 @@
 //! `docs/peer-protocol.md` draws the bytes.
 
 mod accept;
+mod admission;
+mod backoff;
 mod dial;
 pub mod frame;
 mod greeting;
 pub mod handshake;
 mod hub;
 mod link;
+mod peer;
 mod refusal;
+mod upstream;
 mod voice;
 mod wire;
 
@@ -35,8 +39,10 @@ use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
 use farwatch_core::zxid::ServerId;
 
+use dial::Target;
 use frame::FRAME_BYTES_MAX;
-use hub::{Hub, Peer};
+use hub::{Hub, HubOptions};
+use peer::Peer;
 
 /// How often links are looked after. Times of this module are multiples of it.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -52,6 +58,11 @@ const QUEUE_BYTES_MAX: usize = FRAME_BYTES_MAX + (32 << 20);
 /// Bytes of one peer that were received and not yet taken, before it is no longer read.
 const RECEIVED_BYTES_MAX: usize = 16 << 20;
 
+/// Observers that no list names, which one server takes in unless told otherwise. Each costs a
+/// link with its buffers, a session and its share of what is sent: more than this many are served
+/// by other observers.
+pub const GUESTS_MAX: usize = 1024;
+
 /// How many sweeps a time takes.
 fn sweeps(time: Duration) -> u32 {
     time.as_millis().div_ceil(SWEEP.as_millis()).try_into().unwrap_or(u32::MAX)
@@ -62,7 +73,7 @@ fn sweeps(time: Duration) -> u32 {
 pub struct PeerOptions {
     /// This server.
     pub me: ServerId,
-    /// Whether this server votes. One that does not dials all voters.
+    /// Whether this server votes. One that does not dials all voters, or its upstreams.
     pub votes: bool,
     /// The ensemble.
     pub cluster: ClusterId,
@@ -72,6 +83,12 @@ pub struct PeerOptions {
     pub boot: u64,
     /// The other servers. This server's own entry is passed over.
     pub peers: Vec<PeerAddress>,
+    /// Instead of the voters, for a server that does not vote: a name or address and a quorum port
+    /// each, of voters or of other observers. Who is there tells its number itself.
+    pub upstreams: Vec<(String, u16)>,
+    /// How many observers that are in no list (see [`ServerId::GUEST_MIN`]) this server takes in:
+    /// none, or up to this many. [`GUESTS_MAX`] is enough for most.
+    pub guests_max: usize,
     /// Where peers connect to this server, bound by the caller.
     pub listeners: Vec<TcpListener>,
     /// How long and how much.
@@ -104,6 +121,11 @@ pub struct PeerLimits {
     pub stall: Duration,
     /// Bytes that wait for one peer before its link is cut.
     pub queue_bytes_max: usize,
+    /// Guests that are taken in a second, when many come at once. Default 50: a thousand are back
+    /// within half a minute, and a voter's core spends a few percent of its time on them.
+    pub guests_per_second: u32,
+    /// Guests that are taken in before that counts. Default 100.
+    pub guests_at_once: u32,
     /// Bytes of one peer that were not taken by [`Peers::take_events`], before it is not read.
     pub received_bytes_max: usize,
 }
@@ -117,6 +139,8 @@ impl Default for PeerLimits {
             stall: Duration::from_secs(10),
             queue_bytes_max: QUEUE_BYTES_MAX,
             received_bytes_max: RECEIVED_BYTES_MAX,
+            guests_per_second: 50,
+            guests_at_once: 100,
         }
     }
 }
@@ -149,10 +173,14 @@ pub enum PeerEvent {
 /// How a peer is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerState {
-    /// Its number.
+    /// Its number. Of an upstream where nobody was met yet, [`ServerId::ANYONE`].
     pub id: ServerId,
     /// Whether it votes, as configured.
     pub votes: bool,
+    /// Whether the configuration lists it: else it is a guest, or was found at an upstream.
+    pub listed: bool,
+    /// The upstream that leads to it, as configured.
+    pub upstream: Option<String>,
     /// Whether there is a link.
     pub connected: bool,
     /// Whether this server dials it.
@@ -190,15 +218,23 @@ impl Peers {
     /// Begins to accept and to dial, on this thread's runtime. `wake` is notified when there are
     /// events. Fails when the system has no descriptor or thread left.
     pub fn start(options: PeerOptions, wake: Signal) -> io::Result<Self> {
-        let PeerOptions { me, votes, cluster, tentative, boot, peers, listeners, limits } = options;
+        let PeerOptions { me, votes, cluster, tentative, boot, .. } = options;
+        let PeerOptions { peers, upstreams, guests_max, listeners, limits, .. } = options;
+        assert!(!votes || upstreams.is_empty(), "a voter's links are those of its list");
         let peers = peers.into_iter().filter(|peer| peer.id != me).map(|peer| {
-            // Between two voters the larger number dials; between two that do not vote nothing is
-            // to be said.
-            let dials = if votes { peer.votes && peer.id.0 < me.0 } else { peer.votes };
-            Peer::new(peer.id, peer.votes, peer.hosts, dials)
+            // Between two voters the larger number dials; who does not vote dials its upstreams, or
+            // else the voters.
+            let dials = match votes {
+                true => peer.votes && peer.id.0 < me.0,
+                false => peer.votes && upstreams.is_empty(),
+            };
+            Peer::listed(peer.id, peer.votes, peer.hosts, dials)
         });
+        let peers = peers.collect();
         let ours = (me, votes, boot);
-        let hub = Rc::new(Hub::new(ours, (cluster, tentative), limits, peers.collect(), wake));
+        let cluster = (cluster, tentative);
+        let own = HubOptions { ours, cluster, limits, peers, upstreams, guests_max };
+        let hub = Rc::new(Hub::new(own, wake));
         let links = Self(hub);
         if let Err(error) = links.begin(listeners, boot) {
             links.stop(); // what was begun before it failed
@@ -215,8 +251,10 @@ impl Peers {
             hub.add_listening(listening.clone());
             hub.spawn(accept::accept_for_ever(Rc::clone(hub), listener, listening));
         }
-        for peer in hub.peers().filter(|peer| peer.dials) {
-            dial::start(hub, peer, boot.wrapping_add(u64::from(peer.id.0)))?;
+        let servers = hub.peers().into_iter().filter(|peer| peer.dials).map(Target::Server);
+        let upstreams = hub.upstreams().iter().cloned().map(Target::Upstream);
+        for (target, number) in servers.chain(upstreams).zip(0..) {
+            dial::start(hub, target, boot.wrapping_add(number))?;
         }
         hub.spawn(Rc::clone(hub).sweep_for_ever());
         Ok(())

@@ -122,7 +122,7 @@ pub struct EnsembleReport {
     pub quorum: u32,
     /// A voter without its disk's history does not vote until it has copied it.
     pub rejoining: bool,
-    /// Every server of its configuration but itself, by number.
+    /// Every server of its configuration but itself, by number; then its upstreams, then its guests.
     pub peers: Vec<PeerReport>,
 }
 
@@ -131,10 +131,17 @@ pub struct EnsembleReport {
 pub struct PeerReport {
     /// Its number.
     pub id: u32,
-    /// Where it is to be found: host:port as configured.
+    /// Where it is to be found: host:port as configured; where it is, of a guest.
     pub address: String,
     /// Whether it votes.
     pub votes: bool,
+    /// Whether it is an observer that this server took in and does not list.
+    #[serde(default)]
+    pub guest: bool,
+    /// The upstream that leads to it, as configured. The number of one where nobody was met yet is
+    /// 4294967295.
+    #[serde(default)]
+    pub upstream: Option<String>,
     /// Whether there is a connection.
     pub connected: bool,
     /// Milliseconds since it was last heard from; `None` if it never was since this server started.

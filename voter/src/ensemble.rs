@@ -102,8 +102,13 @@ impl Ensemble for Links {
         states
             .map(|state| PeerReport {
                 id: state.id.0,
-                address: address(state.id).unwrap_or_default(),
+                address: address(state.id)
+                    .or_else(|| state.upstream.clone())
+                    .or_else(|| state.address.map(|at| at.to_string()))
+                    .unwrap_or_default(),
                 votes: state.votes,
+                guest: !state.listed && state.upstream.is_none(),
+                upstream: state.upstream,
                 connected: state.connected,
                 silent_ms: state
                     .silent_ms

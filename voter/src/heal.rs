@@ -144,6 +144,8 @@ async fn fetch(
         tentative: dir.is_tentative(),
         boot: u64::from_ne_bytes(farwatch_observer::server::random()),
         peers: ensemble::addresses(&config, me),
+        upstreams: Vec::new(),
+        guests_max: 0, // nobody is served yet
         listeners,
         limits: PeerLimits::default(),
     };

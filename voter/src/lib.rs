@@ -49,7 +49,7 @@ use tracing::{info, warn};
 
 use crate::ensemble::Links;
 use crate::heal::Healed;
-use farwatch_observer::peers::{PeerLimits, PeerOptions, Peers};
+use farwatch_observer::peers::{GUESTS_MAX, PeerLimits, PeerOptions, Peers};
 
 /// How long a stopping server waits for its links to close: a socket that was hung up does so at
 /// once, and a stop must not wait for one that does not.
@@ -344,6 +344,8 @@ impl Server {
                     tentative: self.dir.is_tentative(),
                     boot: u64::from_ne_bytes(random()),
                     peers: addresses.clone(),
+                    upstreams: Vec::new(),
+                    guests_max: GUESTS_MAX,
                     listeners: self.peer_listeners,
                     limits: PeerLimits::default(),
                 };

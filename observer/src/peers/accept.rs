@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::runtime::{self, Listener, Socket};
 use tracing::warn;
 
-use super::greeting::read_whole;
+use super::greeting::{Greeting, read_whole};
 use super::handshake::{Answer, Hello};
-use super::hub::{Greeting, Hub, Peer};
+use super::hub::Hub;
 use super::link::{self, Link};
+use super::peer::Peer;
 use super::refusal::{self, Refusal};
 use super::wire::{self, Incoming, Outgoing};
 
@@ -77,7 +78,7 @@ async fn greet(
     match judge(hub, &own, &hello) {
         Ok((peer, version)) => {
             Answer { hello: own, verdict: Ok(version) }.encode(&mut answer);
-            let link = Link::new(&peer, &hello, address, false, socket.clone(), answer);
+            let link = Link::new(&peer, &hello, (address, None), socket.clone(), answer);
             hub.install(&link, &hello);
             Some((link, input))
         }
@@ -94,10 +95,20 @@ async fn greet(
     }
 }
 
+/// Judges a hello, and takes what an acceptance takes: a place among the guests, and that of an old
+/// link.
 fn judge(hub: &Hub, own: &Hello, hello: &Hello) -> Result<(Rc<Peer>, u16), Refusal> {
-    let peer = hub.peer(hello.me);
-    let version = refusal::judge(own, hello, peer.is_some())?;
-    let peer = peer.ok_or(Refusal::Unknown { me: own.me, other: hello.me })?;
-    hub.may_replace(peer, hello)?;
-    Ok((Rc::clone(peer), version))
+    let version = refusal::judge(own, hello, hub.standing(hello))?;
+    let known = hub.peer(hello.me);
+    let replaced = match &known {
+        Some(peer) => hub.may_replace(peer, hello)?,
+        None => None,
+    };
+    if known.as_ref().is_none_or(|peer| !peer.listed) {
+        hub.admit_guest(known.is_none())?;
+    }
+    if let Some(old) = replaced {
+        hub.cut(&old, "its server connected anew");
+    }
+    Ok((known.unwrap_or_else(|| Rc::new(Peer::unlisted(hello))), version))
 }

@@ -1,5 +1,5 @@
-//! The dialing side: one thread per peer that resolves names and connects, because both block, and
-//! one task that makes links of its connections.
+//! The dialing side: one thread per peer or upstream that resolves names and connects, because both
+//! block, and one task that makes links of its connections.
 //!
 //! ```text
 //! task: Fresh(after) ─► thread: wait, resolve, connect to the first ─► Connected ─► handshake ─► link
@@ -15,20 +15,17 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::port::{Port, Receiver};
-use farwatch_core::prng::Prng;
+use farwatch_core::zxid::ServerId;
 
-use super::greeting::read_whole;
-use super::handshake::{Answer, Hello};
-use super::hub::{Greeting, Hub, Peer, SETTLED};
+use super::backoff::Backoff;
+use super::greeting::{Greeting, read_whole};
+use super::handshake::{Answer, Hello, Rejection};
+use super::hub::{Hub, SETTLED};
 use super::link::{self, Link};
-use super::refusal::{ADOPTING, Refusal};
+use super::peer::Peer;
+use super::refusal::{ADOPTING, ALREADY_CONNECTED, BUSY, FULL};
+use super::upstream::Upstream;
 use super::wire::{self, Incoming, Outgoing};
-
-/// The first wait is drawn from zero to this: a peer that restarts is back within milliseconds.
-const BACKOFF_MIN: Duration = Duration::from_millis(20);
-
-/// Later waits are drawn from zero to this: it bounds how late a peer that is back is noticed.
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// A request is outstanding at most, and a word to stop may come beside its answer.
 const PORT_ITEMS: usize = 2;
@@ -54,21 +51,77 @@ pub enum Dialed {
     Stop,
 }
 
-/// Starts dialing `peer`.
-pub fn start(hub: &Rc<Hub>, peer: &Rc<Peer>, seed: u64) -> io::Result<()> {
+/// What is dialed.
+#[derive(Clone)]
+pub enum Target {
+    /// A server of the configuration.
+    Server(Rc<Peer>),
+    /// An address, whoever is there.
+    Upstream(Rc<Upstream>),
+}
+
+impl Target {
+    /// Whom the hello is for.
+    fn sought(&self) -> ServerId {
+        match self {
+            Self::Server(peer) => peer.id,
+            Self::Upstream(_) => ServerId::ANYONE,
+        }
+    }
+
+    fn hosts(&self) -> Vec<(String, u16)> {
+        match self {
+            Self::Server(peer) => peer.hosts.clone(),
+            Self::Upstream(upstream) => vec![upstream.host.clone()],
+        }
+    }
+
+    /// The server that answers there.
+    fn found(&self, hub: &Hub, hello: &Hello) -> Rc<Peer> {
+        match self {
+            Self::Server(peer) => Rc::clone(peer),
+            Self::Upstream(upstream) => upstream.found(hub, hello),
+        }
+    }
+
+    fn failed(&self, address: Option<SocketAddr>, reason: &str) {
+        match self {
+            Self::Server(peer) => peer.failed(address, reason),
+            Self::Upstream(upstream) => upstream.failed(address, reason),
+        }
+    }
+
+    fn note(&self, address: Option<SocketAddr>, reason: &str) {
+        match self {
+            Self::Server(peer) => peer.note(address, reason),
+            Self::Upstream(upstream) => upstream.note(address, reason),
+        };
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Server(peer) => peer.id.fmt(f),
+            Self::Upstream(upstream) => upstream.fmt(f),
+        }
+    }
+}
+
+/// Starts dialing `target`.
+pub fn start(hub: &Rc<Hub>, target: Target, seed: u64) -> io::Result<()> {
     let port = Arc::new(Port::new(PORT_ITEMS)?);
     let (requests, incoming) = mpsc::channel();
-    let (timeout, hosts, answers) =
-        (hub.limits.connect_timeout, peer.hosts.clone(), Arc::clone(&port));
+    let (timeout, hosts, answers) = (hub.limits.connect_timeout, target.hosts(), Arc::clone(&port));
     std::thread::Builder::new()
-        .name(format!("farwatch-dial-{}", peer.id))
+        .name(format!("farwatch-dial-{target}"))
         .spawn(move || connect_for_ever(&hosts, timeout, &incoming, &answers))?;
     hub.add_dialer(Arc::clone(&port));
-    let (task_hub, peer) = (Rc::clone(hub), Rc::clone(peer));
+    let task_hub = Rc::clone(hub);
     hub.spawn(async move {
         // The thread ends when `requests` is dropped.
-        if let Err(error) = dial_for_ever(&task_hub, &peer, &port, &requests, seed).await {
-            task_hub.failed(&peer, None, &format!("it is not dialed any more: {error}"));
+        if let Err(error) = dial_for_ever(&task_hub, &target, &port, &requests, seed).await {
+            target.failed(None, &format!("it is not dialed any more: {error}"));
         }
     });
     Ok(())
@@ -76,13 +129,13 @@ pub fn start(hub: &Rc<Hub>, peer: &Rc<Peer>, seed: u64) -> io::Result<()> {
 
 async fn dial_for_ever(
     hub: &Rc<Hub>,
-    peer: &Rc<Peer>,
+    target: &Target,
     port: &Port<Dialed>,
     requests: &mpsc::Sender<Request>,
     seed: u64,
 ) -> io::Result<()> {
     let receiver = Receiver::new(port)?;
-    let mut backoff = Backoff::new(seed);
+    let mut backoff = Backoff::new(seed, hub.votes());
     let mut request = Request::Fresh(Duration::ZERO);
     loop {
         requests.send(request).map_err(|_| io::Error::other("its thread has ended"))?;
@@ -97,20 +150,19 @@ async fn dial_for_ever(
         };
         request = match dialed {
             Dialed::Stop => return Ok(()),
-            Dialed::Connected(stream, address) => match serve(hub, peer, stream, address).await {
-                Ok(lived) if lived >= SETTLED => {
-                    backoff.reset();
-                    Request::Fresh(Duration::ZERO)
-                }
-                Ok(_) => Request::Fresh(backoff.next()),
+            Dialed::Connected(stream, address) => match serve(hub, target, stream, address).await {
+                Ok(lived) => Request::Fresh(backoff.ended(lived >= SETTLED)),
                 Err(failure) => {
-                    tell(hub, peer, address, &failure);
+                    if matches!(failure, Failure::Later(_)) {
+                        backoff.later();
+                    }
+                    tell(hub, target, address, &failure);
                     Request::Next
                 }
             },
             Dialed::Exhausted(failure) => {
                 if let Some((address, reason)) = failure {
-                    hub.failed(peer, address, &reason);
+                    target.failed(address, &reason);
                 }
                 Request::Fresh(backoff.next())
             }
@@ -118,13 +170,11 @@ async fn dial_for_ever(
     }
 }
 
-fn tell(hub: &Hub, peer: &Peer, address: SocketAddr, failure: &Failure) {
+fn tell(hub: &Hub, target: &Target, address: SocketAddr, failure: &Failure) {
     match failure {
         _ if hub.is_stopped() => {}
-        Failure::Adopting(reason) => {
-            hub.note(peer, Some(address), reason);
-        }
-        Failure::Other(reason) => hub.failed(peer, Some(address), reason),
+        Failure::Adopting(reason) => target.note(Some(address), reason),
+        Failure::Later(reason) | Failure::Other(reason) => target.failed(Some(address), reason),
     }
 }
 
@@ -132,6 +182,8 @@ fn tell(hub: &Hub, peer: &Peer, address: SocketAddr, failure: &Failure) {
 enum Failure {
     /// The ensemble is new and has no agreed id yet: over in a moment.
     Adopting(String),
+    /// Nothing is wrong, and to try again soon would only be one more burden.
+    Later(String),
     /// For the log.
     Other(String),
 }
@@ -145,27 +197,26 @@ impl From<String> for Failure {
 /// Makes a link of a connection and serves it to its end: how long it lived, or why there was none.
 async fn serve(
     hub: &Rc<Hub>,
-    peer: &Rc<Peer>,
+    target: &Target,
     stream: TcpStream,
     address: SocketAddr,
 ) -> Result<Duration, Failure> {
     let (mut read, mut write, socket) = wire::open(stream).map_err(|error| error.to_string())?;
     let greeting = hub.greet(&socket, false);
-    let greeted = greet(hub, peer, &greeting, &mut read, &mut write).await;
+    let greeted = greet(hub, target, &greeting, &mut read, &mut write).await;
     hub.greeted(&greeting);
     let linked = greeted.and_then(|(answer, input)| {
-        let link = Link::new(peer, &answer.hello, address, true, socket.clone(), Vec::new());
-        match peer.link() {
-            _ if hub.is_stopped() => Err(Failure::Other("this server stops".to_owned())),
-            Some(old) => {
-                let already = Refusal::AlreadyConnected { other: peer.id, address: old.address };
-                Err(Failure::Other(already.to_string()))
-            }
-            None => {
-                hub.install(&link, &answer.hello);
-                Ok((link, input))
-            }
+        if hub.is_stopped() {
+            return Err(Failure::Other("this server stops".to_owned()));
         }
+        let peer = target.found(hub, &answer.hello);
+        if let Some(old) = peer.link() {
+            return Err(already_linked(&peer, &old));
+        }
+        let from = (address, Some(target.clone()));
+        let link = Link::new(&peer, &answer.hello, from, socket.clone(), Vec::new());
+        hub.install(&link, &answer.hello);
+        Ok((link, input))
     });
     match linked {
         Ok((link, input)) => {
@@ -179,15 +230,24 @@ async fn serve(
     }
 }
 
+/// Two addresses lead to one server, or it dials as well: one link is enough.
+fn already_linked(peer: &Peer, link: &Link) -> Failure {
+    let through = match link.upstream() {
+        Some(upstream) => format!("upstream {upstream}"),
+        None => link.address.to_string(),
+    };
+    Failure::Later(format!("this is server {}, which is linked by {through} already", peer.id))
+}
+
 /// Says hello, and reads an answer that makes a link.
 async fn greet(
     hub: &Rc<Hub>,
-    peer: &Rc<Peer>,
+    target: &Target,
     greeting: &Greeting,
     read: &mut Incoming,
     write: &mut Outgoing,
 ) -> Result<(Answer, Vec<u8>), Failure> {
-    let own = hub.hello(peer.id);
+    let own = hub.hello(target.sought());
     let mut bytes = Vec::new();
     own.encode(&mut bytes);
     if let Err(error) = write.write_all(bytes).await {
@@ -196,26 +256,41 @@ async fn greet(
     }
     let (answer, input) = read_whole(read, greeting, Answer::decode).await?;
     hub.compare_clusters(&answer.hello);
+    if let Err(rejection) = &answer.verdict {
+        return Err(refused(hub, target, &answer.hello, rejection));
+    }
     check(&own, &answer, hub)?;
     Ok((answer, input))
+}
+
+/// What a refusal means to who dialed.
+fn refused(hub: &Hub, target: &Target, other: &Hello, rejection: &Rejection) -> Failure {
+    let reason = format!("refused there: {}", rejection.text);
+    match rejection.code {
+        ADOPTING => Failure::Adopting(reason),
+        FULL | BUSY => Failure::Later(reason),
+        ALREADY_CONNECTED if target.sought() == ServerId::ANYONE => {
+            let peer = target.found(hub, other);
+            match peer.link() {
+                Some(link) => already_linked(&peer, &link),
+                None => Failure::Other(reason),
+            }
+        }
+        _other => Failure::Other(reason),
+    }
 }
 
 /// Whether an answer makes a link: who accepts has judged, and is not trusted to have judged well.
 fn check(own: &Hello, answer: &Answer, hub: &Hub) -> Result<(), Failure> {
     let hello = &answer.hello;
-    let version = match &answer.verdict {
-        Ok(version) => *version,
-        Err(rejection) => {
-            let reason = format!("refused there: {}", rejection.text);
-            return Err(match rejection.code {
-                ADOPTING => Failure::Adopting(reason),
-                _other => Failure::Other(reason),
-            });
-        }
+    let is_sought = match own.you {
+        ServerId::ANYONE => hello.me != ServerId::ANYONE && hello.me != own.me,
+        sought => hello.me == sought,
     };
-    if hello.me != own.you {
+    if !is_sought {
         return Err(format!("server {} answers there, correct its address", hello.me).into());
     }
+    let Ok(version) = answer.verdict else { unreachable!("refusals were looked at before") };
     if !(own.version_min..=own.version_max).contains(&version) {
         return Err(format!("it chose version {version} of the peer protocol, unknown here").into());
     }
@@ -288,42 +363,9 @@ fn resolve(
     (addresses, failure)
 }
 
-/// How long to wait before the next attempt: full jitter under a bound that doubles.
-struct Backoff {
-    prng: Prng,
-    bound: Duration,
-}
-
-impl Backoff {
-    fn new(seed: u64) -> Self {
-        Self { prng: Prng::new(seed), bound: BACKOFF_MIN }
-    }
-
-    fn next(&mut self) -> Duration {
-        let wait = self.prng.below(self.bound.as_micros() as u64 + 1);
-        self.bound = (self.bound * 2).min(BACKOFF_MAX);
-        Duration::from_micros(wait)
-    }
-
-    fn reset(&mut self) {
-        self.bound = BACKOFF_MIN;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_are_drawn_under_a_bound_that_doubles_to_a_second_and_begins_anew() {
-        let mut backoff = Backoff::new(7);
-        for bound in [20, 40, 80, 160, 320, 640, 1000, 1000] {
-            assert!(backoff.next() <= Duration::from_millis(bound), "{bound} ms");
-        }
-        assert!((0..100).any(|_| backoff.next() > Duration::from_millis(500)), "it uses its room");
-        backoff.reset();
-        assert!(backoff.next() <= BACKOFF_MIN);
-    }
 
     #[test]
     fn every_address_of_every_name_is_listed_in_order_and_a_bad_name_hides_none() {

@@ -12,12 +12,16 @@ use crate::port::Port;
 use crate::runtime::{self, Signal, Socket};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zxid::ServerId;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
+use super::admission::Bucket;
 use super::dial::Dialed;
+use super::greeting::Greeting;
 use super::handshake::{Hello, VERSION_MAX, VERSION_MIN};
 use super::link::Link;
-use super::refusal::{self, Refusal};
+use super::peer::Peer;
+use super::refusal::{self, Refusal, Standing};
+use super::upstream::Upstream;
 use super::voice::Voice;
 use super::{PeerEvent, PeerLimits, PeerState, Refused, SWEEP, sweeps};
 
@@ -34,92 +38,6 @@ const GREETING_MAX: usize = 32;
 /// In the log's count, what did not get as far as a refusal with a code.
 const NO_CODE: u16 = 0;
 
-/// A configured peer.
-pub struct Peer {
-    /// Its number.
-    pub id: ServerId,
-    /// Whether it votes, as this server's configuration says.
-    pub votes: bool,
-    /// Names and ports to reach it at.
-    pub hosts: Vec<(String, u16)>,
-    /// Whether this server dials it.
-    pub dials: bool,
-    /// Received from it over all its links.
-    pub bytes_in: Cell<u64>,
-    /// Sent to it over all its links.
-    pub bytes_out: Cell<u64>,
-    link: RefCell<Option<Rc<Link>>>,
-    since: Cell<Instant>,
-    last_error: RefCell<Option<String>>,
-    voice: RefCell<Voice>,
-    role_differs: Cell<bool>,
-}
-
-impl Peer {
-    /// A peer that is not linked.
-    pub fn new(id: ServerId, votes: bool, hosts: Vec<(String, u16)>, dials: bool) -> Self {
-        Self {
-            id,
-            votes,
-            hosts,
-            dials,
-            bytes_in: Cell::new(0),
-            bytes_out: Cell::new(0),
-            link: RefCell::new(None),
-            since: Cell::new(Instant::now()),
-            last_error: RefCell::new(None),
-            voice: RefCell::default(),
-            role_differs: Cell::new(false),
-        }
-    }
-
-    /// Its link, if there is one.
-    pub fn link(&self) -> Option<Rc<Link>> {
-        self.link.borrow().clone()
-    }
-
-    fn state(&self) -> PeerState {
-        let link = self.link();
-        PeerState {
-            id: self.id,
-            votes: self.votes,
-            connected: link.is_some(),
-            dials: self.dials,
-            address: link.as_ref().map(|link| link.address),
-            silent_ms: link.as_ref().map(|link| link.heard.get().elapsed().as_millis() as u64),
-            since_ms: self.since.get().elapsed().as_millis() as u64,
-            last_error: self.last_error.borrow().clone(),
-            bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out.get(),
-            queued_bytes: link.map_or(0, |link| link.queued_bytes() as u64),
-        }
-    }
-}
-
-/// A connection that has not finished its handshake.
-pub struct Greeting {
-    socket: Socket,
-    accepted: bool,
-    sweeps: Cell<u32>,
-    ended: RefCell<Option<String>>,
-}
-
-impl Greeting {
-    /// Why it was ended from outside, if it was.
-    pub fn ended(&self) -> Option<String> {
-        self.ended.borrow().clone()
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.accepted && self.ended.borrow().is_none()
-    }
-
-    fn end(&self, reason: String) {
-        self.ended.borrow_mut().get_or_insert(reason);
-        self.socket.hang_up();
-    }
-}
-
 /// See the module.
 pub struct Hub {
     /// This server.
@@ -131,7 +49,13 @@ pub struct Hub {
     /// The oldest and the newest protocol version that are spoken.
     versions: Cell<(u16, u16)>,
     cluster: Cell<(ClusterId, bool)>,
-    peers: BTreeMap<ServerId, Rc<Peer>>,
+    /// Those of the configuration, and whoever else is linked.
+    peers: RefCell<BTreeMap<ServerId, Rc<Peer>>>,
+    upstreams: Vec<Rc<Upstream>>,
+    guests_max: usize,
+    arrivals: Bucket,
+    /// Links from which something was received that was not taken yet.
+    received: RefCell<Vec<Rc<Link>>>,
     events: RefCell<Vec<PeerEvent>>,
     wake: Signal,
     greetings: RefCell<VecDeque<Rc<Greeting>>>,
@@ -145,16 +69,27 @@ pub struct Hub {
     idle: Signal,
 }
 
+/// What a hub is made of.
+pub struct HubOptions {
+    /// This server, whether it votes, and which start of it this is.
+    pub ours: (ServerId, bool, u64),
+    /// The ensemble, and whether that is only a proposal.
+    pub cluster: (ClusterId, bool),
+    /// How long and how much.
+    pub limits: PeerLimits,
+    /// The other servers of the configuration.
+    pub peers: Vec<Peer>,
+    /// What is dialed whoever is there.
+    pub upstreams: Vec<(String, u16)>,
+    /// How many observers that are in no list are taken in.
+    pub guests_max: usize,
+}
+
 impl Hub {
     /// Nothing is linked, nothing runs.
-    pub fn new(
-        me: (ServerId, bool, u64),
-        cluster: (ClusterId, bool),
-        limits: PeerLimits,
-        peers: Vec<Peer>,
-        wake: Signal,
-    ) -> Self {
-        let (me, votes, boot) = me;
+    pub fn new(options: HubOptions, wake: Signal) -> Self {
+        let HubOptions { ours: (me, votes, boot), cluster, limits, .. } = options;
+        let peers = options.peers.into_iter().map(|peer| (peer.id, Rc::new(peer)));
         Self {
             me,
             limits,
@@ -162,7 +97,11 @@ impl Hub {
             boot,
             versions: Cell::new((VERSION_MIN, VERSION_MAX)),
             cluster: Cell::new(cluster),
-            peers: peers.into_iter().map(|peer| (peer.id, Rc::new(peer))).collect(),
+            peers: RefCell::new(peers.collect()),
+            upstreams: options.upstreams.into_iter().map(|it| Rc::new(Upstream::new(it))).collect(),
+            guests_max: options.guests_max,
+            arrivals: Bucket::new(limits.guests_per_second.into(), limits.guests_at_once.into()),
+            received: RefCell::default(),
             events: RefCell::default(),
             wake,
             greetings: RefCell::default(),
@@ -224,19 +163,29 @@ impl Hub {
         self.versions.set((version_min, version_max));
     }
 
-    /// A peer of the configuration.
-    pub fn peer(&self, id: ServerId) -> Option<&Rc<Peer>> {
-        self.peers.get(&id)
+    /// Whether this server votes.
+    pub fn votes(&self) -> bool {
+        self.votes
     }
 
-    /// All peers of the configuration, by number.
-    pub fn peers(&self) -> impl Iterator<Item = &Rc<Peer>> {
-        self.peers.values()
+    /// A server of the configuration, or one that is linked.
+    pub fn peer(&self, id: ServerId) -> Option<Rc<Peer>> {
+        self.peers.borrow().get(&id).cloned()
+    }
+
+    /// The same for all, by number.
+    pub fn peers(&self) -> Vec<Rc<Peer>> {
+        self.peers.borrow().values().cloned().collect()
+    }
+
+    /// What is dialed whoever is there.
+    pub fn upstreams(&self) -> &[Rc<Upstream>] {
+        &self.upstreams
     }
 
     /// All live links.
     pub fn links(&self) -> Vec<Rc<Link>> {
-        self.peers().filter_map(|peer| peer.link()).collect()
+        self.peers.borrow().values().filter_map(|peer| peer.link()).collect()
     }
 
     /// Passes an event to the core.
@@ -248,14 +197,52 @@ impl Hub {
     /// Hands all events over, and lets waiting readers go on.
     pub fn take_events(&self, out: &mut Vec<PeerEvent>) {
         out.append(&mut self.events.borrow_mut());
-        for link in self.links() {
+        for link in self.received.take() {
             link.taken();
         }
     }
 
-    /// States of all peers, by number.
+    /// The first of what a link received since all was taken: it is told when it is. Not every one
+    /// of a thousand links is asked in each turn.
+    pub fn has_received(&self, link: &Rc<Link>) {
+        self.received.borrow_mut().push(Rc::clone(link));
+    }
+
+    /// States of the configuration's servers, then of upstreams that lead to none of them, then of
+    /// guests.
     pub fn report(&self) -> Vec<PeerState> {
-        self.peers().map(|peer| peer.state()).collect()
+        let (listed, others): (Vec<_>, Vec<_>) =
+            self.peers().into_iter().partition(|peer| peer.listed);
+        let mut states: Vec<PeerState> = listed.iter().map(|peer| peer.state()).collect();
+        let leads_elsewhere = |it: &&Rc<Upstream>| it.led_to().is_none_or(|peer| !peer.listed);
+        states.extend(self.upstreams.iter().filter(leads_elsewhere).map(|it| it.state()));
+        let guests = others.iter().filter(|peer| peer.upstream().is_none());
+        states.extend(guests.map(|peer| peer.state()));
+        states
+    }
+
+    /// What is made of a number that says hello.
+    pub fn standing(&self, hello: &Hello) -> Standing {
+        let listed = self.peers.borrow().get(&hello.me).is_some_and(|peer| peer.listed);
+        match (listed, hello.me.is_guest() && !hello.votes) {
+            (true, _) => Standing::Listed,
+            (false, true) if 0 < self.guests_max => Standing::Guest,
+            (false, true) => Standing::NoGuest,
+            (false, false) => Standing::Unknown,
+        }
+    }
+
+    /// Whether another guest is taken in now; `more` unless it takes the place of one.
+    pub fn admit_guest(&self, more: bool) -> Result<(), Refusal> {
+        let is_guest = |peer: &&Rc<Peer>| !peer.listed && peer.upstream().is_none();
+        let guests = self.peers.borrow().values().filter(is_guest).count();
+        if more && self.guests_max <= guests {
+            return Err(Refusal::Full { me: self.me, guests });
+        }
+        if !self.arrivals.take(Instant::now()) {
+            return Err(Refusal::Busy { me: self.me });
+        }
+        Ok(())
     }
 
     /// Who was turned away last.
@@ -278,37 +265,32 @@ impl Hub {
         }
     }
 
-    /// Whether a second connection of a peer may take the place of its link. That is so when the
-    /// same process dials again, which knows that its old connection is over, and when the old one
-    /// has fallen silent.
-    pub fn may_replace(&self, peer: &Peer, hello: &Hello) -> Result<(), Refusal> {
-        let Some(old) = peer.link() else { return Ok(()) };
-        let is_alive = if old.boot == hello.boot {
-            old.dialed // it dials and we do: one of the two connections is enough
+    /// The link whose place a second connection of a peer may take, if it has one. That is so when
+    /// the same process dials again, which knows that its old connection is over, and when the old
+    /// one has fallen silent. Who dials whoever is there does not know that it dials again: the
+    /// first of two addresses that lead here keeps its link.
+    pub fn may_replace(&self, peer: &Peer, hello: &Hello) -> Result<Option<Rc<Link>>, Refusal> {
+        let Some(old) = peer.link() else { return Ok(None) };
+        let is_alive = if old.boot == hello.boot && old.dialed.is_some() {
+            true // it dials and we do: one of the two connections is enough
+        } else if old.boot == hello.boot && hello.you != ServerId::ANYONE {
+            false
         } else {
             old.heard.get().elapsed() < DUPLICATE_GRACE
         };
         if is_alive {
             return Err(Refusal::AlreadyConnected { other: peer.id, address: old.address });
         }
-        self.cut(&old, "its server connected anew");
-        Ok(())
+        Ok(Some(old))
     }
 
     /// A link is made. Its peer has none.
     pub fn install(&self, link: &Rc<Link>, hello: &Hello) {
         let peer = &link.peer;
-        let old = peer.link.borrow_mut().replace(Rc::clone(link));
-        assert!(old.is_none(), "a peer has one link");
-        peer.since.set(link.heard.get());
-        if peer.voice.borrow_mut().success(link.heard.get()) {
-            info!(peer = %peer.id, address = %link.address, "linked");
-        }
-        let differs = hello.votes != peer.votes;
-        if !peer.role_differs.replace(differs) && differs {
-            let (says, listed) = (role(hello.votes), role(peer.votes));
-            warn!(peer = %peer.id, %says, %listed, "a peer's role is not the one in this server's \
-                  list: make the lists of all servers equal");
+        peer.linked(link, hello);
+        if !peer.listed {
+            let old = self.peers.borrow_mut().insert(peer.id, Rc::clone(peer));
+            assert!(old.is_none_or(|old| Rc::ptr_eq(&old, peer)), "a number has one peer");
         }
         self.tell(PeerEvent::Connected(peer.id));
     }
@@ -316,44 +298,46 @@ impl Hub {
     /// Ends a link. It may have ended before.
     pub fn cut(&self, link: &Rc<Link>, reason: &str) {
         let peer = &link.peer;
-        if !peer.link().is_some_and(|current| Rc::ptr_eq(&current, link)) {
+        if !peer.is_linked_by(link) {
             return;
         }
-        *peer.link.borrow_mut() = None;
         link.close();
-        peer.since.set(Instant::now());
-        if link.age() >= SETTLED {
-            peer.voice.borrow_mut().settle();
+        let worked = link.age() >= SETTLED;
+        peer.unlinked(worked);
+        if !peer.listed {
+            self.peers.borrow_mut().remove(&peer.id);
         }
         if !self.stopped.get() {
-            self.failed(peer, Some(link.address), reason);
+            self.lost(link, worked, reason);
         }
         self.tell(PeerEvent::Disconnected(peer.id));
     }
 
-    /// A peer is not linked, or not any more.
-    pub fn failed(&self, peer: &Peer, address: Option<SocketAddr>, reason: &str) {
-        let said = self.note(peer, address, reason);
-        if let Some(unsaid) = peer.voice.borrow_mut().failure(Instant::now()) {
-            warn!(peer = %peer.id, unsaid, "not linked: {said}");
+    /// Says that a link is over, where that is news.
+    fn lost(&self, link: &Link, worked: bool, reason: &str) {
+        let (peer, address) = (&link.peer, Some(link.address));
+        match link.upstream() {
+            Some(upstream) => {
+                if worked {
+                    upstream.settle();
+                }
+                upstream.failed(address, reason);
+                peer.note(address, reason);
+            }
+            None if peer.listed => peer.failed(address, reason),
+            // Guests come and go, and there are many.
+            None => debug!(peer = %peer.id, address = %link.address, "a guest left: {reason}"),
         }
-    }
-
-    /// As [`Hub::failed`], for the report and not for the log.
-    pub fn note(&self, peer: &Peer, address: Option<SocketAddr>, reason: &str) -> String {
-        let said = address.map_or_else(|| reason.to_owned(), |at| format!("{at}: {reason}"));
-        *peer.last_error.borrow_mut() = Some(said.clone());
-        said
     }
 
     /// A peer was turned away here.
     pub fn refused(&self, address: SocketAddr, other: &Hello, refusal: &Refusal) {
-        match (self.peer(other.me), refusal) {
+        match (self.peer(other.me).filter(|peer| peer.listed), refusal) {
             // New ensembles all go through this; it is over in a moment.
             (Some(peer), Refusal::Adopting { .. }) => {
-                self.note(peer, Some(address), &refusal.to_string());
+                peer.note(Some(address), &refusal.to_string());
             }
-            (Some(peer), _) => self.failed(peer, Some(address), &format!("refused: {refusal}")),
+            (Some(peer), _) => peer.failed(Some(address), &format!("refused: {refusal}")),
             (None, _) => self.complain(address, refusal.code(), &refusal.to_string()),
         }
         let reason = refusal.to_string();
@@ -380,12 +364,7 @@ impl Hub {
         if accepted && waiting.len() >= GREETING_MAX {
             waiting[0].end(format!("{GREETING_MAX} newer connections wait for a handshake"));
         }
-        let greeting = Rc::new(Greeting {
-            socket: socket.clone(),
-            accepted,
-            sweeps: Cell::new(0),
-            ended: RefCell::default(),
-        });
+        let greeting = Rc::new(Greeting::new(socket, accepted));
         greetings.push_back(Rc::clone(&greeting));
         greeting
     }
@@ -439,15 +418,10 @@ impl Hub {
             }
             let limit = self.limits.handshake;
             for greeting in self.greetings.borrow().iter() {
-                greeting.sweeps.set(greeting.sweeps.get() + 1);
-                if greeting.sweeps.get() > sweeps(limit) {
+                if greeting.step() > sweeps(limit) {
                     greeting.end(format!("no handshake within {} ms", limit.as_millis()));
                 }
             }
         }
     }
-}
-
-fn role(votes: bool) -> &'static str {
-    if votes { "participant" } else { "observer" }
 }

@@ -14,9 +14,12 @@ use crate::runtime::{self, Signal, Socket};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
 
+use super::dial::Target;
 use super::frame::{self, Found, Frame, FrameError, HEARTBEAT};
 use super::handshake::Hello;
-use super::hub::{Hub, Peer};
+use super::hub::Hub;
+use super::peer::Peer;
+use super::upstream::Upstream;
 use super::wire::{Incoming, Outgoing};
 use super::{PeerEvent, SWEEP, sweeps};
 
@@ -38,8 +41,8 @@ pub struct Link {
     pub peer: Rc<Peer>,
     /// Where that one is.
     pub address: SocketAddr,
-    /// Whether this side dialed.
-    pub dialed: bool,
+    /// Whether this side dialed, and if it did not know whom, where.
+    pub dialed: Option<Target>,
     /// Which start of the peer's process it is.
     pub boot: u64,
     /// The ensemble that both belonged to when the link was made.
@@ -61,12 +64,11 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link whose first bytes are `queue`.
+    /// A link whose first bytes are `queue`. Where it leads, and what was dialed if this side did.
     pub fn new(
         peer: &Rc<Peer>,
         hello: &Hello,
-        address: SocketAddr,
-        dialed: bool,
+        (address, dialed): (SocketAddr, Option<Target>),
         socket: Socket,
         queue: Vec<u8>,
     ) -> Rc<Self> {
@@ -99,6 +101,14 @@ impl Link {
         frame::append(message, &mut self.queue.borrow_mut());
         self.work.notify();
         self.queued_bytes()
+    }
+
+    /// The upstream through which it was found.
+    pub fn upstream(&self) -> Option<&Rc<Upstream>> {
+        match &self.dialed {
+            Some(Target::Upstream(upstream)) => Some(upstream),
+            Some(Target::Server(_)) | None => None,
+        }
     }
 
     /// Bytes that wait to be sent.
@@ -255,7 +265,9 @@ fn take_frames(hub: &Hub, link: &Rc<Link>, input: &mut Vec<u8>) -> Result<usize,
             Found::Frame(Frame::Heartbeat, length) => used += length,
             Found::Frame(Frame::Message(message), length) => {
                 used += length;
-                link.pending.set(link.pending.get() + length);
+                if link.pending.replace(link.pending.get() + length) == 0 {
+                    hub.has_received(link);
+                }
                 hub.tell(PeerEvent::Received { from: link.peer.id, message });
             }
         }

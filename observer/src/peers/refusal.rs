@@ -11,6 +11,28 @@ use super::handshake::{Hello, Rejection};
 /// The code of [`Refusal::Adopting`].
 pub const ADOPTING: u16 = 7;
 
+/// The code of [`Refusal::AlreadyConnected`].
+pub const ALREADY_CONNECTED: u16 = 8;
+
+/// The code of [`Refusal::Full`].
+pub const FULL: u16 = 9;
+
+/// The code of [`Refusal::Busy`].
+pub const BUSY: u16 = 10;
+
+/// What whoever accepts makes of a number that says hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The configuration lists it.
+    Listed,
+    /// An observer that is in no list, where such are taken in.
+    Guest,
+    /// The same where none are.
+    NoGuest,
+    /// A server that a list would have to name.
+    Unknown,
+}
+
 /// Why there is no link. The text is for the logs of both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -45,7 +67,10 @@ pub enum Refusal {
         sought: ServerId,
     },
     /// Another process has this server's number.
-    #[error("this is server {0} as well: give one of the two another number in myid")]
+    #[error(
+        "this is server {0} as well: give one of the two another number in myid, or, if they \
+         drew it, another data directory: one of theirs is a copy"
+    )]
     SameNumber(ServerId),
     /// A server that the configuration does not list.
     #[error(
@@ -53,6 +78,17 @@ pub enum Refusal {
          or stop server {other}"
     )]
     Unknown {
+        /// Who refuses.
+        me: ServerId,
+        /// Who is refused.
+        other: ServerId,
+    },
+    /// An observer that is in no list, and none are taken in.
+    #[error(
+        "server {me} takes in no observers that its configuration does not list: allow guests \
+         there, or give {other} another upstream"
+    )]
+    NoGuest {
         /// Who refuses.
         me: ServerId,
         /// Who is refused.
@@ -108,6 +144,23 @@ pub enum Refusal {
         /// Where the one that was first is.
         address: SocketAddr,
     },
+    /// No room for another guest.
+    #[error(
+        "server {me} serves {guests} observers that it does not list, and no more: use another \
+         upstream, or allow more there"
+    )]
+    Full {
+        /// Who refuses.
+        me: ServerId,
+        /// How many it has.
+        guests: usize,
+    },
+    /// Guests come faster than they are taken in.
+    #[error("server {me} is taking in other observers: it has room again in a moment")]
+    Busy {
+        /// Who refuses.
+        me: ServerId,
+    },
 }
 
 impl Refusal {
@@ -117,11 +170,13 @@ impl Refusal {
             Self::Version { .. } => 1,
             Self::OwnConnection { .. } => 2,
             Self::SameNumber(_) => 3,
-            Self::Unknown { .. } => 4,
+            Self::Unknown { .. } | Self::NoGuest { .. } => 4,
             Self::WrongServer { .. } => 5,
             Self::WrongCluster { .. } => 6,
             Self::Adopting { .. } => ADOPTING,
-            Self::AlreadyConnected { .. } => 8,
+            Self::AlreadyConnected { .. } => ALREADY_CONNECTED,
+            Self::Full { .. } => FULL,
+            Self::Busy { .. } => BUSY,
         }
     }
 
@@ -132,8 +187,8 @@ impl Refusal {
 }
 
 /// The version that two servers speak, or why they do not. `own` is what this server says to the
-/// other one; `listed` whether its configuration names the other one.
-pub fn judge(own: &Hello, other: &Hello, listed: bool) -> Result<u16, Refusal> {
+/// other one; `standing` what it makes of the other one's number.
+pub fn judge(own: &Hello, other: &Hello, standing: Standing) -> Result<u16, Refusal> {
     let version = own.version_max.min(other.version_max);
     if version < own.version_min.max(other.version_min) {
         return Err(Refusal::Version {
@@ -152,10 +207,12 @@ pub fn judge(own: &Hello, other: &Hello, listed: bool) -> Result<u16, Refusal> {
             Refusal::SameNumber(own.me)
         });
     }
-    if !listed {
-        return Err(Refusal::Unknown { me: own.me, other: other.me });
+    match standing {
+        Standing::Listed | Standing::Guest => {}
+        Standing::NoGuest => return Err(Refusal::NoGuest { me: own.me, other: other.me }),
+        Standing::Unknown => return Err(Refusal::Unknown { me: own.me, other: other.me }),
     }
-    if other.you != own.me {
+    if other.you != own.me && other.you != ServerId::ANYONE {
         return Err(Refusal::WrongServer { me: own.me, sought: other.you, other: other.me });
     }
     if own.cluster == other.cluster {
@@ -173,8 +230,9 @@ pub fn judge(own: &Hello, other: &Hello, listed: bool) -> Result<u16, Refusal> {
 }
 
 /// The id of the ensemble that this server must take over from the other, and whether it is firm.
-/// A proposal gives way to what is firm, and of two proposals the larger to the smaller, so that
-/// a new ensemble agrees on one whichever servers meet first.
+/// A proposal gives way to what is firm, an observer's to a voter's, and of two that are alike the
+/// larger to the smaller, so that a new ensemble agrees on one whichever servers meet first, and
+/// is not renamed by each observer that comes to it.
 pub fn to_adopt(own: &Hello, other: &Hello) -> Option<(ClusterId, bool)> {
     if !own.tentative || own.cluster == other.cluster {
         return None;
@@ -182,7 +240,9 @@ pub fn to_adopt(own: &Hello, other: &Hello) -> Option<(ClusterId, bool)> {
     if !other.tentative {
         return Some((other.cluster, true));
     }
-    (other.cluster.0 < own.cluster.0).then_some((other.cluster, false))
+    let gives_way =
+        if own.votes == other.votes { other.cluster.0 < own.cluster.0 } else { other.votes };
+    gives_way.then_some((other.cluster, false))
 }
 
 #[cfg(test)]
@@ -220,7 +280,7 @@ mod tests {
             let wanted = wanted.map(|(id, firm)| (ClusterId(id), firm));
             assert_eq!(to_adopt(&own, &other), wanted, "{mine} {theirs}");
             let both_firm = !tentative && !theirs_tentative;
-            let verdict = judge(&own, &other, true);
+            let verdict = judge(&own, &other, Standing::Listed);
             match (mine == theirs, both_firm) {
                 (true, _) => assert_eq!(verdict, Ok(1)),
                 (false, true) => assert_eq!(verdict.unwrap_err().code(), 6),
@@ -234,24 +294,43 @@ mod tests {
     }
 
     #[test]
+    fn an_observer_takes_a_voters_proposal_and_never_the_other_way() {
+        for (voters, observers) in [(5, 9), (9, 5)] {
+            let voter = hello(1, 2, voters, true);
+            let observer = Hello { votes: false, ..hello(2, 1, observers, true) };
+            assert_eq!(to_adopt(&observer, &voter), Some((ClusterId(voters), false)));
+            assert_eq!(to_adopt(&voter, &observer), None, "{voters} {observers}");
+            // What is firm has a history, whoever has it.
+            let firm = Hello { tentative: false, ..observer };
+            assert_eq!(to_adopt(&voter, &firm), Some((ClusterId(observers), true)));
+        }
+    }
+
+    #[test]
     fn the_newest_common_version_is_spoken_and_none_is_a_refusal() {
         let mut own = hello(1, 2, 7, false);
         let mut other = hello(2, 1, 7, false);
         (own.version_min, own.version_max) = (2, 4);
         for (min, max, wanted) in [(1, 2, Some(2)), (3, 9, Some(4)), (1, 1, None), (5, 6, None)] {
             (other.version_min, other.version_max) = (min, max);
-            assert_eq!(judge(&own, &other, true).ok(), wanted, "{min} to {max}");
+            assert_eq!(judge(&own, &other, Standing::Listed).ok(), wanted, "{min} to {max}");
         }
     }
 
     #[test]
     fn who_is_not_meant_is_refused() {
         let own = hello(1, 0, 7, false);
-        let code = |other: Hello, listed| judge(&own, &other, listed).map_err(|r| r.code());
-        assert_eq!(code(hello(2, 1, 7, false), true), Ok(1));
-        assert_eq!(code(hello(1, 2, 7, false), false), Err(2));
-        assert_eq!(code(Hello { boot: 99, ..hello(1, 2, 7, false) }, false), Err(3));
-        assert_eq!(code(hello(4, 1, 7, false), false), Err(4));
-        assert_eq!(code(hello(2, 3, 7, false), true), Err(5));
+        let code = |other: Hello, standing| judge(&own, &other, standing).map_err(|r| r.code());
+        use Standing::{Guest, Listed, NoGuest, Unknown};
+        assert_eq!(code(hello(2, 1, 7, false), Listed), Ok(1));
+        assert_eq!(code(hello(1, 2, 7, false), Unknown), Err(2));
+        assert_eq!(code(Hello { boot: 99, ..hello(1, 2, 7, false) }, Unknown), Err(3));
+        assert_eq!(code(hello(4, 1, 7, false), Unknown), Err(4));
+        assert_eq!(code(hello(4, 1, 7, false), NoGuest), Err(4));
+        assert_eq!(code(hello(4, 1, 7, false), Guest), Ok(1));
+        assert_eq!(code(hello(2, 3, 7, false), Listed), Err(5));
+        assert_eq!(code(hello(2, u32::MAX, 7, false), Listed), Ok(1), "it takes whoever is there");
+        assert_eq!(code(hello(1, u32::MAX, 7, false), Unknown), Err(2));
+        assert_eq!(code(hello(4, u32::MAX, 8, false), Guest), Err(6));
     }
 }

@@ -1,7 +1,9 @@
 //! Servers that link to each other over real sockets, all on one thread, by either driver.
 
 mod bounds;
+mod guests;
 mod refusals;
+mod upstreams;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -77,6 +79,8 @@ fn options(me: u32, peers: Vec<PeerAddress>) -> PeerOptions {
         tentative: false,
         boot,
         peers,
+        upstreams: Vec::new(),
+        guests_max: GUESTS_MAX,
         listeners: Vec::new(),
         limits: PeerLimits::default(),
     }
