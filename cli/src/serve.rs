@@ -41,6 +41,15 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N")]
     pub threads: Option<u32>,
 
+    /// Serves as an observer, without a vote: learns from the first of these servers that can be
+    /// learned from, by their quorum ports. They may be voters or other observers.
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub observe: Option<String>,
+
+    /// With --observe: an address where further observers can learn from this one.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub peer_listen: Option<String>,
+
     /// Any key of a zoo.cfg. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub settings: Vec<(String, String)>,
@@ -113,7 +122,8 @@ pub fn prepare(
         tracing::warn!("{notice}");
     }
     config.rejoin = args.rejoin;
-    if config.rejoin && config.voters().count() < 2 {
+    let others = config.role == ServerRole::Observer || 1 < config.voters().count();
+    if config.rejoin && !others {
         return Err(ServeError::RejoinAlone);
     }
     for dir in [&config.data_dir, &config.data_log_dir] {
@@ -153,6 +163,12 @@ fn overrides(args: &ServeArgs) -> Vec<(&'static str, String, String)> {
         args.settings.iter().map(|(key, value)| ("--set", key.clone(), value.clone())).collect();
     if let Some(dir) = &args.data_dir {
         overrides.push(("--data-dir", "dataDir".to_owned(), dir.display().to_string()));
+    }
+    if let Some(list) = &args.observe {
+        overrides.push(("--observe", "farwatch.observe".to_owned(), list.clone()));
+    }
+    if let Some(place) = &args.peer_listen {
+        overrides.push(("--peer-listen", "farwatch.peerAddress".to_owned(), place.clone()));
     }
     if let Some(threads) = args.threads {
         overrides.push(("--threads", "farwatch.threads".to_owned(), threads.to_string()));
@@ -235,6 +251,10 @@ pub fn start_line(config: &ServerConfig, bound: &[SocketAddr], io_driver: &str) 
     let role = match (config.standing, config.role) {
         (Standing::Alone, _) => "standalone".to_owned(),
         (Standing::Member, ServerRole::Participant) => format!("voter {}", config.server_id),
+        (Standing::Member, ServerRole::Observer) if config.is_guest() => {
+            let list = config.upstreams.iter().map(|(host, port)| format!("{host}:{port}"));
+            format!("observer of {}", list.collect::<Vec<_>>().join(", "))
+        }
         (Standing::Member, ServerRole::Observer) => format!("observer {}", config.server_id),
     };
     let log = match config.data_log_dir == config.data_dir {

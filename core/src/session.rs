@@ -141,7 +141,17 @@ pub struct SessionIds {
 impl SessionIds {
     /// The ids of `server` (1 when there is but one) started at `now_ms`, milliseconds since 1970:
     /// a clock that goes on over restarts keeps the ids of two runs apart.
+    ///
+    /// A guest's number does not fit. Its lower bytes choose the top byte and where the counter
+    /// begins, so that guests that start in the same millisecond hardly meet.
     pub const fn new(server: ServerId, now_ms: i64) -> Result<Self, ServerIdTooLarge> {
+        if server.is_guest() {
+            let (top, begin) = (1 + server.0 % SERVER_ID_MAX, (server.0 >> 8) & 0xffff);
+            let time = ((now_ms as u64) << 24) >> 8;
+            return Ok(Self {
+                next: ((top as u64) << 56) | (time.wrapping_add(begin as u64) & !(0xff << 56)),
+            });
+        }
         if server.0 > SERVER_ID_MAX {
             return Err(ServerIdTooLarge(server.0));
         }

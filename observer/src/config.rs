@@ -169,6 +169,8 @@ pub struct ServerConfig {
     /// Of an observer: names or addresses with quorum ports of the servers that it learns from, the
     /// preferred one first. Empty: from the ensemble's leader.
     pub upstreams: Vec<(String, u16)>,
+    /// Of a guest, an observer that no list names: where others can learn from it. Default none.
+    pub peer_addrs: Vec<SocketAddr>,
     /// Whether an observer keeps its own log and snapshots. Default true.
     pub observer_keeps_log: bool,
     /// How empty containers and expired TTL nodes are reaped.
@@ -232,6 +234,7 @@ impl Default for ServerConfig {
             read_only_mode: false,
             leader_serves: true,
             upstreams: Vec::new(),
+            peer_addrs: Vec::new(),
             observer_keeps_log: true,
             reaping: Reaping::default(),
             threads: 0,
@@ -265,6 +268,11 @@ impl ServerConfig {
     /// Members with a vote.
     pub fn voters(&self) -> impl Iterator<Item = &ServerSpec> {
         self.servers.iter().filter(|spec| spec.role == ServerRole::Participant)
+    }
+
+    /// Whether this server is an observer that no list names.
+    pub fn is_guest(&self) -> bool {
+        self.standing == Standing::Member && self.servers.is_empty()
     }
 
     /// Whether this server learns from [`ServerConfig::upstreams`], and not from its ensemble's leader.

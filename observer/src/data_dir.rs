@@ -170,6 +170,13 @@ impl DataDir {
         Ok(opened)
     }
 
+    /// The server that a directory belongs to, if it belongs to one; for a guest, which has its number
+    /// from there. Damage is found by [`DataDir::open`].
+    pub fn owner(root: &Path) -> Option<ServerId> {
+        let bytes = fs::read(root.join(IDENTITY_FILE)).ok()?;
+        Identity::decode(&bytes).ok().map(|identity| identity.server)
+    }
+
     /// Whose it is; whether that is agreed upon is told by [`DataDir::is_tentative`].
     pub fn identity(&self) -> Identity {
         self.identity

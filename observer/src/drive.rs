@@ -274,6 +274,9 @@ impl Core {
                 PeerEvent::Received { from, message } => {
                     self.node.step(Event::Heard { from, message, clock }, &mut self.output);
                 }
+                PeerEvent::Upstream { peer, rank } => {
+                    self.step(ZabEvent::Upstream { peer, rank });
+                }
                 PeerEvent::Disconnected(peer) => self.step(ZabEvent::Disconnected(peer)),
                 PeerEvent::Adopt { cluster, firm } => self.adopt(cluster, firm),
             }

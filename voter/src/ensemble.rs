@@ -18,8 +18,11 @@ pub(crate) fn number(spec: &ServerSpec) -> ServerId {
     ServerId(u32::try_from(spec.id).unwrap_or(u32::MAX))
 }
 
-/// The voters of the configuration, of which a majority decides.
+/// The voters of the configuration, if that says who they are, of which a majority decides.
 pub(crate) fn quorum(config: &ServerConfig) -> Quorum {
+    if config.is_guest() {
+        return Quorum::unknown();
+    }
     Quorum::majority(config.voters().map(number))
 }
 
@@ -80,7 +83,10 @@ impl Ensemble for Links {
         let mut events = Vec::new();
         self.peers.take_events(&mut events);
         out.extend(events.into_iter().filter_map(|event| match event {
-            peers::PeerEvent::Connected(_) => None,
+            peers::PeerEvent::Connected(peer) => {
+                let rank = self.peers.upstream_rank(peer);
+                rank.map(|rank| PeerEvent::Upstream { peer, rank })
+            }
             peers::PeerEvent::Received { from, message } => {
                 Some(PeerEvent::Received { from, message })
             }

@@ -344,7 +344,7 @@ impl Server {
                     tentative: self.dir.is_tentative(),
                     boot: u64::from_ne_bytes(random()),
                     peers: addresses.clone(),
-                    upstreams: Vec::new(),
+                    upstreams: self.shared.config.upstreams.clone(),
                     guests_max: GUESTS_MAX,
                     listeners: self.peer_listeners,
                     limits: PeerLimits::default(),
@@ -380,6 +380,14 @@ async fn part(peers: Option<Peers>) {
 fn own_id(config: &ServerConfig) -> Result<ServerId, StartError> {
     match config.standing {
         Standing::Alone => Ok(ServerId(1)),
+        Standing::Member if config.is_guest() => {
+            let known = DataDir::owner(&config.data_dir);
+            Ok(known.unwrap_or_else(|| {
+                let drawn = u32::from_ne_bytes(random());
+                let guests = ServerId::ANYONE.0 - ServerId::GUEST_MIN.0;
+                ServerId(ServerId::GUEST_MIN.0 + drawn % guests)
+            }))
+        }
         Standing::Member => {
             let me = ServerId(u32::try_from(config.server_id).unwrap_or(u32::MAX));
             config.own_spec().map(|_| me).ok_or(StartError::NotListed(me))
@@ -466,6 +474,13 @@ fn recover_zab(
 
 /// Binds where the own line says that peers connect.
 fn bind_for_peers(config: &ServerConfig, me: ServerId) -> Result<Vec<TcpListener>, StartError> {
+    let bind = |address: SocketAddr| {
+        let bound = listen::bind(address, config.client_backlog);
+        bound.map_err(|cause| StartError::Bind { address, cause })
+    };
+    if config.is_guest() {
+        return config.peer_addrs.iter().copied().map(bind).collect();
+    }
     let Some(own) = config.own_spec().filter(|_| config.standing == Standing::Member) else {
         return Ok(Vec::new());
     };
@@ -476,8 +491,7 @@ fn bind_for_peers(config: &ServerConfig, me: ServerId) -> Result<Vec<TcpListener
         let mut found = (host, peer.quorum_port).to_socket_addrs().map_err(unresolved)?;
         let missing = || io::Error::other("the name service knows it without an address");
         let address = found.next().ok_or_else(|| unresolved(missing()))?;
-        let bound = listen::bind(address, config.client_backlog);
-        listeners.push(bound.map_err(|cause| StartError::Bind { address, cause })?);
+        listeners.push(bind(address)?);
     }
     Ok(listeners)
 }

@@ -154,7 +154,7 @@ impl Feed {
     }
 
     /// Tells everybody what is committed: those who vote that it is, the others what it is.
-    pub fn tell_commits(&mut self, base: &mut Base, committed: Zxid, out: &mut Vec<Action>) {
+    pub fn tell_commits(&mut self, base: &Base, committed: Zxid, out: &mut Vec<Action>) {
         while let Some(run) = self.uncommitted.pop_front() {
             let (done, open) = run.split(committed);
             if let Some(run) = &done {
@@ -178,8 +178,7 @@ impl Feed {
     }
 
     /// Sends committed records to those who are sent nothing else, unless too much is in flight.
-    pub fn inform(&mut self, base: &mut Base, run: &Run, out: &mut Vec<Action>) {
-        let mut behind = Vec::new();
+    pub fn inform(&mut self, base: &Base, run: &Run, out: &mut Vec<Action>) {
         let limit = base.timing.flight_bytes;
         let forgets = base.planted(Mutant::InformForgetsOne) && run.upto().zxid.counter() % 64 == 7;
         for link in self.links.values_mut().filter(|l| l.stage == Stage::Live && !l.join.votes) {
@@ -194,7 +193,6 @@ impl Feed {
             if link.sent.zxid < run.after().zxid {
                 // A server that follows kept nothing for others while there were none.
                 link.stage = Stage::CatchUp { reading: None };
-                behind.push(link.id);
                 continue;
             }
             assert_eq!(link.sent, run.after(), "a learner's history has no hole");
@@ -202,6 +200,20 @@ impl Feed {
             let (after, bytes) = (run.after(), run.bytes().clone());
             link.commit_sent = run.upto().zxid;
             link.say(ToLearner::Inform { after, bytes }, out);
+        }
+    }
+
+    /// Gives those who are sent committed records from the log what they were not sent when it came.
+    pub fn catch_up_behind(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        let committed = base.committed;
+        let is_behind = |link: &&mut Link| {
+            let live = link.stage == Stage::Live && link.sent.zxid < committed;
+            live || link.stage == Stage::CatchUp { reading: None }
+        };
+        let mut behind = Vec::new();
+        for link in self.links.values_mut().filter(is_behind) {
+            link.stage = Stage::CatchUp { reading: None };
+            behind.push(link.id);
         }
         for id in behind {
             self.continue_catch_up(base, id, out);

@@ -110,6 +110,7 @@ impl Learning {
             self.feed.uncommitted.clear(); // whoever comes gets it from the log
         } else if self.phase == Phase::Following {
             self.feed.tell_commits(base, base.committed, out);
+            self.feed.catch_up_behind(base, out);
             self.feed_promised(base, out);
         }
     }
