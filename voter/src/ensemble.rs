@@ -54,7 +54,16 @@ pub(crate) fn timing(config: &ServerConfig) -> Timing {
     let usual = Timing::default();
     let ping_ticks = usual.ping_ticks.min(silence_ticks / 3);
     let stall_ticks = ticks(config.leader_stall_ms.into());
-    Timing { silence_ticks, observer_silence_ticks, join_ticks, ping_ticks, stall_ticks, ..usual }
+    let observer_ping_ticks = usual.observer_ping_ticks.min(observer_silence_ticks / 4);
+    Timing {
+        silence_ticks,
+        observer_silence_ticks,
+        join_ticks,
+        ping_ticks,
+        observer_ping_ticks,
+        stall_ticks,
+        ..usual
+    }
 }
 
 /// The links to the others, as the core takes them.

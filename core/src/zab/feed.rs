@@ -32,6 +32,7 @@ pub(super) struct Feed {
     /// Servers that those feed.
     below: Below,
     ping_at: u64,
+    ping_observers_at: u64,
 }
 
 impl Feed {
@@ -235,11 +236,19 @@ impl Feed {
     /// Speaks to each learner when it is time to; who does not lead also says how long ago it last was
     /// current.
     pub fn ping(&mut self, base: &Base, number: u64, age: Option<u32>, out: &mut Vec<Action>) {
-        if base.now < self.ping_at {
-            return;
-        }
-        self.ping_at = base.now + base.timing.ping_ticks;
+        let due = |at: &mut u64, ticks: u64| {
+            let due = *at <= base.now;
+            if due {
+                *at = base.now + ticks;
+            }
+            due
+        };
+        let voters = due(&mut self.ping_at, base.timing.ping_ticks);
+        let others = due(&mut self.ping_observers_at, base.timing.observer_ping_ticks);
         for link in self.links.values_mut() {
+            if !(if link.join.votes { voters } else { others }) {
+                continue;
+            }
             if let Some(ms) = age {
                 link.say(ToLearner::Age(ms), out);
             }

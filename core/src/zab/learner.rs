@@ -37,6 +37,8 @@ pub(super) struct Learning {
     phase: Phase,
     epoch: Epoch,
     acknowledged: Zxid,
+    /// Bytes of records that came since the last acknowledgement.
+    unacknowledged: u64,
     /// The servers from the leader to the one that this learner learns from.
     path: Vec<ServerId>,
     /// Who learns from this server.
@@ -80,6 +82,7 @@ impl Learning {
             phase: Phase::Joining { resend_at: base.now },
             epoch: Epoch::ZERO,
             acknowledged: Zxid::ZERO,
+            unacknowledged: 0,
             path: base.way_to(leader),
             feed: Feed::default(),
         };
@@ -283,7 +286,10 @@ impl Learning {
             ToLearner::UpToDate(committed) => self.on_up_to_date(base, committed, out),
             ToLearner::Commit(upto) => self.on_commit(base, upto, out),
             ToLearner::Queued => self.on_queued(base, out),
-            ToLearner::Ping(number) => self.say(base, ToLeader::Pong(number), out),
+            ToLearner::Ping(number) => {
+                self.acknowledge(base, true, out);
+                self.say(base, ToLeader::Pong(number), out);
+            }
             ToLearner::Response(bytes) => out.push(Action::Responded(bytes)),
             ToLearner::Relayed(relayed) => self.feed.pass_down(relayed, out),
             ToLearner::Dismiss { server, session } => {
@@ -465,6 +471,7 @@ impl Learning {
             return self.violation(base, Anomaly::Records, out);
         };
         base.log = run.upto();
+        self.unacknowledged += run.bytes().len() as u64;
         let upto = run.upto().zxid;
         if self.is_following() && !self.feed.links.is_empty() {
             self.feed.uncommitted.push_back(run.clone());
@@ -607,13 +614,19 @@ impl Learning {
                 self.say(base, ToLeader::Synced(self.epoch), out);
             }
         }
-        self.acknowledge(base, out);
+        self.acknowledge(base, false, out);
     }
 
-    fn acknowledge(&mut self, base: &Base, out: &mut Vec<Action>) {
+    /// Says how far the log is durable. Nobody waits for that of a learner that does not vote: it says
+    /// so when it is asked, and before what is sent to it could be held up.
+    fn acknowledge(&mut self, base: &Base, asked: bool, out: &mut Vec<Action>) {
         let joined = !matches!(self.phase, Phase::Joining { .. } | Phase::Promising);
+        let little = self.unacknowledged < base.timing.flight_bytes / 8;
+        if !asked && little && self.is_following() && !base.is_voter() {
+            return;
+        }
         if joined && self.acknowledged < base.durable {
-            self.acknowledged = base.durable;
+            (self.acknowledged, self.unacknowledged) = (base.durable, 0);
             self.say(base, ToLeader::Ack(base.durable), out);
         }
     }
@@ -625,7 +638,7 @@ impl Learning {
             Phase::Saving => {
                 self.phase = Phase::Synced;
                 self.say(base, ToLeader::Synced(self.epoch), out);
-                self.acknowledge(base, out);
+                self.acknowledge(base, false, out);
             }
             Phase::Recording { .. } => self.on_durable(base, out),
             Phase::Syncing

@@ -20,6 +20,9 @@ pub struct Timing {
     pub observer_silence_ticks: u64,
     /// The leader speaks to each learner at least this often.
     pub ping_ticks: u64,
+    /// As `ping_ticks`, to a learner that does not vote. Beside what it is told anyway this is all that
+    /// such a learner costs: it acknowledges in answer to a ping what was little.
+    pub observer_ping_ticks: u64,
     /// A leader whose disk has not finished a write for this long hands over.
     pub stall_ticks: u64,
     /// A planned hand-over that has not happened by then is given up.
@@ -41,6 +44,7 @@ impl Default for Timing {
             silence_ticks: 60,
             observer_silence_ticks: 60,
             ping_ticks: 10,
+            observer_ping_ticks: 25,
             stall_ticks: 300,
             transfer_ticks: 100,
             flight_bytes: 8 << 20,
@@ -61,6 +65,7 @@ impl Timing {
         assert!(2 * self.ballot_ticks < self.heard_ticks, "one lost ballot is a lost server");
         assert!(2 * self.ping_ticks < self.silence_ticks, "one lost ping parts a learner");
         assert!(self.silence_ticks <= self.observer_silence_ticks, "voters are waited for longer");
+        assert!(2 * self.observer_ping_ticks < self.observer_silence_ticks, "one lost ping parts");
         assert!(self.silence_ticks <= self.join_ticks, "joining takes at least a message");
         assert!(self.epoch_proposals > 0, "an epoch numbers a proposal");
         assert!(self.flight_bytes > 0, "nothing could ever be sent");

@@ -43,6 +43,7 @@ const TIMING: Timing = Timing {
     silence_ticks: 15,
     observer_silence_ticks: 15,
     ping_ticks: 4,
+    observer_ping_ticks: 6,
     stall_ticks: 60,
     transfer_ticks: 20,
     flight_bytes: 4 << 10,
