@@ -457,12 +457,20 @@ impl Zab {
             Message::Fetched { .. } => Next::Stay, // it has healed since, or given up
             Message::Reset { session } => {
                 base.hear(from, None);
-                if let Role::Learning(learning) = &mut self.role
-                    && learning.leader() == from
-                {
-                    return learning.on_reset(base, session, out);
+                match &mut self.role {
+                    Role::Learning(learning) if learning.leader() == from => {
+                        learning.on_reset(base, session, out)
+                    }
+                    Role::Learning(learning) => {
+                        learning.feed_mut().on_left(from, session);
+                        Next::Stay
+                    }
+                    Role::Leading(leading) => {
+                        leading.feed_mut().on_left(from, session);
+                        Next::Stay
+                    }
+                    Role::Idle | Role::Looking(_) | Role::Seeking(_) => Next::Stay,
                 }
-                Next::Stay
             }
         }
     }
@@ -529,7 +537,8 @@ impl Zab {
     /// There is a link to an upstream.
     fn linked(&mut self, peer: ServerId, rank: u32, out: &mut Vec<Action>) -> Next {
         let base = &mut self.base;
-        let upstream = base::Upstream { rank, asked_at: base.now, round_trip: 0, offer: None };
+        let upstream =
+            base::Upstream { rank, asked_at: base.now, round_trip: 0, good_offers: 0, offer: None };
         base.upstreams.insert(peer, upstream);
         if base.listed {
             base.seek(peer, out);

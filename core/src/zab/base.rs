@@ -40,6 +40,8 @@ pub(super) struct Upstream {
     pub asked_at: u64,
     /// How long its last answer took, ticks.
     pub round_trip: u64,
+    /// How many of its last offers were good ones, one after the other.
+    pub good_offers: u32,
     /// What it offered last, and when.
     pub offer: Option<(u64, Offer)>,
 }

@@ -54,6 +54,14 @@ impl Feed {
         }
     }
 
+    /// A learner has gone to another server: nothing more is for it.
+    pub fn on_left(&mut self, id: ServerId, session: u64) {
+        if self.links.get(&id).is_some_and(|link| link.session == session) {
+            self.links.remove(&id);
+            self.below.lost(id);
+        }
+    }
+
     /// Ends all sessions.
     pub fn drop_all(&mut self, base: &Base, out: &mut Vec<Action>) {
         while let Some((&id, _)) = self.links.first_key_value() {

@@ -41,6 +41,8 @@ pub(super) struct Learning {
     unacknowledged: u64,
     /// The servers from the leader to the one that this learner learns from.
     path: Vec<ServerId>,
+    /// When those of the list that it prefers are asked again.
+    seek_at: u64,
     /// Who learns from this server.
     feed: Feed,
 }
@@ -84,6 +86,7 @@ impl Learning {
             acknowledged: Zxid::ZERO,
             unacknowledged: 0,
             path: base.way_to(leader),
+            seek_at: base.now + base.timing.seek_ticks,
             feed: Feed::default(),
         };
         learning.join_anew(base, out);
@@ -208,6 +211,7 @@ impl Learning {
             return self.leave(base, out);
         }
         self.feed_on_tick(base, out);
+        self.seek_better(base, out);
         Next::Stay
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Seeking {
 impl Seeking {
     pub fn begin(base: &mut Base, out: &mut Vec<Action>) -> Self {
         for upstream in base.upstreams.values_mut() {
-            upstream.offer = None;
+            (upstream.offer, upstream.good_offers) = (None, 0);
         }
         let mut seeking = Self { ask_at: base.now, since: None };
         seeking.ask(base, out);
@@ -96,6 +96,9 @@ impl Base {
         let Some(upstream) = self.upstreams.get_mut(&from) else { return false };
         upstream.round_trip = now - upstream.asked_at;
         upstream.offer = Some((now, offer));
+        let upstream = &self.upstreams[&from];
+        let good = if is_good(self, upstream) { upstream.good_offers + 1 } else { 0 };
+        self.upstreams.get_mut(&from).expect("it was there").good_offers = good;
         true
     }
 }

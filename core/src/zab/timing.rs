@@ -23,6 +23,9 @@ pub struct Timing {
     /// As `ping_ticks`, to a learner that does not vote. Beside what it is told anyway this is all that
     /// such a learner costs: it acknowledges in answer to a ping what was little.
     pub observer_ping_ticks: u64,
+    /// How often a learner asks those of its list that it prefers to the one it learns from. It goes
+    /// over when one of them has twice said that it can.
+    pub seek_ticks: u64,
     /// A leader whose disk has not finished a write for this long hands over.
     pub stall_ticks: u64,
     /// A planned hand-over that has not happened by then is given up.
@@ -45,6 +48,7 @@ impl Default for Timing {
             observer_silence_ticks: 60,
             ping_ticks: 10,
             observer_ping_ticks: 25,
+            seek_ticks: 200,
             stall_ticks: 300,
             transfer_ticks: 100,
             flight_bytes: 8 << 20,

@@ -44,6 +44,7 @@ const TIMING: Timing = Timing {
     observer_silence_ticks: 15,
     ping_ticks: 4,
     observer_ping_ticks: 6,
+    seek_ticks: 40,
     stall_ticks: 60,
     transfer_ticks: 20,
     flight_bytes: 4 << 10,

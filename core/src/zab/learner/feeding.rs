@@ -6,7 +6,7 @@
 
 use super::{Action, Base, Learning, Next, Phase, Position, Zxid};
 use crate::zab::feed::{Link, Stage, locate};
-use crate::zab::message::{Join, Offer, Relayed, ToLeader};
+use crate::zab::message::{Join, Message, Offer, Relayed, ToLeader};
 use crate::zxid::ServerId;
 
 impl Learning {
@@ -125,7 +125,22 @@ impl Learning {
         self.feed.grant_snapshots(base, out);
     }
 
-    /// An upstream that stands before this server's own in its list can be learned from again.
+    /// Asks those of the list that stand before the one that this server learns from.
+    pub(super) fn seek_better(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        if !base.listed || base.now < self.seek_at {
+            return;
+        }
+        self.seek_at = base.now + base.timing.seek_ticks;
+        let Some(rank) = base.upstreams.get(&self.leader).map(|own| own.rank) else { return };
+        let better = base.upstreams.iter().filter(|(_, upstream)| upstream.rank < rank);
+        let better: Vec<ServerId> = better.map(|(&id, _)| id).collect();
+        for to in better {
+            base.seek(to, out);
+        }
+    }
+
+    /// An upstream has said what it offers: this server's own, that it has lost its way, or one that it
+    /// prefers, that it can be learned from.
     pub fn on_offer(&mut self, base: &mut Base, from: ServerId, out: &mut Vec<Action>) -> Next {
         if from == self.leader {
             let lost = base.upstreams.get(&from).and_then(|it| it.offer.as_ref());
@@ -133,6 +148,15 @@ impl Learning {
             if self.is_following() && lost.is_some_and(|(_, offer)| !offer.serving) {
                 return self.leave(base, out);
             }
+            return Next::Stay;
+        }
+        let rank = |id: ServerId| base.upstreams.get(&id).map(|upstream| upstream.rank);
+        let better = rank(from) < rank(self.leader) && self.is_following();
+        if better && base.upstreams.get(&from).is_some_and(|it| it.good_offers >= 2) {
+            // Two offers, so that one that comes and goes is not followed each time.
+            base.send(self.leader, Message::Reset { session: self.session }, out);
+            let _looking = self.leave(base, out);
+            return Next::Follow(from);
         }
         Next::Stay
     }
