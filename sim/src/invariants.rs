@@ -8,6 +8,7 @@ pub mod acks_are_durable;
 pub mod agreement;
 pub mod answers_follow_the_tree;
 pub mod commits_when_established;
+pub mod connections_stay;
 pub mod digests_equal;
 pub mod done_in_order;
 pub mod drained_before_hand_over;

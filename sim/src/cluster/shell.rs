@@ -174,6 +174,8 @@ impl Cluster {
         let process = self.servers[server].process.as_mut().expect("it is there");
         let at = Position { zxid: process.node.applied(), chain: process.node.applied_chain() };
         digests_equal::check(&mut self.witness, server, at, process.node.writer().digest());
+        self.judge_hang_ups(server);
+        let process = self.servers[server].process.as_mut().expect("it is there");
         process.reactor.deliver(&process.out, at.zxid);
         let (reopens, halts) = (process.out.reopen, process.out.halt.take());
         process.out.clear();
