@@ -20,6 +20,7 @@ pub mod events_before_replies;
 pub mod expired_after_silence;
 pub mod expired_is_true;
 pub mod founded_on_promises;
+pub mod full_time_again;
 pub mod global_primary_order;
 pub mod integrity;
 pub mod leaders_have_a_quorum;

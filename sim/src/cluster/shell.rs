@@ -16,8 +16,8 @@ use crate::invariants::{
     acks_are_durable, agreement, commits_when_established, digests_equal, done_in_order,
     drained_before_hand_over, durable_on_quorum, ephemerals_live_with_sessions,
     epoch_after_history, epoch_on_quorum, expired_after_silence, founded_on_promises,
-    global_primary_order, integrity, leaders_have_a_quorum, leadership1, leadership2,
-    local_primary_order, observers_never_vote, prefix_consistency, primary_integrity,
+    full_time_again, global_primary_order, integrity, leaders_have_a_quorum, leadership1,
+    leadership2, local_primary_order, observers_never_vote, prefix_consistency, primary_integrity,
     promise_given_once, promises_are_kept, sequence_numbers_unique, should_not_be_triggered,
     the_living_stay, total_order,
 };
@@ -124,6 +124,7 @@ impl Cluster {
         let process = self.servers[server].process.as_mut().expect("it proposes");
         process.node.propose(&mut process.out);
         let (now_ms, heard) = (process.clock.mono_ms, &process.heard);
+        let led_ms = process.led_since_ms.map_or(0, |since_ms| now_ms - since_ms);
         let mut ended = Vec::new();
         for action in &process.out.actions {
             let Action::Append { run, .. } = action else { continue };
@@ -139,6 +140,7 @@ impl Cluster {
                     if head.cxid == 0 {
                         let witness = &mut self.witness;
                         expired_after_silence::check(witness, server, head.session, now_ms, heard);
+                        full_time_again::check(witness, server, head.session, led_ms);
                         ended.push(head.session);
                     }
                 }
@@ -493,6 +495,9 @@ impl Cluster {
             primary_integrity::check(&mut self.witness, server, epoch, disk);
         }
         let process = self.servers[server].process.as_mut().expect("it acts");
+        if let Standing::Leading(_) = standing {
+            process.led_since_ms.get_or_insert(process.clock.mono_ms);
+        }
         process.standing = standing;
     }
 
