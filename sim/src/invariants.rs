@@ -34,6 +34,7 @@ pub mod prefix_consistency;
 pub mod primary_integrity;
 pub mod promise_given_once;
 pub mod promises_are_kept;
+pub mod restoring_loses_nothing;
 pub mod sequence_numbers_unique;
 pub mod session_fifo;
 pub mod session_never_goes_back;

@@ -132,6 +132,8 @@ pub struct Plan {
     pub crash_in_founding: u64,
     /// One in so many snapshots meets a disk that hangs just when it replaces a history.
     pub hang_in_install: u64,
+    /// A snapshot replaces the history beside the log's own writes, and not in turn with them.
+    pub installs_beside: bool,
     /// One in so many writes fails, which ends the process.
     pub sync_fails: u64,
     pub clients: usize,
@@ -166,6 +168,8 @@ impl Plan {
     pub fn of(seed: u64, seconds: u64, mode: Mode) -> Self {
         let mut prng = Prng::new(seed ^ 0x706c_616e);
         let p = &mut prng;
+        // What came to plans later is drawn apart, so that a seed without it tells what it told.
+        let mut habits = Prng::new(seed ^ 0x6861_6269_7473);
         let voters = [1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7][p.below(12) as usize];
         let stormy = p.one_in(2);
         let weather = Weather {
@@ -205,6 +209,7 @@ impl Plan {
             crash_at_action: 0,
             crash_in_founding: if p.one_in(4) { p.between(5, 60) } else { 0 },
             hang_in_install: if p.one_in(2) { p.between(2, 10) } else { 0 },
+            installs_beside: habits.one_in(2),
             sync_fails: if p.one_in(4) { p.between(100, 2_000) } else { 0 },
             clients: p.between(1, 8) as usize,
             link_breaks: if p.one_in(3) { 0 } else { p.between(20, 400) },

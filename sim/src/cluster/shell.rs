@@ -18,8 +18,8 @@ use crate::invariants::{
     epoch_after_history, epoch_on_quorum, expired_after_silence, founded_on_promises,
     full_time_again, global_primary_order, integrity, leaders_have_a_quorum, leadership1,
     leadership2, local_primary_order, observers_never_vote, prefix_consistency, primary_integrity,
-    promise_given_once, promises_are_kept, sequence_numbers_unique, should_not_be_triggered,
-    the_living_stay, total_order,
+    promise_given_once, promises_are_kept, restoring_loses_nothing, sequence_numbers_unique,
+    should_not_be_triggered, the_living_stay, total_order,
 };
 use crate::plan::Mode;
 use crate::witness::Witness;
@@ -266,13 +266,13 @@ impl Cluster {
                 self.schedule(at, Happening::SnapshotRead { server, life, ticket, offset });
             }
             Action::StoreSnapshot { ticket, at, offset, bytes, end } => {
+                let mut hangs = 0;
                 if end && self.may_fail(server) && self.prng.one_in(self.plan.hang_in_install) {
-                    let until = self.now + self.prng.between(20_000, 2_000_000);
-                    self.servers[server].log_stuck_until = until;
+                    hangs = self.prng.between(20_000, 2_000_000);
                 }
                 let chunk = (offset, &bytes[..], end);
                 match self.servers[server].disk.store_snapshot(ticket, at, chunk) {
-                    Ok(number) => self.write_log(server, number),
+                    Ok(number) => self.install(server, number, hangs),
                     Err(completion) => {
                         let at = self.now + self.disk_delay(server);
                         self.schedule(at, Happening::Told { server, life, completion });
@@ -337,6 +337,20 @@ impl Cluster {
         self.plan.disk_us + self.prng.below(jitter + 1) + stuck
     }
 
+    /// A whole snapshot is about to replace the history: in a file of its own, so that it need not
+    /// be done before what is written to the log meanwhile.
+    fn install(&mut self, server: usize, number: u64, hangs: u64) {
+        if !self.plan.installs_beside {
+            if hangs > 0 {
+                self.servers[server].log_stuck_until = self.now + hangs;
+            }
+            return self.write_log(server, number);
+        }
+        let at = self.now + self.disk_delay(server) + hangs;
+        let life = self.servers[server].life;
+        self.schedule(at, Happening::WriteDone { server, life, number });
+    }
+
     fn write_log(&mut self, server: usize, number: u64) {
         let at = self.now + self.disk_delay(server);
         let it = &self.servers[server];
@@ -348,7 +362,8 @@ impl Cluster {
 
     pub(super) fn write_done(&mut self, server: usize, number: u64) {
         let it = &self.servers[server];
-        let log = if it.disk.is_of_log(number) { it.log_stuck_until } else { 0 };
+        let of_log = it.disk.is_of_log(number, self.plan.installs_beside);
+        let log = if of_log { it.log_stuck_until } else { 0 };
         let (at, life) = (it.stuck_until.max(log), it.life);
         if self.now < at {
             return self.schedule(at, Happening::WriteDone { server, life, number });
@@ -371,7 +386,12 @@ impl Cluster {
             let (at, life) = (self.now + late, self.servers[server].life);
             return self.schedule(at, Happening::WriteDone { server, life, number });
         }
+        let held = self.servers[server].disk.durable_end();
         let Some(completion) = self.servers[server].disk.complete(number) else { return };
+        if let Completion::SnapshotStored { .. } = completion {
+            let disk = &self.servers[server].disk;
+            restoring_loses_nothing::check(&mut self.witness, server, held, disk);
+        }
         self.tell(server, completion);
     }
 
