@@ -259,6 +259,11 @@ impl Disk {
         self.writes.iter().any(|(known, write)| *known == number && of_log(write))
     }
 
+    /// Whether a snapshot is about to replace everything.
+    pub fn installs(&self) -> bool {
+        self.writes.iter().any(|(_, write)| matches!(write, Write::Snapshot { .. }))
+    }
+
     /// Whether this write is one of a log that was cut or replaced since.
     pub fn is_stale(&self, number: u64) -> bool {
         self.writes.iter().any(|(known, write)| {

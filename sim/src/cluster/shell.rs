@@ -204,12 +204,12 @@ impl Cluster {
 
     /// Whether faults still reach this server.
     fn may_fail(&self, server: usize) -> bool {
-        !self.calm || !self.servers[server].core
+        self.is_rough() || !self.servers[server].core
     }
 
     fn kills_founder(&mut self) -> bool {
         let danger = self.now < self.danger_until && self.prng.one_in(8);
-        !self.calm && (danger || self.prng.one_in(self.plan.crash_in_founding))
+        self.is_rough() && (danger || self.prng.one_in(self.plan.crash_in_founding))
     }
 
     /// Notes who leads. Returns whether the server is about to lead, and does not yet.
@@ -346,6 +346,7 @@ impl Cluster {
             }
             return self.write_log(server, number);
         }
+        let hangs = hangs.max(self.installs_for(server));
         let at = self.now + self.disk_delay(server) + hangs;
         let life = self.servers[server].life;
         self.schedule(at, Happening::WriteDone { server, life, number });
