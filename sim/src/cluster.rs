@@ -3,6 +3,7 @@
 mod answers;
 mod calm;
 mod faults;
+mod last_act;
 mod load;
 mod shell;
 
@@ -20,7 +21,7 @@ use crate::client::Client;
 use crate::disk::{Completion, Disk};
 use crate::history::History;
 use crate::network::Network;
-use crate::plan::Plan;
+use crate::plan::{LAST_ACT_US, LastAct, Plan};
 use crate::reactor::ConnectionId;
 use crate::request::{ToClient, ToServer};
 use crate::server::Server;
@@ -28,6 +29,7 @@ use crate::trace::Trace;
 use crate::witness::{Violation, Witness};
 
 pub use calm::UNANSWERED_US;
+use last_act::Act;
 use load::Wire;
 
 /// Something that happens.
@@ -99,6 +101,9 @@ pub enum Happening {
     },
     LeaderLost,
     Healed,
+    LastAct(LastAct),
+    /// A look at how far it is.
+    Act,
     Calm,
 }
 
@@ -140,6 +145,8 @@ pub struct Cluster {
     pub trace: Trace,
     pub quorum: Quorum,
     pub calm: bool,
+    /// The last act, from its beginning on.
+    act: Option<Act>,
     /// Microseconds at which a write that began after the calm was answered.
     pub recovered_at: Option<u64>,
     /// When the last such write was answered, and the longest that one was not.
@@ -195,6 +202,7 @@ impl Cluster {
             trace: Trace::new(keeps_lines),
             quorum,
             calm: false,
+            act: None,
             recovered_at: None,
             answered_at: None,
             unanswered_us: 0,
@@ -218,7 +226,11 @@ impl Cluster {
         if self.plan.fault_us > 0 {
             self.schedule(self.plan.fault_us, Happening::Fault);
         }
-        self.schedule(self.plan.calm_at_us, Happening::Calm);
+        let calm_at = self.plan.calm_at_us;
+        if let Some(act) = self.plan.last_act {
+            self.schedule(calm_at - LAST_ACT_US, Happening::LastAct(act));
+        }
+        self.schedule(calm_at, Happening::Calm);
     }
 
     pub fn schedule(&mut self, at: u64, happening: Happening) {
@@ -362,6 +374,8 @@ impl Cluster {
             Happening::DiskLost { server } => self.disk_lost_while_one_lags(server),
             Happening::LeaderLost => self.leader_lost_while_one_lags(),
             Happening::Healed => self.healed(),
+            Happening::LastAct(act) => self.last_act_begins(act),
+            Happening::Act => self.act(),
             Happening::Calm => self.calm_down(),
         }
     }
@@ -451,6 +465,8 @@ fn subject_of(happening: &Happening) -> (Option<usize>, Option<u64>) {
         | Happening::DiskLost { .. }
         | Happening::LeaderLost
         | Happening::Healed
+        | Happening::LastAct(_)
+        | Happening::Act
         | Happening::Calm => (None, None),
     }
 }

@@ -100,6 +100,7 @@ impl Stage {
             clients: 1,
             link_breaks: 0,
             snapshot_every: 0,
+            last_act: None,
             calm_at_us: u64::MAX / 2,
             end_us: u64::MAX,
             ..Plan::of(1, 1, Mode::Safety)

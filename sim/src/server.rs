@@ -14,7 +14,7 @@ use farwatch_core::zab::quorum::Quorum;
 use farwatch_core::zab::run::Position;
 use farwatch_core::zab::timing::Timing;
 use farwatch_core::zab::{self, Membership, Options, Recovered, Standing, Zab};
-use farwatch_core::zxid::{ServerId, SessionId};
+use farwatch_core::zxid::{Epoch, ServerId, SessionId};
 
 use crate::disk::{Disk, Logged};
 use crate::reactor::Reactor;
@@ -41,6 +41,8 @@ pub struct Process {
     pub applied: Vec<Logged>,
     pub applied_at: Position,
     pub standing: Standing,
+    /// Since when it leads without a break, by its own clock.
+    pub led_since_ms: Option<i64>,
     pub clock: Clock,
     /// By how much its clock has jumped, milliseconds.
     pub jumped_ms: i64,
@@ -67,6 +69,10 @@ impl Process {
             other => node::Event::Zab(other),
         };
         node.step(event, out);
+        // A leader that founds another epoch leads on.
+        if node.zab().leading_epoch().is_none_or(|epoch| epoch == Epoch::ZERO) {
+            self.led_since_ms = None;
+        }
     }
 
     /// Hands over what the connections asked.
@@ -158,6 +164,7 @@ impl Server {
             applied: self.disk.snapshot.clone(),
             applied_at: self.disk.snapshot_at,
             standing: Standing::Alone,
+            led_since_ms: None,
             clock,
             jumped_ms: 0,
             heard: BTreeMap::new(),

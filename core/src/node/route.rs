@@ -243,11 +243,14 @@ impl Node {
         // Nobody knows when sessions were last heard from: each gets its full time again, which is
         // what its connection negotiated where that is known.
         let now_ms = self.clock.mono_ms;
-        if !self.zab.planted(Mutant::ExpiryNotRenewed) {
+        let renews = !self.zab.planted(Mutant::ExpiryNotRenewed);
+        if renews {
             self.expiry = Expiry::new(self.options.tick_ms);
         }
         for (id, session) in self.sessions.iter() {
-            self.expiry.add(id, session.timeout_ms, now_ms);
+            if renews || !self.expiry.touch(id, session.timeout_ms, 0) {
+                self.expiry.add(id, session.timeout_ms, now_ms);
+            }
         }
         for (&id, holder) in &self.attached {
             self.expiry.touch(id, holder.timeout_ms, now_ms);
