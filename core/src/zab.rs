@@ -537,6 +537,9 @@ impl Zab {
     /// There is a link to an upstream.
     fn linked(&mut self, peer: ServerId, rank: u32, out: &mut Vec<Action>) -> Next {
         let base = &mut self.base;
+        if base.upstreams.contains_key(&peer) {
+            return Next::Stay;
+        }
         let upstream =
             base::Upstream { rank, asked_at: base.now, round_trip: 0, good_offers: 0, offer: None };
         base.upstreams.insert(peer, upstream);

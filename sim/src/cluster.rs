@@ -338,6 +338,7 @@ impl Cluster {
                     let at = self.now + self.servers[server].tick_us;
                     self.schedule(at, Happening::Tick { server, life });
                     if self.servers[server].clock_stopped_until <= self.now {
+                        self.link_upstreams(server);
                         self.tick(server, false);
                         self.watch_leader(server);
                     }
@@ -394,6 +395,23 @@ impl Cluster {
         self.step(to, Event::Received { from, message });
     }
 
+    /// Whom a learner learns from.
+    fn upstreams(&self, server: usize) -> &[usize] {
+        let list = server.checked_sub(self.plan.voters).and_then(|at| self.plan.lists.get(at));
+        list.map_or(&[], Vec::as_slice)
+    }
+
+    /// Links a learner with those of its list that run.
+    fn link_upstreams(&mut self, server: usize) {
+        for (rank, upstream) in (0..).zip(self.upstreams(server).to_vec()) {
+            let runs = self.servers[upstream].process.is_some();
+            if runs && self.servers[server].process.is_some() {
+                let peer = self.servers[upstream].id;
+                self.step(server, Event::Upstream { peer, rank });
+            }
+        }
+    }
+
     pub fn start(&mut self, server: usize) {
         if self.servers[server].process.is_some() || self.servers[server].left_out {
             return;
@@ -408,7 +426,8 @@ impl Cluster {
         let seed = self.prng.next();
         let (timing, mutant) = (self.plan.timing, self.mutant);
         let quorum = self.quorum.clone();
-        self.servers[server].start(&quorum, timing, (self.now, seed), mutant);
+        let listed = !self.upstreams(server).is_empty();
+        self.servers[server].start(&quorum, listed, timing, (self.now, seed), mutant);
         let (life, id) = (self.servers[server].life, self.servers[server].id);
         let end = self.servers[server].disk.end().zxid;
         let epochs = self.servers[server].disk.epochs;

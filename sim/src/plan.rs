@@ -126,6 +126,8 @@ pub struct Plan {
     pub mode: Mode,
     pub voters: usize,
     pub learners: usize,
+    /// Whom each learner learns from, in its order of preference; where it is missing, from the leader.
+    pub lists: Vec<Vec<usize>>,
     pub weather: Weather,
     pub timing: Timing,
     pub tick_us: u64,
@@ -205,6 +207,8 @@ impl Plan {
             epoch_proposals: if p.one_in(4) { p.between(3, 60) as u32 } else { u32::MAX },
             ..Timing::default()
         };
+        let learners = [1, 1, 2, 3][p.below(4) as usize];
+        let lists = lists(seed, voters, learners);
         let calm_at_us = seconds * 1_000_000;
         let end_us = calm_at_us
             + match mode {
@@ -214,7 +218,8 @@ impl Plan {
         let drawn = Self {
             mode,
             voters,
-            learners: [1, 1, 2, 3][p.below(4) as usize],
+            learners,
+            lists,
             weather,
             timing,
             tick_us: 10_000,
@@ -278,4 +283,22 @@ impl Plan {
             ..self
         }
     }
+}
+
+/// Lists of one seed in three: of voters, and of other learners. Each ends with a voter, or some could
+/// have nobody but each other.
+fn lists(seed: u64, voters: usize, learners: usize) -> Vec<Vec<usize>> {
+    let p = &mut Prng::new(seed ^ 0x006c_6973_7473);
+    if !p.one_in(3) {
+        return Vec::new();
+    }
+    let mut list = |own: usize| {
+        let others = p.below(3);
+        let mut list: Vec<usize> =
+            (0..others).map(|_| p.below((voters + learners) as u64) as usize).collect();
+        list.push(p.below(voters as u64) as usize);
+        list.retain(|&at| at != own);
+        list
+    };
+    (voters..voters + learners).map(&mut list).collect()
 }

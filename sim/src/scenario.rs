@@ -86,6 +86,7 @@ impl Stage {
         let plan = Plan {
             voters,
             learners,
+            lists: Vec::new(),
             weather: Weather::CLEAR,
             timing: Timing { epoch_proposals, ..Timing::default() },
             skew_percent: 0,

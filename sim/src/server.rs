@@ -128,6 +128,7 @@ impl Server {
     pub fn start(
         &mut self,
         quorum: &Quorum,
+        listed: bool,
         timing: Timing,
         (now, seed): (u64, u64),
         mutant: Option<Mutant>,
@@ -143,7 +144,7 @@ impl Server {
             me: self.id,
             quorum: quorum.clone(),
             membership,
-            listed: false,
+            listed,
             timing,
             seed: seed ^ self.life,
         };

@@ -22,7 +22,7 @@ pub enum Event {
         message: Message,
     },
     /// There is a connection with a server that this one can learn from; see
-    /// [`super::Options::listed`].
+    /// [`super::Options::listed`]. Until [`Event::Disconnected`] saying it again changes nothing.
     Upstream {
         /// Which.
         peer: ServerId,
