@@ -31,6 +31,9 @@ use self::setting::{Notice, Place, Setting, Settings};
 /// What `farwatch serve` runs with when nothing is configured.
 pub const BUILT_IN: &str = "dataDir=farwatch-data\nclientPort=2181\nclientPortAddress=127.0.0.1\n";
 
+/// What `farwatch serve --observe` runs with when nothing is configured: it keeps nothing.
+pub const BUILT_IN_OBSERVER: &str = "clientPort=2181\nclientPortAddress=127.0.0.1\n";
+
 /// What a configuration is read from.
 pub struct Input<'a> {
     /// The name of the file, for messages.

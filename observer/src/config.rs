@@ -169,6 +169,9 @@ pub struct ServerConfig {
     /// Of an observer: names or addresses with quorum ports of the servers that it learns from, the
     /// preferred one first. Empty: from the ensemble's leader.
     pub upstreams: Vec<(String, u16)>,
+    /// Whether an observer keeps nothing: its data directory is one in memory, made for it and gone with
+    /// it. Default false.
+    pub memory_only: bool,
     /// Of a guest, an observer that no list names: where others can learn from it. Default none.
     pub peer_addrs: Vec<SocketAddr>,
     /// Whether an observer keeps its own log and snapshots. Default true.
@@ -234,6 +237,7 @@ impl Default for ServerConfig {
             read_only_mode: false,
             leader_serves: true,
             upstreams: Vec::new(),
+            memory_only: false,
             peer_addrs: Vec::new(),
             observer_keeps_log: true,
             reaping: Reaping::default(),

@@ -55,6 +55,13 @@ use farwatch_observer::peers::{GUESTS_MAX, PeerLimits, PeerOptions, Peers};
 /// once, and a stop must not wait for one that does not.
 const PARTING_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A segment of a log that is in memory: what is filled ahead of it costs memory, too.
+const MEMORY_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// The most of a log in memory that is kept behind a snapshot, for a cut of the link, and for those who
+/// learn from here.
+const MEMORY_LOG_BYTES: u64 = 32 << 20;
+
 /// Why a server does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -510,12 +517,18 @@ fn log_options(config: &ServerConfig) -> LogOptions {
         LogDriverChoice::IoUring => Some(LogWriter::Ring),
         LogDriverChoice::Thread => Some(LogWriter::Thread),
     };
+    let usual = LogOptions::default();
+    let (segment_bytes, keep_bytes) = match config.memory_only {
+        true => (MEMORY_SEGMENT_BYTES, config.log_retain_bytes.min(MEMORY_LOG_BYTES)),
+        false => (usual.segment_bytes, config.log_retain_bytes),
+    };
     LogOptions {
+        segment_bytes,
         queue_depth: config.log_queue_depth as usize,
-        keep_bytes: config.log_retain_bytes,
+        keep_bytes,
         writer: forced,
         slow_write: Duration::from_millis(u64::from(config.fsync_warning_ms)),
-        ..LogOptions::default()
+        ..usual
     }
 }
 

@@ -13,7 +13,7 @@ use super::setting::{Place, Setting};
 use super::{ConfigError, Fault, Reader, file_settings, server_line};
 
 /// Whom an observer learns from instead of the ensemble's leader, the preferred one first.
-const OBSERVE: &str = "farwatch.observe";
+pub(super) const OBSERVE: &str = "farwatch.observe";
 
 /// Where others learn from an observer that no list names.
 const PEER_ADDRESS: &str = "farwatch.peerAddress";
@@ -70,6 +70,13 @@ impl Reader<'_> {
         }
         if config.standing == Standing::Member && !guest {
             self.own_place(config, own.as_ref())?;
+        }
+        if config.role == ServerRole::Observer && !config.observer_keeps_log {
+            config.memory_only = true; // its directory is for `myid` only
+        }
+        if config.memory_only && config.role == ServerRole::Participant {
+            let hint = ": a voter keeps what it acknowledges; name the directory of the data";
+            return Err(self.missing("dataDir", Fault::NotSet { name: "dataDir", hint }));
         }
         if config.role == ServerRole::Participant && !config.upstreams.is_empty() {
             let text = "a voter follows the leader that it votes for: only an observer learns from \

@@ -32,6 +32,10 @@ impl Reader<'_> {
 
     fn directories(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
         let Some(data_dir) = self.settings.take("dataDir") else {
+            if self.settings.has(super::ensemble::OBSERVE) {
+                config.memory_only = true;
+                return Ok(());
+            }
             let hint = ": name the directory of the data, or start with --data-dir";
             return Err(self.missing("dataDir", Fault::NotSet { name: "dataDir", hint }));
         };

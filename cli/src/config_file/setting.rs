@@ -114,6 +114,11 @@ impl Settings {
         self.notices.push(Notice { place, text });
     }
 
+    /// Whether there is a setting `name` that [`Settings::take`] would give.
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|setting| !setting.value.is_empty())
+    }
+
     /// Takes the setting `name`. An empty value is none, as the container's image writes it.
     pub fn take(&mut self, name: &str) -> Option<Setting> {
         self.by_name.remove(name).filter(|setting| !setting.value.is_empty())

@@ -258,7 +258,7 @@ fn the_list_of_servers_wins_over_the_own_role() {
     assert!(notices(&text)[0].contains("participant in the list of servers, which wins"));
     let world = World::with("/d/myid", "9");
     let unlisted = load_with(&format!("{text}clientPort=1\n"), &world).unwrap_err();
-    assert!(unlisted.to_string().contains("observers come with the next release"), "{unlisted}");
+    assert_eq!(unlisted.fault, Fault::NotListed(9));
     let voter = load_with(&format!("{THREE}clientPort=1\n"), &world).unwrap_err();
     assert_eq!(voter.fault, Fault::NotListed(9));
 }
@@ -271,8 +271,35 @@ fn three_voters_are_an_ensemble_and_an_observer_beside_them_is_no_voter() {
     assert_eq!((config.standing, config.server_id), (Standing::Member, 2));
     assert_eq!(config.voters().map(|spec| spec.id).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!((config.servers.len(), loaded.notices), (4, vec![]));
-    let observer = load_with(&text, &World::with("/d/myid", "9")).unwrap_err().to_string();
-    assert!(observer.contains("observers come with the next release"), "{observer}");
+    let observer = load_with(&text, &World::with("/d/myid", "9")).unwrap().config;
+    assert_eq!((observer.role, observer.server_id), (ServerRole::Observer, 9));
+    assert!(!observer.learns_from_list() && !observer.is_guest());
+}
+
+#[test]
+fn an_observer_with_a_list_needs_no_line_and_one_without_a_directory_keeps_nothing() {
+    let places = [("a".to_owned(), 2888), ("::1".to_owned(), 2889)];
+    let list = "clientPort=1\nfarwatch.observe=a:2888, [::1]:2889\n";
+    let guest = config(&format!("dataDir=/d\n{list}farwatch.peerAddress=127.0.0.1:2999\n"));
+    assert!(guest.is_guest() && guest.learns_from_list() && !guest.memory_only);
+    assert_eq!((guest.role, &guest.upstreams[..]), (ServerRole::Observer, &places[..]));
+    assert_eq!(guest.peer_addrs, [SocketAddr::from(([127, 0, 0, 1], 2999))]);
+    assert!(config(list).memory_only);
+    assert!(config(&format!("dataDir=/d\nsyncEnabled=false\n{list}")).memory_only);
+    let text = format!("{THREE}server.9=o:2888:3888:observer;2189\nfarwatch.observe=b:2888\n");
+    let listed = load_with(&text, &World::with("/d/myid", "9")).unwrap().config;
+    assert!(listed.learns_from_list() && !listed.is_guest() && listed.server_id == 9);
+    let voter = error(&text);
+    assert!(voter.contains("only an observer learns from a list"), "{voter}");
+    for (wrong, expected) in [
+        ("farwatch.observe=a\n", "write host:port,host:port"),
+        ("farwatch.observe=a:0\n", "write host:port,host:port"),
+        ("farwatch.observe=,\n", "write host:port,host:port"),
+        ("farwatch.observe=a:1\nfarwatch.peerAddress=b\n", "write host:port"),
+    ] {
+        let text = error(&format!("dataDir=/d\nclientPort=1\n{wrong}"));
+        assert!(text.contains(expected), "{wrong}: {text}");
+    }
 }
 
 #[test]
