@@ -62,6 +62,15 @@ impl Feed {
         }
     }
 
+    /// Ends the sessions of those who do not vote.
+    pub fn drop_observers(&mut self, base: &Base, out: &mut Vec<Action>) {
+        let observers = self.links.values().filter(|link| !link.join.votes);
+        let observers: Vec<ServerId> = observers.map(|link| link.id).collect();
+        for id in observers {
+            self.drop_link(base, id, out);
+        }
+    }
+
     /// Ends all sessions.
     pub fn drop_all(&mut self, base: &Base, out: &mut Vec<Action>) {
         while let Some((&id, _)) = self.links.first_key_value() {

@@ -97,7 +97,9 @@ impl Leading {
         self.feed.links.values().filter(|link| link.synced).map(|link| (link.id, link.acked))
     }
 
-    fn stop(&mut self, out: &mut Vec<Action>) -> Next {
+    fn stop(&mut self, base: &Base, out: &mut Vec<Action>) -> Next {
+        // Voters hear of it by what they say to each other. The others say little by themselves.
+        self.feed.drop_observers(base, out);
         if self.is_broadcasting() {
             out.push(Action::Became(Standing::Alone));
         }
@@ -122,7 +124,7 @@ impl Leading {
             base.quorum.contains(from) && (join.votes || base.planted(Mutant::WipedVoterCounted));
         join.votes |= votes;
         if votes && self.is_ahead(base, join.current, join.last.zxid) {
-            return self.stop(out);
+            return self.stop(base, out);
         }
         self.feed.came_here(from, session, out);
         let mut link = Link::new(from, session, join, votes, base.now);
@@ -228,7 +230,7 @@ impl Leading {
         link.stage = Stage::Promised;
         let votes = link.votes;
         if votes && self.is_ahead(base, current, last.zxid) {
-            return self.stop(out);
+            return self.stop(base, out);
         }
         let next = self.discover(base, out);
         self.begin_sync(base, from, out);
@@ -301,7 +303,11 @@ impl Leading {
     pub fn yield_to(&mut self, base: &Base, out: &mut Vec<Action>) -> Next {
         let idle =
             matches!(self.stage, LeaderStage::Discovery { .. }) && self.feed.epoch == Epoch::ZERO;
-        if idle && election::established(base).is_some() { self.stop(out) } else { Next::Stay }
+        if idle && election::established(base).is_some() {
+            self.stop(base, out)
+        } else {
+            Next::Stay
+        }
     }
 
     pub fn broadcast(&mut self, base: &mut Base, run: Run, out: &mut Vec<Action>) {
@@ -405,7 +411,7 @@ impl Leading {
             }
         };
         if late {
-            return self.stop(out);
+            return self.stop(base, out);
         }
         self.feed.ping(base, self.confirms.asked(), None, out);
         // Whoever was sent a snapshot may be gone.

@@ -32,7 +32,7 @@ impl Leading {
                 }
                 let link = self.feed.links.get_mut(&to).expect("ready");
                 link.say(ToLearner::TakeOver, out);
-                self.stop(out)
+                self.stop(base, out)
             }
         }
     }
