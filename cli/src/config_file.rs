@@ -17,6 +17,7 @@ use farwatch_observer::config::ServerConfig;
 pub mod container;
 mod ensemble;
 pub mod names;
+mod partition;
 pub mod properties;
 mod server;
 pub mod server_line;
@@ -192,6 +193,8 @@ pub fn load(input: &Input<'_>, surroundings: &dyn Surroundings) -> Result<Loaded
     let mut config = ServerConfig::default();
     reader.server(&mut config)?;
     reader.ensemble(&mut config, input.listen)?;
+    reader.partition(&mut config)?;
+    reader.words(&mut config);
     let notices = reader.left_over();
     Ok(Loaded { config, notices })
 }

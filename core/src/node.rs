@@ -17,6 +17,7 @@ mod apply;
 mod asks;
 mod decide;
 mod exchange;
+mod partition;
 mod route;
 mod sessions;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use exchange::{Asked, Hold, Request, Response, Verdict};
 use route::{Route, SWEEP_INTERVAL_MS};
 use submission::{Origin, Outcome, Reply, Submission};
 
+pub use partition::{OnPartition, Serving};
 pub use sessions::ReapOptions;
 
 /// How often a reactor passes on at most that a session was heard from, milliseconds. Expiry waits
@@ -180,9 +182,14 @@ pub struct NodeOptions {
     pub reap: ReapOptions,
     /// How long a write or a handshake waits for a leader, milliseconds. Its connection ends then.
     pub wait_ms: i64,
-    /// How long a connection is served without a leader, milliseconds; `None` is its own session's
-    /// timeout.
+    /// How long a connection is served without a leader at most, milliseconds; `None` is what
+    /// `on_partition` says.
     pub stale_ms_max: Option<i64>,
+    /// What is done for clients without a leader.
+    pub on_partition: OnPartition,
+    /// How much longer than its timeout a session lives, milliseconds, whose server does not vote
+    /// and is silent; 0 where all servers vote.
+    pub learner_grace_ms: i32,
 }
 
 /// What recovery found.
@@ -243,6 +250,12 @@ pub struct Node {
     swept_ms: i64,
     reaped_ms: i64,
     reported_ms: i64,
+    /// Only who asked for a server that only reads is served.
+    reads_only: bool,
+    /// Those.
+    guests: Vec<(SessionId, Origin)>,
+    /// Of a leader: when others were last heard from.
+    heard: BTreeMap<ServerId, i64>,
     /// Sessions that a follower heard from since it told its leader.
     touched: BTreeMap<SessionId, i32>,
     digests: VecDeque<(Zxid, u64)>,
@@ -299,6 +312,9 @@ impl Node {
             swept_ms: clock.mono_ms - SWEEP_INTERVAL_MS,
             reaped_ms: clock.mono_ms,
             reported_ms: clock.mono_ms,
+            reads_only: false,
+            guests: Vec::new(),
+            heard: BTreeMap::new(),
             touched: BTreeMap::new(),
             digests: VecDeque::new(),
             recent: VecDeque::new(),
@@ -321,6 +337,7 @@ impl Node {
             Event::Zab(event) => self.drive(event, out),
             Event::Heard { from, message, clock } => {
                 self.clock = clock;
+                self.heard.insert(from, clock.mono_ms);
                 self.drive(zab::Event::Received { from, message }, out);
             }
             Event::Submitted { submission, clock } => {
@@ -440,7 +457,12 @@ impl Node {
         self.confirming.iter().flatten().count()
     }
 
-    /// Since how many milliseconds this server does not know itself to be current.
+    /// Since how many milliseconds this server does not know itself to be current: since it last
+    /// heard its leader, whatever that said. By a clock of its own that never goes back.
+    ///
+    /// What it shows is older than that by as much as that message was on its way, or lay unread
+    /// while this server stood still; and by as long as the leader did not know yet that it was
+    /// replaced, which is the silence that it bears. `sync` has no such error.
     pub fn stale_ms(&self) -> i64 {
         if self.zab.is_leading() { 0 } else { self.clock.mono_ms - self.current_ms }
     }

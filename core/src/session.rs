@@ -135,6 +135,7 @@ pub struct ServerIdTooLarge(pub u32);
 /// one more each time.
 #[derive(Clone, Debug)]
 pub struct SessionIds {
+    first: u64,
     next: u64,
 }
 
@@ -147,15 +148,20 @@ impl SessionIds {
     pub const fn new(server: ServerId, now_ms: i64) -> Result<Self, ServerIdTooLarge> {
         if server.is_guest() {
             let (top, begin) = (1 + server.0 % SERVER_ID_MAX, (server.0 >> 8) & 0xffff);
-            let time = ((now_ms as u64) << 24) >> 8;
-            return Ok(Self {
-                next: ((top as u64) << 56) | (time.wrapping_add(begin as u64) & !(0xff << 56)),
-            });
+            let time = (((now_ms as u64) << 24) >> 8).wrapping_add(begin as u64);
+            let first = ((top as u64) << 56) | (time & !(0xff << 56));
+            return Ok(Self { first, next: first });
         }
         if server.0 > SERVER_ID_MAX {
             return Err(ServerIdTooLarge(server.0));
         }
-        Ok(Self { next: ((server.0 as u64) << 56) | (((now_ms as u64) << 24) >> 8) })
+        let first = ((server.0 as u64) << 56) | (((now_ms as u64) << 24) >> 8);
+        Ok(Self { first, next: first })
+    }
+
+    /// Whether this process made that id.
+    pub const fn has_given(&self, id: SessionId) -> bool {
+        self.first <= id.0 && id.0 < self.next
     }
 
     /// An id that no session in `known` has. A clock that was set back may lead into ids that an

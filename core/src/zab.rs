@@ -641,6 +641,11 @@ impl Zab {
         self.base.quorum.voters()
     }
 
+    /// Whether `id` decides with others.
+    pub fn votes(&self, id: ServerId) -> bool {
+        self.base.quorum.contains(id)
+    }
+
     /// What part this server plays. A voter that lost its disk becomes one again by itself; the
     /// shell keeps that it has not, beside the epochs, until they are saved after it has.
     pub fn membership(&self) -> Membership {

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::node::submission::Submission;
-use farwatch_core::node::{Clock, Event, Node, Output};
+use farwatch_core::node::{Clock, Event, Node, OnPartition, Output};
 use farwatch_core::record;
 use farwatch_core::zab::run::Run;
 use farwatch_core::zab::{Action, Event as ZabEvent, Membership, Standing as Role};
@@ -472,7 +472,12 @@ impl Core {
         }
         match role {
             Role::Alone => {
-                info!("without a leader: reads go on, writes wait");
+                let what = match self.shared.config.on_partition {
+                    OnPartition::Bounded | OnPartition::Serve => "reads go on, writes wait",
+                    OnPartition::ReadOnly => "connections end, those for reading only are taken",
+                    OnPartition::Disconnect => "connections end",
+                };
+                info!("without a leader: {what}");
                 return;
             }
             Role::Leading(epoch) => info!(epoch = epoch.0, "leading"),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use farwatch_core::node::Serving;
 use farwatch_core::zxid::SessionId;
 
 use crate::connection;
@@ -46,13 +47,13 @@ impl Asker<'_> {
         let mut role = CoreReport::default();
         if let Some(instead) = four_letter::not_serving(word) {
             role = self.ask_core(Question::Role).await.unwrap_or_default();
-            if !role.is_serving {
+            if role.serving == Serving::Nobody {
                 return instead.to_owned();
             }
         }
         match word {
             Word::Ruok => four_letter::RUOK.to_owned(),
-            Word::Isro => four_letter::isro(false).to_owned(),
+            Word::Isro => four_letter::isro(role.serving != Serving::All).to_owned(),
             Word::Gtmk => four_letter::trace_mask(self.shared.trace_mask()),
             Word::Stmk => {
                 if let Some(mask) = four_letter::requested_trace_mask(behind) {
@@ -75,8 +76,8 @@ impl Asker<'_> {
                 Some(Part::Ensemble(report)) => quor(&report),
                 Some(Part::Core(_) | Part::Reactor(_)) | None => String::new(),
             },
-            Word::Srvr => srvr(&self.server(role.mode)),
-            Word::Stat => stat(&self.server(role.mode), &self.connections().await),
+            Word::Srvr => srvr(&self.server(&role)),
+            Word::Stat => stat(&self.server(&role), &self.connections().await),
             Word::Cons => cons(&self.connections().await),
             Word::Mntr => self.monitor(role).await,
             Word::Dump => self.dump().await,
@@ -128,7 +129,8 @@ impl Asker<'_> {
         }
     }
 
-    fn server(&self, mode: Mode) -> ServerFacts {
+    fn server(&self, role: &CoreReport) -> ServerFacts {
+        let mode = role.mode;
         let counters = &self.shared.counters;
         let proposals = (mode == Mode::Leader).then(|| counters.proposal_sizes());
         ServerFacts {
@@ -141,6 +143,7 @@ impl Asker<'_> {
             mode,
             nodes: self.shared.tree().node_count(),
             proposals,
+            stale_ms: role.stale_ms.filter(|_| mode != Mode::Leader),
         }
     }
 
@@ -160,6 +163,8 @@ impl Asker<'_> {
         let facts = MonitorFacts {
             mode: role.mode,
             peer_state: role.peer_state,
+            applied: shared.applied(),
+            stale_ms: role.stale_ms,
             learns_from: None,
             gauges: Gauges {
                 connections: u64::from(shared.connections()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use farwatch_core::node::submission::Submission;
-use farwatch_core::node::{self, Clock, Node, NodeOptions, Output, ReapOptions};
+use farwatch_core::node::{self, Clock, Node, NodeOptions, OnPartition, Output, ReapOptions};
 use farwatch_core::prepare;
 use farwatch_core::prng::Prng;
 use farwatch_core::record::Record;
@@ -185,6 +185,8 @@ fn node_options() -> NodeOptions {
         reap: ReapOptions { interval_ms: 60_000, per_minute_max: 1_000, never_used_ms: None },
         wait_ms: WAIT_MS,
         stale_ms_max: None,
+        on_partition: OnPartition::default(),
+        learner_grace_ms: 0,
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use farwatch_core::auth::SuperDigest;
 use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
+use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{
     DigestAlgorithm, LocalSessions, LogDriver, SESSION_TIMEOUT_TICKS_MAX,
     SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, SocketDriver,
@@ -26,7 +27,6 @@ impl Reader<'_> {
         self.snapshots(config)?;
         self.permissions(config)?;
         self.sessions(config)?;
-        self.words(config);
         self.drivers(config)
     }
 
@@ -82,6 +82,8 @@ impl Reader<'_> {
         settings.number_into("fsync.warningthresholdms", &mut config.fsync_warning_ms)?;
         settings.number_into("writeWaitMs", &mut config.write_wait_ms)?;
         settings.number_into("maxStaleness", &mut config.staleness_ms_max)?;
+        let grace = &mut config.observer_session_grace_ms;
+        settings.number_into("farwatch.observerSessionGraceMs", grace)?;
         if let Some((ms, _)) = settings.number("leader.stallMs", 1, INT_MAX)? {
             config.leader_stall_ms = ms as u32;
         }
@@ -221,15 +223,9 @@ impl Reader<'_> {
             (true, false) => LocalSessions::On,
             (true, true) => LocalSessions::Upgrading,
         };
-        settings.switch_into("readonlymode.enabled", &mut config.read_only_mode);
         settings.switch_into("leaderServes", &mut config.leader_serves);
         let not_here = [
             ("localSessionsEnabled", local, "there are no local sessions yet: all are global"),
-            (
-                "readonlymode.enabled",
-                config.read_only_mode,
-                "there is no read-only mode yet: a server without a quorum does not serve",
-            ),
             (
                 "leaderServes",
                 !config.leader_serves,
@@ -251,7 +247,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn words(&mut self, config: &mut ServerConfig) {
+    /// Which words are answered; known once it is what the server does without a leader.
+    pub(super) fn words(&mut self, config: &mut ServerConfig) {
         if let Some(list) = self.settings.take("4lw.commands.whitelist") {
             let (words, unknown) = Whitelist::parse(&list.value);
             config.four_letter_words = words;
@@ -260,7 +257,7 @@ impl Reader<'_> {
                 self.settings.notice(list.place, text);
             }
         }
-        if config.read_only_mode {
+        if config.on_partition == OnPartition::ReadOnly {
             // Clients that look for a writable server ask with it.
             config.four_letter_words = config.four_letter_words.with(Word::Isro);
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{LocalSessions, ServerConfig, ServerRole, Standing};
 use farwatch_observer::four_letter::Word;
 
@@ -385,6 +386,31 @@ fn permissions_words_and_sessions_are_read() {
     assert_eq!((config.autopurge.interval_ms, config.snapshot_log_bytes), (90_000, 0));
     let text = error(&alone("enforce.auth.enabled=true"));
     assert!(text.contains("needs enforce.auth.schemes"));
+}
+
+#[test]
+fn what_is_done_without_a_leader_is_the_operators_choice_or_else_the_roles() {
+    let of = |line: &str| config(&format!("{THREE}{line}")).on_partition;
+    assert_eq!(of(""), OnPartition::Bounded, "a voter has others near it");
+    let known = ["serve", "ReadOnly", "disconnect"];
+    let expected = [OnPartition::Serve, OnPartition::ReadOnly, OnPartition::Disconnect];
+    for key in ["farwatch.onPartition", "onPartition"] {
+        assert_eq!(known.map(|value| of(&format!("{key}={value}"))), expected);
+    }
+    // ZooKeeper's switch, with the word that its clients ask.
+    let switched = format!("{THREE}readonlymode.enabled=true\n");
+    let read = config(&switched);
+    assert_eq!(read.on_partition, OnPartition::ReadOnly);
+    assert!(read.four_letter_words.allows(Word::Isro));
+    assert_eq!(notices(&switched), Vec::<String>::new());
+    let both = format!("{switched}onPartition=serve");
+    assert_eq!(config(&both).on_partition, OnPartition::Serve);
+    assert!(notices(&both)[0].contains("this key wins"));
+    assert!(error(&format!("{THREE}onPartition=reads")).contains("serve, readonly or disconnect"));
+    let twice = format!("{THREE}onPartition=serve\nfarwatch.onPartition=disconnect");
+    assert!(error(&twice).contains("contradicts"));
+    let graced = config(&format!("{THREE}farwatch.observerSessionGraceMs=700"));
+    assert_eq!(graced.observer_session_grace_ms, 700);
 }
 
 #[test]

@@ -133,6 +133,9 @@ impl Node {
     fn pass_over(&mut self, number: u64, out: &mut Output) {
         let Some(ask) = self.asks.get(number) else { return };
         let item = ask.item.clone();
+        if ask.told {
+            return self.asks.done(number);
+        }
         if matches!(item.ask, Ask::Write(_) | Ask::Sync) {
             self.release(item.session, item.origin, out);
             self.asks.done(number);
@@ -160,7 +163,7 @@ impl Node {
         };
         self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
         self.hosts_anew |= matches!(self.route, Route::Asking(..) | Route::Settling(..));
-        let outcome = Outcome::Attached { session, password, timeout_ms };
+        let outcome = Outcome::Attached { session, password, timeout_ms, read_only: false };
         self.reply(origin, head.zxid, outcome, out);
         self.asks.done(number);
     }
@@ -169,6 +172,9 @@ impl Node {
         let Some(number) = mine else { return };
         let ask = self.asks.get_mut(number).expect("it was found");
         let Ask::Write(op) = ask.item.ask else { return self.asks.done(number) };
+        if ask.told {
+            return self.asks.done(number);
+        }
         let answer = ask.answer.take().unwrap_or_else(|| Self::answer_of(op, &ask.body));
         let origin = ask.item.origin;
         let start = out.bytes.len() as u32;

@@ -59,6 +59,21 @@ pub(super) struct Pending {
     pub answer: Option<Answer>,
     pub since_ms: i64,
     pub stage: Stage,
+    /// Its client was told that nobody knows what becomes of it: what does is not told again.
+    pub told: bool,
+}
+
+impl Pending {
+    /// What it counts of the room for writes. Nothing once its client was told: no client can make
+    /// more of those while the way is lost, and what waits must not be held back by them.
+    fn charge(&self) -> usize {
+        if self.told { 0 } else { self.body.len() }
+    }
+
+    /// Whether it ends its session, which is worth doing also when nobody waits for it any more.
+    pub const fn closes(&self) -> bool {
+        matches!(self.item.ask, Ask::Write(OpCode::CloseSession))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +89,7 @@ pub(super) struct Asks {
     in_doubt: BTreeMap<SessionId, VecDeque<u64>>,
     /// Of those, what the history passed over: it has a later ask of the session and not this one.
     passed: Vec<u64>,
-    /// Bodies of all that is pending.
+    /// Bodies of all that clients wait for.
     bytes: usize,
 }
 
@@ -88,6 +103,7 @@ impl Asks {
             answer: None,
             since_ms: now_ms,
             stage: Stage::Waiting,
+            told: false,
         });
         number
     }
@@ -214,7 +230,8 @@ impl Asks {
 
     /// The history is known as far as anything in doubt could be in it: what is still open was not
     /// done, never will be, and waits again. Those that `keeps` does not want are given up and
-    /// returned.
+    /// returned, unless their clients were told before: those never wait again, but for the end of
+    /// a session.
     #[must_use]
     pub fn resolve(&mut self, mut keeps: impl FnMut(&Pending) -> bool) -> Vec<Item> {
         let end = self.end();
@@ -223,12 +240,12 @@ impl Asks {
         self.due.clear();
         self.pending.retain_mut(|ask| {
             let done = ask.stage == Stage::Done;
-            if !done && keeps(ask) {
+            if !done && (!ask.told || ask.closes()) && keeps(ask) {
                 ask.stage = Stage::Waiting;
                 return true;
             }
-            self.bytes -= ask.body.len();
-            if !done {
+            self.bytes -= ask.charge();
+            if !done && !ask.told {
                 given_up.push(ask.item.clone());
             }
             false
@@ -248,7 +265,7 @@ impl Asks {
 
     fn forget_done(&mut self) {
         while let Some(done) = self.pending.pop_front_if(|ask| ask.stage == Stage::Done) {
-            self.bytes -= done.body.len();
+            self.bytes -= done.charge();
             self.first += 1;
         }
         self.unasked = self.unasked.max(self.first);
@@ -257,11 +274,20 @@ impl Asks {
         }
     }
 
+    /// The client hears that nobody knows what becomes of its ask, which stays where it is: what
+    /// the history has of it is then known to be its own.
+    pub fn told(&mut self, number: u64) {
+        let Some(ask) = self.get_mut(number) else { return };
+        let charge = ask.charge();
+        ask.told = true;
+        self.bytes -= charge;
+    }
+
     /// Those that wait since before `since_ms` and were neither decided nor answered.
     pub fn overdue(&self, since_ms: i64) -> impl Iterator<Item = (u64, &Pending)> {
         let ages = (self.first..).zip(&self.pending);
         ages.take_while(move |(_, ask)| ask.since_ms < since_ms)
-            .filter(|(_, ask)| ask.stage != Stage::Done)
+            .filter(|(_, ask)| ask.stage != Stage::Done && !ask.told)
     }
 
     /// Waiting asks of a connection that is gone, but for its session's end, are not worth doing.
@@ -271,9 +297,8 @@ impl Asks {
         let (first, unasked) = (self.first, self.unasked);
         let mut given_up = Vec::new();
         for (at, ask) in self.pending.iter_mut().enumerate() {
-            let closes = matches!(ask.item.ask, Ask::Write(OpCode::CloseSession));
             let waits = unasked <= first + at as u64 && ask.stage == Stage::Waiting;
-            if waits && !closes && gone(&ask.item) {
+            if waits && !ask.closes() && gone(&ask.item) {
                 ask.stage = Stage::Done;
                 given_up.push(ask.item.clone());
             }

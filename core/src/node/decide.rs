@@ -39,8 +39,10 @@ impl Node {
                 self.tell_confirmed(from, number, Verdict::Synced { upto: self.named() });
                 return true;
             }
-            Ask::Open { timeout_ms, password } => self.open(from, item, timeout_ms, password, out),
-            Ask::Resume { timeout_ms } => {
+            Ask::Open { timeout_ms, password, .. } => {
+                self.open(from, item, timeout_ms, password, out)
+            }
+            Ask::Resume { timeout_ms, .. } => {
                 let verdict = self.resume(from, item, timeout_ms, body, out);
                 if verdict == Verdict::Expired {
                     // A leader that was replaced does not know what sessions began since.
@@ -223,7 +225,7 @@ impl Node {
     /// still had under way must not be done behind what its client asks on the new one; the old one
     /// is hung up on, and so hears no answer. A session whose connection is gone can still be ended
     /// by what that one had asked.
-    fn has_moved(&self, from: ServerId, item: &Item, op: OpCode) -> bool {
+    pub(super) fn has_moved(&self, from: ServerId, item: &Item, op: OpCode) -> bool {
         let holds =
             |held: &Holder| held.server == from && is_same_connection(held.origin, item.origin);
         let unheld = op != OpCode::CloseSession;
@@ -316,6 +318,9 @@ impl Node {
 
     pub(super) fn end(&mut self, number: u64, ending: Ending, out: &mut Output) {
         let Some(ask) = self.asks.get(number) else { return };
+        if ask.told {
+            return self.asks.done(number);
+        }
         let (origin, session) = (ask.item.origin, ask.item.session);
         let start = out.bytes.len() as u32;
         let done = |err, out: &Output| Outcome::Done { err, start, end: out.bytes.len() as u32 };
@@ -332,7 +337,7 @@ impl Node {
             Ending::Resumed(hold, timeout_ms, password) => {
                 let server = self.zab.me();
                 self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
-                Outcome::Attached { session, password, timeout_ms }
+                Outcome::Attached { session, password, timeout_ms, read_only: false }
             }
             Ending::Handshake(outcome) => outcome,
         };

@@ -266,10 +266,10 @@ fn put_ask(e: &mut Encoder<'_>, ask: Ask) {
         Ask::Sync => {
             e.u8(1);
         }
-        Ask::Open { timeout_ms, password } => {
+        Ask::Open { timeout_ms, password, .. } => {
             e.u8(2).i32(timeout_ms).0.extend_from_slice(&password.0);
         }
-        Ask::Resume { timeout_ms } => {
+        Ask::Resume { timeout_ms, .. } => {
             e.u8(3).i32(timeout_ms);
         }
         Ask::Ephemerals | Ask::Left => unreachable!("answered where it is asked"),
@@ -280,8 +280,12 @@ fn get_ask(d: &mut Decoder<'_>) -> Result<Ask, Malformed> {
     Ok(match d.u8()? {
         0 => Ask::Write(OpCode::from_code(d.i32()?).ok_or(Malformed)?),
         1 => Ask::Sync,
-        2 => Ask::Open { timeout_ms: d.i32()?, password: Password(d.array()?) },
-        3 => Ask::Resume { timeout_ms: d.i32()? },
+        // A leader takes all sessions alike.
+        2 => {
+            let (timeout_ms, password) = (d.i32()?, Password(d.array()?));
+            Ask::Open { timeout_ms, password, read_only: false }
+        }
+        3 => Ask::Resume { timeout_ms: d.i32()?, read_only: false },
         _unknown => return Err(Malformed),
     })
 }

@@ -53,7 +53,7 @@ const STOOD_STILL_MS: i64 = 500;
 
 /// A server that has been without a leader for so long, milliseconds, takes no new connection: its
 /// client looks for another server at once. An election is over by then, where one can succeed.
-const HANDSHAKE_PATIENCE_MS: i64 = 2_000;
+pub(super) const HANDSHAKE_PATIENCE_MS: i64 = 2_000;
 
 /// Transactions after which a leader tells its tree's digest though no sweep is due.
 const DIGEST_TRANSACTIONS: u64 = 256;
@@ -183,6 +183,7 @@ impl Node {
             Standing::Alone if self.zab.planted(Mutant::DoubtForgotten) => self.asks.trust(),
             Standing::Alone => self.asks.doubt(),
             Standing::Leading(_) => {
+                self.see_guests_off(out);
                 assert_eq!(self.applied, self.zab.log(), "a leader commits its whole history");
                 self.chain = self.zab.log().chain;
                 self.holds = 0;
@@ -198,6 +199,7 @@ impl Node {
             }
             Standing::Following(leader, _) => {
                 let (_, session) = self.zab.session().expect("it follows");
+                self.see_guests_off(out);
                 self.current_ms = self.clock.mono_ms;
                 let same = match self.route {
                     Route::Asking(known, its)
@@ -247,9 +249,11 @@ impl Node {
         if renews {
             self.expiry = Expiry::new(self.options.tick_ms);
         }
+        // A server that does not vote may be cut off, and cannot say whom it has.
+        let grace_ms = self.options.learner_grace_ms;
         for (id, session) in self.sessions.iter() {
             if renews || !self.expiry.touch(id, session.timeout_ms, 0) {
-                self.expiry.add(id, session.timeout_ms, now_ms);
+                self.expiry.add(id, session.timeout_ms.saturating_add(grace_ms), now_ms);
             }
         }
         for (&id, holder) in &self.attached {
@@ -307,12 +311,17 @@ impl Node {
         }
         for (item, body) in submission.items() {
             let shakes_hands = matches!(item.ask, Ask::Open { .. } | Ask::Resume { .. });
-            if shakes_hands && !self.is_serving() && self.stale_ms() > HANDSHAKE_PATIENCE_MS {
-                self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+            if shakes_hands && let Some(outcome) = self.greet(item, body) {
+                self.reply(item.origin, self.applied.zxid, outcome, out);
                 continue;
             }
             match item.ask {
                 Ask::Left => self.left(item, out),
+                Ask::Write(_) | Ask::Sync if self.reads_only => self.decline(item, out),
+                // This server ended the connection, which had not heard of it yet.
+                Ask::Write(op) if self.has_moved(self.zab.me(), item, op) => {
+                    self.give_back(item, out);
+                }
                 Ask::Ephemerals => self.ephemerals(item, body, out),
                 Ask::Open { .. } => {
                     // Named here, so that the record says whose it is whoever leads.
@@ -330,6 +339,7 @@ impl Node {
 
     fn left(&mut self, item: &Item, out: &mut Output) {
         let (session, origin) = (item.session, item.origin);
+        self.guest_left(origin);
         let held = self.attached.get(&session);
         let any = self.zab.planted(Mutant::LeftTakesNewer);
         if held.is_some_and(|held| any || is_same_connection(held.origin, origin)) {
@@ -573,39 +583,7 @@ impl Node {
             }
         }
         if !self.is_serving() {
-            self.give_up(out);
-        }
-    }
-
-    /// Without a leader: what has waited too long fails, and who was served too long without one is
-    /// sent to look for another server.
-    fn give_up(&mut self, out: &mut Output) {
-        let now_ms = self.clock.mono_ms;
-        let overdue = self.asks.overdue(now_ms - self.options.wait_ms);
-        let overdue: Vec<(u64, Item)> = overdue.map(|(at, ask)| (at, ask.item.clone())).collect();
-        for (number, item) in overdue {
-            match item.ask {
-                Ask::Open { .. } | Ask::Resume { .. } => {
-                    self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
-                }
-                Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
-                    self.release(item.session, item.origin, out);
-                    self.give_back(&item, out);
-                }
-            }
-            self.asks.done(number);
-        }
-        let (me, stale_ms) = (self.zab.me(), self.stale_ms());
-        let limit = self.options.stale_ms_max;
-        let over = |holder: &Holder| limit.unwrap_or(holder.timeout_ms.into()) < stale_ms;
-        let stale: Vec<(SessionId, Origin)> = self
-            .attached
-            .iter()
-            .filter(|(_, holder)| holder.server == me && over(holder))
-            .map(|(&session, holder)| (session, holder.origin))
-            .collect();
-        for (session, origin) in stale {
-            self.release(session, origin, out);
+            self.make_do(out);
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::zxid::{Epoch, ServerId};
 
 const ME: ServerId = ServerId(1);
 const SECRET: Password = Password([7; 16]);
-const OPEN: Ask = Ask::Open { timeout_ms: 4000, password: SECRET };
+const OPEN: Ask = Ask::Open { timeout_ms: 4000, password: SECRET, read_only: false };
+const RESUME: Ask = Ask::Resume { timeout_ms: 4000, read_only: false };
 
 /// A leader whose log is as fast as it is asked to be.
 struct Rig {
@@ -47,6 +48,8 @@ impl Rig {
             reap,
             wait_ms: 10_000,
             stale_ms_max: None,
+            on_partition: OnPartition::default(),
+            learner_grace_ms: 0,
         };
         let recovered =
             Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain::default() };
@@ -108,7 +111,7 @@ fn a_write_left_on_the_old_connection_is_not_done_behind_those_of_the_new_one() 
     let mut rig = Rig::new();
     let session = rig.open(at(1));
     rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/before"));
-    rig.ask(at(2), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(2), session, RESUME, &SECRET.0);
     rig.ask(at(2), session, Ask::Write(OpCode::Create), &create(b"/new"));
     // Its reactor had not heard yet that the session moved.
     rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/late"));
@@ -121,7 +124,7 @@ fn a_write_left_on_the_old_connection_is_not_done_behind_those_of_the_new_one() 
     rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/later"));
     rig.settle();
     assert!(!rig.has(b"/later"));
-    rig.ask(at(3), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(3), session, RESUME, &SECRET.0);
     rig.ask(at(3), session, Ask::Write(OpCode::Create), &create(b"/again"));
     rig.settle();
     assert!(rig.has(b"/again"));
@@ -168,8 +171,8 @@ fn a_session_goes_on_behind_all_that_was_asked_for_it() {
     let mut rig = Rig::new();
     let session = rig.open(at(1));
     rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/before"));
-    rig.ask(at(2), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
-    rig.ask(at(3), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(2), session, RESUME, &SECRET.0);
+    rig.ask(at(3), session, RESUME, &SECRET.0);
     assert_eq!(rig.out.replies.len(), 0, "the session went on before what was asked earlier");
     let replies = rig.settle();
     assert_eq!(replies[0].origin, at(1));
@@ -198,7 +201,7 @@ fn the_end_of_a_session_that_had_to_wait_is_done_though_its_connection_is_gone()
 fn a_leader_that_stood_still_keeps_what_connections_negotiated() {
     let mut rig = Rig::new();
     let session = rig.open(at(1)); // for 4 s
-    rig.ask(at(2), session, Ask::Resume { timeout_ms: 40_000 }, &SECRET.0);
+    rig.ask(at(2), session, Ask::Resume { timeout_ms: 40_000, read_only: false }, &SECRET.0);
     rig.settle();
     for pause_ms in std::iter::once(2 * 1000).chain([50; 400]) {
         rig.clock.mono_ms += pause_ms;
@@ -228,8 +231,7 @@ fn what_a_start_applied_is_shown_to_nobody_before_a_leader_confirms_it() {
     let ids = SessionIds::new(ME, 1_700_000_000_000).expect("a small server number");
     let mut node = Node::new(rig.node.options.clone(), zab, ids, recovered, rig.clock);
     node.route = route::Route::Open(ServerId(2), 1);
-    let resume = Ask::Resume { timeout_ms: 4000 };
-    let number = node.asks.push(Item::new(at(1), session, 0, resume, Arc::from([])), &[], 0);
+    let number = node.asks.push(Item::new(at(1), session, 0, RESUME, Arc::from([])), &[], 0);
     node.asks.asked();
     let hold = Hold(1);
     let behind = Zxid::ZERO;
@@ -289,7 +291,7 @@ fn a_server_long_without_a_leader_sends_new_connections_elsewhere_at_once() {
     assert!(rig.out.replies.is_empty(), "an election may be over soon");
     rig.clock.mono_ms += 3_000;
     rig.ask(at(2), SessionId::NONE, OPEN, &[]);
-    rig.ask(at(3), SessionId(7), Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(3), SessionId(7), RESUME, &SECRET.0);
     let outcomes: Vec<Outcome> = rig.out.replies.iter().map(|reply| reply.outcome).collect();
     assert_eq!(outcomes, [Outcome::Refused, Outcome::Refused]);
 }

@@ -54,7 +54,7 @@ fn ids_carry_their_server_and_pass_over_what_lives() {
     assert_eq!(at_zero.allocate(&table).0, 1);
     let mut at_container = SessionIds::new(ServerId(128), 0).unwrap();
     assert_eq!(at_container.allocate(&table).0, (1 << 63) + 1);
-    let mut last = SessionIds { next: 0x02ff_ffff_ffff_ffff };
+    let mut last = SessionIds { first: 0, next: 0x02ff_ffff_ffff_ffff };
     last.allocate(&table);
     assert_eq!(last.allocate(&table).0 >> 56, 2, "no server gives away another's ids");
     assert_eq!(SessionIds::new(ServerId(255), 0).unwrap_err(), ServerIdTooLarge(255));

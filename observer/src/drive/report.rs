@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use farwatch_core::node::Serving;
 use farwatch_core::zab::{Event as ZabEvent, Membership, Status};
 use farwatch_core::zxid::{ServerId, Zxid};
 
@@ -64,17 +65,18 @@ impl Core {
 
     /// The state of the machine, without sessions.
     fn report(&self) -> CoreReport {
-        let is_serving = self.node.is_serving();
+        let serving = self.node.serving();
         if self.shared.config.standing == Standing::Alone {
-            return CoreReport { is_serving, ..CoreReport::default() };
+            return CoreReport { serving, ..CoreReport::default() };
         }
         let status = self.node.zab().status();
         let voters: Vec<u64> = self.shared.config.voters().map(|spec| spec.id).collect();
         let votes = |id: ServerId| voters.contains(&u64::from(id.0));
         let synced = |of_voters| status.synced.iter().filter(|it| votes(it.0) == of_voters).count();
         CoreReport {
-            mode: self.mode(),
-            is_serving,
+            mode: self.mode(serving),
+            serving,
+            stale_ms: Some(self.stale_ms()),
             peer_state: Some(format!("{} - {}", status.role, status.phase)),
             voters: Some(voters.len() as u64),
             leading_ms: self.role_since.elapsed().as_millis() as u64,
@@ -86,9 +88,10 @@ impl Core {
         }
     }
 
-    fn mode(&self) -> Mode {
+    fn mode(&self, serving: Serving) -> Mode {
         match self.node.zab().membership() {
-            _ if self.node.is_leading() => Mode::Leader,
+            _any if serving == Serving::Readers => Mode::ReadOnly,
+            _any if self.node.is_leading() => Mode::Leader,
             Membership::Voter | Membership::Rejoining => Mode::Follower,
             Membership::Learner => Mode::Observer,
         }
@@ -139,10 +142,16 @@ impl Core {
             durable: status.durable.0,
             committed: status.committed.0,
             applied: self.node.applied().0,
+            stale_ms: self.stale_ms(),
+            serves: self.node.serving().to_string(),
             quorum: zab.voters() as u32 / 2 + 1,
             rejoining: zab.membership() == Membership::Rejoining,
             peers,
         }
+    }
+
+    fn stale_ms(&self) -> u64 {
+        self.node.stale_ms().max(0).unsigned_abs()
     }
 
     /// Adds what the protocol knows of a peer.

@@ -30,6 +30,7 @@ fn facts(mode: Mode) -> ServerFacts {
         mode,
         nodes: 15,
         proposals: None,
+        stale_ms: None,
     }
 }
 
@@ -86,9 +87,10 @@ fn a_leader_adds_its_proposals_and_a_read_only_server_says_so() {
     assert!(srvr(&leader).ends_with(end));
     let fresh = ServerFacts { proposals: Some(Sizes::default()), ..facts(Mode::Leader) };
     assert!(srvr(&fresh).ends_with("Proposal sizes last/min/max: -1/-1/-1\n"));
-    let text = srvr(&facts(Mode::ReadOnly));
+    let text = srvr(&ServerFacts { stale_ms: Some(2100), ..facts(Mode::ReadOnly) });
     let second = text.lines().nth(1);
     assert_eq!(second, Some("READ-ONLY mode; serving only read-only clients"));
+    assert!(text.ends_with("Mode: read-only\nNode count: 15\nStaleness ms: 2100\n"));
 }
 
 #[test]
@@ -210,7 +212,8 @@ fn monitor(mode: Mode, leader: Option<LeaderGauges>) -> MonitorFacts {
     let gauges = Gauges { nodes: 5, watches: 3, ..Gauges::default() };
     let peer_state = None;
     let (learns_from, quorum_size) = (None, None);
-    MonitorFacts { mode, peer_state, learns_from, gauges, quorum_size, leader }
+    let (applied, stale_ms) = (Zxid(0x1_0000_0007), None);
+    MonitorFacts { mode, peer_state, applied, stale_ms, learns_from, gauges, quorum_size, leader }
 }
 
 /// Keys that monitoring tools look for on every server.
@@ -289,6 +292,10 @@ fn mntr_of_members_has_the_lines_of_zookeepers_members_and_no_others() {
     let expected =
         ["zk_server_state follower", "zk_peer_state following - broadcast", "zk_quorum_size 3"];
     assert_eq!(of_members(&follower), expected);
+    // And the two that are Farwatch's own, where a member says how stale it is.
+    let stale = MonitorFacts { stale_ms: Some(12), ..monitor(Mode::Follower, None) };
+    let expected = ["zk_server_state follower", "zk_staleness_ms 12", "zk_applied_zxid 4294967303"];
+    assert_eq!(of_members(&stale), expected);
     let gauges = LeaderGauges {
         learners: 3,
         synced_followers: 2,

@@ -28,8 +28,12 @@ fn request() -> Request {
         asks: vec![
             ask(1, Ask::Write(OpCode::Create2), &one),
             ask(2, Ask::Sync, &one),
-            ask(3, Ask::Open { timeout_ms: 5, password: Password([8; 16]) }, &two),
-            ask(4, Ask::Resume { timeout_ms: 6 }, &one),
+            ask(
+                3,
+                Ask::Open { timeout_ms: 5, password: Password([8; 16]), read_only: false },
+                &two,
+            ),
+            ask(4, Ask::Resume { timeout_ms: 6, read_only: false }, &one),
         ],
         touched: vec![(SessionId(1), 2)],
         left: vec![(SessionId(3), AT)],

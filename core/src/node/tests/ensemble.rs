@@ -13,6 +13,7 @@ mod agreement;
 mod clients;
 mod disk;
 mod judge;
+mod partition;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,8 @@ use disk::Disk;
 
 const TICK_MS: u64 = 20;
 const TIMEOUT_MS: i32 = 4000;
+/// Only of servers that do not vote.
+const GRACE_MS: i32 = 1500;
 const CHAOS_MS: u64 = 12_000;
 /// By then everything must have come to rest.
 const CALM_MS: u64 = 14_000;
@@ -54,6 +57,8 @@ const TIMING: Timing = Timing {
 /// What a seed brings.
 struct Plan {
     servers: u64,
+    /// Of the servers, those at the end that do not vote.
+    learners: u64,
     clients: u64,
     delay_ms: u64,
     disk_ms: u64,
@@ -137,6 +142,7 @@ struct Server {
 
 struct Cluster {
     seed: u64,
+    policy: OnPartition,
     prng: Prng,
     plan: Plan,
     now: u64,
@@ -160,6 +166,7 @@ impl Plan {
     fn of(prng: &mut Prng) -> Self {
         Self {
             servers: if prng.one_in(4) { 5 } else { 3 },
+            learners: 0,
             clients: prng.between(3, 8),
             delay_ms: prng.between(1, 30),
             disk_ms: prng.between(1, 40),
@@ -202,18 +209,30 @@ fn id_of(server: usize) -> ServerId {
 }
 
 impl Cluster {
-    fn new(seed: u64, observed: bool) -> Self {
+    fn new(seed: u64, policy: OnPartition, observed: bool) -> Self {
         let mut prng = Prng::new(seed);
         let mut plan = Plan::of(&mut prng);
         if observed {
             plan = plan.observed(&mut Prng::new(!seed));
         }
+        let mut cluster = Self::of(seed, policy, prng, plan);
+        for client in 0..cluster.clients.len() {
+            cluster.after(100, Happening::Play { client });
+        }
+        let fault = cluster.plan.fault_ms;
+        cluster.after(1500 + fault, Happening::Fault);
+        cluster
+    }
+
+    /// Servers that begin, and clients that do nothing by themselves.
+    fn of(seed: u64, policy: OnPartition, prng: Prng, plan: Plan) -> Self {
         let mut servers = Vec::new();
         servers.resize_with(plan.servers as usize + plan.observers.len(), Server::default);
         let mut clients = Vec::new();
         clients.resize_with(plan.clients as usize, Client::default);
         let mut cluster = Self {
             seed,
+            policy,
             prng,
             plan,
             now: 1000,
@@ -232,11 +251,6 @@ impl Cluster {
         for server in 0..cluster.servers.len() {
             cluster.after(0, Happening::Start { server });
         }
-        for client in 0..cluster.clients.len() {
-            cluster.after(100, Happening::Play { client });
-        }
-        let fault = cluster.plan.fault_ms;
-        cluster.after(1500 + fault, Happening::Fault);
         cluster
     }
 
@@ -414,14 +428,13 @@ impl Cluster {
         it.life += 1;
         it.room = u64::MAX;
         it.disk_until = self.now;
-        let voters = (0..self.plan.servers as usize).map(id_of);
+        let voters = (self.plan.servers - self.plan.learners) as usize;
         let timing = Timing { epoch_proposals: self.plan.epoch_proposals, ..TIMING };
         let me = id_of(server);
-        let votes = server < self.plan.servers as usize;
         let options = Options {
             me,
-            quorum: Quorum::majority(voters),
-            membership: if votes { Membership::Voter } else { Membership::Learner },
+            quorum: Quorum::majority((0..voters).map(id_of)),
+            membership: if server < voters { Membership::Voter } else { Membership::Learner },
             listed: !self.plan.upstreams(server).is_empty(),
             timing,
             seed: self.seed ^ it.life << 8,
@@ -433,7 +446,7 @@ impl Cluster {
         };
         let zab = Zab::with(options, recovered);
         let ids = SessionIds::new(me, clock.wall_ms).expect("a small server number");
-        let node = Node::new(node_options(), zab, ids, recover(&it.disk), clock)
+        let node = Node::new(node_options(self.policy), zab, ids, recover(&it.disk), clock)
             .of_ensemble(&it.membership);
         let reactor = Reactor::default();
         let life = it.life;
@@ -574,6 +587,9 @@ impl Cluster {
             }
             6 => self.servers[server].frozen_until = self.now + long,
             7 => {
+                // Long enough that only readers are served.
+                let reads_only = u64::from(self.policy == OnPartition::ReadOnly);
+                let long = long + 3000 * reads_only;
                 for peer in (0..count as usize).filter(|&peer| peer != server) {
                     self.cut(server, peer, long);
                 }
@@ -613,15 +629,18 @@ impl Cluster {
     }
 }
 
-fn node_options() -> NodeOptions {
+fn node_options(on_partition: OnPartition) -> NodeOptions {
     let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
     NodeOptions {
         prepare: crate::prepare::Options::default(),
         tick_ms: 500,
         hash_seed: 1,
         reap,
-        wait_ms: 3_000,
+        // Short where a write that has waited for so long leaves the connection to others.
+        wait_ms: if on_partition == OnPartition::Serve { 300 } else { 3_000 },
         stale_ms_max: None,
+        on_partition,
+        learner_grace_ms: GRACE_MS,
     }
 }
 
@@ -639,14 +658,24 @@ fn recover(disk: &Disk) -> Recovered {
     Recovered { writer, tree, sessions, chain: disk.end().chain }
 }
 
-fn play(seed: u64, observed: bool) {
-    let mut cluster = Cluster::new(seed, observed);
+fn play(seed: u64, policy: OnPartition, observed: bool) {
+    let mut cluster = Cluster::new(seed, policy, observed);
     cluster.run(CHAOS_MS);
     cluster.heal();
     cluster.run(WORK_MS);
     cluster.quiet = true;
     cluster.run(CALM_MS - WORK_MS);
     cluster.judge();
+}
+
+/// Policies take turns, so that each meets every kind of fault.
+fn policy(seed: u64) -> OnPartition {
+    match seed % 4 {
+        0 => OnPartition::Bounded,
+        1 => OnPartition::Serve,
+        2 => OnPartition::ReadOnly,
+        _ => OnPartition::Disconnect,
+    }
 }
 
 /// Plays so many seeds, or more with `FARWATCH_SLOW=1`, or the one that `FARWATCH_SEED` names.
@@ -660,8 +689,9 @@ fn play_many(few: u64, many: u64, observed: bool) {
     if !slow {
         println!("{few} seeds; FARWATCH_SLOW=1 plays {many}, FARWATCH_SEED=n that one");
     }
-    let failed: Vec<u64> =
-        seeds.filter(|&seed| std::panic::catch_unwind(|| play(seed, observed)).is_err()).collect();
+    let failed: Vec<u64> = seeds
+        .filter(|&seed| std::panic::catch_unwind(|| play(seed, policy(seed), observed)).is_err())
+        .collect();
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }
 
@@ -679,6 +709,6 @@ fn observers_and_those_behind_them_keep_every_promise_through_all_that_happens()
 fn seeds_that_found_a_bug_pass() {
     for seed in [7, 216, 349, 355, 415, 442, 661, 701, 1063] {
         println!("seed {seed}");
-        play(seed, false);
+        play(seed, OnPartition::Bounded, false);
     }
 }

@@ -1,7 +1,7 @@
 //! What servers hold against each other: their trees, and the members that they are configured with.
 
 use super::{Cluster, id_of};
-use crate::node::{Event, Node, Output};
+use crate::node::{Event, Node, OnPartition, Output};
 use crate::prepare::CONFIG_PATH;
 use crate::zab;
 use crate::zxid::Zxid;
@@ -24,7 +24,7 @@ impl Cluster {
     /// An ensemble that nothing happens to, and that writes.
     fn untroubled(seed: u64, membership: &[u8]) -> Self {
         println!("seed {seed}");
-        let mut cluster = Self::new(seed, false);
+        let mut cluster = Self::new(seed, OnPartition::Bounded, false);
         cluster.calm = true;
         cluster.plan.epoch_proposals = u32::MAX;
         for server in &mut cluster.servers {

@@ -41,6 +41,7 @@ impl Cluster {
             assert!(node.deferred.is_empty() && node.confirming.is_empty(), "seed {seed}: {at}");
             assert_eq!(node.unconfirmed, 0, "seed {seed}: {at}");
             assert!(node.expected.is_empty(), "seed {seed}: {at}: {:?}", node.expected);
+            assert!(node.guests.is_empty() && !node.reads_only, "seed {seed}: {at} keeps guests");
             assert!(node.responses.is_empty(), "seed {seed}: {at}: {:?}", node.responses);
             assert!(node.request.is_empty(), "seed {seed}: {at}: {:?}", node.request);
             for session in node.attached.keys().chain(node.touched.keys()) {
@@ -88,7 +89,7 @@ impl Cluster {
         }
     }
 
-    fn judge_history(&self, leader: usize) {
+    pub fn judge_history(&self, leader: usize) {
         let seed = self.seed;
         let node = self.node(leader);
         let mut done: BTreeMap<usize, Zxid> = BTreeMap::new();
@@ -124,7 +125,8 @@ impl Cluster {
                     );
                     continue;
                 }
-                Fate::Unknown => {}
+                Fate::Open if zxid.is_none() => continue,
+                Fate::Open | Fate::Unknown => {}
             }
             if zxid.is_none() {
                 missing.insert((sent.client, sent.ordinal), id);
