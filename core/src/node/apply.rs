@@ -94,7 +94,8 @@ impl Node {
                 out.closed.push((head.zxid, head.session));
                 self.answer(mine, &head, &txn, out);
             }
-            Txn::Create(_)
+            Txn::MoveSession
+            | Txn::Create(_)
             | Txn::Delete { .. }
             | Txn::SetData { .. }
             | Txn::SetAcl { .. }
