@@ -59,6 +59,14 @@ pub(super) struct Pending {
     pub answer: Option<Answer>,
     pub since_ms: i64,
     pub stage: Stage,
+    /// It ends the session, which has gone on at another connection since.
+    pub overtaken: bool,
+}
+
+impl Pending {
+    fn closes(&self) -> bool {
+        matches!(self.item.ask, Ask::Write(OpCode::CloseSession))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +82,8 @@ pub(super) struct Asks {
     in_doubt: BTreeMap<SessionId, VecDeque<u64>>,
     /// Of those, what the history passed over: it has a later ask of the session and not this one.
     passed: Vec<u64>,
+    /// How many ends of which session are pending.
+    ends: BTreeMap<SessionId, u32>,
     /// Bodies of all that is pending.
     bytes: usize,
 }
@@ -82,20 +92,21 @@ impl Asks {
     pub fn push(&mut self, item: Item, body: &[u8], now_ms: i64) -> u64 {
         let number = self.end();
         self.bytes += body.len();
-        self.pending.push_back(Pending {
-            item,
-            body: body.into(),
-            answer: None,
-            since_ms: now_ms,
-            stage: Stage::Waiting,
-        });
+        let (since_ms, stage) = (now_ms, Stage::Waiting);
+        let (body, answer, overtaken) = (body.into(), None, false);
+        let ask = Pending { item, body, answer, since_ms, stage, overtaken };
+        if ask.closes() {
+            *self.ends.entry(ask.item.session).or_default() += 1;
+        }
+        self.pending.push_back(ask);
         number
     }
 
     /// Whether nobody waits for anything.
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.due.is_empty() && self.in_doubt.is_empty()
+        let open = self.due.is_empty() && self.in_doubt.is_empty() && self.ends.is_empty();
+        self.pending.is_empty() && open
     }
 
     pub const fn bytes(&self) -> usize {
@@ -228,6 +239,7 @@ impl Asks {
                 return true;
             }
             self.bytes -= ask.body.len();
+            count_out(&mut self.ends, ask);
             if !done {
                 given_up.push(ask.item.clone());
             }
@@ -249,6 +261,7 @@ impl Asks {
     fn forget_done(&mut self) {
         while let Some(done) = self.pending.pop_front_if(|ask| ask.stage == Stage::Done) {
             self.bytes -= done.body.len();
+            count_out(&mut self.ends, &done);
             self.first += 1;
         }
         self.unasked = self.unasked.max(self.first);
@@ -271,14 +284,37 @@ impl Asks {
         let (first, unasked) = (self.first, self.unasked);
         let mut given_up = Vec::new();
         for (at, ask) in self.pending.iter_mut().enumerate() {
-            let closes = matches!(ask.item.ask, Ask::Write(OpCode::CloseSession));
             let waits = unasked <= first + at as u64 && ask.stage == Stage::Waiting;
-            if waits && !closes && gone(&ask.item) {
+            if waits && !ask.closes() && gone(&ask.item) {
                 ask.stage = Stage::Done;
                 given_up.push(ask.item.clone());
             }
         }
         self.forget_done();
         given_up
+    }
+
+    /// The session has gone on at a connection that `holds` it, of another server if none here does:
+    /// what others ask to end it would be done behind what that one asks, and is not done any more.
+    pub fn overtake(&mut self, session: SessionId, holds: impl Fn(&Item) -> bool) {
+        if !self.ends.contains_key(&session) {
+            return;
+        }
+        for ask in &mut self.pending {
+            if ask.item.session == session && ask.closes() && !holds(&ask.item) {
+                ask.overtaken = true;
+            }
+        }
+    }
+}
+
+fn count_out(ends: &mut BTreeMap<SessionId, u32>, ask: &Pending) {
+    if ask.closes()
+        && let Some(count) = ends.get_mut(&ask.item.session)
+    {
+        *count -= 1;
+        if *count == 0 {
+            ends.remove(&ask.item.session);
+        }
     }
 }

@@ -13,6 +13,7 @@ mod agreement;
 mod clients;
 mod disk;
 mod judge;
+mod moves;
 
 use std::collections::BTreeMap;
 

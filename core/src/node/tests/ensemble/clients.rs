@@ -170,6 +170,10 @@ impl Cluster {
 
     fn connect(&mut self, client: usize) {
         let server = self.prng.below(self.servers.len() as u64) as usize;
+        self.connect_to(client, server);
+    }
+
+    pub fn connect_to(&mut self, client: usize, server: usize) {
         let password = Password([client as u8; 16]);
         let who = &mut self.clients[client];
         let Some(process) = &mut self.servers[server].process else { return };
@@ -203,7 +207,7 @@ impl Cluster {
         who.at = Some((server, process.life, index));
     }
 
-    fn write(&mut self, server: usize, index: u32) {
+    pub fn write(&mut self, server: usize, index: u32) {
         let ephemeral = self.prng.one_in(4);
         let id = self.sent.len();
         let process = self.servers[server].process.as_ref().expect("looked at by the caller");
@@ -230,7 +234,7 @@ impl Cluster {
         self.ask(server, index, Waiting::Sync(self.acknowledged), b"/");
     }
 
-    fn ask(&mut self, server: usize, index: u32, what: Waiting, body: &[u8]) {
+    pub fn ask(&mut self, server: usize, index: u32, what: Waiting, body: &[u8]) {
         let process = self.servers[server].process.as_mut().expect("looked at by the caller");
         let reactor = &mut process.reactor;
         let conn = reactor.conns.get_mut(&index).expect("it serves");
@@ -254,7 +258,7 @@ impl Cluster {
     }
 
     /// The client's end of a connection is gone.
-    fn hang_up(&mut self, server: usize, index: u32) {
+    pub fn hang_up(&mut self, server: usize, index: u32) {
         let process = self.servers[server].process.as_mut().expect("looked at by the caller");
         let reactor = &mut process.reactor;
         let Some(conn) = reactor.conns.remove(&index) else { return };
