@@ -160,13 +160,22 @@ struct Unapplied {
     offset: usize,
 }
 
-/// Which connection of which server holds a session.
+/// Which connection of which server holds a session, or held it last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Holder {
     server: ServerId,
     origin: Origin,
     hold: Hold,
     timeout_ms: i32,
+    /// The connection is gone. A leader remembers it as long as it leads: it is still newer than
+    /// those that the session had before.
+    left: bool,
+}
+
+impl Holder {
+    fn is(&self, server: ServerId, origin: Origin) -> bool {
+        self.server == server && is_same_connection(self.origin, origin)
+    }
 }
 
 /// What a node is told once.

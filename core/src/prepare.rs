@@ -95,6 +95,8 @@ pub enum Internal<'a> {
     },
     /// A session's time is over.
     CloseSession(SessionId),
+    /// A session goes on at another connection.
+    MoveSession(SessionId),
     /// The members of the ensemble, as clients see them, are these from now on.
     Configure {
         /// What `/zookeeper/config` holds.
@@ -219,7 +221,9 @@ impl Prepare {
     ) -> bool {
         self.warning = None;
         let session = match change {
-            Internal::CreateSession { session, .. } | Internal::CloseSession(session) => session,
+            Internal::CreateSession { session, .. }
+            | Internal::CloseSession(session)
+            | Internal::MoveSession(session) => session,
             Internal::Reap { .. } | Internal::Configure { .. } => SessionId::NONE,
         };
         let head = self.head(zxid, time_ms, session, 0);
@@ -245,6 +249,7 @@ impl Prepare {
                 decision.close_session(session);
                 Txn::CloseSession
             }
+            Internal::MoveSession(_) if lives => Txn::MoveSession,
             Internal::Reap { path, never_used_ms } if decision.reap(path, never_used_ms) => {
                 Txn::Delete { path }
             }
@@ -252,9 +257,10 @@ impl Prepare {
                 let Some(version) = decision.configure(text) else { return false };
                 Txn::SetData { path: CONFIG_PATH, data: Some(text), version }
             }
-            Internal::CreateSession { .. } | Internal::CloseSession(_) | Internal::Reap { .. } => {
-                return false;
-            }
+            Internal::CreateSession { .. }
+            | Internal::CloseSession(_)
+            | Internal::MoveSession(_)
+            | Internal::Reap { .. } => return false,
         };
         *chain = record::append(&head, &txn, *chain, out);
         self.prepared = zxid;

@@ -53,7 +53,8 @@ impl SessionTable {
             Txn::CloseSession => {
                 self.sessions.remove(&head.session);
             }
-            Txn::Create(_)
+            Txn::MoveSession
+            | Txn::Create(_)
             | Txn::Delete { .. }
             | Txn::SetData { .. }
             | Txn::SetAcl { .. }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::asks::{Ending, Stage};
 use super::exchange::Hold;
 use super::route::Route;
-use super::submission::{Ask, Outcome};
+use super::submission::{Ask, Item, Outcome};
 use super::{Holder, Node, Output};
 use crate::record::Record;
 use crate::txn::{Txn, TxnHead};
@@ -94,7 +94,8 @@ impl Node {
                 out.closed.push((head.zxid, head.session));
                 self.answer(mine, &head, &txn, out);
             }
-            Txn::Create(_)
+            Txn::MoveSession
+            | Txn::Create(_)
             | Txn::Delete { .. }
             | Txn::SetData { .. }
             | Txn::SetAcl { .. }
@@ -161,7 +162,7 @@ impl Node {
                 Hold(u64::from(head.zxid.epoch().0) << 32)
             }
         };
-        self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+        self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
         self.hosts_anew |= matches!(self.route, Route::Asking(..) | Route::Settling(..));
         let outcome = Outcome::Attached { session, password, timeout_ms, read_only: false };
         self.reply(origin, head.zxid, outcome, out);
@@ -184,15 +185,20 @@ impl Node {
         self.asks.done(number);
     }
 
-    /// A session that is connected here has written elsewhere: its client has moved on, and what
-    /// its old connection still has under way must not be done any more. A leader knows by itself
-    /// who holds what.
+    /// A session has moved, or has written elsewhere, which is as good: its client has gone on, and
+    /// what an old connection here still has under way must not be done any more. A leader knows by
+    /// itself who holds what.
     fn look_for_move(&mut self, head: &TxnHead, out: &mut Output) {
-        let me = self.zab.me();
-        let Some(holder) = self.attached.get(&head.session).copied() else { return };
-        if holder.server == me && self.route != Route::Me {
-            self.release(head.session, holder.origin, out);
+        let (me, session) = (self.zab.me(), head.session);
+        let here = self.attached.get(&session).copied().filter(|held| held.server == me);
+        if let Some(holder) = here
+            && self.route != Route::Me
+        {
+            self.release(session, holder.origin, out);
         }
+        let attached = &self.attached;
+        let holds = |item: &Item| attached.get(&session).is_some_and(|it| it.is(me, item.origin));
+        self.asks.overtake(session, holds);
     }
 
     fn note_digest(&mut self, out: &mut Output) {

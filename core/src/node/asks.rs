@@ -61,6 +61,8 @@ pub(super) struct Pending {
     pub stage: Stage,
     /// Its client was told that nobody knows what becomes of it: what does is not told again.
     pub told: bool,
+    /// It ends the session, which has gone on at another connection since.
+    pub overtaken: bool,
 }
 
 impl Pending {
@@ -89,6 +91,8 @@ pub(super) struct Asks {
     in_doubt: BTreeMap<SessionId, VecDeque<u64>>,
     /// Of those, what the history passed over: it has a later ask of the session and not this one.
     passed: Vec<u64>,
+    /// How many ends of which session are pending.
+    ends: BTreeMap<SessionId, u32>,
     /// Bodies of all that clients wait for.
     bytes: usize,
 }
@@ -97,21 +101,21 @@ impl Asks {
     pub fn push(&mut self, item: Item, body: &[u8], now_ms: i64) -> u64 {
         let number = self.end();
         self.bytes += body.len();
-        self.pending.push_back(Pending {
-            item,
-            body: body.into(),
-            answer: None,
-            since_ms: now_ms,
-            stage: Stage::Waiting,
-            told: false,
-        });
+        let (since_ms, stage) = (now_ms, Stage::Waiting);
+        let (body, answer, told, overtaken) = (body.into(), None, false, false);
+        let ask = Pending { item, body, answer, since_ms, stage, told, overtaken };
+        if ask.closes() {
+            *self.ends.entry(ask.item.session).or_default() += 1;
+        }
+        self.pending.push_back(ask);
         number
     }
 
     /// Whether nobody waits for anything.
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.due.is_empty() && self.in_doubt.is_empty()
+        let open = self.due.is_empty() && self.in_doubt.is_empty() && self.ends.is_empty();
+        self.pending.is_empty() && open
     }
 
     pub const fn bytes(&self) -> usize {
@@ -245,6 +249,7 @@ impl Asks {
                 return true;
             }
             self.bytes -= ask.charge();
+            count_out(&mut self.ends, ask);
             if !done && !ask.told {
                 given_up.push(ask.item.clone());
             }
@@ -266,6 +271,7 @@ impl Asks {
     fn forget_done(&mut self) {
         while let Some(done) = self.pending.pop_front_if(|ask| ask.stage == Stage::Done) {
             self.bytes -= done.charge();
+            count_out(&mut self.ends, &done);
             self.first += 1;
         }
         self.unasked = self.unasked.max(self.first);
@@ -305,5 +311,29 @@ impl Asks {
         }
         self.forget_done();
         given_up
+    }
+
+    /// The session has gone on at a connection that `holds` it, of another server if none here does:
+    /// what others ask to end it would be done behind what that one asks, and is not done any more.
+    pub fn overtake(&mut self, session: SessionId, holds: impl Fn(&Item) -> bool) {
+        if !self.ends.contains_key(&session) {
+            return;
+        }
+        for ask in &mut self.pending {
+            if ask.item.session == session && ask.closes() && !holds(&ask.item) {
+                ask.overtaken = true;
+            }
+        }
+    }
+}
+
+fn count_out(ends: &mut BTreeMap<SessionId, u32>, ask: &Pending) {
+    if ask.closes()
+        && let Some(count) = ends.get_mut(&ask.item.session)
+    {
+        *count -= 1;
+        if *count == 0 {
+            ends.remove(&ask.item.session);
+        }
     }
 }

@@ -7,9 +7,7 @@ use super::asks::{Ending, Stage};
 use super::exchange::{Asked, Hold, Verdict};
 use super::route::Route;
 use super::submission::{Ask, Item, Origin, Outcome};
-use super::{
-    Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES, is_same_connection,
-};
+use super::{Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES};
 use crate::answer::Answer;
 use crate::prepare::{Internal, Prepared, WriteRequest};
 use crate::wire::handshake::Password;
@@ -44,12 +42,12 @@ impl Node {
             }
             Ask::Resume { timeout_ms, .. } => {
                 let verdict = self.resume(from, item, timeout_ms, body, out);
-                if verdict == Verdict::Expired {
+                if verdict == Some(Verdict::Expired) {
                     // A leader that was replaced does not know what sessions began since.
-                    self.tell_confirmed(from, number, verdict);
+                    self.tell_confirmed(from, number, Verdict::Expired);
                     return true;
                 }
-                Some(verdict)
+                verdict
             }
             Ask::Ephemerals | Ask::Left => unreachable!("answered where it is asked"),
         };
@@ -161,7 +159,7 @@ impl Node {
         };
         let hold = self.next_hold();
         let (server, origin) = (from, item.origin);
-        self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+        self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
         Some(Verdict::Proposed { zxid, hold })
     }
 
@@ -172,25 +170,42 @@ impl Node {
         timeout_ms: i32,
         presented: &[u8],
         out: &mut Output,
-    ) -> Verdict {
+    ) -> Option<Verdict> {
         let session = item.session;
         // The password first: whoever does not know it must not be able to disturb the session.
         let known = self.sessions.get(session).copied();
         let knows = self.sessions.verify(session, Some(presented))
             || self.zab.planted(Mutant::ResumesWithoutPassword);
-        let Some(known) = known.filter(|_| knows) else { return Verdict::Expired };
-        // Behind all that was asked for it elsewhere: whatever else of the session comes from now on
-        // was asked here. Its end too: one that is under way is told once it is a fact.
-        let (behind, password) = (self.named(), known.password);
+        let Some(known) = known.filter(|_| knows) else { return Some(Verdict::Expired) };
+        let password = known.password;
         if self.prepare.is_closing(session) {
-            let hold = Hold::default();
-            return Verdict::Resumed { behind, hold, timeout_ms, password };
+            // Its end is told once it is a fact.
+            let (behind, hold) = (self.named(), Hold::default());
+            return Some(Verdict::Resumed { behind, hold, timeout_ms, password });
         }
+        // On a full disk a move is known to this leader only: there is no room for a record, and no
+        // reason why its client should not read.
+        if self.may_be_held_elsewhere(session, from) && !self.is_full(0, SESSION_RESERVE_BYTES) {
+            self.zab.proposable()?;
+            self.propose_internal(Internal::MoveSession(session));
+        }
+        // Behind all that was asked for it elsewhere, and behind the word that it has moved: whatever
+        // else of the session comes from now on was asked here.
+        let behind = self.named();
         self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
         let hold = self.next_hold();
         let (server, origin) = (from, item.origin);
-        self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
-        Verdict::Resumed { behind, hold, timeout_ms, password }
+        self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
+        Some(Verdict::Resumed { behind, hold, timeout_ms, password })
+    }
+
+    /// Whether a server other than this one could have something under way of a connection that the
+    /// session had before. What one server has is in its own order. Only where this leader gave the
+    /// session to that connection itself, in this epoch, it knows that it was the last one.
+    fn may_be_held_elsewhere(&self, session: SessionId, server: ServerId) -> bool {
+        let epoch = u64::from(self.zab.epoch().0);
+        let own = |held: &Holder| held.server == server && held.hold.0 >> 32 == epoch;
+        !self.attached.get(&session).is_some_and(own)
     }
 
     fn next_hold(&mut self) -> Hold {
@@ -200,9 +215,11 @@ impl Node {
 
     /// The session is the holder's from now on, and nobody else's.
     pub(super) fn attach(&mut self, session: SessionId, holder: Holder, out: &mut Output) {
+        let me = self.zab.me();
+        self.asks.overtake(session, |item| holder.is(me, item.origin));
         let Some(before) = self.attached.insert(session, holder) else { return };
         let same = before.server == holder.server && before.origin == holder.origin;
-        if !same {
+        if !same && !before.left {
             self.displace(session, before.server, before.origin, out);
         }
     }
@@ -223,16 +240,16 @@ impl Node {
 
     /// Whether the item's session lives and another connection has taken it over. What the old one
     /// still had under way must not be done behind what its client asks on the new one; the old one
-    /// is hung up on, and so hears no answer. A session whose connection is gone can still be ended
-    /// by what that one had asked.
+    /// is hung up on, and so hears no answer. A session whose last connection is gone can still be
+    /// ended by what that one had asked. That may be one that this leader does not know: its server
+    /// applied all moves of former leaders before it asked, and so knows that it was the last.
     pub(super) fn has_moved(&self, from: ServerId, item: &Item, op: OpCode) -> bool {
-        let holds =
-            |held: &Holder| held.server == from && is_same_connection(held.origin, item.origin);
-        let unheld = op != OpCode::CloseSession;
+        let ends = op == OpCode::CloseSession;
+        let holds = |held: &Holder| held.is(from, item.origin) && (ends || !held.left);
         if self.zab.planted(Mutant::MovedNotRefused) {
             return false;
         }
-        let moved = self.attached.get(&item.session).map_or(unheld, |held| !holds(held));
+        let moved = self.attached.get(&item.session).map_or(!ends, |held| !holds(held));
         moved && self.sessions.contains(item.session)
     }
 
@@ -336,7 +353,7 @@ impl Node {
             Ending::Resumed(hold, ..) if self.has_newer(session, hold) => Outcome::Refused,
             Ending::Resumed(hold, timeout_ms, password) => {
                 let server = self.zab.me();
-                self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+                self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
                 Outcome::Attached { session, password, timeout_ms, read_only: false }
             }
             Ending::Handshake(outcome) => outcome,

@@ -239,7 +239,8 @@ impl Node {
     /// Ends the connections of this server whose holder it is `over` for. Their sessions live on.
     fn send_away(&mut self, over: impl Fn(&Holder) -> bool, out: &mut Output) {
         let me = self.zab.me();
-        let ends = self.attached.iter().filter(|(_, held)| held.server == me && over(held));
+        let here = |held: &Holder| held.server == me && !held.left;
+        let ends = self.attached.iter().filter(|(_, held)| here(held) && over(held));
         let ends: Vec<(SessionId, Origin)> = ends.map(|(&id, held)| (id, held.origin)).collect();
         for (session, origin) in ends {
             self.release(session, origin, out);

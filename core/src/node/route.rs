@@ -127,7 +127,7 @@ impl Node {
         done.is_some() && done == self.replaced_by
     }
 
-    fn act(&mut self, action: Action, out: &mut Output) {
+    pub(super) fn act(&mut self, action: Action, out: &mut Output) {
         match &action {
             Action::Append { run, .. } => {
                 self.unapplied.push_back(super::Unapplied { run: run.clone(), offset: 0 });
@@ -229,7 +229,7 @@ impl Node {
         // Who is connected elsewhere is not known here any more, and a session that was held in
         // advance may never have come to be.
         let (me, sessions) = (self.zab.me(), &self.sessions);
-        self.attached.retain(|id, holder| holder.server == me && sessions.contains(*id));
+        self.attached.retain(|id, held| held.server == me && !held.left && sessions.contains(*id));
     }
 
     /// This server decides from now on. Its history is all there is: what it does not have of its
@@ -332,18 +332,34 @@ impl Node {
                 }
                 Ask::Write(_) | Ask::Sync | Ask::Resume { .. } => {
                     self.asks.push(item.clone(), body, self.clock.mono_ms);
+                    if item.ask == Ask::Write(OpCode::CloseSession) {
+                        self.look_for_holder(item);
+                    }
                 }
             }
+        }
+    }
+
+    /// The end of a session that lives, and that its connection did not hold any more when this
+    /// came: its reactor had not heard yet that the session moved.
+    fn look_for_holder(&mut self, item: &Item) {
+        let held = self.attached.get(&item.session);
+        let here = held.is_some_and(|held| held.is(self.zab.me(), item.origin));
+        if !here && self.sessions.contains(item.session) {
+            let others = |ask: &Item| !is_same_connection(ask.origin, item.origin);
+            self.asks.overtake(item.session, others);
         }
     }
 
     fn left(&mut self, item: &Item, out: &mut Output) {
         let (session, origin) = (item.session, item.origin);
         self.guest_left(origin);
-        let held = self.attached.get(&session);
-        let any = self.zab.planted(Mutant::LeftTakesNewer);
-        if held.is_some_and(|held| any || is_same_connection(held.origin, origin)) {
-            self.attached.remove(&session);
+        let (me, any) = (self.zab.me(), self.zab.planted(Mutant::LeftTakesNewer));
+        let held = self.attached.get_mut(&session).filter(|held| any || held.is(me, origin));
+        match (held, self.route) {
+            (Some(held), Route::Me) => held.left = true,
+            (Some(_), _) => drop(self.attached.remove(&session)),
+            (None, _) => {}
         }
         match self.route {
             Route::Me | Route::Lost => {}
@@ -381,6 +397,14 @@ impl Node {
             let ask = self.asks.get_mut(number).expect("it is pending");
             if ask.stage == Stage::Done {
                 self.asks.skip();
+                continue;
+            }
+            if ask.overtaken {
+                let (item, told) = (ask.item.clone(), ask.told);
+                self.asks.done(number);
+                if !told {
+                    self.give_back(&item, out);
+                }
                 continue;
             }
             match self.route {
@@ -465,9 +489,12 @@ impl Node {
                 asked.take_if(|it| it.0 == from);
             }
             self.responses.remove(&from);
-            self.attached.retain(|_, holder| holder.server != from);
+            for held in self.attached.values_mut().filter(|held| held.server == from) {
+                held.left = true; // but for those that it names
+            }
             for Hosted { session, origin, hold, timeout_ms } in hosted {
-                self.host(session, Holder { server: from, origin, hold, timeout_ms }, out);
+                let (server, left) = (from, false);
+                self.host(session, Holder { server, origin, hold, timeout_ms, left }, out);
             }
             let early = self.zab.planted(Mutant::WelcomeTooEarly);
             let proposed = if early { self.applied.zxid } else { self.named() };
@@ -484,9 +511,8 @@ impl Node {
             }
         }
         for (session, origin) in left {
-            let held = self.attached.get(&session);
-            if held.is_some_and(|it| it.server == from && is_same_connection(it.origin, origin)) {
-                self.attached.remove(&session);
+            if let Some(held) = self.attached.get_mut(&session).filter(|it| it.is(from, origin)) {
+                held.left = true;
             }
         }
     }
@@ -497,10 +523,11 @@ impl Node {
         if !self.sessions.contains(session) {
             return; // it ended, which that server has yet to hear
         }
-        let held = self.attached.get(&session).map(|held| held.hold);
-        let newer = held
-            .is_some_and(|held| (holder.hold < held) != self.zab.planted(Mutant::OlderHoldWins));
-        if newer {
+        // A connection may know less of its own hold: where the word on it was lost.
+        let held = self.attached.get(&session);
+        let other = held.filter(|held| !held.is(holder.server, holder.origin));
+        let older = self.zab.planted(Mutant::OlderHoldWins);
+        if other.is_some_and(|held| (holder.hold < held.hold) != older) {
             return self.displace(session, holder.server, holder.origin, out);
         }
         self.expiry.touch(session, holder.timeout_ms, self.clock.mono_ms);

@@ -198,6 +198,45 @@ fn the_end_of_a_session_that_had_to_wait_is_done_though_its_connection_is_gone()
 }
 
 #[test]
+fn the_end_left_on_an_old_connection_is_not_done_though_the_new_one_has_gone_again() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    rig.ask(at(2), session, Ask::Resume { timeout_ms: 4000, read_only: false }, &SECRET.0);
+    rig.settle();
+    rig.ask(at(2), session, Ask::Left, &[]);
+    // Its reactor had not heard yet that the session moved.
+    rig.ask(at(1), session, Ask::Write(OpCode::CloseSession), &[]);
+    let refused = Outcome::Done { err: ErrorCode::SessionExpired, start: 0, end: 0 };
+    assert_eq!(rig.settle()[0].outcome, refused);
+    assert!(rig.node.sessions().contains(session));
+}
+
+#[test]
+fn a_leader_remembers_whom_it_gave_a_session_when_that_one_has_gone_again() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    let who = Arc::from([]);
+    let item = |ask| Item::new(at(5), session, 1, ask, Arc::clone(&who));
+    let (near, far) = (ServerId(2), ServerId(3));
+    for server in [near, far] {
+        let resume = item(Ask::Resume { timeout_ms: 4000, read_only: false });
+        assert!(rig.node.decide(server, 1, &resume, &SECRET.0, &mut rig.out));
+        rig.settle();
+    }
+    let left = exchange::Request { left: vec![(session, at(5))], ..Default::default() };
+    let left = Action::Requested { from: far, session: 1, bytes: left.encode() };
+    rig.node.act(left, &mut rig.out);
+    // It was on its way from the server that had the session before.
+    let close = item(Ask::Write(OpCode::CloseSession));
+    assert!(rig.node.decide(near, 2, &close, &[], &mut rig.out));
+    rig.settle();
+    assert!(rig.node.sessions().contains(session), "what an old connection asked ended it");
+    assert!(rig.node.decide(far, 2, &close, &[], &mut rig.out));
+    rig.settle();
+    assert!(!rig.node.sessions().contains(session), "its last connection could not end it");
+}
+
+#[test]
 fn a_leader_that_stood_still_keeps_what_connections_negotiated() {
     let mut rig = Rig::new();
     let session = rig.open(at(1)); // for 4 s

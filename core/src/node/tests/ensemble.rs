@@ -13,6 +13,7 @@ mod agreement;
 mod clients;
 mod disk;
 mod judge;
+mod moves;
 mod partition;
 
 use std::collections::BTreeMap;

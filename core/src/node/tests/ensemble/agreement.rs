@@ -3,6 +3,8 @@
 use super::{Cluster, id_of};
 use crate::node::{Event, Node, OnPartition, Output};
 use crate::prepare::CONFIG_PATH;
+use crate::record::Record;
+use crate::txn::{NodeKind, Txn};
 use crate::zab;
 use crate::zxid::Zxid;
 
@@ -58,7 +60,10 @@ impl Cluster {
     fn rot(&mut self, server: usize) {
         self.stop(server);
         let records = &mut self.servers[server].disk.records;
-        let place = |bytes: &[u8]| bytes.windows(2).position(|window| window == b"/w");
+        // Of a node that stays: one that goes with its session leaves equal trees behind.
+        let stays = |bytes: &[u8]| matches!(Record::own(bytes).txn(), Txn::Create(it) if it.kind == NodeKind::Persistent);
+        let begins = |bytes: &[u8]| bytes.windows(2).position(|window| window == b"/w");
+        let place = |bytes: &[u8]| begins(bytes).filter(|_| stays(bytes));
         let found = records.iter_mut().rev().find_map(|(_, it)| place(it).map(|at| (it, at)));
         let (record, at) = found.expect("clients wrote");
         let mut bytes = record.to_vec();

@@ -77,7 +77,8 @@ impl Cluster {
                 }
             }
         }
-        for (session, held) in &self.node(leader).attached {
+        let known = self.node(leader).attached.iter().filter(|(_, held)| !held.left);
+        for (session, held) in known {
             let known = holders.get(session).map(|&server| id_of(server));
             assert_eq!(known, Some(held.server), "seed {seed}: the leader's {session}: {held:?}");
         }
