@@ -7,7 +7,7 @@ use farwatch_core::node::{self, Clock, Node, NodeOptions, Output, ReapOptions};
 use farwatch_core::prepare;
 use farwatch_core::prng::Prng;
 use farwatch_core::record::Record;
-use farwatch_core::session::{SessionIds, SessionTable};
+use farwatch_core::session::{LocalSessions, SessionIds, SessionTable};
 use farwatch_core::tree::{self, Applied, TreeOptions};
 use farwatch_core::zab::mutant::Mutant;
 use farwatch_core::zab::quorum::Quorum;
@@ -176,6 +176,7 @@ fn node_options() -> NodeOptions {
         reap: ReapOptions { interval_ms: 60_000, per_minute_max: 1_000, never_used_ms: None },
         wait_ms: WAIT_MS,
         stale_ms_max: None,
+        local_sessions: LocalSessions::Off,
     }
 }
 

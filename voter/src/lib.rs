@@ -517,5 +517,6 @@ fn node_options(config: &ServerConfig, hash_seed: u64) -> NodeOptions {
         },
         wait_ms: i64::from(config.write_wait_ms),
         stale_ms_max: (config.staleness_ms_max != 0).then_some(config.staleness_ms_max.into()),
+        local_sessions: config.local_sessions,
     }
 }

@@ -14,7 +14,7 @@ use farwatch_core::node::submission::{Ask, Origin, Outcome, Submission};
 use farwatch_core::node::{Clock, Event, Node, NodeOptions, Output, ReapOptions, Recovered};
 use farwatch_core::prepare::Options;
 use farwatch_core::record::{Chain, Record};
-use farwatch_core::session::{SessionIds, SessionTable};
+use farwatch_core::session::{LocalSessions, SessionIds, SessionTable};
 use farwatch_core::tree::{self, Applied, Restorer, TreeOptions};
 use farwatch_core::wire::handshake::Password;
 use farwatch_core::wire::jute::Writer;
@@ -273,6 +273,7 @@ impl Runner {
             reap,
             wait_ms: 10_000,
             stale_ms_max: None,
+            local_sessions: LocalSessions::Off,
         };
         let recovered = Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain(0) };
         let ids = SessionIds::new(ME, 1_700_000_000_000).expect("the server's number is small");

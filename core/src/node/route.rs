@@ -210,6 +210,7 @@ impl Node {
         self.deferred.clear();
         self.confirming.clear();
         self.unconfirmed = 0;
+        self.upgraded.clear();
         self.current_ms = self.clock.mono_ms;
         // Who is connected elsewhere is not known here any more, and a session that was held in
         // advance may never have come to be.
@@ -221,6 +222,7 @@ impl Node {
     /// own connections' asks was not done.
     fn crowned(&mut self, out: &mut Output) {
         self.route = Route::Me;
+        self.has_served = true;
         self.request = Request::default();
         self.expected.clear();
         if !self.zab.planted(Mutant::OverlayKept) {
@@ -243,11 +245,16 @@ impl Node {
     }
 
     fn resolve(&mut self, out: &mut Output) {
-        let (me, attached) = (self.zab.me(), &self.attached);
+        let (me, attached, locals) = (self.zab.me(), &self.attached, &self.locals);
         let drops = self.zab.planted(Mutant::DoubtedDropped);
+        let is_there = |item: &Item| {
+            let held = attached.get(&item.session);
+            held.is_some_and(|it| it.server == me && is_same_connection(it.origin, item.origin))
+                || locals.get(item.session).is_some_and(|it| it.is_held_by(item.origin))
+        };
         let given_up = self
             .asks
-            .resolve(|ask| is_wanted(ask, me, attached) && !(drops && ask.stage == Stage::Asked));
+            .resolve(|ask| is_wanted(ask, is_there) && !(drops && ask.stage == Stage::Asked));
         for item in given_up {
             self.give_back(&item, out);
         }
@@ -258,6 +265,7 @@ impl Node {
             && upto <= self.applied.zxid
         {
             self.resolve(out);
+            self.has_served = true;
             if std::mem::take(&mut self.hosts_anew) {
                 self.route = Route::Asking(leader, session);
                 self.request.hosted = Some(self.hosted());
@@ -265,6 +273,11 @@ impl Node {
                 self.route = Route::Open(leader, session);
             }
         }
+    }
+
+    /// A session is connected here that the leader was not told of, if it was told already.
+    pub(super) fn note_hosted_anew(&mut self) {
+        self.hosts_anew |= matches!(self.route, Route::Asking(..) | Route::Settling(..));
     }
 
     fn hosted(&self) -> Vec<Hosted> {
@@ -283,6 +296,9 @@ impl Node {
     /// Takes what reactors ask.
     pub(super) fn submitted(&mut self, submission: &Submission, out: &mut Output) {
         for &(session, timeout_ms) in submission.touched() {
+            if self.locals.touch(session, timeout_ms, self.clock.mono_ms) {
+                continue;
+            }
             if self.route == Route::Me {
                 self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
             } else {
@@ -290,9 +306,11 @@ impl Node {
             }
         }
         for (item, body) in submission.items() {
-            let shakes_hands = matches!(item.ask, Ask::Open { .. } | Ask::Resume { .. });
-            if shakes_hands && !self.is_serving() && self.stale_ms() > HANDSHAKE_PATIENCE_MS {
+            if self.is_turned_away(item) {
                 self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+                continue;
+            }
+            if self.take_local(item, body, out) {
                 continue;
             }
             match item.ask {
@@ -300,7 +318,7 @@ impl Node {
                 Ask::Ephemerals => self.ephemerals(item, body, out),
                 Ask::Open { .. } => {
                     // Named here, so that the record says whose it is whoever leads.
-                    let session = self.ids.allocate(&self.sessions);
+                    let session = self.new_session_id();
                     let mut item = item.clone();
                     item.session = session;
                     self.asks.push(item, body, self.clock.mono_ms);
@@ -312,6 +330,22 @@ impl Node {
         }
     }
 
+    /// Whether a handshake comes when this server has been without a leader for too long.
+    fn is_turned_away(&self, item: &Item) -> bool {
+        let (timeout_ms, is_local) = match item.ask {
+            Ask::Open { timeout_ms, .. } => (timeout_ms, self.local_expiry().is_some()),
+            Ask::Resume { timeout_ms } => (timeout_ms, self.locals.contains(item.session)),
+            Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => return false,
+        };
+        // A local session needs no leader: it is served as long as those that are here already.
+        let patience = if is_local && self.has_served {
+            self.options.stale_ms_max.unwrap_or(timeout_ms.into())
+        } else {
+            HANDSHAKE_PATIENCE_MS
+        };
+        !self.is_serving() && self.stale_ms() > patience
+    }
+
     fn left(&mut self, item: &Item, out: &mut Output) {
         let (session, origin) = (item.session, item.origin);
         let held = self.attached.get(&session);
@@ -319,11 +353,12 @@ impl Node {
         if held.is_some_and(|held| any || is_same_connection(held.origin, origin)) {
             self.attached.remove(&session);
         }
+        let is_local = self.locals.detach(session, origin);
         match self.route {
             Route::Me | Route::Lost => {}
             // It was told, or will be by the same message, that the session is here.
             Route::Asking(..) | Route::Settling(..) | Route::Open(..) => {
-                if self.zab.is_following() {
+                if !is_local && self.zab.is_following() {
                     self.request.left.push((session, origin));
                 }
             }
@@ -360,7 +395,8 @@ impl Node {
             match self.route {
                 Route::Me => {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
-                    if !self.decide(self.zab.me(), number, &item, &body, out) {
+                    let asked = Asked { number, scope: self.scope_of(&item), item, body };
+                    if !self.decide(self.zab.me(), &asked, out) {
                         break;
                     }
                     self.asks.decided(number);
@@ -368,11 +404,11 @@ impl Node {
                 Route::Open(..) if self.zab.is_following() => {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
                     bytes += body.len();
+                    let asked = Asked { number, scope: self.scope_of(&item), item, body };
                     if self.zab.planted(Mutant::AskedTwice) {
-                        let (item, body) = (item.clone(), Arc::clone(&body));
-                        self.request.asks.push(Asked { number, item, body });
+                        self.request.asks.push(asked.clone());
                     }
-                    self.request.asks.push(Asked { number, item, body });
+                    self.request.asks.push(asked);
                     self.asks.asked();
                     if bytes > REQUEST_BYTES_MAX {
                         bytes = 0;
@@ -388,7 +424,8 @@ impl Node {
     }
 
     fn send_request(&mut self, out: &mut Output) {
-        let request = std::mem::take(&mut self.request);
+        let mut request = std::mem::take(&mut self.request);
+        request.applied = self.applied.zxid;
         self.drive(zab::Event::Request(request.encode()), out);
     }
 
@@ -429,7 +466,11 @@ impl Node {
             out.warnings.push(format!("server {from} asks what this version does not understand"));
             return;
         };
-        let Request { hosted, asks, touched, left } = request;
+        let Request { hosted, asks, touched, left, applied } = request;
+        // What waits to be decided was asked before that.
+        if self.deferred.is_empty() {
+            self.upgraded.retain(|_, (whose, zxid)| *whose != from || applied < *zxid);
+        }
         if let Some(hosted) = hosted {
             // What it asked before, it asks again if it is not in the history. Its numbers may be
             // another process's by now.
@@ -450,10 +491,10 @@ impl Node {
         for (session, timeout_ms) in touched {
             self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
         }
-        for Asked { number, item, body } in asks {
-            let now = self.deferred.is_empty() && self.decide(from, number, &item, &body, out);
+        for asked in asks {
+            let now = self.deferred.is_empty() && self.decide(from, &asked, out);
             if !now {
-                self.deferred.push_back((from, Asked { number, item, body }));
+                self.deferred.push_back((from, asked));
             }
         }
         for (session, origin) in left {
@@ -516,6 +557,7 @@ impl Node {
         if held.is_some_and(|held| is_same_connection(held.origin, origin)) {
             self.attached.remove(&session);
         }
+        self.locals.detach(session, origin);
         out.displaced.push((origin, session));
     }
 
@@ -536,9 +578,13 @@ impl Node {
         }
         if now_ms - self.swept_ms > STOOD_STILL_MS {
             self.expiry.prolong_all(now_ms);
+            self.locals.prolong_all(now_ms);
         }
         self.swept_ms = now_ms;
         self.expire();
+        self.expire_locals(out);
+        let (me, applied) = (self.zab.me(), self.applied.zxid);
+        self.upgraded.retain(|_, (whose, zxid)| *whose != me || applied < *zxid);
         self.reap();
         // What a snapshot kept goes also when nobody writes any more.
         self.writer.reclaim();
@@ -577,14 +623,17 @@ impl Node {
             }
             self.asks.done(number);
         }
+        for item in self.locals.take_overdue_handshakes(now_ms - self.options.wait_ms) {
+            self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+        }
         let (me, stale_ms) = (self.zab.me(), self.stale_ms());
         let limit = self.options.stale_ms_max;
-        let over = |holder: &Holder| limit.unwrap_or(holder.timeout_ms.into()) < stale_ms;
-        let stale: Vec<(SessionId, Origin)> = self
-            .attached
-            .iter()
-            .filter(|(_, holder)| holder.server == me && over(holder))
-            .map(|(&session, holder)| (session, holder.origin))
+        let over = |timeout_ms: i32| limit.unwrap_or(timeout_ms.into()) < stale_ms;
+        let global = self.attached.iter().filter(|(_, it)| it.server == me && over(it.timeout_ms));
+        let local = self.locals.iter().filter(|(_, it)| it.connected && over(it.timeout_ms));
+        let stale: Vec<(SessionId, Origin)> = global
+            .map(|(&session, it)| (session, it.origin))
+            .chain(local.map(|(session, it)| (session, it.origin)))
             .collect();
         for (session, origin) in stale {
             self.release(session, origin, out);
@@ -594,18 +643,10 @@ impl Node {
 
 /// Whether an ask whose fate is open is still worth doing: its connection is there, or it ends the
 /// session.
-fn is_wanted(
-    ask: &Pending,
-    me: ServerId,
-    attached: &hashbrown::HashMap<SessionId, Holder, crate::hash::Seeded>,
-) -> bool {
+fn is_wanted(ask: &Pending, is_there: impl Fn(&Item) -> bool) -> bool {
     match ask.item.ask {
         Ask::Open { .. } | Ask::Resume { .. } | Ask::Write(OpCode::CloseSession) => true,
-        Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
-            attached.get(&ask.item.session).is_some_and(|held| {
-                held.server == me && is_same_connection(held.origin, ask.item.origin)
-            })
-        }
+        Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => is_there(&ask.item),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The machine at the seams between sessions, connections and epochs.
 
 mod ensemble;
+mod locals;
 
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
@@ -29,14 +30,22 @@ fn at(connection: u32) -> Origin {
 }
 
 fn create(path: &[u8]) -> Vec<u8> {
+    create_with(path, 0)
+}
+
+fn create_with(path: &[u8], flags: i32) -> Vec<u8> {
     let mut body = Vec::new();
-    let request = CreateRequest { path, data: None, acl: Some(acl::OPEN), flags: 0, ttl: -1 };
+    let request = CreateRequest { path, data: None, acl: Some(acl::OPEN), flags, ttl: -1 };
     Request::Create(request).encode(&mut body);
     body
 }
 
 impl Rig {
     fn new() -> Self {
+        Self::with(LocalSessions::Off)
+    }
+
+    fn with(local_sessions: LocalSessions) -> Self {
         let (writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
         let zab = Zab::new(ME, Quorum::majority([ME]), Epochs::default(), Zxid::ZERO);
         let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
@@ -47,6 +56,7 @@ impl Rig {
             reap,
             wait_ms: 10_000,
             stale_ms_max: None,
+            local_sessions,
         };
         let recovered =
             Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain::default() };

@@ -60,6 +60,7 @@ struct Plan {
     garbage: bool,
     full_disks: bool,
     purges: bool,
+    local_sessions: LocalSessions,
 }
 
 enum Happening {
@@ -158,6 +159,7 @@ impl Plan {
             garbage: prng.one_in(3),
             full_disks: prng.one_in(4),
             purges: prng.one_in(3),
+            local_sessions: LocalSessions::Off,
         }
     }
 }
@@ -366,8 +368,9 @@ impl Cluster {
         };
         let zab = Zab::with(options, recovered);
         let ids = SessionIds::new(me, clock.wall_ms).expect("a small server number");
-        let node = Node::new(node_options(), zab, ids, recover(&it.disk), clock)
-            .of_ensemble(&it.membership);
+        let options = NodeOptions { local_sessions: self.plan.local_sessions, ..node_options() };
+        let node =
+            Node::new(options, zab, ids, recover(&it.disk), clock).of_ensemble(&it.membership);
         let reactor = Reactor::default();
         let life = it.life;
         it.process = Some(Process { life, node, reactor, submits: false, proposes: false });
@@ -547,6 +550,7 @@ fn node_options() -> NodeOptions {
         reap,
         wait_ms: 3_000,
         stale_ms_max: None,
+        local_sessions: LocalSessions::Off,
     }
 }
 
@@ -565,7 +569,12 @@ fn recover(disk: &Disk) -> Recovered {
 }
 
 fn play(seed: u64) {
+    play_with(seed, LocalSessions::Off);
+}
+
+fn play_with(seed: u64, local_sessions: LocalSessions) {
     let mut cluster = Cluster::new(seed);
+    cluster.plan.local_sessions = local_sessions;
     cluster.run(CHAOS_MS);
     cluster.heal();
     cluster.run(WORK_MS);
@@ -588,6 +597,20 @@ fn ensembles_keep_every_promise_through_all_that_happens() {
     let failed: Vec<u64> =
         seeds.filter(|&seed| std::panic::catch_unwind(|| play(seed)).is_err()).collect();
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+/// Half of what clients create is ephemeral: with upgrading most sessions become global, without
+/// it none does.
+#[test]
+fn ensembles_keep_every_promise_when_sessions_are_local() {
+    let first = std::env::var("FARWATCH_SEED").ok().and_then(|seed| seed.parse().ok());
+    let slow = std::env::var_os("FARWATCH_SLOW").is_some();
+    let seeds = first.map_or(0..if slow { 2000 } else { 30 }, |seed| seed..seed + 1);
+    for local in [LocalSessions::Upgrading, LocalSessions::On] {
+        let passes = |seed: &u64| std::panic::catch_unwind(|| play_with(*seed, local)).is_ok();
+        let failed: Vec<u64> = seeds.clone().filter(|seed| !passes(seed)).collect();
+        assert!(failed.is_empty(), "{local:?}: seeds that failed: {failed:?}");
+    }
 }
 
 #[test]
