@@ -189,6 +189,7 @@ pub fn load(input: &Input<'_>, surroundings: &dyn Surroundings) -> Result<Loaded
     let mut config = ServerConfig::default();
     reader.server(&mut config)?;
     reader.ensemble(&mut config, input.listen)?;
+    reader.local_sessions(&mut config)?;
     let notices = reader.left_over();
     Ok(Loaded { config, notices })
 }
