@@ -195,6 +195,7 @@ pub fn load(input: &Input<'_>, surroundings: &dyn Surroundings) -> Result<Loaded
     reader.ensemble(&mut config, input.listen)?;
     reader.partition(&mut config)?;
     reader.words(&mut config);
+    reader.local_sessions(&mut config)?;
     let notices = reader.left_over();
     Ok(Loaded { config, notices })
 }

@@ -17,6 +17,7 @@ mod apply;
 mod asks;
 mod decide;
 mod exchange;
+mod locals;
 mod partition;
 mod route;
 mod sessions;
@@ -28,13 +29,14 @@ use std::sync::Arc;
 
 use crate::prepare::{Options, Prepare};
 use crate::record::Chain;
-use crate::session::{Expiry, SessionIds, SessionTable};
+use crate::session::{Expiry, LocalSessions, SessionIds, SessionTable};
 use crate::tree::{Applied, Events, Tree, Writer};
 use crate::zab::run::{Position, Run};
 use crate::zab::{self, Action, Zab};
 use crate::zxid::{ServerId, SessionId, Zxid};
 use asks::Asks;
 use exchange::{Asked, Hold, Request, Response, Verdict};
+use locals::Locals;
 use route::{Route, SWEEP_INTERVAL_MS};
 use submission::{Origin, Outcome, Reply, Submission};
 
@@ -199,6 +201,8 @@ pub struct NodeOptions {
     /// How much longer than its timeout a session lives, milliseconds, whose server does not vote
     /// and is silent; 0 where all servers vote.
     pub learner_grace_ms: i32,
+    /// Which sessions this server keeps to itself.
+    pub local_sessions: LocalSessions,
 }
 
 /// What recovery found.
@@ -246,6 +250,13 @@ pub struct Node {
     /// How many of them are to be asked for again.
     unconfirmed: u32,
     holds: u32,
+    /// Sessions that are this server's own.
+    locals: Locals,
+    /// Of the leader: local sessions that it made global, whose, and since when, for as long as their
+    /// server may not know it: by then one could have ended elsewhere, and must not seem to live.
+    upgraded: BTreeMap<SessionId, (ServerId, Zxid)>,
+    /// Whether this process ever had a leader and all that the leader had.
+    has_served: bool,
     /// A session came to be connected here since the leader was told which are.
     hosts_anew: bool,
     /// Digests that the leader named and this server has yet to come to.
@@ -288,7 +299,7 @@ impl Node {
         let Recovered { writer, tree, sessions, chain } = recovered;
         let applied = Position { zxid: tree.applied(), chain };
         let (prepare_options, hash_seed) = (options.prepare, options.hash_seed);
-        let expiry = Expiry::new(options.tick_ms);
+        let (expiry, locals) = (Expiry::new(options.tick_ms), Locals::new(options.tick_ms));
         Self {
             options,
             zab,
@@ -312,6 +323,9 @@ impl Node {
             confirming: VecDeque::new(),
             unconfirmed: 0,
             holds: 0,
+            locals,
+            upgraded: BTreeMap::new(),
+            has_served: false,
             hosts_anew: false,
             expected: VecDeque::new(),
             log_room: u64::MAX,
@@ -361,7 +375,18 @@ impl Node {
             }
             Event::LogRoom(bytes) => self.log_room = bytes,
         }
+        self.go_on(out);
+    }
+
+    /// Does what has become possible.
+    fn go_on(&mut self, out: &mut Output) {
+        self.serve_locals(out);
         self.ask_waiting(out);
+        if self.locals.has_waiting() {
+            // The leader's own word may have been what an end or a move waited for.
+            self.serve_locals(out);
+            self.ask_waiting(out);
+        }
         self.talk(out);
     }
 
@@ -371,8 +396,7 @@ impl Node {
         let upto = Position { zxid: growing.last, chain: self.chain };
         let run = Run::own(self.zab.log(), upto, growing.records.into());
         self.drive(zab::Event::Proposed(run), out);
-        self.ask_waiting(out);
-        self.talk(out);
+        self.go_on(out);
     }
 
     /// How many bytes of records [`Node::propose`] would hand over, and the first one's zxid.

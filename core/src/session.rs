@@ -6,6 +6,9 @@
 //!            (every server)                  (leader only)    (every server)
 //! ```
 //!
+//! A *local* session is none of these: only the server with its connection knows it, and watches its
+//! silence with an [`Expiry`] of its own (`core/src/node/locals.rs`).
+//!
 //! Source: client-protocol rules of ZooKeeper 3.9 (`SessionTrackerImpl`, `ExpiryQueue`).
 
 use std::collections::BTreeMap;
@@ -101,6 +104,21 @@ impl SessionTable {
     }
 }
 
+/// Which sessions stay on the server that they were opened at.
+///
+/// A local session costs no write to begin, to ping and to end, and nobody but its server knows it:
+/// it lives as long as that server does. It cannot own ephemeral nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LocalSessions {
+    /// None: every session is known to the whole ensemble.
+    #[default]
+    Off,
+    /// All of them, and none can create an ephemeral node.
+    On,
+    /// All of them, until they create their first ephemeral node.
+    Upgrading,
+}
+
 /// Between what a session's timeout may be, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeoutLimits {
@@ -165,9 +183,9 @@ impl SessionIds {
         self.first <= id.0 && id.0 < self.next
     }
 
-    /// An id that no session in `known` has. A clock that was set back may lead into ids that an
-    /// earlier run gave away: those are passed over while their sessions live.
-    pub fn allocate(&mut self, known: &SessionTable) -> SessionId {
+    /// An id that no session has of which `lives` knows. A clock that was set back may lead into ids
+    /// that an earlier run gave away: those are passed over while their sessions live.
+    pub fn allocate(&mut self, lives: impl Fn(SessionId) -> bool) -> SessionId {
         /// What ZooKeeper stores as the owner of a container.
         const CONTAINER_OWNER: u64 = 1 << 63;
         loop {
@@ -175,7 +193,7 @@ impl SessionIds {
             // The counter stays within this server's byte, so that no two servers meet.
             let server = self.next & (0xff << 56);
             self.next = server | (self.next.wrapping_add(1) & !(0xff << 56));
-            if id != SessionId::NONE && id.0 != CONTAINER_OWNER && !known.contains(id) {
+            if id != SessionId::NONE && id.0 != CONTAINER_OWNER && !lives(id) {
                 return id;
             }
         }

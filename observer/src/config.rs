@@ -13,6 +13,8 @@ use farwatch_core::node::OnPartition;
 
 use crate::four_letter::Whitelist;
 
+pub use farwatch_core::session::LocalSessions;
+
 /// Milliseconds of one tick unless `tickTime` says otherwise. ZooKeeper's default.
 pub const TICK_TIME_MS: u32 = 3000;
 
@@ -420,17 +422,6 @@ impl Default for Reaping {
     fn default() -> Self {
         Self { check_interval_ms: 60_000, per_minute_max: 10_000, never_used_ms_max: 0 }
     }
-}
-
-/// Which sessions stay on the server that they were opened at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LocalSessions {
-    /// Every session is global.
-    Off,
-    /// Sessions are local and may not own ephemerals.
-    On,
-    /// Sessions are local until they create an ephemeral.
-    Upgrading,
 }
 
 /// How clients prove who they are.

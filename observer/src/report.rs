@@ -91,6 +91,9 @@ pub struct CoreReport {
     /// Of a server that decides about expiry: sessions by the moment of theirs, milliseconds since
     /// 1970.
     pub sessions: BTreeMap<i64, Vec<SessionId>>,
+    /// Of a server with local sessions: its own, by the moment of their expiry, milliseconds since
+    /// 1970.
+    pub local_sessions: Option<BTreeMap<i64, Vec<SessionId>>>,
     /// Paths of ephemerals by their session.
     pub ephemerals: BTreeMap<SessionId, Vec<String>>,
     /// The tree's digest from time to time.

@@ -154,10 +154,12 @@ impl Asker<'_> {
 
     async fn monitor(&self, role: CoreReport) -> String {
         let watches = self.ask_reactors(Question::WatchCounts).await;
-        let sessions = self.ask_core(Question::Core).await.map_or(0, |core| {
-            let tracked: usize = core.sessions.values().map(Vec::len).sum();
-            (tracked + core.learned_sessions.len()) as u64
-        });
+        let core = self.ask_core(Question::Core).await.unwrap_or_default();
+        let count = |sessions: &BTreeMap<i64, Vec<SessionId>>| -> usize {
+            sessions.values().map(Vec::len).sum()
+        };
+        let global_sessions = (count(&core.sessions) + core.learned_sessions.len()) as u64;
+        let local_sessions = core.local_sessions.as_ref().map_or(0, count) as u64;
         let (shared, tree) = (self.shared, self.shared.tree());
         let uptime_ms = shared.started.elapsed().as_millis() as u64;
         let facts = MonitorFacts {
@@ -174,8 +176,8 @@ impl Asker<'_> {
                 watches: watches.iter().map(|report| report.watches).sum(),
                 ephemerals: tree.ephemeral_count(),
                 data_bytes: tree.data_bytes(),
-                global_sessions: sessions,
-                local_sessions: 0,
+                global_sessions,
+                local_sessions,
                 open_files: open_files(),
                 open_files_max: open_files_max(),
             },
@@ -196,16 +198,17 @@ impl Asker<'_> {
     async fn dump(&self) -> String {
         let Some(core) = self.ask_core(Question::Core).await else { return String::new() };
         let plain = |ids: Vec<SessionId>| ids.into_iter().map(|id| id.0).collect();
+        let by_expiry = |sessions: BTreeMap<i64, Vec<SessionId>>| {
+            sessions.into_iter().map(|(at, ids)| (at, plain(ids))).collect()
+        };
         let sessions = match core.mode {
-            Mode::Standalone | Mode::Leader => SessionFacts::Tracked(
-                core.sessions.into_iter().map(|(at, ids)| (at, plain(ids))).collect(),
+            Mode::Standalone | Mode::Leader => SessionFacts::Tracked(by_expiry(core.sessions)),
+            Mode::Follower | Mode::Observer | Mode::ReadOnly => SessionFacts::Learned(
+                core.learned_sessions.into_iter().map(|(id, ms)| (id.0, ms)).collect(),
             ),
-            Mode::Follower | Mode::Observer | Mode::ReadOnly => SessionFacts::Learned {
-                global: core.learned_sessions.into_iter().map(|(id, ms)| (id.0, ms)).collect(),
-                local: None,
-            },
         };
         let mut facts = DumpFacts {
+            local: core.local_sessions.map(by_expiry),
             sessions,
             ephemerals: core.ephemerals.into_iter().map(|(id, paths)| (id.0, paths)).collect(),
             connections: BTreeMap::new(),

@@ -7,7 +7,7 @@ use farwatch_core::node::{self, Clock, Node, NodeOptions, OnPartition, Output, R
 use farwatch_core::prepare;
 use farwatch_core::prng::Prng;
 use farwatch_core::record::Record;
-use farwatch_core::session::{SessionIds, SessionTable};
+use farwatch_core::session::{LocalSessions, SessionIds, SessionTable};
 use farwatch_core::tree::{self, Applied, TreeOptions};
 use farwatch_core::zab::mutant::Mutant;
 use farwatch_core::zab::quorum::Quorum;
@@ -187,6 +187,7 @@ fn node_options() -> NodeOptions {
         stale_ms_max: None,
         on_partition: OnPartition::default(),
         learner_grace_ms: 0,
+        local_sessions: LocalSessions::Off,
     }
 }
 

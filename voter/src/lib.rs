@@ -557,5 +557,6 @@ fn node_options(config: &ServerConfig, hash_seed: u64) -> NodeOptions {
         } else {
             0
         },
+        local_sessions: config.local_sessions,
     }
 }

@@ -7,7 +7,7 @@ use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
 use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{
     DigestAlgorithm, LocalSessions, LogDriver, SESSION_TIMEOUT_TICKS_MAX,
-    SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, SocketDriver,
+    SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, ServerRole, SocketDriver,
 };
 use farwatch_observer::four_letter::{Whitelist, Word};
 
@@ -215,23 +215,12 @@ impl Reader<'_> {
 
     fn sessions(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
         let settings = &mut self.settings;
-        let (mut local, mut upgrading) = (false, false);
-        settings.boolean_into("localSessionsEnabled", &mut local)?;
-        settings.boolean_into("localSessionsUpgradingEnabled", &mut upgrading)?;
-        config.local_sessions = match (local, upgrading) {
-            (false, false | true) => LocalSessions::Off,
-            (true, false) => LocalSessions::On,
-            (true, true) => LocalSessions::Upgrading,
-        };
         settings.switch_into("leaderServes", &mut config.leader_serves);
-        let not_here = [
-            ("localSessionsEnabled", local, "there are no local sessions yet: all are global"),
-            (
-                "leaderServes",
-                !config.leader_serves,
-                "has no effect: a leader serves its clients like every other server",
-            ),
-        ];
+        let not_here = [(
+            "leaderServes",
+            !config.leader_serves,
+            "has no effect: a leader serves its clients like every other server",
+        )];
         for (name, asked, text) in not_here {
             if asked {
                 settings.notice(super::Place::missing(self.source, name), text.to_owned());
@@ -244,6 +233,21 @@ impl Reader<'_> {
                         not implemented; stop the servers and change their files instead";
             settings.notice(place, text.to_owned());
         }
+        Ok(())
+    }
+
+    /// Which sessions are local. Observers serve the many clients of a place that is far from the
+    /// voters: what these begin, ping and end stays there unless the operator says otherwise. The
+    /// role must be known.
+    pub(super) fn local_sessions(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        let enabled = self.settings.boolean("localSessionsEnabled")?;
+        let upgrading = self.settings.boolean("localSessionsUpgradingEnabled")?;
+        config.local_sessions = match (enabled, upgrading) {
+            (None, None) if config.role == ServerRole::Observer => LocalSessions::Upgrading,
+            (None | Some(false), _) => LocalSessions::Off,
+            (Some(true), None | Some(false)) => LocalSessions::On,
+            (Some(true), Some(true)) => LocalSessions::Upgrading,
+        };
         Ok(())
     }
 

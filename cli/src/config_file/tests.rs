@@ -414,6 +414,19 @@ fn what_is_done_without_a_leader_is_the_operators_choice_or_else_the_roles() {
 }
 
 #[test]
+fn local_sessions_are_off_but_where_they_are_asked_for_and_at_observers() {
+    let of = |lines: &str| config(&alone(lines)).local_sessions;
+    assert_eq!(of(""), LocalSessions::Off);
+    assert_eq!(of("localSessionsEnabled=true"), LocalSessions::On);
+    assert_eq!(of("localSessionsUpgradingEnabled=true"), LocalSessions::Off);
+    let observer = |lines: &str| of(&format!("peerType=observer\n{lines}"));
+    assert_eq!(observer(""), LocalSessions::Upgrading);
+    assert_eq!(observer("localSessionsEnabled=true"), LocalSessions::On);
+    assert_eq!(observer("localSessionsEnabled=false"), LocalSessions::Off);
+    assert_eq!(observer("localSessionsUpgradingEnabled=false"), LocalSessions::Off);
+}
+
+#[test]
 fn every_text_has_an_answer() {
     // A deterministic walk over mutated files: what matters is that none of them panics.
     let seeds = [ALONE.to_owned(), THREE.to_owned(), alone("a\\u0041=\\\n b\nserver.1=[::]:1")];

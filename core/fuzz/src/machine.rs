@@ -16,7 +16,7 @@ use farwatch_core::node::{
 };
 use farwatch_core::prepare::Options;
 use farwatch_core::record::{Chain, Record};
-use farwatch_core::session::{SessionIds, SessionTable};
+use farwatch_core::session::{LocalSessions, SessionIds, SessionTable};
 use farwatch_core::tree::{self, Applied, Restorer, TreeOptions};
 use farwatch_core::wire::handshake::Password;
 use farwatch_core::wire::jute::Writer;
@@ -277,6 +277,7 @@ impl Runner {
             stale_ms_max: None,
             on_partition: OnPartition::default(),
             learner_grace_ms: 0,
+            local_sessions: LocalSessions::Off,
         };
         let recovered = Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain(0) };
         let ids = SessionIds::new(ME, 1_700_000_000_000).expect("the server's number is small");

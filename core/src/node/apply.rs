@@ -85,6 +85,8 @@ impl Node {
                 self.expiry.add(head.session, timeout_ms, self.clock.mono_ms);
                 if let Some(number) = mine {
                     self.opened(number, &head, timeout_ms, password, out);
+                } else if let Some(local) = self.locals.remove(head.session) {
+                    self.went_global(head.session, &local, head.zxid);
                 }
             }
             Txn::CloseSession => {
@@ -159,11 +161,11 @@ impl Node {
             Stage::Proposed(_, hold) => hold,
             // Found in the history: whoever held it since was given it by a later leader.
             Stage::Waiting | Stage::Asked | Stage::Behind(..) | Stage::Done => {
-                Hold(u64::from(head.zxid.epoch().0) << 32)
+                Hold::of_history(head.zxid)
             }
         };
         self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
-        self.hosts_anew |= matches!(self.route, Route::Asking(..) | Route::Settling(..));
+        self.note_hosted_anew();
         let outcome = Outcome::Attached { session, password, timeout_ms, read_only: false };
         self.reply(origin, head.zxid, outcome, out);
         self.asks.done(number);

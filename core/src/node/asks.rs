@@ -12,7 +12,7 @@ mod likeness;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::exchange::Hold;
@@ -287,6 +287,12 @@ impl Asks {
         let charge = ask.charge();
         ask.told = true;
         self.bytes -= charge;
+    }
+
+    /// Whose asks are not answered yet.
+    pub fn sessions(&self) -> BTreeSet<SessionId> {
+        let open = self.pending.iter().filter(|ask| ask.stage != Stage::Done);
+        open.map(|ask| ask.item.session).collect()
     }
 
     /// Those that wait since before `since_ms` and were neither decided nor answered.

@@ -4,11 +4,12 @@
 //! so that the server answers each connection in its own order.
 
 use super::asks::{Ending, Stage};
-use super::exchange::{Asked, Hold, Verdict};
+use super::exchange::{Asked, Hold, Scope, Verdict};
 use super::route::Route;
 use super::submission::{Ask, Item, Origin, Outcome};
 use super::{Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES};
 use crate::answer::Answer;
+use crate::prepare::part::wants_ephemeral;
 use crate::prepare::{Internal, Prepared, WriteRequest};
 use crate::wire::handshake::Password;
 use crate::wire::{ErrorCode, OpCode};
@@ -17,19 +18,14 @@ use crate::zxid::{ServerId, SessionId, Zxid};
 
 impl Node {
     /// Decides an ask of a server's. False: it cannot be decided now, between two epochs.
-    pub(super) fn decide(
-        &mut self,
-        from: ServerId,
-        number: u64,
-        item: &Item,
-        body: &[u8],
-        out: &mut Output,
-    ) -> bool {
+    pub(super) fn decide(&mut self, from: ServerId, asked: &Asked, out: &mut Output) -> bool {
         if !self.zab.is_leading() {
             return false;
         }
+        let Asked { number, item, body, .. } = asked;
+        let number = *number;
         let verdict = match item.ask {
-            Ask::Write(op) => self.write(from, number, item, op, body, out),
+            Ask::Write(op) => self.write(from, asked, op, out),
             Ask::Sync if self.zab.planted(Mutant::SyncUnconfirmed) => {
                 Some(Verdict::Synced { upto: self.named() })
             }
@@ -68,8 +64,7 @@ impl Node {
             self.deferred.make_contiguous().reverse();
         }
         while let Some((from, asked)) = self.deferred.pop_front() {
-            let Asked { number, item, body } = &asked;
-            if !self.decide(from, *number, item, body, out) {
+            if !self.decide(from, &asked, out) {
                 self.deferred.push_front((from, asked));
                 return;
             }
@@ -92,12 +87,11 @@ impl Node {
     fn write(
         &mut self,
         from: ServerId,
-        number: u64,
-        item: &Item,
+        asked: &Asked,
         op: OpCode,
-        body: &[u8],
         out: &mut Output,
     ) -> Option<Verdict> {
+        let Asked { number, item, body, .. } = asked;
         let behind = self.named();
         if self.has_moved(from, item, op) {
             return Some(Verdict::Refused { behind, code: ErrorCode::SessionExpired });
@@ -107,9 +101,11 @@ impl Node {
         if self.is_full(body.len(), reserve) {
             return Some(Verdict::Refused { behind, code: ErrorCode::NotReadOnly });
         }
-        let zxid = self.zab.proposable()?;
+        let is_local = self.stays_local(from, asked, op, out)?;
+        let (behind, zxid) = (self.named(), self.zab.proposable()?);
         let Item { session, cxid, identities, .. } = item;
-        let request = WriteRequest { session: *session, cxid: *cxid, op, body, identities };
+        let (session, cxid) = (*session, *cxid);
+        let request = WriteRequest { session, cxid, op, body, identities, is_local };
         let mut growing = self.growing(zxid);
         let prepared = self.prepare.prepare(
             &self.writer,
@@ -126,7 +122,7 @@ impl Node {
         let verdict = match prepared {
             Prepared::Logged(answer) => {
                 if from == self.zab.me()
-                    && let Some(ask) = self.asks.get_mut(number)
+                    && let Some(ask) = self.asks.get_mut(*number)
                 {
                     ask.answer = Some(answer);
                 }
@@ -137,6 +133,36 @@ impl Node {
         };
         self.keep_growing(growing);
         Some(verdict)
+    }
+
+    /// Whether an ask is decided as one of a session that no table has. Where it wants an ephemeral
+    /// node and its server upgrades, the session's begin is proposed before it: then it is not.
+    /// `None`: that cannot be proposed now.
+    fn stays_local(
+        &mut self,
+        from: ServerId,
+        asked: &Asked,
+        op: OpCode,
+        out: &mut Output,
+    ) -> Option<bool> {
+        let Item { session, origin, .. } = asked.item;
+        // Its server may not have applied yet that it became global: it may even be over by now.
+        let is_known = self.sessions.contains(session)
+            || self.prepare.is_changing(session)
+            || self.upgraded.contains_key(&session);
+        match asked.scope {
+            Scope::Global => Some(false),
+            Scope::Local | Scope::Upgradable { .. } if is_known => Some(false),
+            Scope::Upgradable { timeout_ms, password } if wants_ephemeral(op, &asked.body) => {
+                let begin = Internal::CreateSession { session, timeout_ms, password };
+                let zxid = self.propose_internal(begin)?;
+                self.upgraded.insert(session, (from, zxid));
+                let (server, hold) = (from, Hold::of_history(zxid));
+                self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
+                Some(false)
+            }
+            Scope::Local | Scope::Upgradable { .. } => Some(true),
+        }
     }
 
     fn open(

@@ -87,14 +87,25 @@ impl Node {
     /// Whether a handshake is answered at once without a leader, and with what: an election may be
     /// over soon, but a client that waits for longer had better look for another server.
     pub(super) fn greet(&mut self, item: &Item, presented: &[u8]) -> Option<Outcome> {
+        if self.is_serving() {
+            return None;
+        }
+        // A local session needs no leader: it is served as long as those that are here already.
+        let (timeout_ms, local) = match item.ask {
+            Ask::Open { timeout_ms, .. } => (timeout_ms, self.local_expiry().is_some()),
+            Ask::Resume { timeout_ms, .. } => (timeout_ms, self.locals.contains(item.session)),
+            Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => return None,
+        };
+        let (local, limit) = (local && self.has_served, self.options.stale_ms_max);
         let patience_ms = match self.options.on_partition {
             OnPartition::Disconnect => -1,
+            OnPartition::Bounded if local => limit.unwrap_or(timeout_ms.into()),
+            OnPartition::Serve if local => limit.unwrap_or(i64::MAX),
             OnPartition::Bounded | OnPartition::Serve | OnPartition::ReadOnly => {
                 HANDSHAKE_PATIENCE_MS
             }
         };
-        let waits = self.is_serving() || self.stale_ms() <= patience_ms;
-        (!waits).then(|| self.guest(item, presented))
+        (patience_ms < self.stale_ms()).then(|| self.guest(item, presented))
     }
 
     /// A handshake without a leader. One for reading only needs none: a session that is known here
@@ -104,7 +115,7 @@ impl Node {
         let (session, password, timeout_ms) = match item.ask {
             _any if !self.reads_only => return Outcome::Refused,
             Ask::Open { timeout_ms, password, read_only: true } => {
-                (self.ids.allocate(&self.sessions), password, timeout_ms)
+                (self.new_session_id(), password, timeout_ms)
             }
             Ask::Resume { timeout_ms, read_only: true } => {
                 match self.sessions.get(item.session) {
@@ -163,7 +174,7 @@ impl Node {
         match self.options.on_partition {
             OnPartition::Bounded => {
                 self.fail(now_ms - wait_ms, out);
-                self.send_away(|held| limit.unwrap_or(held.timeout_ms.into()) < stale_ms, out);
+                self.send_away(|timeout_ms| limit.unwrap_or(timeout_ms.into()) < stale_ms, out);
             }
             // The wait is counted from the loss, so that not every write of a long cut holds up the
             // reads behind it for as long.
@@ -197,6 +208,9 @@ impl Node {
     /// Fails what waits since before `since_ms`, so that every client recovers: what it asked for may
     /// have been done or may yet be, and it is not told that it was not.
     fn fail(&mut self, since_ms: i64, out: &mut Output) {
+        for item in self.locals.take_overdue_handshakes(since_ms) {
+            self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+        }
         let overdue = self.asks.overdue(since_ms);
         let overdue: Vec<(u64, Pending)> = overdue.map(|(at, ask)| (at, ask.clone())).collect();
         let stays = self.options.on_partition == OnPartition::Serve;
@@ -236,12 +250,16 @@ impl Node {
         }
     }
 
-    /// Ends the connections of this server whose holder it is `over` for. Their sessions live on.
-    fn send_away(&mut self, over: impl Fn(&Holder) -> bool, out: &mut Output) {
+    /// Ends the connections of this server that it is `over` for, by the timeouts of their sessions,
+    /// which live on.
+    fn send_away(&mut self, over: impl Fn(i32) -> bool, out: &mut Output) {
         let me = self.zab.me();
         let here = |held: &Holder| held.server == me && !held.left;
-        let ends = self.attached.iter().filter(|(_, held)| here(held) && over(held));
-        let ends: Vec<(SessionId, Origin)> = ends.map(|(&id, held)| (id, held.origin)).collect();
+        let global = self.attached.iter().filter(|(_, it)| here(it) && over(it.timeout_ms));
+        let local = self.locals.iter().filter(|(_, it)| it.connected && over(it.timeout_ms));
+        let global = global.map(|(&id, it)| (id, it.origin));
+        let ends: Vec<(SessionId, Origin)> =
+            global.chain(local.map(|(id, it)| (id, it.origin))).collect();
         for (session, origin) in ends {
             self.release(session, origin, out);
         }

@@ -225,6 +225,7 @@ impl Node {
         self.deferred.clear();
         self.confirming.clear();
         self.unconfirmed = 0;
+        self.upgraded.clear();
         self.current_ms = self.clock.mono_ms;
         // Who is connected elsewhere is not known here any more, and a session that was held in
         // advance may never have come to be.
@@ -236,6 +237,7 @@ impl Node {
     /// own connections' asks was not done.
     fn crowned(&mut self, out: &mut Output) {
         self.route = Route::Me;
+        self.has_served = true;
         self.request = Request::default();
         self.expected.clear();
         if !self.zab.planted(Mutant::OverlayKept) {
@@ -263,11 +265,16 @@ impl Node {
     }
 
     fn resolve(&mut self, out: &mut Output) {
-        let (me, attached) = (self.zab.me(), &self.attached);
+        let (me, attached, locals) = (self.zab.me(), &self.attached, &self.locals);
         let drops = self.zab.planted(Mutant::DoubtedDropped);
+        let is_there = |item: &Item| {
+            let held = attached.get(&item.session);
+            held.is_some_and(|it| it.server == me && is_same_connection(it.origin, item.origin))
+                || locals.get(item.session).is_some_and(|it| it.is_held_by(item.origin))
+        };
         let given_up = self
             .asks
-            .resolve(|ask| is_wanted(ask, me, attached) && !(drops && ask.stage == Stage::Asked));
+            .resolve(|ask| is_wanted(ask, is_there) && !(drops && ask.stage == Stage::Asked));
         for item in given_up {
             self.give_back(&item, out);
         }
@@ -278,6 +285,7 @@ impl Node {
             && upto <= self.applied.zxid
         {
             self.resolve(out);
+            self.has_served = true;
             if std::mem::take(&mut self.hosts_anew) {
                 self.route = Route::Asking(leader, session);
                 self.request.hosted = Some(self.hosted());
@@ -285,6 +293,11 @@ impl Node {
                 self.route = Route::Open(leader, session);
             }
         }
+    }
+
+    /// A session is connected here that the leader was not told of, if it was told already.
+    pub(super) fn note_hosted_anew(&mut self) {
+        self.hosts_anew |= matches!(self.route, Route::Asking(..) | Route::Settling(..));
     }
 
     fn hosted(&self) -> Vec<Hosted> {
@@ -303,6 +316,9 @@ impl Node {
     /// Takes what reactors ask.
     pub(super) fn submitted(&mut self, submission: &Submission, out: &mut Output) {
         for &(session, timeout_ms) in submission.touched() {
+            if self.locals.touch(session, timeout_ms, self.clock.mono_ms) {
+                continue;
+            }
             if self.route == Route::Me {
                 self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
             } else {
@@ -315,9 +331,15 @@ impl Node {
                 self.reply(item.origin, self.applied.zxid, outcome, out);
                 continue;
             }
+            if self.reads_only && matches!(item.ask, Ask::Write(_) | Ask::Sync) {
+                self.decline(item, out);
+                continue;
+            }
+            if self.take_local(item, body, out) {
+                continue;
+            }
             match item.ask {
                 Ask::Left => self.left(item, out),
-                Ask::Write(_) | Ask::Sync if self.reads_only => self.decline(item, out),
                 // This server ended the connection, which had not heard of it yet.
                 Ask::Write(op) if self.has_moved(self.zab.me(), item, op) => {
                     self.give_back(item, out);
@@ -325,7 +347,7 @@ impl Node {
                 Ask::Ephemerals => self.ephemerals(item, body, out),
                 Ask::Open { .. } => {
                     // Named here, so that the record says whose it is whoever leads.
-                    let session = self.ids.allocate(&self.sessions);
+                    let session = self.new_session_id();
                     let mut item = item.clone();
                     item.session = session;
                     self.asks.push(item, body, self.clock.mono_ms);
@@ -361,11 +383,12 @@ impl Node {
             (Some(_), _) => drop(self.attached.remove(&session)),
             (None, _) => {}
         }
+        let is_local = self.locals.detach(session, origin);
         match self.route {
             Route::Me | Route::Lost => {}
             // It was told, or will be by the same message, that the session is here.
             Route::Asking(..) | Route::Settling(..) | Route::Open(..) => {
-                if self.zab.is_following() {
+                if !is_local && self.zab.is_following() {
                     self.request.left.push((session, origin));
                 }
             }
@@ -410,7 +433,8 @@ impl Node {
             match self.route {
                 Route::Me => {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
-                    if !self.decide(self.zab.me(), number, &item, &body, out) {
+                    let asked = Asked { number, scope: self.scope_of(&item), item, body };
+                    if !self.decide(self.zab.me(), &asked, out) {
                         break;
                     }
                     self.asks.decided(number);
@@ -418,11 +442,11 @@ impl Node {
                 Route::Open(..) if self.zab.is_following() => {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
                     bytes += body.len();
+                    let asked = Asked { number, scope: self.scope_of(&item), item, body };
                     if self.zab.planted(Mutant::AskedTwice) {
-                        let (item, body) = (item.clone(), Arc::clone(&body));
-                        self.request.asks.push(Asked { number, item, body });
+                        self.request.asks.push(asked.clone());
                     }
-                    self.request.asks.push(Asked { number, item, body });
+                    self.request.asks.push(asked);
                     self.asks.asked();
                     if bytes > REQUEST_BYTES_MAX {
                         bytes = 0;
@@ -438,7 +462,8 @@ impl Node {
     }
 
     fn send_request(&mut self, out: &mut Output) {
-        let request = std::mem::take(&mut self.request);
+        let mut request = std::mem::take(&mut self.request);
+        request.applied = self.applied.zxid;
         self.drive(zab::Event::Request(request.encode()), out);
     }
 
@@ -480,7 +505,11 @@ impl Node {
             out.warnings.push(format!("server {from} asks what this version does not understand"));
             return;
         };
-        let Request { hosted, asks, touched, left } = request;
+        let Request { hosted, asks, touched, left, applied } = request;
+        // What waits to be decided was asked before that.
+        if self.deferred.is_empty() {
+            self.upgraded.retain(|_, (whose, zxid)| *whose != from || applied < *zxid);
+        }
         if let Some(hosted) = hosted {
             // What it asked before, it asks again if it is not in the history. Its numbers may be
             // another process's by now.
@@ -504,10 +533,10 @@ impl Node {
         for (session, timeout_ms) in touched {
             self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
         }
-        for Asked { number, item, body } in asks {
-            let now = self.deferred.is_empty() && self.decide(from, number, &item, &body, out);
+        for asked in asks {
+            let now = self.deferred.is_empty() && self.decide(from, &asked, out);
             if !now {
-                self.deferred.push_back((from, Asked { number, item, body }));
+                self.deferred.push_back((from, asked));
             }
         }
         for (session, origin) in left {
@@ -570,6 +599,7 @@ impl Node {
         if held.is_some_and(|held| is_same_connection(held.origin, origin)) {
             self.attached.remove(&session);
         }
+        self.locals.detach(session, origin);
         out.displaced.push((origin, session));
     }
 
@@ -590,9 +620,13 @@ impl Node {
         }
         if now_ms - self.swept_ms > STOOD_STILL_MS {
             self.expiry.prolong_all(now_ms);
+            self.locals.prolong_all(now_ms);
         }
         self.swept_ms = now_ms;
         self.expire();
+        self.expire_locals(out);
+        let (me, applied) = (self.zab.me(), self.applied.zxid);
+        self.upgraded.retain(|_, (whose, zxid)| *whose != me || applied < *zxid);
         self.reap();
         // What a snapshot kept goes also when nobody writes any more.
         self.writer.reclaim();
@@ -617,18 +651,10 @@ impl Node {
 
 /// Whether an ask whose fate is open is still worth doing: its connection is there, or it ends the
 /// session.
-fn is_wanted(
-    ask: &Pending,
-    me: ServerId,
-    attached: &hashbrown::HashMap<SessionId, Holder, crate::hash::Seeded>,
-) -> bool {
+fn is_wanted(ask: &Pending, is_there: impl Fn(&Item) -> bool) -> bool {
     match ask.item.ask {
         Ask::Open { .. } | Ask::Resume { .. } | Ask::Write(OpCode::CloseSession) => true,
-        Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
-            attached.get(&ask.item.session).is_some_and(|held| {
-                held.server == me && is_same_connection(held.origin, ask.item.origin)
-            })
-        }
+        Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => is_there(&ask.item),
     }
 }
 

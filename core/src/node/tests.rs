@@ -1,6 +1,7 @@
 //! The machine at the seams between sessions, connections and epochs.
 
 mod ensemble;
+mod locals;
 
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
@@ -30,14 +31,22 @@ fn at(connection: u32) -> Origin {
 }
 
 fn create(path: &[u8]) -> Vec<u8> {
+    create_with(path, 0)
+}
+
+fn create_with(path: &[u8], flags: i32) -> Vec<u8> {
     let mut body = Vec::new();
-    let request = CreateRequest { path, data: None, acl: Some(acl::OPEN), flags: 0, ttl: -1 };
+    let request = CreateRequest { path, data: None, acl: Some(acl::OPEN), flags, ttl: -1 };
     Request::Create(request).encode(&mut body);
     body
 }
 
 impl Rig {
     fn new() -> Self {
+        Self::with(LocalSessions::Off)
+    }
+
+    fn with(local_sessions: LocalSessions) -> Self {
         let (writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
         let zab = Zab::new(ME, Quorum::majority([ME]), Epochs::default(), Zxid::ZERO);
         let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
@@ -50,6 +59,7 @@ impl Rig {
             stale_ms_max: None,
             on_partition: OnPartition::default(),
             learner_grace_ms: 0,
+            local_sessions,
         };
         let recovered =
             Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain::default() };
@@ -211,6 +221,10 @@ fn the_end_left_on_an_old_connection_is_not_done_though_the_new_one_has_gone_aga
     assert!(rig.node.sessions().contains(session));
 }
 
+fn asked(number: u64, item: submission::Item, body: &[u8]) -> exchange::Asked {
+    exchange::Asked { number, item, scope: exchange::Scope::Global, body: body.into() }
+}
+
 #[test]
 fn a_leader_remembers_whom_it_gave_a_session_when_that_one_has_gone_again() {
     let mut rig = Rig::new();
@@ -220,7 +234,8 @@ fn a_leader_remembers_whom_it_gave_a_session_when_that_one_has_gone_again() {
     let (near, far) = (ServerId(2), ServerId(3));
     for server in [near, far] {
         let resume = item(Ask::Resume { timeout_ms: 4000, read_only: false });
-        assert!(rig.node.decide(server, 1, &resume, &SECRET.0, &mut rig.out));
+        let resume = asked(1, resume, &SECRET.0);
+        assert!(rig.node.decide(server, &resume, &mut rig.out));
         rig.settle();
     }
     let left = exchange::Request { left: vec![(session, at(5))], ..Default::default() };
@@ -228,10 +243,11 @@ fn a_leader_remembers_whom_it_gave_a_session_when_that_one_has_gone_again() {
     rig.node.act(left, &mut rig.out);
     // It was on its way from the server that had the session before.
     let close = item(Ask::Write(OpCode::CloseSession));
-    assert!(rig.node.decide(near, 2, &close, &[], &mut rig.out));
+    let close = asked(2, close, &[]);
+    assert!(rig.node.decide(near, &close, &mut rig.out));
     rig.settle();
     assert!(rig.node.sessions().contains(session), "what an old connection asked ended it");
-    assert!(rig.node.decide(far, 2, &close, &[], &mut rig.out));
+    assert!(rig.node.decide(far, &close, &mut rig.out));
     rig.settle();
     assert!(!rig.node.sessions().contains(session), "its last connection could not end it");
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use farwatch_core::node::Serving;
+use farwatch_core::session::Expiry;
 use farwatch_core::zab::{Event as ZabEvent, Membership, Status};
-use farwatch_core::zxid::{ServerId, Zxid};
+use farwatch_core::zxid::{ServerId, SessionId, Zxid};
 
 use super::Core;
 use crate::admin::{AdminAnswer, AdminReply, AdminRequest};
@@ -99,12 +100,17 @@ impl Core {
 
     fn report_in_full(&self) -> CoreReport {
         let wall = wall_ms() - self.clock().mono_ms;
-        let mut sessions: BTreeMap<i64, Vec<_>> = BTreeMap::new();
-        let mut learned_sessions = BTreeMap::new();
-        if self.node.is_leading() {
-            for (id, due_ms) in self.node.expiry().iter() {
+        let by_expiry = |expiry: &Expiry| {
+            let mut sessions: BTreeMap<i64, Vec<SessionId>> = BTreeMap::new();
+            for (id, due_ms) in expiry.iter() {
                 sessions.entry(wall + due_ms).or_default().push(id);
             }
+            sessions
+        };
+        let local_sessions = self.node.local_expiry().map(by_expiry);
+        let (mut sessions, mut learned_sessions) = (BTreeMap::new(), BTreeMap::new());
+        if self.node.is_leading() {
+            sessions = by_expiry(self.node.expiry());
         } else {
             let known = self.node.sessions().iter();
             learned_sessions =
@@ -120,7 +126,14 @@ impl Core {
             })
             .collect();
         let digests = self.node.digests().collect();
-        CoreReport { sessions, learned_sessions, ephemerals, digests, ..self.report() }
+        CoreReport {
+            sessions,
+            learned_sessions,
+            local_sessions,
+            ephemerals,
+            digests,
+            ..self.report()
+        }
     }
 
     fn ensemble_report(&self) -> EnsembleReport {

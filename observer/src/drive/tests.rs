@@ -3,7 +3,7 @@
 use farwatch_core::log::epochs::Epochs;
 use farwatch_core::node::{NodeOptions, OnPartition, ReapOptions};
 use farwatch_core::prepare;
-use farwatch_core::session::SessionIds;
+use farwatch_core::session::{LocalSessions, SessionIds};
 use farwatch_core::tree::Applied;
 use farwatch_core::txn::{Txn, TxnHead};
 use farwatch_core::zab::Zab;
@@ -43,6 +43,7 @@ fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, temp
         stale_ms_max: None,
         on_partition: OnPartition::default(),
         learner_grace_ms: 0,
+        local_sessions: LocalSessions::Off,
     };
     let clock = Clock { mono_ms: 0, wall_ms: 0 };
     let ids = SessionIds::new(me, 0).unwrap();

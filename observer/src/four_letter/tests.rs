@@ -160,13 +160,11 @@ fn dump_shows_sessions_ephemerals_and_connections() {
     let peer = "127.0.0.1:44230".parse().unwrap();
     let connections = BTreeMap::from([(first, vec![]), (second, vec![(peer, 0)])]);
     let learner = DumpFacts {
-        sessions: SessionFacts::Learned {
-            global: BTreeMap::from([(0x0100_0010_9510_0002, 20_000)]),
-            local: None,
-        },
+        sessions: SessionFacts::Learned(BTreeMap::from([(0x0100_0010_9510_0002, 20_000)])),
         ..DumpFacts::default()
     };
-    let leader = DumpFacts { sessions: SessionFacts::Tracked(sessions), ephemerals, connections };
+    let sessions = SessionFacts::Tracked(sessions);
+    let leader = DumpFacts { local: None, sessions, ephemerals, connections };
     assert_eq!(
         dump(&leader),
         "SessionTracker dump:\nSession Sets (2)/(1):\n0 expire at Sat Nov 21 11:51:14 UTC 2026:\n\
@@ -177,6 +175,14 @@ fn dump_shows_sessions_ephemerals_and_connections() {
     );
     let start = "SessionTracker dump:\nGlobal Sessions(1):\n0x100001095100002\t20000ms\n";
     assert!(dump(&learner).starts_with(start));
+    let local = Some(BTreeMap::from([(first, vec![]), (second, vec![0x0100_0010_9510_0003])]));
+    let own = "SessionTracker dump:\nLocal Session Sets (2)/(1):\n\
+               0 expire at Sat Nov 21 11:51:14 UTC 2026:\n\
+               1 expire at Sat Nov 21 11:51:40 UTC 2026:\n\t0x100001095100003\n";
+    let text = dump(&DumpFacts { local: local.clone(), ..learner });
+    assert!(text.starts_with(&format!("{own}Global Sessions(1):\n0x100001095100002\t20000ms\n")));
+    let text = dump(&DumpFacts { local, ..leader });
+    assert!(text.starts_with(&format!("{own}Global Session Sets (2)/(1):\n")));
 }
 
 #[test]

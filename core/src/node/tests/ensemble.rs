@@ -71,6 +71,7 @@ struct Plan {
     purges: bool,
     /// For each server that does not vote, whom it learns from; nobody is the ensemble's leader.
     observers: Vec<Vec<usize>>,
+    local_sessions: LocalSessions,
 }
 
 enum Happening {
@@ -178,6 +179,7 @@ impl Plan {
             full_disks: prng.one_in(4),
             purges: prng.one_in(3),
             observers: Vec::new(),
+            local_sessions: LocalSessions::Off,
         }
     }
 
@@ -447,8 +449,10 @@ impl Cluster {
         };
         let zab = Zab::with(options, recovered);
         let ids = SessionIds::new(me, clock.wall_ms).expect("a small server number");
-        let node = Node::new(node_options(self.policy), zab, ids, recover(&it.disk), clock)
-            .of_ensemble(&it.membership);
+        let options =
+            NodeOptions { local_sessions: self.plan.local_sessions, ..node_options(self.policy) };
+        let node =
+            Node::new(options, zab, ids, recover(&it.disk), clock).of_ensemble(&it.membership);
         let reactor = Reactor::default();
         let life = it.life;
         it.process = Some(Process { life, node, reactor, submits: false, proposes: false });
@@ -642,6 +646,7 @@ fn node_options(on_partition: OnPartition) -> NodeOptions {
         stale_ms_max: None,
         on_partition,
         learner_grace_ms: GRACE_MS,
+        local_sessions: LocalSessions::Off,
     }
 }
 
@@ -660,7 +665,12 @@ fn recover(disk: &Disk) -> Recovered {
 }
 
 fn play(seed: u64, policy: OnPartition, observed: bool) {
+    play_with(seed, policy, observed, LocalSessions::Off);
+}
+
+fn play_with(seed: u64, policy: OnPartition, observed: bool, local_sessions: LocalSessions) {
     let mut cluster = Cluster::new(seed, policy, observed);
+    cluster.plan.local_sessions = local_sessions;
     cluster.run(CHAOS_MS);
     cluster.heal();
     cluster.run(WORK_MS);
@@ -694,6 +704,24 @@ fn play_many(few: u64, many: u64, observed: bool) {
         .filter(|&seed| std::panic::catch_unwind(|| play(seed, policy(seed), observed)).is_err())
         .collect();
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+/// Half of what clients create is ephemeral: with upgrading most sessions become global, without
+/// it none does.
+#[test]
+fn ensembles_keep_every_promise_when_sessions_are_local() {
+    let first = std::env::var("FARWATCH_SEED").ok().and_then(|seed| seed.parse().ok());
+    let slow = std::env::var_os("FARWATCH_SLOW").is_some();
+    let seeds = first.map_or(0..if slow { 2000 } else { 30 }, |seed| seed..seed + 1);
+    for local in [LocalSessions::Upgrading, LocalSessions::On] {
+        let passes = |&seed: &u64| {
+            let observed = seed % 2 == 1;
+            let play = || play_with(seed, policy(seed / 2), observed, local);
+            std::panic::catch_unwind(play).is_ok()
+        };
+        let failed: Vec<u64> = seeds.clone().filter(|seed| !passes(seed)).collect();
+        assert!(failed.is_empty(), "{local:?}: seeds that failed: {failed:?}");
+    }
 }
 
 #[test]

@@ -68,6 +68,8 @@ pub struct Sent {
     pub ordinal: u64,
     pub ephemeral: bool,
     pub fate: Fate,
+    /// Server, its life, and what its answer carries: it may come when its client is gone.
+    asked_at: (usize, u64, u32, u32),
 }
 
 #[derive(Default)]
@@ -226,8 +228,15 @@ impl Cluster {
             return;
         }
         let (session, client, ordinal) = (conn.session, conn.client, conn.ordinal);
-        self.sent.push(Sent { session, client, ordinal, ephemeral, fate: Fate::Unknown });
+        let asked_at = (server, process.life, index, u32::MAX);
+        let fate = Fate::Unknown;
+        self.sent.push(Sent { session, client, ordinal, ephemeral, fate, asked_at });
         self.ask(server, index, Waiting::Write(id), &create(id, ephemeral));
+        let process = self.servers[server].process.as_ref().expect("it was asked");
+        let asked = process.reactor.conns.get(&index).and_then(|conn| conn.pending.back());
+        if let Some((sequence, Waiting::Write(_))) = asked {
+            self.sent[id].asked_at.3 = *sequence;
+        }
     }
 
     fn garbage(&mut self, server: usize, index: u32) {
@@ -340,6 +349,11 @@ impl Cluster {
         };
         let Some(conn) = conn.filter(|it| it.phase != Phase::Closed) else {
             reactor.outstanding -= u64::from(!handshake);
+            let asked_at = (server, process.life, index, reply.origin.sequence);
+            let sent = self.sent.iter_mut().rev().find(|sent| sent.asked_at == asked_at);
+            if let Some(sent) = sent.filter(|_| err == ErrorCode::ConnectionLoss) {
+                sent.fate = Fate::Open;
+            }
             return;
         };
         let who = &mut clients[conn.client];

@@ -44,6 +44,7 @@ impl Cluster {
             full_disks: false,
             purges: false,
             observers: Vec::new(),
+            local_sessions: crate::session::LocalSessions::Off,
         };
         let mut cluster = Self::of(7, policy, Prng::new(7), plan);
         cluster.run(3000);
