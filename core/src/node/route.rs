@@ -91,11 +91,10 @@ impl Node {
     /// How long ago this server was current, milliseconds, as far as this message of its upstream
     /// tells. A leader is current whenever it speaks; others say since when they are not.
     fn current_ago(&self, message: &Message) -> Option<i64> {
-        match message {
-            Message::ToLearner { body: ToLearner::Age(ms), .. } => Some(i64::from(*ms)),
-            _any if self.zab.learns_from_leader() => Some(0),
-            _any => None,
+        if let Message::ToLearner { body: ToLearner::Age(ms), .. } = message {
+            return Some(i64::from(*ms));
         }
+        self.zab.learns_from_leader().then_some(0)
     }
 
     /// Whether this server has been its ensemble's leader without a break since it came to be. One

@@ -205,10 +205,11 @@ impl Node {
             // The leader gave it to this connection when it decided.
             if self.zab.is_following() {
                 self.request.left.push((session, origin));
-            } else if held.is_some_and(|it| it.server == server && it.hold == hold) {
-                if let Some(held) = self.attached.get_mut(&session) {
-                    held.left = true;
-                }
+            } else if let Some(held) = self.attached.get_mut(&session)
+                && held.server == server
+                && held.hold == hold
+            {
+                held.left = true;
             }
         } else if held.is_none_or(|it| it.hold < hold) {
             self.attached.insert(session, Holder { server, origin, hold, timeout_ms, left: false });

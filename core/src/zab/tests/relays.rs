@@ -47,11 +47,15 @@ fn step(room: &mut Room, server: u32, event: Event) -> Vec<Action> {
 
 /// Takes what is said to `to` out of what came of a step.
 fn said_to(out: &[Action], to: u32) -> Vec<Message> {
-    let said = out.iter().filter_map(|action| match action {
-        Action::Send { to: whom, message } if *whom == ServerId(to) => Some(message.clone()),
-        _other => None,
-    });
-    said.collect()
+    let mut said = Vec::new();
+    for action in out {
+        if let Action::Send { to: whom, message } = action
+            && *whom == ServerId(to)
+        {
+            said.push(message.clone());
+        }
+    }
+    said
 }
 
 /// Passes what one server says to another on, and returns what comes of it there.
