@@ -270,6 +270,8 @@ pub struct Node {
     swept_ms: i64,
     reaped_ms: i64,
     reported_ms: i64,
+    /// It has had a leader, or been one, since it was started.
+    was_led: bool,
     /// Only who asked for a server that only reads is served.
     reads_only: bool,
     /// Those.
@@ -335,6 +337,7 @@ impl Node {
             swept_ms: clock.mono_ms - SWEEP_INTERVAL_MS,
             reaped_ms: clock.mono_ms,
             reported_ms: clock.mono_ms,
+            was_led: false,
             reads_only: false,
             guests: Vec::new(),
             heard: BTreeMap::new(),

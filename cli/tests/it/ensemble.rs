@@ -8,6 +8,7 @@
 mod audit;
 mod client;
 mod clocks;
+mod cut;
 mod disks;
 mod handover;
 mod kills;

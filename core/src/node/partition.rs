@@ -67,16 +67,21 @@ impl fmt::Display for Serving {
 impl Node {
     /// Whom this server serves.
     pub fn serving(&self) -> Serving {
-        let shows = self.is_settled() && !self.is_too_stale();
         match self.options.on_partition {
             _any if self.is_serving() => Serving::All,
-            OnPartition::Serve if shows => Serving::Reads,
+            OnPartition::Serve if self.may_show() => Serving::Reads,
             OnPartition::ReadOnly if self.reads_only => Serving::Readers,
             OnPartition::Bounded
             | OnPartition::Serve
             | OnPartition::ReadOnly
             | OnPartition::Disconnect => Serving::Nobody,
         }
+    }
+
+    /// Whether what is in the tree may be shown without a leader: a leader has confirmed it, and not
+    /// too long ago.
+    fn may_show(&self) -> bool {
+        self.was_led && self.is_settled() && !self.is_too_stale()
     }
 
     /// Whether what this server shows is older than the operator allows.
@@ -191,8 +196,7 @@ impl Node {
                 }
             }
             OnPartition::ReadOnly => {
-                let turns = HANDSHAKE_PATIENCE_MS < stale_ms && !self.is_too_stale();
-                self.reads_only = turns && self.is_settled();
+                self.reads_only = HANDSHAKE_PATIENCE_MS < stale_ms && self.may_show();
                 let since_ms = if self.reads_only { now_ms + 1 } else { now_ms - wait_ms };
                 let parts = HANDSHAKE_PATIENCE_MS < stale_ms;
                 self.send_away(|_| parts, out);

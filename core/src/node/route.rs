@@ -178,6 +178,7 @@ impl Node {
     }
 
     fn became(&mut self, standing: Standing, out: &mut Output) {
+        self.was_led |= standing != Standing::Alone;
         match standing {
             Standing::Alone if self.zab.planted(Mutant::DoubtForgotten) => self.asks.trust(),
             Standing::Alone => self.asks.doubt(),
