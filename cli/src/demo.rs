@@ -24,6 +24,7 @@ mod child;
 mod command;
 mod ensemble;
 mod watch;
+pub mod wire;
 
 use self::child::Condition;
 use self::command::Command;
