@@ -22,18 +22,21 @@ pub(super) enum Seen {
     Follows(u32),
     /// It leads, in an epoch.
     Leads(u32),
+    /// An observer without a way to a leader.
+    Alone,
 }
 
 impl Seen {
     /// What a running server says of itself, if it answers.
-    pub(super) fn of(report: Option<&EnsembleReport>) -> Self {
+    pub(super) fn of(report: Option<&EnsembleReport>, votes: bool) -> Self {
         let Some(report) = report else { return Self::Silent };
         let serves = report.phase == "broadcast";
         match (report.role.as_str(), report.leader) {
             ("leading", _) if serves => Self::Leads(report.epoch),
             ("following" | "learning", Some(leader)) if serves => Self::Follows(leader),
             ("following" | "learning", Some(leader)) => Self::Joins(leader),
-            _ => Self::Looking,
+            _ if votes => Self::Looking,
+            _ => Self::Alone,
         }
     }
 }
@@ -48,6 +51,7 @@ impl fmt::Display for Seen {
             Self::Joins(leader) => write!(f, "takes over the history of server {leader}"),
             Self::Follows(leader) => write!(f, "follows server {leader}"),
             Self::Leads(epoch) => write!(f, "leads, epoch {epoch}"),
+            Self::Alone => f.write_str("serves what it has"),
         }
     }
 }
@@ -116,13 +120,15 @@ mod tests {
         let seen = |role: &str, phase: &str, leader| {
             let (role, phase) = (role.to_owned(), phase.to_owned());
             let report = EnsembleReport { role, phase, leader, ..EnsembleReport::default() };
-            Seen::of(Some(&EnsembleReport { epoch: 5, ..report }))
+            Seen::of(Some(&EnsembleReport { epoch: 5, ..report }), true)
         };
         assert_eq!(seen("leading", "broadcast", Some(1)), Seen::Leads(5));
         assert_eq!(seen("leading", "discovery", Some(1)), Seen::Looking);
         assert_eq!(seen("following", "synchronization", Some(2)), Seen::Joins(2));
         assert_eq!(seen("following", "broadcast", Some(2)), Seen::Follows(2));
         assert_eq!(seen("looking", "election", None), Seen::Looking);
-        assert_eq!(Seen::of(None), Seen::Silent);
+        assert_eq!(Seen::of(None, true), Seen::Silent);
+        let lonely = EnsembleReport { role: "looking".to_owned(), ..EnsembleReport::default() };
+        assert_eq!(Seen::of(Some(&lonely), false), Seen::Alone);
     }
 }
