@@ -552,11 +552,9 @@ fn node_options(config: &ServerConfig, hash_seed: u64) -> NodeOptions {
         wait_ms: i64::from(config.write_wait_ms),
         stale_ms_max: (config.staleness_ms_max != 0).then_some(config.staleness_ms_max.into()),
         on_partition: config.on_partition,
-        learner_grace_ms: if config.servers.iter().any(|it| it.role == ServerRole::Observer) {
-            i32::try_from(config.observer_session_grace_ms).unwrap_or(i32::MAX)
-        } else {
-            0
-        },
+        // Guests are in no list, so that a leader always has it for those it knows.
+        learner_grace_ms: i32::try_from(config.observer_session_grace_ms).unwrap_or(i32::MAX),
+        lists_learners: config.servers.iter().any(|it| it.role == ServerRole::Observer),
         local_sessions: config.local_sessions,
     }
 }

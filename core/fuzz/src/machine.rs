@@ -277,6 +277,7 @@ impl Runner {
             stale_ms_max: None,
             on_partition: OnPartition::default(),
             learner_grace_ms: 0,
+            lists_learners: false,
             local_sessions: LocalSessions::Off,
         };
         let recovered = Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain(0) };

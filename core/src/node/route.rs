@@ -252,7 +252,8 @@ impl Node {
             self.expiry = Expiry::new(self.options.tick_ms);
         }
         // A server that does not vote may be cut off, and cannot say whom it has.
-        let grace_ms = self.options.learner_grace_ms;
+        let lists = self.options.lists_learners;
+        let grace_ms = if lists { self.options.learner_grace_ms } else { 0 };
         for (id, session) in self.sessions.iter() {
             if renews || !self.expiry.touch(id, session.timeout_ms, 0) {
                 self.expiry.add(id, session.timeout_ms.saturating_add(grace_ms), now_ms);

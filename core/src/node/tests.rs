@@ -59,6 +59,7 @@ impl Rig {
             stale_ms_max: None,
             on_partition: OnPartition::default(),
             learner_grace_ms: 0,
+            lists_learners: false,
             local_sessions,
         };
         let recovered =

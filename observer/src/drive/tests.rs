@@ -43,6 +43,7 @@ fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, temp
         stale_ms_max: None,
         on_partition: OnPartition::default(),
         learner_grace_ms: 0,
+        lists_learners: false,
         local_sessions: LocalSessions::Off,
     };
     let clock = Clock { mono_ms: 0, wall_ms: 0 };

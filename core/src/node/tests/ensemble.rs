@@ -646,6 +646,7 @@ fn node_options(on_partition: OnPartition) -> NodeOptions {
         stale_ms_max: None,
         on_partition,
         learner_grace_ms: GRACE_MS,
+        lists_learners: true,
         local_sessions: LocalSessions::Off,
     }
 }
