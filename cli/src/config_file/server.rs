@@ -8,6 +8,7 @@ use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{
     DigestAlgorithm, LocalSessions, LogDriver, SESSION_TIMEOUT_TICKS_MAX,
     SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, ServerRole, SocketDriver,
+    Standing,
 };
 use farwatch_observer::four_letter::{Whitelist, Word};
 
@@ -242,6 +243,9 @@ impl Reader<'_> {
     pub(super) fn local_sessions(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
         let enabled = self.settings.boolean("localSessionsEnabled")?;
         let upgrading = self.settings.boolean("localSessionsUpgradingEnabled")?;
+        if config.standing == Standing::Alone {
+            return Ok(()); // all of its sessions are global, as ZooKeeper's standalone server has it
+        }
         config.local_sessions = match (enabled, upgrading) {
             (None, None) if config.role == ServerRole::Observer => LocalSessions::Upgrading,
             (None | Some(false), _) => LocalSessions::Off,

@@ -381,7 +381,7 @@ fn permissions_words_and_sessions_are_read() {
     let words = config.four_letter_words;
     let allowed = [Word::Stat, Word::Ruok, Word::Isro, Word::Srvr].map(|word| words.allows(word));
     assert_eq!(allowed, [true, true, true, false]);
-    assert_eq!(config.local_sessions, LocalSessions::Upgrading);
+    assert_eq!(config.local_sessions, LocalSessions::Off, "a server alone has none");
     assert_eq!(config.authentication.enforced_schemes, ["digest", "x509"]);
     assert_eq!((config.autopurge.interval_ms, config.snapshot_log_bytes), (90_000, 0));
     let text = error(&alone("enforce.auth.enabled=true"));
@@ -415,11 +415,17 @@ fn what_is_done_without_a_leader_is_the_operators_choice_or_else_the_roles() {
 
 #[test]
 fn local_sessions_are_off_but_where_they_are_asked_for_and_at_observers() {
-    let of = |lines: &str| config(&alone(lines)).local_sessions;
+    let of = |lines: &str| config(&format!("{THREE}{lines}")).local_sessions;
     assert_eq!(of(""), LocalSessions::Off);
+    let alone = config(&alone("localSessionsEnabled=true")).local_sessions;
+    assert_eq!(alone, LocalSessions::Off, "ZooKeeper ignores it there");
     assert_eq!(of("localSessionsEnabled=true"), LocalSessions::On);
     assert_eq!(of("localSessionsUpgradingEnabled=true"), LocalSessions::Off);
-    let observer = |lines: &str| of(&format!("peerType=observer\n{lines}"));
+    let observer = |lines: &str| {
+        let text = format!("{THREE}server.2=o:2888:3888:observer;2182\n{lines}");
+        config(&text.replace("server.2=b:2888:3888;2182\n", "server.4=d:2888:3888;2184\n"))
+            .local_sessions
+    };
     assert_eq!(observer(""), LocalSessions::Upgrading);
     assert_eq!(observer("localSessionsEnabled=true"), LocalSessions::On);
     assert_eq!(observer("localSessionsEnabled=false"), LocalSessions::Off);
