@@ -236,11 +236,16 @@ impl<W: Write> Demo<W> {
             let log = log.display();
             self.say(&format!("server {server} ended by itself ({status}): see {log}"))?;
         }
-        let mut now = BTreeMap::new();
-        for (server, (seen, report)) in self.ensemble.look() {
-            now.insert(server, seen);
-            self.reports.extend(report.map(|report| (server, report)));
-        }
+        let looked = self.ensemble.look();
+        let reports =
+            looked.iter().filter_map(|(number, (_, report))| Some((*number, report.clone()?)));
+        self.reports.extend(reports);
+        let drawn: BTreeMap<u32, u32> =
+            self.reports.iter().map(|(number, report)| (report.me, *number)).collect();
+        let own = |other: u32| drawn.get(&other).copied().unwrap_or(other);
+        let now: BTreeMap<u32, Seen> =
+            looked.into_iter().map(|(number, (seen, _))| (number, seen.renumbered(own))).collect();
+        self.ensemble.start_behind(&now)?;
         if !self.quiet {
             for line in watch::changes(&self.seen, &now) {
                 self.say(&line)?;

@@ -44,6 +44,8 @@ pub(super) struct Plan {
 pub(super) struct Ensemble {
     servers: Vec<Server>,
     sites: Vec<Site>,
+    /// Observers that begin when the first of their site serves: they would learn from afar else.
+    waiting: Vec<u32>,
     folder: PathBuf,
     // Last: the directory outlives the processes that write into it.
     _temporary: Option<TempDir>,
@@ -94,9 +96,12 @@ impl Ensemble {
             next += own.len() as u32;
             sites.push(site);
         }
-        let mut ensemble = Self { servers, sites, folder, _temporary: temporary };
+        let waiting = sites.iter().flat_map(|site| site.servers[1..].to_vec()).collect();
+        let mut ensemble = Self { servers, sites, waiting, folder, _temporary: temporary };
         for server in &mut ensemble.servers {
-            server.start()?;
+            if !ensemble.waiting.contains(&server.number()) {
+                server.start()?;
+            }
         }
         Ok(ensemble)
     }
@@ -144,6 +149,22 @@ impl Ensemble {
     /// Where clients connect.
     pub(super) fn clients(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(Server::client).collect()
+    }
+
+    /// Starts those whose site has a first observer that serves by now.
+    pub(super) fn start_behind(&mut self, seen: &BTreeMap<u32, Seen>) -> io::Result<()> {
+        for site in &self.sites {
+            let serves = matches!(seen.get(&site.servers[0]), Some(Seen::Follows(_)));
+            for &number in site.servers[1..].iter().filter(|_| serves) {
+                let Some(at) = self.waiting.iter().position(|&it| it == number) else { continue };
+                self.waiting.remove(at);
+                let server = &mut self.servers[number as usize - 1];
+                if server.condition() == Condition::Stopped {
+                    server.start()?; // nobody was faster with a command
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Servers that ended by themselves since the last look.

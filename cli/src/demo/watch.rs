@@ -39,6 +39,15 @@ impl Seen {
             _ => Self::Alone,
         }
     }
+
+    /// With the numbers that the demo has for servers in place of those that they have drawn.
+    pub(super) fn renumbered(self, number: impl Fn(u32) -> u32) -> Self {
+        match self {
+            Self::Joins(other) => Self::Joins(number(other)),
+            Self::Follows(other) => Self::Follows(number(other)),
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for Seen {
@@ -58,7 +67,10 @@ impl fmt::Display for Seen {
 
 /// One line for each server of `now` that is not as it was `before`.
 pub(super) fn changes(before: &BTreeMap<u32, Seen>, now: &BTreeMap<u32, Seen>) -> Vec<String> {
-    let changed = now.iter().filter(|(server, seen)| before.get(*server) != Some(*seen));
+    let changed = now.iter().filter(|(server, seen)| match before.get(*server) {
+        None => **seen != Seen::Down, // it is still to be started
+        Some(before) => before != *seen,
+    });
     changed
         .map(|(server, seen)| match (before.get(server), seen) {
             (None | Some(Seen::Down), Seen::Silent) => format!("server {server} starts"),
@@ -105,6 +117,8 @@ mod tests {
         let silent = BTreeMap::from([(1, Seen::Silent), (2, Seen::Follows(1)), (3, Seen::Silent)]);
         let expected = ["server 1 does not answer", "server 3 starts"];
         assert_eq!(changes(&before, &silent), expected);
+        assert_eq!(changes(&BTreeMap::new(), &BTreeMap::from([(5, Seen::Down)])), [""; 0]);
+        assert_eq!(Seen::Follows(0x8000_0001).renumbered(|_| 4), Seen::Follows(4));
         let whole = BTreeMap::from([(1, Seen::Follows(2)), (2, Seen::Leads(4))]);
         assert!(is_whole(&whole));
     }
