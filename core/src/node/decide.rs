@@ -229,6 +229,9 @@ impl Node {
     /// session had before. What one server has is in its own order. Only where this leader gave the
     /// session to that connection itself, in this epoch, it knows that it was the last one.
     fn may_be_held_elsewhere(&self, session: SessionId, server: ServerId) -> bool {
+        if self.options.is_alone {
+            return false; // a server alone: what its last process had under way went with it
+        }
         let epoch = u64::from(self.zab.epoch().0);
         let own = |held: &Holder| held.server == server && held.hold.0 >> 32 == epoch;
         !self.attached.get(&session).is_some_and(own)

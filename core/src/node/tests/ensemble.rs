@@ -12,9 +12,11 @@
 mod agreement;
 mod clients;
 mod disk;
+mod faults;
 mod judge;
 mod moves;
 mod partition;
+mod plan;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +30,7 @@ use crate::zab::timing::Timing;
 use crate::zab::{Membership, Options, Recovered as ZabRecovered};
 use clients::{Client, Reactor, Sent};
 use disk::Disk;
+use plan::Plan;
 
 const TICK_MS: u64 = 20;
 const TIMEOUT_MS: i32 = 4000;
@@ -54,25 +57,6 @@ const TIMING: Timing = Timing {
     flight_bytes: 4 << 10,
     epoch_proposals: u32::MAX,
 };
-
-/// What a seed brings.
-struct Plan {
-    servers: u64,
-    /// Of the servers, those at the end that do not vote.
-    learners: u64,
-    clients: u64,
-    delay_ms: u64,
-    disk_ms: u64,
-    fault_ms: u64,
-    epoch_proposals: u32,
-    few_xids: bool,
-    garbage: bool,
-    full_disks: bool,
-    purges: bool,
-    /// For each server that does not vote, whom it learns from; nobody is the ensemble's leader.
-    observers: Vec<Vec<usize>>,
-    local_sessions: LocalSessions,
-}
 
 enum Happening {
     Arrival {
@@ -162,49 +146,6 @@ struct Cluster {
     shown: BTreeMap<Zxid, Chain>,
     calm: bool,
     quiet: bool,
-}
-
-impl Plan {
-    fn of(prng: &mut Prng) -> Self {
-        Self {
-            servers: if prng.one_in(4) { 5 } else { 3 },
-            learners: 0,
-            clients: prng.between(3, 8),
-            delay_ms: prng.between(1, 30),
-            disk_ms: prng.between(1, 40),
-            fault_ms: prng.between(150, 1500),
-            epoch_proposals: if prng.one_in(3) { prng.between(5, 60) as u32 } else { u32::MAX },
-            few_xids: prng.one_in(3),
-            garbage: prng.one_in(3),
-            full_disks: prng.one_in(4),
-            purges: prng.one_in(3),
-            observers: Vec::new(),
-            local_sessions: LocalSessions::Off,
-        }
-    }
-
-    /// Adds servers that do not vote. Most learn from a list: of voters, and of each other.
-    fn observed(mut self, prng: &mut Prng) -> Self {
-        let (voters, count) = (self.servers as usize, prng.between(1, 4) as usize);
-        for at in voters..voters + count {
-            let mut list = Vec::new();
-            if !prng.one_in(5) {
-                // The last one is a voter: else some could have nobody but each other.
-                for _ in 0..prng.below(3) {
-                    list.push(prng.below((voters + count) as u64) as usize);
-                }
-                list.push(prng.below(voters as u64) as usize);
-                list.retain(|&upstream| upstream != at);
-            }
-            self.observers.push(list);
-        }
-        self
-    }
-
-    fn upstreams(&self, server: usize) -> &[usize] {
-        let at = server.checked_sub(self.servers as usize);
-        at.map_or(&[], |at| &self.observers[at])
-    }
 }
 
 fn id_of(server: usize) -> ServerId {
@@ -384,32 +325,6 @@ impl Cluster {
         }
     }
 
-    fn link(&self, a: usize, b: usize) -> (u64, u64) {
-        self.links.get(&(a.min(b), a.max(b))).copied().unwrap_or_default()
-    }
-
-    /// Cuts a link for some time. Both ends hear of it, and what is under way is lost.
-    fn cut(&mut self, a: usize, b: usize, ms: u64) {
-        let (cuts, until) = self.link(a, b);
-        let until = until.max(self.now + ms);
-        self.links.insert((a.min(b), a.max(b)), (cuts + 1, until));
-        self.after(0, Happening::Disconnected { server: a, peer: b });
-        self.after(0, Happening::Disconnected { server: b, peer: a });
-        self.link_up(a, b);
-    }
-
-    /// Makes the link between two servers, where one of them learns from the other, as soon as it can
-    /// be.
-    fn link_up(&mut self, a: usize, b: usize) {
-        let (cut, until) = self.link(a, b);
-        let wait = until.saturating_sub(self.now) + 1;
-        for (server, upstream) in [(a, b), (b, a)] {
-            if self.plan.upstreams(server).contains(&upstream) {
-                self.after(wait, Happening::Linked { server, upstream, cut });
-            }
-        }
-    }
-
     fn send(&mut self, from: usize, to: usize, message: Message) {
         let (cut, until) = self.link(from, to);
         if self.now < until || self.servers[to].process.is_none() {
@@ -570,68 +485,6 @@ impl Cluster {
             | Action::Halt(_) => {}
         }
     }
-
-    fn fault(&mut self) {
-        if self.calm {
-            return;
-        }
-        let count = self.servers.len() as u64;
-        let server = self.prng.below(count) as usize;
-        let peer = (server + self.prng.between(1, count - 1) as usize) % count as usize;
-        let most = if self.prng.one_in(4) { 3000 } else { 400 };
-        let long = self.prng.between(0, most);
-        match self.prng.below(10) {
-            0..=2 => self.cut(server, peer, long),
-            // A link that is there again at once: what was under way is lost all the same.
-            3 | 4 => self.cut(server, peer, 0),
-            5 if self.servers[server].process.is_some() => {
-                self.stop(server);
-                let Self { servers, prng, .. } = self;
-                servers[server].disk.crash(prng);
-                self.after(long + 50, Happening::Start { server });
-            }
-            6 => self.servers[server].frozen_until = self.now + long,
-            7 => {
-                // Long enough that only readers are served.
-                let reads_only = u64::from(self.policy == OnPartition::ReadOnly);
-                let long = long + 3000 * reads_only;
-                for peer in (0..count as usize).filter(|&peer| peer != server) {
-                    self.cut(server, peer, long);
-                }
-            }
-            8 => self.step(server, Event::Zab(zab::Event::Transfer(id_of(peer)))),
-            9 if self.plan.full_disks => {
-                let room = &mut self.servers[server].room;
-                *room = if *room == 0 { u64::MAX } else { 0 };
-            }
-            _ => {}
-        }
-        if let Some(process) = &self.servers[server].process
-            && self.plan.purges
-        {
-            let committed = process.node.zab().committed();
-            self.servers[server].disk.purge(committed);
-        }
-        let pause = self.prng.between(1, 2 * self.plan.fault_ms);
-        self.after(pause, Happening::Fault);
-    }
-
-    fn heal(&mut self) {
-        self.calm = true;
-        for link in self.links.values_mut() {
-            link.1 = 0;
-        }
-        for a in 0..self.servers.len() {
-            for b in 0..a {
-                self.link_up(a, b);
-            }
-        }
-        for server in 0..self.servers.len() {
-            self.servers[server].frozen_until = 0;
-            self.servers[server].room = u64::MAX;
-            self.start(server);
-        }
-    }
 }
 
 fn node_options(on_partition: OnPartition) -> NodeOptions {
@@ -646,6 +499,7 @@ fn node_options(on_partition: OnPartition) -> NodeOptions {
         stale_ms_max: None,
         on_partition,
         learner_grace_ms: GRACE_MS,
+        is_alone: false,
         lists_learners: true,
         local_sessions: LocalSessions::Off,
     }
