@@ -50,7 +50,6 @@ fn txn(txn: &Txn<'_>) -> Map<String, Value> {
             json!({ "type": "createSession", "timeout_ms": timeout_ms })
         }
         Txn::CloseSession => json!({ "type": "closeSession" }),
-        Txn::MoveSession => json!({ "type": "moveSession" }),
         Txn::Error(code) => json!({ "type": "error", "code": code.code() }),
         Txn::Multi(_) => json!({ "type": "multi" }), // never inside another
     };

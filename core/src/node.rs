@@ -201,8 +201,6 @@ pub struct NodeOptions {
     /// How much longer than its timeout a session lives, milliseconds, whose server does not vote
     /// and is silent; 0 where all servers vote.
     pub learner_grace_ms: i32,
-    /// Whether this server is all there is: none learns from it, ever.
-    pub is_alone: bool,
     /// Whether the configuration lists servers that do not vote. A new leader does not know who is
     /// behind whom, and then gives every session the grace.
     pub lists_learners: bool,

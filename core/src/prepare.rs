@@ -98,8 +98,6 @@ pub enum Internal<'a> {
     },
     /// A session's time is over.
     CloseSession(SessionId),
-    /// A session goes on at another connection.
-    MoveSession(SessionId),
     /// The members of the ensemble, as clients see them, are these from now on.
     Configure {
         /// What `/zookeeper/config` holds.
@@ -225,9 +223,7 @@ impl Prepare {
     ) -> bool {
         self.warning = None;
         let session = match change {
-            Internal::CreateSession { session, .. }
-            | Internal::CloseSession(session)
-            | Internal::MoveSession(session) => session,
+            Internal::CreateSession { session, .. } | Internal::CloseSession(session) => session,
             Internal::Reap { .. } | Internal::Configure { .. } => SessionId::NONE,
         };
         let head = self.head(zxid, time_ms, session, 0);
@@ -254,7 +250,6 @@ impl Prepare {
                 decision.close_session(session);
                 Txn::CloseSession
             }
-            Internal::MoveSession(_) if lives => Txn::MoveSession,
             Internal::Reap { path, never_used_ms } if decision.reap(path, never_used_ms) => {
                 Txn::Delete { path }
             }
@@ -262,10 +257,9 @@ impl Prepare {
                 let Some(version) = decision.configure(text) else { return false };
                 Txn::SetData { path: CONFIG_PATH, data: Some(text), version }
             }
-            Internal::CreateSession { .. }
-            | Internal::CloseSession(_)
-            | Internal::MoveSession(_)
-            | Internal::Reap { .. } => return false,
+            Internal::CreateSession { .. } | Internal::CloseSession(_) | Internal::Reap { .. } => {
+                return false;
+            }
         };
         *chain = record::append(&head, &txn, *chain, out);
         self.prepared = zxid;

@@ -149,7 +149,6 @@ const CREATE_SESSION: u16 = 6;
 const CLOSE_SESSION: u16 = 7;
 const ERROR: u16 = 8;
 const MULTI: u16 = 9;
-const MOVE_SESSION: u16 = 10;
 
 /// Appends the record of `txn` to `out` and returns the checksum that seeds the next one.
 ///
@@ -176,10 +175,7 @@ pub fn append(head: &TxnHead, txn: &Txn<'_>, chain: Chain, out: &mut Vec<u8>) ->
 /// Appends one part of a multi to `parts`. Only node changes, checks and errors are parts.
 pub fn push_part(txn: &Txn<'_>, parts: &mut Vec<u8>) {
     assert!(
-        !matches!(
-            txn,
-            Txn::Multi(_) | Txn::CreateSession { .. } | Txn::CloseSession | Txn::MoveSession
-        ),
+        !matches!(txn, Txn::Multi(_) | Txn::CreateSession { .. } | Txn::CloseSession),
         "a multi holds node changes only"
     );
     let start = parts.len();
@@ -236,7 +232,6 @@ fn append_archive(txn: &Txn<'_>, out: &mut Vec<u8>) -> (u16, u8) {
             (CREATE_SESSION, 1)
         }
         Txn::CloseSession => (CLOSE_SESSION, 1),
-        Txn::MoveSession => (MOVE_SESSION, 1),
         Txn::Error(code) => {
             serialize(&archive::ErrorV1 { code: code.code() }, out);
             (ERROR, 1)
@@ -375,7 +370,7 @@ fn read_part(bytes: &[u8]) -> Result<(Txn<'_>, &[u8]), RecordError> {
     let archive = bytes
         .get(PART_HEAD_BYTES..PART_HEAD_BYTES.saturating_add(length))
         .ok_or(RecordError::Content { kind: MULTI })?;
-    if matches!(kind, MULTI | CREATE_SESSION | CLOSE_SESSION | MOVE_SESSION) || head[7] != 0 {
+    if matches!(kind, MULTI | CREATE_SESSION | CLOSE_SESSION) || head[7] != 0 {
         return Err(RecordError::Content { kind: MULTI });
     }
     Ok((read_archive(kind, version, archive)?, &bytes[PART_HEAD_BYTES + length..]))
@@ -432,8 +427,7 @@ fn read_archive(kind: u16, version: u8, bytes: &[u8]) -> Result<Txn<'_>, RecordE
             }
         }
         (CLOSE_SESSION, 1) if bytes.is_empty() => Txn::CloseSession,
-        (MOVE_SESSION, 1) if bytes.is_empty() => Txn::MoveSession,
-        (CLOSE_SESSION | MOVE_SESSION, 1) => return Err(content),
+        (CLOSE_SESSION, 1) => return Err(content),
         (ERROR, 1) => {
             let code = access!(archive::ArchivedErrorV1).code.to_native();
             Txn::Error(ErrorCode::from_code(code).ok_or(content)?)
@@ -492,7 +486,6 @@ mod tests {
             Txn::Check { path: b"/a" },
             Txn::CreateSession { timeout_ms: 6000, password: Password([7; 16]) },
             Txn::CloseSession,
-            Txn::MoveSession,
             Txn::Multi(MultiTxn { parts }),
         ]
     }

@@ -56,8 +56,7 @@ impl SessionTable {
             Txn::CloseSession => {
                 self.sessions.remove(&head.session);
             }
-            Txn::MoveSession
-            | Txn::Create(_)
+            Txn::Create(_)
             | Txn::Delete { .. }
             | Txn::SetData { .. }
             | Txn::SetAcl { .. }

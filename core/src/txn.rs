@@ -93,9 +93,6 @@ pub enum Txn<'a> {
     },
     /// The head's session ends: it and all its ephemerals go, in the order they were created.
     CloseSession,
-    /// The head's session goes on at another connection. It changes nothing, and says to every
-    /// server that what an earlier connection of the session still has under way must not be done.
-    MoveSession,
     /// A write that failed: it takes a zxid and changes nothing.
     Error(ErrorCode),
     /// Several changes with one zxid.

@@ -87,7 +87,6 @@ impl Model {
                 self.sessions.insert(head.session, Lease { timeout_ms, ended: None });
                 return;
             }
-            Txn::MoveSession => return,
             Txn::CloseSession => self.close(&head),
             Txn::Multi(multi) => multi.iter().for_each(|part| self.change(head.zxid, &part)),
             Txn::Create(_)
@@ -139,7 +138,7 @@ impl Model {
                 self.set(zxid, path, Some(Shown { value: value_of(data), version, owner }));
             }
             Txn::SetAcl { .. } | Txn::Check { .. } | Txn::Error(_) => {}
-            Txn::CreateSession { .. } | Txn::CloseSession | Txn::MoveSession | Txn::Multi(_) => {
+            Txn::CreateSession { .. } | Txn::CloseSession | Txn::Multi(_) => {
                 unreachable!("not a part of anything")
             }
         }

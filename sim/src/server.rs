@@ -187,7 +187,6 @@ fn node_options() -> NodeOptions {
         stale_ms_max: None,
         on_partition: OnPartition::default(),
         learner_grace_ms: 0,
-        is_alone: false,
         lists_learners: false,
         local_sessions: LocalSessions::Off,
     }

@@ -554,7 +554,6 @@ fn node_options(config: &ServerConfig, hash_seed: u64) -> NodeOptions {
         on_partition: config.on_partition,
         // Guests are in no list, so that a leader always has it for those it knows.
         learner_grace_ms: i32::try_from(config.observer_session_grace_ms).unwrap_or(i32::MAX),
-        is_alone: config.standing == Standing::Alone,
         lists_learners: config.servers.iter().any(|it| it.role == ServerRole::Observer),
         local_sessions: config.local_sessions,
     }

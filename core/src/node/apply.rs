@@ -96,8 +96,7 @@ impl Node {
                 out.closed.push((head.zxid, head.session));
                 self.answer(mine, &head, &txn, out);
             }
-            Txn::MoveSession
-            | Txn::Create(_)
+            Txn::Create(_)
             | Txn::Delete { .. }
             | Txn::SetData { .. }
             | Txn::SetAcl { .. }

@@ -38,12 +38,12 @@ impl Node {
             }
             Ask::Resume { timeout_ms, .. } => {
                 let verdict = self.resume(from, item, timeout_ms, body, out);
-                if verdict == Some(Verdict::Expired) {
+                if verdict == Verdict::Expired {
                     // A leader that was replaced does not know what sessions began since.
                     self.tell_confirmed(from, number, Verdict::Expired);
                     return true;
                 }
-                verdict
+                Some(verdict)
             }
             Ask::Ephemerals | Ask::Left => unreachable!("answered where it is asked"),
         };
@@ -196,45 +196,27 @@ impl Node {
         timeout_ms: i32,
         presented: &[u8],
         out: &mut Output,
-    ) -> Option<Verdict> {
+    ) -> Verdict {
         let session = item.session;
         // The password first: whoever does not know it must not be able to disturb the session.
         let known = self.sessions.get(session).copied();
         let knows = self.sessions.verify(session, Some(presented))
             || self.zab.planted(Mutant::ResumesWithoutPassword);
-        let Some(known) = known.filter(|_| knows) else { return Some(Verdict::Expired) };
+        let Some(known) = known.filter(|_| knows) else { return Verdict::Expired };
         let password = known.password;
         if self.prepare.is_closing(session) {
             // Its end is told once it is a fact.
             let (behind, hold) = (self.named(), Hold::default());
-            return Some(Verdict::Resumed { behind, hold, timeout_ms, password });
+            return Verdict::Resumed { behind, hold, timeout_ms, password };
         }
-        // On a full disk a move is known to this leader only: there is no room for a record, and no
-        // reason why its client should not read.
-        if self.may_be_held_elsewhere(session, from) && !self.is_full(0, SESSION_RESERVE_BYTES) {
-            self.zab.proposable()?;
-            self.propose_internal(Internal::MoveSession(session));
-        }
-        // Behind all that was asked for it elsewhere, and behind the word that it has moved: whatever
-        // else of the session comes from now on was asked here.
+        // Behind all that was asked for it elsewhere: whatever else of the session comes from now on was
+        // asked here.
         let behind = self.named();
         self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
         let hold = self.next_hold();
         let (server, origin) = (from, item.origin);
         self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
-        Some(Verdict::Resumed { behind, hold, timeout_ms, password })
-    }
-
-    /// Whether a server other than this one could have something under way of a connection that the
-    /// session had before. What one server has is in its own order. Only where this leader gave the
-    /// session to that connection itself, in this epoch, it knows that it was the last one.
-    fn may_be_held_elsewhere(&self, session: SessionId, server: ServerId) -> bool {
-        if self.options.is_alone {
-            return false; // a server alone: what its last process had under way went with it
-        }
-        let epoch = u64::from(self.zab.epoch().0);
-        let own = |held: &Holder| held.server == server && held.hold.0 >> 32 == epoch;
-        !self.attached.get(&session).is_some_and(own)
+        Verdict::Resumed { behind, hold, timeout_ms, password }
     }
 
     fn next_hold(&mut self) -> Hold {

@@ -59,7 +59,6 @@ impl Rig {
             stale_ms_max: None,
             on_partition: OnPartition::default(),
             learner_grace_ms: 0,
-            is_alone: false,
             lists_learners: false,
             local_sessions,
         };

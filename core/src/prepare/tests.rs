@@ -286,7 +286,6 @@ fn render(txn: &Txn<'_>) -> String {
         Txn::Check { path } => format!("check {}", text(path)),
         Txn::CreateSession { timeout_ms, .. } => format!("open {timeout_ms}"),
         Txn::CloseSession => "close".into(),
-        Txn::MoveSession => "move".into(),
         Txn::Error(code) => format!("error {}", code.code()),
         Txn::Multi(multi) => {
             format!("[{}]", multi.iter().map(|part| render(&part)).collect::<Vec<_>>().join("; "))

@@ -97,10 +97,7 @@ impl Writer {
             Txn::Delete { path } => self.delete(head.zxid, path, out),
             Txn::SetData { path, data, version } => self.set_data(head, path, data, version, out),
             Txn::SetAcl { path, acl, version } => self.set_acl(head.zxid, path, acl, version, out),
-            Txn::Check { path: _ }
-            | Txn::CreateSession { .. }
-            | Txn::MoveSession
-            | Txn::Error(_) => {}
+            Txn::Check { path: _ } | Txn::CreateSession { .. } | Txn::Error(_) => {}
             Txn::CloseSession => self.close_session(head, out),
             Txn::Multi(multi) => {
                 for part in multi.iter() {

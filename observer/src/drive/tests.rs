@@ -43,7 +43,6 @@ fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, temp
         stale_ms_max: None,
         on_partition: OnPartition::default(),
         learner_grace_ms: 0,
-        is_alone: false,
         lists_learners: false,
         local_sessions: LocalSessions::Off,
     };

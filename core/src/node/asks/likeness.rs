@@ -43,8 +43,7 @@ fn is_of(request: &Request<'_>, txn: &Txn<'_>) -> bool {
         Txn::Check { path } => matches!(request, Request::Check(it) if it.path == path),
         Txn::Multi(made) => matches!(request, Request::Multi(it) if is_of_multi(it, &made)),
         Txn::CloseSession => matches!(request, Request::CloseSession),
-        // The leader's own, whatever xid it has.
-        Txn::CreateSession { .. } | Txn::MoveSession => false,
+        Txn::CreateSession { .. } => false,
     }
 }
 

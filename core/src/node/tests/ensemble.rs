@@ -499,7 +499,6 @@ fn node_options(on_partition: OnPartition) -> NodeOptions {
         stale_ms_max: None,
         on_partition,
         learner_grace_ms: GRACE_MS,
-        is_alone: false,
         lists_learners: true,
         local_sessions: LocalSessions::Off,
     }

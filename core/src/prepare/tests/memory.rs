@@ -133,7 +133,7 @@ impl MemoryState {
                 self.nodes.retain(|_, node| node.kind != NodeKind::Ephemeral(session));
             }
             Txn::Multi(multi) => multi.iter().for_each(|part| self.apply(session, time_ms, &part)),
-            Txn::Check { .. } | Txn::CreateSession { .. } | Txn::MoveSession | Txn::Error(_) => {}
+            Txn::Check { .. } | Txn::CreateSession { .. } | Txn::Error(_) => {}
         }
     }
 }
@@ -285,7 +285,6 @@ fn stats_made(txn: &Txn<'_>) -> usize {
         | Txn::Check { .. }
         | Txn::CreateSession { .. }
         | Txn::CloseSession
-        | Txn::MoveSession
         | Txn::Error(_) => 0,
     }
 }
