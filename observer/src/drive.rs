@@ -129,6 +129,8 @@ pub struct Core {
     /// Since when this server is what it is.
     role_since: Instant,
     ended: Option<Ended>,
+    /// The ensemble that this server joins when its log is at rest, and whether that has a history.
+    adopting: Option<(ClusterId, bool)>,
 }
 
 impl Core {
@@ -159,6 +161,7 @@ impl Core {
             snapshots,
             role_since: Instant::now(),
             ended: None,
+            adopting: None,
         })
     }
 
@@ -212,7 +215,7 @@ impl Core {
             if let Some(ended) = self.ended.take() {
                 self.ensemble.stop();
                 self.stop(&ended);
-                return Ok(ended);
+                return Ok(self.adopted(ended));
             }
         }
     }
@@ -245,6 +248,9 @@ impl Core {
             }
         }
         self.hear();
+        if self.adopting.is_some() {
+            return; // what it heard in the other ensemble's name is nothing to act on
+        }
         self.look_at_disk();
         let room = self.storage.log.room_bytes();
         self.node.step(Event::LogRoom(room), &mut self.output);
@@ -290,12 +296,17 @@ impl Core {
         if self.ended.is_some() || !self.storage.dir().is_tentative() {
             return;
         }
+        info!(copies_first = firm, "joining the ensemble that the others belong to");
+        (self.adopting, self.ended) = (Some((cluster, firm)), Some(Ended::Reopen));
+    }
+
+    /// Makes the directory the other ensemble's. Only when nothing is written any more: a cut of the log
+    /// that was under way would say, in the old one's name, where the history ends.
+    fn adopted(&mut self, ended: Ended) -> Ended {
+        let Some((cluster, firm)) = self.adopting.take() else { return ended };
         match self.storage.dir().adopt(cluster, firm) {
-            Ok(()) => {
-                info!(copies_first = firm, "joining the ensemble that the others belong to");
-                self.ended = Some(Ended::Reopen);
-            }
-            Err(cause) => self.ended = Some(Ended::Halted(cause.to_string())),
+            Ok(()) => ended,
+            Err(cause) => Ended::Halted(cause.to_string()),
         }
     }
 
