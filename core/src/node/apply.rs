@@ -186,7 +186,7 @@ impl Node {
         self.asks.done(number);
     }
 
-    /// A session has moved, or has written elsewhere, which is as good: its client has gone on, and
+    /// A session has done something that was not asked here: its client has gone on elsewhere, and
     /// what an old connection here still has under way must not be done any more. A leader knows by
     /// itself who holds what.
     fn look_for_move(&mut self, head: &TxnHead, out: &mut Output) {

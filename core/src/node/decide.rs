@@ -253,7 +253,8 @@ impl Node {
     /// still had under way must not be done behind what its client asks on the new one; the old one
     /// is hung up on, and so hears no answer. A session whose last connection is gone can still be
     /// ended by what that one had asked. That may be one that this leader does not know: its server
-    /// applied all moves of former leaders before it asked, and so knows that it was the last.
+    /// applied what the session did elsewhere under former leaders before it asked, and takes an end
+    /// that this overtook back itself.
     pub(super) fn has_moved(&self, from: ServerId, item: &Item, op: OpCode) -> bool {
         let ends = op == OpCode::CloseSession;
         let holds = |held: &Holder| held.is(from, item.origin) && (ends || !held.left);
