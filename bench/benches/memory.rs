@@ -142,7 +142,14 @@ fn prepare(c: &mut Criterion) {
                     out.clear();
                 }
                 let body = black_box(request.body.as_bytes());
-                let write = WriteRequest { session: SESSION, cxid: 1, op, body, identities: &[] };
+                let write = WriteRequest {
+                    session: SESSION,
+                    cxid: 1,
+                    op,
+                    body,
+                    identities: &[],
+                    is_local: false,
+                };
                 let state = &forest.writer;
                 let prepared =
                     prepare.prepare(state, &sessions, &write, Zxid(zxid), 1, &mut chain, &mut out);

@@ -17,6 +17,7 @@ use farwatch_observer::config::ServerConfig;
 pub mod container;
 mod ensemble;
 pub mod names;
+mod partition;
 pub mod properties;
 mod server;
 pub mod server_line;
@@ -30,6 +31,9 @@ use self::setting::{Notice, Place, Setting, Settings};
 
 /// What `farwatch serve` runs with when nothing is configured.
 pub const BUILT_IN: &str = "dataDir=farwatch-data\nclientPort=2181\nclientPortAddress=127.0.0.1\n";
+
+/// What `farwatch serve --observe` runs with when nothing is configured: it keeps nothing.
+pub const BUILT_IN_OBSERVER: &str = "clientPort=2181\nclientPortAddress=127.0.0.1\n";
 
 /// What a configuration is read from.
 pub struct Input<'a> {
@@ -189,6 +193,9 @@ pub fn load(input: &Input<'_>, surroundings: &dyn Surroundings) -> Result<Loaded
     let mut config = ServerConfig::default();
     reader.server(&mut config)?;
     reader.ensemble(&mut config, input.listen)?;
+    reader.partition(&mut config)?;
+    reader.words(&mut config);
+    reader.local_sessions(&mut config)?;
     let notices = reader.left_over();
     Ok(Loaded { config, notices })
 }

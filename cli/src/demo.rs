@@ -3,12 +3,14 @@
 //! ```text
 //! demo ─► child 1 … N: farwatch serve --config DIR/server-N/zoo.cfg --stop-with-stdin
 //!   │        ▲ a pipe each, whose end stops the child however the demo ends
-//!   ├─ looks at each with `quor` ─► one line for each change
-//!   └─ k 2, f 1, w 3 … from standard input
+//!   ├─ looks at each with `quor` ─► one line for each change, with sites a table as well
+//!   ├─ with sites, a wire to each ─► delay, cuts, bytes; sessions that read there
+//!   └─ k 2, f 1, w 3, x 1 … from standard input
 //! ```
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -16,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use farwatch_observer::report::EnsembleReport;
 
 use crate::signals::StopSignals;
 use crate::status::{self, StatusArgs};
@@ -23,21 +26,45 @@ use crate::status::{self, StatusArgs};
 mod child;
 mod command;
 mod ensemble;
+mod face;
+mod pulse;
+mod site;
+mod table;
 mod watch;
+pub mod wire;
 
 use self::child::Condition;
 use self::command::Command;
-use self::ensemble::Ensemble;
+use self::ensemble::{Ensemble, Plan};
+use self::face::Face;
+use self::pulse::Pulse;
+use self::site::{Mark, Site, missed};
+use self::table::{Group, Row, bytes, seconds};
 use self::watch::Seen;
 
-/// Runs an ensemble of voters on this machine until it is told to stop: see who leads, kill, freeze
-/// or wipe any of them, and watch what happens.
+/// Runs an ensemble on this machine until it is told to stop: see who leads, kill, freeze or wipe any
+/// server, and watch what happens. With sites, observers far away, whose way can be cut.
 #[derive(Args, Debug)]
 pub struct DemoArgs {
     /// How many voters, 1 to 7.
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=7))]
     pub voters: u32,
+
+    /// How many sites far away, up to 9, each with observers that serve reads there.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=9))]
+    pub sites: u32,
+
+    /// How long the way to each site and back takes, such as 80ms or 1s.
+    #[arg(long, value_name = "TIME", default_value = "80ms", value_parser = time)]
+    pub rtt: Duration,
+
+    /// How many observers each site has, 1 to 5. All but the first learn from the first while it
+    /// serves.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=5))]
+    pub observers_per_site: u32,
 
     /// Where their data is kept. Without it, in a temporary directory that goes with the demo.
     #[arg(long, value_name = "DIR")]
@@ -105,20 +132,44 @@ pub fn run(args: &DemoArgs, signals: StopSignals) -> Result<bool, DemoError> {
     signals.on_stop(move |_signal| {
         let _ended_already = stop.send(Event::Stop);
     })?;
-    let ensemble = Ensemble::start(args.voters, args.data_dir.as_deref())?;
+    let plan = Plan {
+        voters: args.voters,
+        sites: args.sites,
+        observers_per_site: args.observers_per_site,
+        rtt: args.rtt,
+    };
+    let begun = Instant::now();
+    let ensemble = Ensemble::start(&plan, args.data_dir.as_deref())?;
     read_commands(events)?;
+    let out = io::stdout();
+    let on_a_screen = 0 < args.sites && !args.quiet && out.is_terminal();
     let mut demo = Demo {
         ensemble,
         seen: BTreeMap::new(),
-        begun: Instant::now(),
+        reports: BTreeMap::new(),
+        pulse: None,
+        face: Face::new(out.lock(), on_a_screen),
+        begun,
         quiet: args.quiet,
         introduced: false,
         complained: false,
     };
     let ends = args.seconds.map(|seconds| demo.begun + Duration::from_secs(seconds));
-    let led = demo.watch(&inbox, ends, &mut io::stdout().lock());
+    let led = demo.watch(&inbox, ends);
+    demo.pulse = None;
     demo.ensemble.stop();
     led
+}
+
+/// `80ms` or `1s`, up to ten seconds.
+fn time(text: &str) -> Result<Duration, String> {
+    let parsed = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(number), _) => number.trim().parse().ok().map(Duration::from_millis),
+        (None, Some(number)) => number.trim().parse().ok().map(Duration::from_secs),
+        (None, None) => None,
+    };
+    let in_range = parsed.filter(|time| *time <= Duration::from_secs(10));
+    in_range.ok_or_else(|| "write it like 80ms or 1s, at most 10s".to_owned())
 }
 
 /// Hands over what is written on standard input, line by line, until it ends.
@@ -134,10 +185,15 @@ fn read_commands(events: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-struct Demo {
+struct Demo<W> {
     ensemble: Ensemble,
     /// What the last look found.
     seen: BTreeMap<u32, Seen>,
+    /// The last report of each server.
+    reports: BTreeMap<u32, EnsembleReport>,
+    /// With sites, once all servers serve.
+    pulse: Option<Pulse>,
+    face: Face<W>,
     begun: Instant,
     quiet: bool,
     /// Whether it was said how to connect.
@@ -146,16 +202,11 @@ struct Demo {
     complained: bool,
 }
 
-impl Demo {
+impl<W: Write> Demo<W> {
     /// Looks, tells and obeys until it is over; whether somebody led then.
-    fn watch(
-        &mut self,
-        inbox: &Receiver<Event>,
-        ends: Option<Instant>,
-        out: &mut impl Write,
-    ) -> Result<bool, DemoError> {
+    fn watch(&mut self, inbox: &Receiver<Event>, ends: Option<Instant>) -> Result<bool, DemoError> {
         loop {
-            self.look(out)?;
+            self.look()?;
             if ends.is_some_and(|ends| ends <= Instant::now()) {
                 return Ok(watch::leader(&self.seen).is_some());
             }
@@ -164,16 +215,18 @@ impl Demo {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(true),
             };
-            match Command::parse(&line, self.ensemble.len()) {
+            self.face.entered()?;
+            let sites = self.ensemble.sites().len() as u32;
+            match Command::parse(&line, self.ensemble.len(), sites) {
                 Ok(None) => {}
                 Ok(Some(Command::Quit)) => return Ok(true),
-                Ok(Some(command)) => self.obey(command, out)?,
-                Err(why) => writeln!(out, "{why}")?,
+                Ok(Some(command)) => self.obey(command)?,
+                Err(why) => self.face.say(&why)?,
             }
         }
     }
 
-    fn look(&mut self, out: &mut impl Write) -> Result<(), DemoError> {
+    fn look(&mut self) -> Result<(), DemoError> {
         for (server, status) in self.ensemble.reap()? {
             let log = self.ensemble.server(server).log();
             if !self.introduced {
@@ -181,42 +234,70 @@ impl Demo {
                 return Err(DemoError::Ended { server, status, log, words });
             }
             let log = log.display();
-            self.say(out, &format!("server {server} ended by itself ({status}): see {log}"))?;
+            self.say(&format!("server {server} ended by itself ({status}): see {log}"))?;
         }
-        let now = self.ensemble.look();
+        let looked = self.ensemble.look();
+        let reports =
+            looked.iter().filter_map(|(number, (_, report))| Some((*number, report.clone()?)));
+        self.reports.extend(reports);
+        let drawn: BTreeMap<u32, u32> =
+            self.reports.iter().map(|(number, report)| (report.me, *number)).collect();
+        let own = |other: u32| drawn.get(&other).copied().unwrap_or(other);
+        let now: BTreeMap<u32, Seen> =
+            looked.into_iter().map(|(number, (seen, _))| (number, seen.renumbered(own))).collect();
+        self.ensemble.start_behind(&now)?;
         if !self.quiet {
             for line in watch::changes(&self.seen, &now) {
-                self.say(out, &line)?;
+                self.say(&line)?;
             }
         }
         self.seen = now;
         if watch::is_whole(&self.seen) && !self.introduced {
             self.introduced = true;
-            self.introduce(out)?;
+            self.begin_pulse()?;
+            self.introduce()?;
         }
         if !self.introduced && !self.complained && READY_WITHIN < self.begun.elapsed() {
             self.complained = true;
-            self.say(out, "not all voters serve yet; this is what they say:")?;
-            self.status(out)?;
+            self.say("not all servers serve yet; this is what they say:")?;
+            self.status()?;
         }
-        out.flush()?;
+        self.look_at_sites()?;
+        self.face.flush()?;
         Ok(())
     }
 
-    fn obey(&mut self, command: Command, out: &mut impl Write) -> Result<(), DemoError> {
+    /// Says which sites are level again, and shows the table.
+    fn look_at_sites(&mut self) -> io::Result<()> {
+        for number in 1..=self.ensemble.sites().len() as u32 {
+            let mark = self.mark(number);
+            if let Some(line) = self.ensemble.site_mut(number).level(mark) {
+                self.say(&line)?;
+            }
+        }
+        if self.introduced && !self.quiet && !self.ensemble.sites().is_empty() {
+            let groups = self.groups();
+            self.face.show(false, || table::lines(&groups))?;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, command: Command) -> Result<(), DemoError> {
         let was = |demo: &mut Self, number| demo.ensemble.server(number).condition();
         match command {
             Command::Kill(number) => self.ensemble.server_mut(number).kill()?,
             Command::Freeze(number) => match was(self, number) {
                 Condition::Running => self.ensemble.server_mut(number).freeze()?,
                 Condition::Frozen | Condition::Stopped => {
-                    writeln!(out, "server {number} does not run")?;
+                    self.face.say(&format!("server {number} does not run"))?;
                 }
             },
             Command::Continue(number) => match was(self, number) {
                 Condition::Frozen => self.ensemble.server_mut(number).thaw()?,
                 Condition::Running | Condition::Stopped => {
-                    writeln!(out, "server {number} is not frozen: `r {number}` starts a dead one")?;
+                    let text =
+                        format!("server {number} is not frozen: `r {number}` starts a dead one");
+                    self.face.say(&text)?;
                 }
             },
             Command::Restart(number) => {
@@ -228,45 +309,172 @@ impl Demo {
                 self.seen.insert(number, Seen::Down);
                 self.ensemble.wipe(number)?;
             }
-            Command::Status => self.status(out)?,
-            Command::Help => writeln!(out, "{}", command::HELP)?,
+            Command::Cut(site) | Command::Heal(site) => {
+                let mark = self.mark(site);
+                let site = self.ensemble.site_mut(site);
+                let heals = matches!(command, Command::Heal(_));
+                let line = if heals { site.heal(mark) } else { site.cut(mark) };
+                self.say(&line)?;
+            }
+            Command::Status => self.status()?,
+            Command::Help => self.help()?,
             Command::Quit => {}
         }
         Ok(())
     }
 
+    /// How a site and the leader are now.
+    fn mark(&self, site: u32) -> Mark {
+        let site = &self.ensemble.sites()[site as usize - 1];
+        let readings = site.servers.iter().filter_map(|&it| Some(self.pulse.as_ref()?.reading(it)));
+        let reads = readings
+            .fold((0, 0), |(answered, failed), one| (answered + one.answered, failed + one.failed));
+        let applied =
+            site.servers.iter().filter_map(|it| self.reports.get(it)).map(|it| it.applied);
+        Mark {
+            at: Instant::now(),
+            carried: site.carried(),
+            reads,
+            leader: self.committed().unwrap_or(0),
+            site: applied.min().unwrap_or(0),
+        }
+    }
+
+    /// What the leader had committed at the last look.
+    fn committed(&self) -> Option<u64> {
+        let (leader, _) = watch::leader(&self.seen)?;
+        self.reports.get(&leader).map(|report| report.committed)
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        let voters = Group {
+            title: "voters".to_owned(),
+            rows: self.ensemble.voters().map(|server| self.row(server.number())).collect(),
+        };
+        let sites = self.ensemble.sites().iter().map(|site| Group {
+            title: title(site),
+            rows: site.servers.iter().map(|&number| self.row(number)).collect(),
+        });
+        [voters].into_iter().chain(sites).collect()
+    }
+
+    fn row(&self, number: u32) -> Row {
+        let server = self.ensemble.server(number);
+        let zxid = self.reports.get(&number).map(|report| report.applied);
+        let behind = zxid.zip(self.committed()).map(|(own, leader)| missed(own, leader));
+        let reads = self.pulse.as_ref().filter(|_| !server.votes()).map(|pulse| {
+            let reading = pulse.reading(number);
+            (pulse.age(&reading), reading.took, reading.answered, reading.failed)
+        });
+        Row {
+            number,
+            place: server.client().to_string(),
+            role: self.seen.get(&number).map_or_else(String::new, ToString::to_string),
+            zxid,
+            behind: behind.unwrap_or_default(),
+            reads,
+        }
+    }
+
+    fn begin_pulse(&mut self) -> io::Result<()> {
+        if self.ensemble.sites().is_empty() {
+            return Ok(());
+        }
+        let voters = hosts(self.ensemble.voters().map(child::Server::client));
+        let observers: Vec<(u32, SocketAddr)> =
+            self.ensemble.observers().map(|it| (it.number(), it.client())).collect();
+        self.pulse = Some(Pulse::start(&voters, &observers)?);
+        Ok(())
+    }
+
     /// What `farwatch status` says.
-    fn status(&self, out: &mut impl Write) -> io::Result<()> {
+    fn status(&mut self) -> io::Result<()> {
         let servers = self.ensemble.clients().iter().map(ToString::to_string).collect();
-        status::run(&StatusArgs { servers, json: false, timeout: 1 }, out).map(|_all_serve| ())
+        let mut said = Vec::new();
+        status::run(&StatusArgs { servers, json: false, timeout: 1 }, &mut said)?;
+        self.face.say(String::from_utf8_lossy(&said).trim_end())
+    }
+
+    fn help(&mut self) -> io::Result<()> {
+        self.face.say(&command::help(self.ensemble.sites().len() as u32))
     }
 
     /// How to connect, and what can be done.
-    fn introduce(&self, out: &mut impl Write) -> io::Result<()> {
-        let clients: Vec<String> =
-            self.ensemble.clients().iter().map(ToString::to_string).collect();
-        let hosts = clients.join(",");
+    fn introduce(&mut self) -> io::Result<()> {
+        let voters = hosts(self.ensemble.voters().map(child::Server::client));
+        let count = self.ensemble.voters().count();
         let leader = watch::leader(&self.seen).map_or(0, |(leader, _)| leader);
-        let voters = if clients.len() == 1 { "voter" } else { "voters" };
-        writeln!(out, "server {leader} leads {} {voters}. Connect to {hosts}", clients.len())?;
+        let word = if count == 1 { "voter" } else { "voters" };
+        self.face.say(&format!("server {leader} leads {count} {word}. Connect to {voters}"))?;
+        let sites = self.ensemble.sites().iter();
+        let sites: Vec<String> = (sites.clone())
+            .map(|site| {
+                let places = site.servers.iter().map(|&it| self.ensemble.server(it).client());
+                let (number, rtt) = (site.number, site.rtt.as_millis());
+                format!("site {number} is {rtt} ms away. Connect to {}", hosts(places))
+            })
+            .collect();
+        sites.iter().try_for_each(|line| self.face.say(line))?;
         if self.quiet {
             return Ok(());
         }
+        let near = match self.ensemble.observers().next() {
+            Some(observer) => observer.client().to_string(),
+            None => voters,
+        };
         let folder = self.ensemble.folder().display();
-        writeln!(
-            out,
-            "\n  farwatch shell --server {hosts}\n  farwatch status {hosts}\n  \
-             zkCli.sh -server {hosts}\n  KazooClient(hosts=\"{hosts}\")\n\n\
+        self.face.say(&format!(
+            "\n  farwatch shell --server {near}\n  farwatch status {near}\n  \
+             zkCli.sh -server {near}\n  KazooClient(hosts=\"{near}\")\n\n\
              Configurations, data and logs are in {folder}"
-        )?;
+        ))?;
         if io::stdin().is_terminal() {
-            writeln!(out, "{}", command::HELP)?;
+            self.help()?;
+        }
+        if !sites.is_empty() {
+            self.face.say(
+                "A session writes the time through the voters ten times a second, and one reads it \
+                 at each\nobserver. Cut the way to site 1 with `x 1`: its reads go on, and show \
+                 older and older times.\nHeal it with `h 1`: what it missed crosses, and no more.",
+            )?;
         }
         Ok(())
     }
 
     /// A line with the time since the start.
-    fn say(&self, out: &mut impl Write, line: &str) -> io::Result<()> {
-        writeln!(out, "{:8.1} s  {line}", self.begun.elapsed().as_secs_f64())
+    fn say(&mut self, line: &str) -> io::Result<()> {
+        self.face.say(&format!("{:8.1} s  {line}", self.begun.elapsed().as_secs_f64()))
+    }
+}
+
+/// What is said of a way, above the servers at its end.
+fn title(site: &Site) -> String {
+    let carried = site.carried();
+    let way = match site.cut_since() {
+        None => "open".to_owned(),
+        Some(since) => format!("CUT for {}", seconds(since.elapsed())),
+    };
+    let (number, rtt) = (site.number, site.rtt.as_millis());
+    let (down, up) = (bytes(carried.down), bytes(carried.up));
+    format!("site {number}, {rtt} ms away: {way}; {down} there, {up} back")
+}
+
+fn hosts(clients: impl Iterator<Item = SocketAddr>) -> String {
+    clients.map(|client| client.to_string()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::time;
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(time("80ms"), Ok(Duration::from_millis(80)));
+        assert_eq!(time("1s"), Ok(Duration::from_secs(1)));
+        for wrong in ["80", "ms", "-1ms", "11s", "1m"] {
+            assert!(time(wrong).unwrap_err().contains("80ms"), "{wrong}");
+        }
     }
 }

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use farwatch_cli::demo::{self, DemoArgs};
-use farwatch_cli::last_words;
 use farwatch_cli::leader_command::{self, LeaderArgs};
 use farwatch_cli::log_command::{self, LogArgs};
 use farwatch_cli::serve::{self, ServeArgs};
@@ -14,6 +13,7 @@ use farwatch_cli::shell::{self, ShellArgs};
 use farwatch_cli::signals::StopSignals;
 use farwatch_cli::snapshot_command::{self, SnapshotArgs};
 use farwatch_cli::status::{self, StatusArgs};
+use farwatch_cli::{last_words, memory_dir};
 use farwatch_observer::config::ServerConfig;
 use farwatch_observer::drive::Ended;
 use farwatch_voter::{Server, StartError};
@@ -187,6 +187,9 @@ fn start(config: ServerConfig, signals: StopSignals, with_stdin: bool) -> anyhow
         let drivers = format!("sockets {}, log {}", started.io_driver, started.log_driver);
         tracing::info!("{}", serve::start_line(&said, &started.addresses, &drivers));
     })?;
+    if said.memory_only && ended != Ended::Reopen {
+        memory_dir::give_back(&said.data_dir);
+    }
     match ended {
         Ended::Stopped => {
             tracing::info!("stopped; everything acknowledged is on disk");

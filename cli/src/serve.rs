@@ -10,16 +10,21 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::Args;
-use farwatch_observer::config::{ServerConfig, ServerRole, Standing};
+use farwatch_observer::config::{Autopurge, ServerConfig, ServerRole, Standing};
 
-use crate::config_file::{self, BUILT_IN, ConfigError, Input, Loaded, Surroundings, container};
-use crate::port_holder;
+use crate::config_file::{
+    self, BUILT_IN, BUILT_IN_OBSERVER, ConfigError, Input, Loaded, Surroundings, container,
+};
+use crate::{memory_dir, port_holder};
 
 /// Exit code of a configuration that cannot be used. ZooKeeper's.
 pub const EXIT_BAD_CONFIG: u8 = 2;
 
 /// Exit code of a data directory that cannot be used. ZooKeeper's.
 pub const EXIT_DATA_DIR: u8 = 3;
+
+/// Log in memory after which a snapshot takes its place.
+const MEMORY_LOG_BYTES: u64 = 64 << 20;
 
 /// Starts a server. Without options and ZOO_* variables: alone, on 127.0.0.1:2181, with its data in
 /// ./farwatch-data.
@@ -40,6 +45,16 @@ pub struct ServeArgs {
     /// Threads that serve clients; 0 chooses by the number of cores.
     #[arg(long, value_name = "N")]
     pub threads: Option<u32>,
+
+    /// Serves as an observer, without a vote: learns from the first of these servers that can be
+    /// learned from, by their quorum ports. They may be voters or other observers. Without --data-dir
+    /// it keeps its data in memory only, and copies the tree at each start.
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub observe: Option<String>,
+
+    /// With --observe: an address where further observers can learn from this one.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub peer_listen: Option<String>,
 
     /// Any key of a zoo.cfg. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -113,8 +128,25 @@ pub fn prepare(
         tracing::warn!("{notice}");
     }
     config.rejoin = args.rejoin;
-    if config.rejoin && config.voters().count() < 2 {
+    let others = config.role == ServerRole::Observer || 1 < config.voters().count();
+    if config.rejoin && !others {
         return Err(ServeError::RejoinAlone);
+    }
+    if config.memory_only && !args.check {
+        let place = PathBuf::from("/dev/shm");
+        let own =
+            memory_dir::claim().map_err(|error| ServeError::DataDir { path: place, error })?;
+        (config.data_dir, config.data_log_dir) = (own.clone(), own);
+        // Nothing is ever recovered from an older one, and what is kept costs memory.
+        config.autopurge = Autopurge { snapshots_retained: 1, ..Autopurge::default() };
+        let bytes = config.snapshot_log_bytes;
+        config.snapshot_log_bytes = match bytes {
+            0 => MEMORY_LOG_BYTES,
+            bytes => bytes.min(MEMORY_LOG_BYTES),
+        };
+    }
+    if config.memory_only && args.check {
+        return Ok(config);
     }
     for dir in [&config.data_dir, &config.data_log_dir] {
         let usable = usable_dir(dir, config.data_dir_autocreate);
@@ -136,7 +168,11 @@ fn read(args: &ServeArgs, variables: &BTreeMap<String, String>) -> Result<Loaded
             let text = container::zoo_cfg(variables);
             ("ZOO_* variables".to_owned(), text.into_bytes())
         }
-        None => ("built-in configuration".to_owned(), BUILT_IN.as_bytes().to_vec()),
+        None => {
+            let keeps_nothing = args.observe.is_some() && args.data_dir.is_none();
+            let text = if keeps_nothing { BUILT_IN_OBSERVER } else { BUILT_IN };
+            ("built-in configuration".to_owned(), text.as_bytes().to_vec())
+        }
     };
     let overrides = overrides(args);
     let listen = &args.listen;
@@ -153,6 +189,12 @@ fn overrides(args: &ServeArgs) -> Vec<(&'static str, String, String)> {
         args.settings.iter().map(|(key, value)| ("--set", key.clone(), value.clone())).collect();
     if let Some(dir) = &args.data_dir {
         overrides.push(("--data-dir", "dataDir".to_owned(), dir.display().to_string()));
+    }
+    if let Some(list) = &args.observe {
+        overrides.push(("--observe", "farwatch.observe".to_owned(), list.clone()));
+    }
+    if let Some(place) = &args.peer_listen {
+        overrides.push(("--peer-listen", "farwatch.peerAddress".to_owned(), place.clone()));
     }
     if let Some(threads) = args.threads {
         overrides.push(("--threads", "farwatch.threads".to_owned(), threads.to_string()));
@@ -235,8 +277,19 @@ pub fn start_line(config: &ServerConfig, bound: &[SocketAddr], io_driver: &str) 
     let role = match (config.standing, config.role) {
         (Standing::Alone, _) => "standalone".to_owned(),
         (Standing::Member, ServerRole::Participant) => format!("voter {}", config.server_id),
+        (Standing::Member, ServerRole::Observer) if config.is_guest() => {
+            let list = config.upstreams.iter().map(|(host, port)| format!("{host}:{port}"));
+            format!("observer of {}", list.collect::<Vec<_>>().join(", "))
+        }
         (Standing::Member, ServerRole::Observer) => format!("observer {}", config.server_id),
     };
+    if config.memory_only {
+        return format!(
+            "farwatch {} serves clients on {}, data in memory only, {role}, {io_driver}",
+            env!("CARGO_PKG_VERSION"),
+            addresses.join(" and "),
+        );
+    }
     let log = match config.data_log_dir == config.data_dir {
         true => String::new(),
         false => format!(", log in {}", config.data_log_dir.display()),

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 pub mod explain;
 
+use self::explain::span;
+
 /// Shows role, zxid, sessions and latency of servers, who is in the quorum and who is missing, and
 /// why one does not serve. Exits with 1 when any does not.
 #[derive(Args, Debug)]
@@ -46,6 +48,11 @@ enum Trouble {
     Closed,
     NotListed,
     NotServing,
+    /// It serves `to`, from what it had so many milliseconds ago.
+    CutOff {
+        to: &'static str,
+        stale_ms: u64,
+    },
     Unexpected(String),
 }
 
@@ -68,6 +75,10 @@ impl fmt::Display for Trouble {
             Self::NotServing => {
                 "it runs, but has no leader: a majority of the voters must run and reach each other"
             }
+            Self::CutOff { to, stale_ms } => {
+                let age = span(*stale_ms);
+                return write!(f, "it has no leader: {to} read what it had {age} ago, nobody writes");
+            }
             Self::Unexpected(answer) => return write!(f, "it answers `{answer}`: no client port?"),
         })
     }
@@ -84,6 +95,7 @@ struct Report {
     connections: Option<u64>,
     outstanding: Option<u64>,
     nodes: Option<u64>,
+    stale_ms: Option<u64>,
     latency_ms: Option<String>,
     sessions: Option<u64>,
     read_only: Option<bool>,
@@ -126,6 +138,7 @@ impl Report {
             "connections": self.connections,
             "outstanding": self.outstanding,
             "nodes": self.nodes,
+            "stale_ms": self.stale_ms,
             "latency_ms": self.latency_ms,
             "read_only": self.read_only,
             "alive": self.alive,
@@ -146,6 +159,7 @@ impl Report {
                 "Zxid" => self.zxid = Some(value.to_owned()),
                 "Mode" => self.role = Some(value.to_owned()),
                 "Node count" => self.nodes = number(),
+                "Staleness ms" => self.stale_ms = number(),
                 _ => {}
             }
         }
@@ -188,6 +202,18 @@ fn ask(server: &str, timeout: Duration) -> Report {
     }
     if let (None, Some(ensemble)) = (&report.role, &report.ensemble) {
         report.role = Some(ensemble.role.clone());
+    }
+    if let Some(ensemble) = &report.ensemble {
+        report.stale_ms = Some(ensemble.stale_ms);
+        let to = match ensemble.serves.as_str() {
+            "reads" => Some("its connections"),
+            "readers" => Some("those who ask for a server that only reads"),
+            _all_or_nobody => None,
+        };
+        report.trouble = match (report.trouble, to) {
+            (None, Some(to)) => Some(Trouble::CutOff { to, stale_ms: ensemble.stale_ms }),
+            (trouble, _) => trouble,
+        };
     }
     report.alive = word(&addrs, Word::Ruok, timeout).ok().map(|text| text == "imok");
     if let Ok(text) = word(&addrs, Word::Mntr, timeout) {
@@ -275,14 +301,15 @@ fn connect(addrs: &[SocketAddr], timeout: Duration) -> Result<TcpStream, Trouble
 }
 
 fn table(reports: &[Report], out: &mut impl Write) -> io::Result<()> {
-    let head = ["SERVER", "ROLE", "ZXID", "SESSIONS", "CONNECTIONS", "LATENCY MS MIN/AVG/MAX"];
+    let head =
+        ["SERVER", "ROLE", "ZXID", "STALE MS", "SESSIONS", "CONNECTIONS", "LATENCY MS MIN/AVG/MAX"];
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let row = |report: &Report| {
         let (role, zxid) = (shown(&report.role), shown(&report.zxid));
         let (sessions, connections) = (number(report.sessions), number(report.connections));
-        let latency = shown(&report.latency_ms);
-        [report.server.clone(), role, zxid, sessions, connections, latency]
+        let (stale, latency) = (number(report.stale_ms), shown(&report.latency_ms));
+        [report.server.clone(), role, zxid, stale, sessions, connections, latency]
     };
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(reports.iter().map(row));
@@ -295,7 +322,11 @@ fn table(reports: &[Report], out: &mut impl Write) -> io::Result<()> {
     }
     for report in reports {
         if let Some(trouble) = &report.trouble {
-            writeln!(out, "{} does not serve: {trouble}", report.server)?;
+            let verb = match trouble {
+                Trouble::CutOff { .. } => "serves some",
+                _other => "does not serve",
+            };
+            writeln!(out, "{} {verb}: {trouble}", report.server)?;
         }
     }
     Ok(())

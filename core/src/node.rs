@@ -17,6 +17,8 @@ mod apply;
 mod asks;
 mod decide;
 mod exchange;
+mod locals;
+mod partition;
 mod route;
 mod sessions;
 #[cfg(test)]
@@ -27,16 +29,18 @@ use std::sync::Arc;
 
 use crate::prepare::{Options, Prepare};
 use crate::record::Chain;
-use crate::session::{Expiry, SessionIds, SessionTable};
+use crate::session::{Expiry, LocalSessions, SessionIds, SessionTable};
 use crate::tree::{Applied, Events, Tree, Writer};
 use crate::zab::run::{Position, Run};
 use crate::zab::{self, Action, Zab};
 use crate::zxid::{ServerId, SessionId, Zxid};
 use asks::Asks;
 use exchange::{Asked, Hold, Request, Response, Verdict};
+use locals::Locals;
 use route::{Route, SWEEP_INTERVAL_MS};
 use submission::{Origin, Outcome, Reply, Submission};
 
+pub use partition::{OnPartition, Serving};
 pub use sessions::ReapOptions;
 
 /// How often a reactor passes on at most that a session was heard from, milliseconds. Expiry waits
@@ -158,13 +162,22 @@ struct Unapplied {
     offset: usize,
 }
 
-/// Which connection of which server holds a session.
+/// Which connection of which server holds a session, or held it last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Holder {
     server: ServerId,
     origin: Origin,
     hold: Hold,
     timeout_ms: i32,
+    /// The connection is gone. A leader remembers it as long as it leads: it is still newer than
+    /// those that the session had before.
+    left: bool,
+}
+
+impl Holder {
+    fn is(&self, server: ServerId, origin: Origin) -> bool {
+        self.server == server && is_same_connection(self.origin, origin)
+    }
 }
 
 /// What a node is told once.
@@ -180,9 +193,19 @@ pub struct NodeOptions {
     pub reap: ReapOptions,
     /// How long a write or a handshake waits for a leader, milliseconds. Its connection ends then.
     pub wait_ms: i64,
-    /// How long a connection is served without a leader, milliseconds; `None` is its own session's
-    /// timeout.
+    /// How long a connection is served without a leader at most, milliseconds; `None` is what
+    /// `on_partition` says.
     pub stale_ms_max: Option<i64>,
+    /// What is done for clients without a leader.
+    pub on_partition: OnPartition,
+    /// How much longer than its timeout a session lives, milliseconds, whose server does not vote
+    /// and is silent; 0 where all servers vote.
+    pub learner_grace_ms: i32,
+    /// Whether the configuration lists servers that do not vote. A new leader does not know who is
+    /// behind whom, and then gives every session the grace.
+    pub lists_learners: bool,
+    /// Which sessions this server keeps to itself.
+    pub local_sessions: LocalSessions,
 }
 
 /// What recovery found.
@@ -230,6 +253,13 @@ pub struct Node {
     /// How many of them are to be asked for again.
     unconfirmed: u32,
     holds: u32,
+    /// Sessions that are this server's own.
+    locals: Locals,
+    /// Of the leader: local sessions that it made global, whose, and since when, for as long as their
+    /// server may not know it: by then one could have ended elsewhere, and must not seem to live.
+    upgraded: BTreeMap<SessionId, (ServerId, Zxid)>,
+    /// Whether this process ever had a leader and all that the leader had.
+    has_served: bool,
     /// A session came to be connected here since the leader was told which are.
     hosts_anew: bool,
     /// Digests that the leader named and this server has yet to come to.
@@ -243,6 +273,14 @@ pub struct Node {
     swept_ms: i64,
     reaped_ms: i64,
     reported_ms: i64,
+    /// It has had a leader, or been one, since it was started.
+    was_led: bool,
+    /// Only who asked for a server that only reads is served.
+    reads_only: bool,
+    /// Those.
+    guests: Vec<(SessionId, Origin)>,
+    /// Of a leader: when others were last heard from.
+    heard: BTreeMap<ServerId, i64>,
     /// Sessions that a follower heard from since it told its leader.
     touched: BTreeMap<SessionId, i32>,
     digests: VecDeque<(Zxid, u64)>,
@@ -266,7 +304,7 @@ impl Node {
         let Recovered { writer, tree, sessions, chain } = recovered;
         let applied = Position { zxid: tree.applied(), chain };
         let (prepare_options, hash_seed) = (options.prepare, options.hash_seed);
-        let expiry = Expiry::new(options.tick_ms);
+        let (expiry, locals) = (Expiry::new(options.tick_ms), Locals::new(options.tick_ms));
         Self {
             options,
             zab,
@@ -290,6 +328,9 @@ impl Node {
             confirming: VecDeque::new(),
             unconfirmed: 0,
             holds: 0,
+            locals,
+            upgraded: BTreeMap::new(),
+            has_served: false,
             hosts_anew: false,
             expected: VecDeque::new(),
             log_room: u64::MAX,
@@ -299,6 +340,10 @@ impl Node {
             swept_ms: clock.mono_ms - SWEEP_INTERVAL_MS,
             reaped_ms: clock.mono_ms,
             reported_ms: clock.mono_ms,
+            was_led: false,
+            reads_only: false,
+            guests: Vec::new(),
+            heard: BTreeMap::new(),
             touched: BTreeMap::new(),
             digests: VecDeque::new(),
             recent: VecDeque::new(),
@@ -321,6 +366,7 @@ impl Node {
             Event::Zab(event) => self.drive(event, out),
             Event::Heard { from, message, clock } => {
                 self.clock = clock;
+                self.heard.insert(from, clock.mono_ms);
                 self.drive(zab::Event::Received { from, message }, out);
             }
             Event::Submitted { submission, clock } => {
@@ -329,12 +375,24 @@ impl Node {
             }
             Event::Tick(clock) => {
                 self.clock = clock;
+                self.zab.note_age(self.stale_ms());
                 self.drive(zab::Event::Tick, out);
                 self.sweep(out);
             }
             Event::LogRoom(bytes) => self.log_room = bytes,
         }
+        self.go_on(out);
+    }
+
+    /// Does what has become possible.
+    fn go_on(&mut self, out: &mut Output) {
+        self.serve_locals(out);
         self.ask_waiting(out);
+        if self.locals.has_waiting() {
+            // The leader's own word may have been what an end or a move waited for.
+            self.serve_locals(out);
+            self.ask_waiting(out);
+        }
         self.talk(out);
     }
 
@@ -344,8 +402,7 @@ impl Node {
         let upto = Position { zxid: growing.last, chain: self.chain };
         let run = Run::own(self.zab.log(), upto, growing.records.into());
         self.drive(zab::Event::Proposed(run), out);
-        self.ask_waiting(out);
-        self.talk(out);
+        self.go_on(out);
     }
 
     /// How many bytes of records [`Node::propose`] would hand over, and the first one's zxid.
@@ -439,7 +496,12 @@ impl Node {
         self.confirming.iter().flatten().count()
     }
 
-    /// Since how many milliseconds this server does not know itself to be current.
+    /// Since how many milliseconds this server does not know itself to be current: since it last
+    /// heard its leader, whatever that said. By a clock of its own that never goes back.
+    ///
+    /// What it shows is older than that by as much as that message was on its way, or lay unread
+    /// while this server stood still; and by as long as the leader did not know yet that it was
+    /// replaced, which is the silence that it bears. `sync` has no such error.
     pub fn stale_ms(&self) -> i64 {
         if self.zab.is_leading() { 0 } else { self.clock.mono_ms - self.current_ms }
     }

@@ -56,6 +56,9 @@ pub struct WriteRequest<'a> {
     pub body: &'a [u8],
     /// The connection's identities when the request was read.
     pub identities: &'a [Identity],
+    /// Whether the session is the asking server's own. It lives, though no table has it, and can own
+    /// no node.
+    pub is_local: bool,
 }
 
 /// What an operator can set about writes.
@@ -160,7 +163,7 @@ impl Prepare {
             Ok(work) => work,
             Err(code) => return Prepared::Refused(code),
         };
-        let &WriteRequest { session, cxid, identities, .. } = request;
+        let &WriteRequest { session, cxid, identities, is_local, .. } = request;
         let head = self.head(zxid, time_ms, session, cxid);
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut parts = std::mem::take(&mut self.parts);
@@ -173,6 +176,7 @@ impl Prepare {
             options: &options,
             identities,
             session,
+            is_local,
             zxid,
             time_ms,
             warning: &mut self.warning,
@@ -231,6 +235,7 @@ impl Prepare {
             options: &options,
             identities: &[],
             session,
+            is_local: false,
             zxid,
             time_ms,
             warning: &mut self.warning,
@@ -271,6 +276,11 @@ impl Prepare {
     /// Whether `session`, which is in the session table, has a close under way.
     pub fn is_closing(&self, session: SessionId) -> bool {
         !self.overlay.session_lives(session, true)
+    }
+
+    /// Whether the begin or the end of `session` is under way.
+    pub fn is_changing(&self, session: SessionId) -> bool {
+        self.overlay.session_lives(session, false) || !self.overlay.session_lives(session, true)
     }
 
     /// How many writes were prepared and not yet applied.

@@ -26,9 +26,12 @@ pub mod timing;
 
 mod base;
 mod election;
+mod feed;
+mod heard;
 mod leader;
 mod learner;
 mod role;
+mod seeking;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,13 +39,16 @@ use crate::log::epochs::Epochs;
 use crate::prng::Prng;
 use crate::zab::base::Base;
 use crate::zab::election::Looking;
+use crate::zab::feed::Feed;
 use crate::zab::fetch::Fetches;
 use crate::zab::leader::Leading;
 use crate::zab::learner::Learning;
-use crate::zab::message::{Ballot, Message, Stance};
+#[cfg(test)]
+use crate::zab::message::Message;
 use crate::zab::quorum::Quorum;
 use crate::zab::role::{Next, Role};
 use crate::zab::run::Position;
+use crate::zab::seeking::Seeking;
 use crate::zab::timing::Timing;
 use crate::zxid::{Epoch, ServerId, Zxid};
 
@@ -59,6 +65,9 @@ pub struct Options {
     pub quorum: Quorum,
     /// Its own part.
     pub membership: Membership,
+    /// Whether it learns from the servers that [`Event::Upstream`] names, in their order, and not from
+    /// the leader of its voters. Not for voters.
+    pub listed: bool,
     /// Its limits.
     pub timing: Timing,
     /// Decides its random choices; also tells this start of the server from every other one.
@@ -114,14 +123,15 @@ impl Zab {
     /// shell refuses both with an explanation before it comes here.
     pub fn new(me: ServerId, quorum: Quorum, epochs: Epochs, logged: Zxid) -> Self {
         let membership = Membership::Voter;
-        let options = Options { me, quorum, membership, timing: Timing::default(), seed: 0 };
+        let (listed, timing) = (false, Timing::default());
+        let options = Options { me, quorum, membership, listed, timing, seed: 0 };
         let log = Position { zxid: logged, ..Position::ROOT };
         Self::with(options, Recovered { epochs, log, committed: Zxid::ZERO })
     }
 
     /// A server that has recovered this and not begun. Panics as [`Zab::new`] does.
     pub fn with(options: Options, recovered: Recovered) -> Self {
-        let Options { me, quorum, membership, timing, seed } = options;
+        let Options { me, quorum, membership, listed, timing, seed } = options;
         let Recovered { epochs, log, committed } = recovered;
         timing.assert_consistent();
         assert!(epochs.current <= epochs.accepted, "current epoch is newer than the accepted one");
@@ -134,6 +144,7 @@ impl Zab {
             Membership::Rejoining => assert!(quorum.contains(me), "server {me} is not a voter"),
             Membership::Learner => assert!(!quorum.contains(me), "server {me} is a voter"),
         }
+        assert!(!listed || membership == Membership::Learner, "voters know whom they follow");
         let mut prng = Prng::new(seed ^ u64::from(me.0));
         let boot = prng.next() >> 33;
         let base = Base {
@@ -160,6 +171,9 @@ impl Zab {
             sessions: 0,
             reads: 0,
             peers: BTreeMap::new(),
+            listed,
+            upstreams: BTreeMap::new(),
+            age_ms: 0,
             parted: BTreeSet::new(),
         };
         Self { base, role: Role::Idle, fetches: Fetches::default() }
@@ -190,6 +204,7 @@ impl Zab {
             }
             Event::Tick => self.tick(out),
             Event::Received { from, message } => self.received(from, message, out),
+            Event::Upstream { peer, rank } => self.linked(peer, rank, out),
             Event::Disconnected(peer) => self.disconnected(peer, out),
             Event::EpochsSaved(_)
             | Event::Durable { .. }
@@ -211,6 +226,7 @@ impl Zab {
         match &mut self.role {
             Role::Idle => Next::Stay,
             Role::Looking(looking) => looking.on_tick(base, out),
+            Role::Seeking(seeking) => seeking.on_tick(base, out),
             Role::Learning(learning) => learning.on_tick(base, out),
             Role::Leading(leading) => leading.on_tick(base, out),
         }
@@ -223,7 +239,7 @@ impl Zab {
             Event::EpochsSaved(epochs) => {
                 base.saved(epochs);
                 match &mut self.role {
-                    Role::Idle => Next::Stay,
+                    Role::Idle | Role::Seeking(_) => Next::Stay,
                     Role::Looking(looking) => looking.consider(base, out),
                     Role::Learning(learning) => {
                         learning.on_epochs_saved(base, out);
@@ -245,15 +261,20 @@ impl Zab {
                     return Next::Stay;
                 };
                 match &mut self.role {
-                    Role::Idle | Role::Looking(_) => {}
-                    Role::Learning(learning) => learning.on_log_read(base, ticket, at, out),
-                    Role::Leading(leading) => leading.on_log_read(base, ticket, at, run, out),
+                    Role::Idle | Role::Looking(_) | Role::Seeking(_) => {}
+                    Role::Learning(learning) => {
+                        learning.on_log_read(base, ticket, at, out);
+                        learning.feed_mut().on_log_read(base, ticket, at, run, out);
+                    }
+                    Role::Leading(leading) => {
+                        leading.feed_mut().on_log_read(base, ticket, at, run, out)
+                    }
                 }
                 Next::Stay
             }
             Event::SnapshotRead { ticket, at, offset, bytes, end } => {
-                if let Role::Leading(leading) = &mut self.role {
-                    leading.on_snapshot_read(ticket, (at, offset, end), bytes, out);
+                if let Some(feed) = self.feed_mut() {
+                    feed.on_snapshot_read(ticket, (at, offset, end), bytes, out);
                 }
                 Next::Stay
             }
@@ -261,6 +282,7 @@ impl Zab {
             Event::Start
             | Event::Tick
             | Event::Received { .. }
+            | Event::Upstream { .. }
             | Event::Disconnected(_)
             | Event::Proposed(_)
             | Event::Confirm
@@ -282,7 +304,7 @@ impl Zab {
             }
             Event::Confirm => match &mut self.role {
                 Role::Leading(leading) => leading.confirm(base, out),
-                Role::Idle | Role::Looking(_) | Role::Learning(_) => {
+                Role::Idle | Role::Looking(_) | Role::Seeking(_) | Role::Learning(_) => {
                     out.push(Action::ConfirmsFailed);
                 }
             },
@@ -292,8 +314,8 @@ impl Zab {
                 }
             }
             Event::Respond { to, bytes } => {
-                if let Role::Leading(leading) = &mut self.role {
-                    leading.respond(to, bytes, out);
+                if let Some(feed) = self.feed_mut() {
+                    feed.respond(to, bytes, out);
                 }
             }
             Event::Transfer(to) => {
@@ -304,6 +326,7 @@ impl Zab {
             Event::Start
             | Event::Tick
             | Event::Received { .. }
+            | Event::Upstream { .. }
             | Event::Disconnected(_)
             | Event::EpochsSaved(_)
             | Event::Durable { .. }
@@ -322,7 +345,7 @@ impl Zab {
             base.durable = base.durable.max(to.zxid);
         }
         match &mut self.role {
-            Role::Idle | Role::Leading(_) => Next::Stay,
+            Role::Idle | Role::Seeking(_) | Role::Leading(_) => Next::Stay,
             Role::Looking(looking) => looking.consider(base, out),
             Role::Learning(learning) => {
                 learning.on_truncated(base, ticket, to, out);
@@ -337,6 +360,10 @@ impl Zab {
         loop {
             next = match next {
                 Next::Stay => return,
+                Next::Look if base.listed => {
+                    self.role = Role::Seeking(Seeking::begin(base, out));
+                    Next::Stay
+                }
                 Next::Look => {
                     let (looking, next) = Looking::begin(base, out);
                     self.role = Role::Looking(looking);
@@ -355,121 +382,10 @@ impl Zab {
         }
     }
 
-    fn received(&mut self, from: ServerId, message: Message, out: &mut Vec<Action>) -> Next {
-        let base = &mut self.base;
-        match message {
-            Message::Ballot(ballot) => {
-                if base.hear(from, Some(&ballot)) {
-                    return self.on_ballot(from, &ballot, out);
-                }
-                Next::Stay
-            }
-            Message::Join { session, join } => {
-                base.hear(from, None);
-                match &mut self.role {
-                    Role::Leading(leading) => leading.on_join(base, from, session, join, out),
-                    Role::Idle => Next::Stay,
-                    Role::Looking(_) | Role::Learning(_) => self.decline(from, out),
-                }
-            }
-            Message::ToLeader { session, sequence, body } => {
-                base.hear(from, None);
-                match &mut self.role {
-                    Role::Leading(leading) => {
-                        leading.on_message(base, from, (session, sequence), body, out)
-                    }
-                    Role::Idle => Next::Stay,
-                    Role::Looking(_) | Role::Learning(_) => self.decline(from, out),
-                }
-            }
-            Message::ToLearner { session, sequence, body } => {
-                base.hear(from, None);
-                match &mut self.role {
-                    Role::Learning(learning) if learning.leader() == from => {
-                        learning.on_message(base, (session, sequence), body, out)
-                    }
-                    Role::Idle | Role::Looking(_) | Role::Learning(_) | Role::Leading(_) => {
-                        Next::Stay
-                    }
-                }
-            }
-            // Who heals its log takes part in nothing yet: that it is there means nothing.
-            Message::Fetch { after, until, bytes_max } => {
-                self.fetches.on_fetch(base, from, (after, until), bytes_max, out);
-                Next::Stay
-            }
-            Message::Fetched { .. } => Next::Stay, // it has healed since, or given up
-            Message::Reset { session } => {
-                base.hear(from, None);
-                if let Role::Learning(learning) = &mut self.role
-                    && learning.leader() == from
-                {
-                    learning.on_reset(base, session, out);
-                }
-                Next::Stay
-            }
-        }
-    }
-
-    fn on_ballot(&mut self, from: ServerId, ballot: &Ballot, out: &mut Vec<Action>) -> Next {
-        let base = &mut self.base;
-        let asks = matches!(ballot.stance, Stance::Looking | Stance::Watching);
-        match &mut self.role {
-            Role::Idle => Next::Stay,
-            Role::Looking(looking) => looking.on_ballot(base, from, ballot, out),
-            Role::Learning(learning) => {
-                if learning.leader() == from {
-                    let next = learning.on_leaders_ballot(base, ballot, out);
-                    if next != Next::Stay {
-                        return next;
-                    }
-                }
-                if asks { self.decline(from, out) } else { Next::Stay }
-            }
-            Role::Leading(leading) => {
-                if asks {
-                    let own = base.ballot(Stance::Leading, None);
-                    base.send(from, Message::Ballot(own), out);
-                    return Next::Stay;
-                }
-                leading.yield_to(base, out)
-            }
-        }
-    }
-
-    /// Tells a server that takes this one for a leader, or looks for one, what this one is doing.
-    fn decline(&mut self, to: ServerId, out: &mut Vec<Action>) -> Next {
-        match &self.role {
-            Role::Looking(looking) => looking.answer(&mut self.base, to, out),
-            Role::Learning(learning) => {
-                let ballot = self.base.ballot(Stance::Following(learning.leader()), None);
-                self.base.send(to, Message::Ballot(ballot), out);
-            }
-            Role::Idle | Role::Leading(_) => {}
-        }
-        Next::Stay
-    }
-
-    fn disconnected(&mut self, peer: ServerId, out: &mut Vec<Action>) -> Next {
-        let base = &mut self.base;
-        base.forget(peer);
-        self.fetches.forget(peer);
-        match &mut self.role {
-            Role::Idle => Next::Stay,
-            Role::Looking(looking) => looking.consider(base, out),
-            Role::Learning(learning) if learning.leader() == peer => learning.leave(out),
-            Role::Learning(_) => Next::Stay,
-            Role::Leading(leading) => {
-                leading.drop_link(base, peer, out);
-                Next::Stay
-            }
-        }
-    }
-
     fn durable_moved(&mut self, out: &mut Vec<Action>) -> Next {
         let base = &mut self.base;
         match &mut self.role {
-            Role::Idle => Next::Stay,
+            Role::Idle | Role::Seeking(_) => Next::Stay,
             Role::Looking(looking) => looking.consider(base, out),
             Role::Learning(learning) => {
                 learning.on_durable(base, out);
@@ -489,7 +405,7 @@ impl Zab {
             base.restored(at);
         }
         match &mut self.role {
-            Role::Idle | Role::Leading(_) => Next::Stay,
+            Role::Idle | Role::Seeking(_) | Role::Leading(_) => Next::Stay,
             Role::Looking(looking) => looking.consider(base, out),
             Role::Learning(learning) => {
                 learning.on_snapshot_stored(base, ticket, upto, out);
@@ -508,7 +424,7 @@ impl Zab {
     pub fn proposable(&self) -> Option<Zxid> {
         match &self.role {
             Role::Leading(leading) => leading.next_proposal(&self.base),
-            Role::Idle | Role::Looking(_) | Role::Learning(_) => None,
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) | Role::Learning(_) => None,
         }
     }
 
@@ -538,6 +454,11 @@ impl Zab {
         self.base.quorum.voters()
     }
 
+    /// Whether `id` decides with others.
+    pub fn votes(&self, id: ServerId) -> bool {
+        self.base.quorum.contains(id)
+    }
+
     /// What part this server plays. A voter that lost its disk becomes one again by itself; the
     /// shell keeps that it has not, beside the epochs, until they are saved after it has.
     pub fn membership(&self) -> Membership {
@@ -554,6 +475,7 @@ impl Zab {
         let base = &self.base;
         let (role, phase, leader, synced) = match &self.role {
             Role::Idle | Role::Looking(_) => ("looking", "election", None, Vec::new()),
+            Role::Seeking(_) => ("looking", "upstreams", None, Vec::new()),
             Role::Learning(learning) => {
                 let role = if base.is_voter() { "following" } else { "learning" };
                 (role, learning.phase_name(), Some(learning.leader()), Vec::new())
@@ -579,7 +501,7 @@ impl Zab {
     pub fn leading_epoch(&self) -> Option<Epoch> {
         match &self.role {
             Role::Leading(leading) => Some(leading.epoch()),
-            Role::Idle | Role::Looking(_) | Role::Learning(_) => None,
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) | Role::Learning(_) => None,
         }
     }
 
@@ -588,21 +510,49 @@ impl Zab {
         self.base.committed
     }
 
-    /// Whether this server leads and `id` follows and may serve.
+    /// Whether this server leads or is followed, and `id` learns from it, or from one that does, and
+    /// may serve.
     pub fn serves(&self, id: ServerId) -> bool {
+        self.feed().is_some_and(|feed| feed.serves(id))
+    }
+
+    /// Everybody who learns from this server itself and may serve.
+    pub fn served(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.feed().into_iter().flat_map(Feed::served)
+    }
+
+    fn feed(&self) -> Option<&Feed> {
         match &self.role {
-            Role::Leading(leading) => leading.serves(id),
-            Role::Idle | Role::Looking(_) | Role::Learning(_) => false,
+            Role::Leading(leading) => Some(leading.feed()),
+            Role::Learning(learning) => Some(learning.feed()),
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) => None,
         }
     }
 
-    /// Everybody whom this server serves as their leader.
-    pub fn served(&self) -> impl Iterator<Item = ServerId> + '_ {
-        let leading = match &self.role {
-            Role::Leading(leading) => Some(leading),
-            Role::Idle | Role::Looking(_) | Role::Learning(_) => None,
-        };
-        leading.into_iter().flat_map(Leading::served)
+    fn feed_mut(&mut self) -> Option<&mut Feed> {
+        match &mut self.role {
+            Role::Leading(leading) => Some(leading.feed_mut()),
+            Role::Learning(learning) => Some(learning.feed_mut()),
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) => None,
+        }
+    }
+
+    /// The servers from the leader to the one that this server learns from, while it learns.
+    pub fn path(&self) -> &[ServerId] {
+        match &self.role {
+            Role::Learning(learning) => learning.path(),
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) | Role::Leading(_) => &[],
+        }
+    }
+
+    /// Whether this server learns from the leader itself, and not from one between them.
+    pub fn learns_from_leader(&self) -> bool {
+        matches!(&self.role, Role::Learning(learning) if learning.learns_from_leader())
+    }
+
+    /// How long ago this server knew itself to be current, milliseconds: for those who learn from it.
+    pub fn note_age(&mut self, ms: i64) {
+        self.base.age_ms = u32::try_from(ms.max(0)).unwrap_or(u32::MAX);
     }
 
     /// The session of this learner with its leader, and who that is. A new one begins when
@@ -610,7 +560,7 @@ impl Zab {
     pub fn session(&self) -> Option<(ServerId, u64)> {
         match &self.role {
             Role::Learning(learning) => Some((learning.leader(), learning.session())),
-            Role::Idle | Role::Looking(_) | Role::Leading(_) => None,
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) | Role::Leading(_) => None,
         }
     }
 

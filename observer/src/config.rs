@@ -9,8 +9,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use farwatch_core::auth::SuperDigest;
+use farwatch_core::node::OnPartition;
 
 use crate::four_letter::Whitelist;
+
+pub use farwatch_core::session::LocalSessions;
 
 /// Milliseconds of one tick unless `tickTime` says otherwise. ZooKeeper's default.
 pub const TICK_TIME_MS: u32 = 3000;
@@ -51,6 +54,10 @@ pub const ELECTION_TIMEOUT_MS_MIN: u32 = 250;
 /// Milliseconds that a write waits for a leader, by default: several elections long, and shorter
 /// than clients wait for a reply.
 pub const WRITE_WAIT_MS: u32 = 10_000;
+
+/// Milliseconds that a session of an observer that is cut off lives longer, by default: what a route
+/// needs that changes, or a firewall that is loaded anew.
+pub const OBSERVER_SESSION_GRACE_MS: u32 = 5000;
 
 /// Milliseconds that a leader's own disk may take for a write before it hands over, by default.
 pub const LEADER_STALL_MS: u32 = 3000;
@@ -97,8 +104,14 @@ pub struct ServerConfig {
     /// Default 10,000.
     pub write_wait_ms: u32,
     /// Milliseconds without a leader after which a server closes the connections of readers rather
-    /// than show them an old state; 0 is each session's own timeout. Default 0.
+    /// than show them an old state; 0 is what [`ServerConfig::on_partition`] says. Default 0.
     pub staleness_ms_max: u32,
+    /// What a server does for its clients without a leader. Default: a voter keeps connections for
+    /// their session's timeout, an observer for as long as it takes.
+    pub on_partition: OnPartition,
+    /// Milliseconds that a session of an observer that is cut off lives longer than its timeout.
+    /// Default 5000.
+    pub observer_session_grace_ms: u32,
     /// Bytes a second at which a leader sends a snapshot to a learner; 0 is no limit. Default 0.
     pub snapshot_transfer_bytes_per_second: u64,
     /// Milliseconds without a finished write of its own disk after which a leader hands over to a
@@ -162,10 +175,16 @@ pub struct ServerConfig {
     pub local_sessions: LocalSessions,
     /// Whether membership may be changed while running. Default false.
     pub reconfig_enabled: bool,
-    /// Whether clients that accept a read-only server are served without a quorum. Default false.
-    pub read_only_mode: bool,
     /// Whether the leader also serves clients. Default true.
     pub leader_serves: bool,
+    /// Of an observer: names or addresses with quorum ports of the servers that it learns from, the
+    /// preferred one first. Empty: from the ensemble's leader.
+    pub upstreams: Vec<(String, u16)>,
+    /// Whether an observer keeps nothing: its data directory is one in memory, made for it and gone with
+    /// it. Default false.
+    pub memory_only: bool,
+    /// Of a guest, an observer that no list names: where others can learn from it. Default none.
+    pub peer_addrs: Vec<SocketAddr>,
     /// Whether an observer keeps its own log and snapshots. Default true.
     pub observer_keeps_log: bool,
     /// How empty containers and expired TTL nodes are reaped.
@@ -198,6 +217,8 @@ impl Default for ServerConfig {
             election_timeout_ms: ELECTION_TIMEOUT_MS,
             write_wait_ms: WRITE_WAIT_MS,
             staleness_ms_max: 0,
+            on_partition: OnPartition::Bounded,
+            observer_session_grace_ms: OBSERVER_SESSION_GRACE_MS,
             snapshot_transfer_bytes_per_second: 0,
             leader_stall_ms: LEADER_STALL_MS,
             rejoin: false,
@@ -226,8 +247,10 @@ impl Default for ServerConfig {
             authentication: Authentication::default(),
             local_sessions: LocalSessions::Off,
             reconfig_enabled: false,
-            read_only_mode: false,
             leader_serves: true,
+            upstreams: Vec::new(),
+            memory_only: false,
+            peer_addrs: Vec::new(),
             observer_keeps_log: true,
             reaping: Reaping::default(),
             threads: 0,
@@ -261,6 +284,16 @@ impl ServerConfig {
     /// Members with a vote.
     pub fn voters(&self) -> impl Iterator<Item = &ServerSpec> {
         self.servers.iter().filter(|spec| spec.role == ServerRole::Participant)
+    }
+
+    /// Whether this server is an observer that no list names.
+    pub fn is_guest(&self) -> bool {
+        self.standing == Standing::Member && self.servers.is_empty()
+    }
+
+    /// Whether this server learns from [`ServerConfig::upstreams`], and not from its ensemble's leader.
+    pub fn learns_from_list(&self) -> bool {
+        self.role == ServerRole::Observer && !self.upstreams.is_empty()
     }
 
     /// This server's line in the list of servers, if it is listed.
@@ -389,17 +422,6 @@ impl Default for Reaping {
     fn default() -> Self {
         Self { check_interval_ms: 60_000, per_minute_max: 10_000, never_used_ms_max: 0 }
     }
-}
-
-/// Which sessions stay on the server that they were opened at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LocalSessions {
-    /// Every session is global.
-    Off,
-    /// Sessions are local and may not own ephemerals.
-    On,
-    /// Sessions are local until they create an ephemeral.
-    Upgrading,
 }
 
 /// How clients prove who they are.

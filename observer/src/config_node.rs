@@ -3,7 +3,8 @@
 //! The tree holds it from the first leader's term on, as any other change. Until then every server
 //! shows what it was configured with, and for as long as that is what the tree holds, the Stat that
 //! ZooKeeper shows. Other data, of a leader that was configured otherwise or of a super user, is shown
-//! as it is. Source: a running ensemble of ZooKeeper 3.9; `ZKDatabase.initConfigInZKDatabase`.
+//! as it is. A guest is configured with no members: whatever list a leader left there is its own, so
+//! that clients that go from a voter to a guest find the same Stat. Source: a running ensemble of ZooKeeper 3.9; `ZKDatabase.initConfigInZKDatabase`.
 
 use farwatch_core::prepare::CONFIG_PATH;
 use farwatch_core::tree::Node;
@@ -17,6 +18,7 @@ use crate::config::{ServerConfig, Standing};
 pub struct ConfigNode {
     text: Vec<u8>,
     since_ms: i64,
+    is_guest: bool,
 }
 
 impl ConfigNode {
@@ -24,15 +26,25 @@ impl ConfigNode {
     pub fn new(config: &ServerConfig, since_ms: i64) -> Option<Self> {
         match config.standing {
             Standing::Alone => None,
-            Standing::Member => Some(Self { text: config.membership().into_bytes(), since_ms }),
+            Standing::Member => {
+                let text = config.membership().into_bytes();
+                Some(Self { text, since_ms, is_guest: config.is_guest() })
+            }
         }
     }
 
     /// The data of `node`, if it is the one that this is about and holds nothing else.
-    pub fn data_of(&self, node: &Node<'_>) -> Option<&[u8]> {
-        let as_configured =
-            || node.mzxid() == Zxid::ZERO || node.data() == Some(self.text.as_slice());
-        (node.path() == CONFIG_PATH && as_configured()).then_some(&self.text)
+    pub fn data_of<'n>(&'n self, node: &Node<'n>) -> Option<&'n [u8]> {
+        if node.path() != CONFIG_PATH {
+            return None;
+        }
+        match node.data() {
+            _ if node.mzxid() == Zxid::ZERO => Some(&self.text),
+            Some(held) if held == self.text => Some(held),
+            // Every list of members ends in the same line.
+            Some(held) if self.is_guest && held.ends_with(&self.text) => Some(held),
+            Some(_) | None => None,
+        }
     }
 
     /// Its Stat, likewise.

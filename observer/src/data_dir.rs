@@ -36,6 +36,8 @@ pub enum Founding {
     Alone,
     /// Its voters agree on one name. Until then it is tentative.
     Member,
+    /// Others found it: of tentative names the smaller counts, and this one's is the largest.
+    Observer,
 }
 
 /// Held locked as long as a server uses the directory; says who that is.
@@ -168,6 +170,13 @@ impl DataDir {
         Ok(opened)
     }
 
+    /// The server that a directory belongs to, if it belongs to one; for a guest, which has its number
+    /// from there. Damage is found by [`DataDir::open`].
+    pub fn owner(root: &Path) -> Option<ServerId> {
+        let bytes = fs::read(root.join(IDENTITY_FILE)).ok()?;
+        Identity::decode(&bytes).ok().map(|identity| identity.server)
+    }
+
     /// Whose it is; whether that is agreed upon is told by [`DataDir::is_tentative`].
     pub fn identity(&self) -> Identity {
         self.identity
@@ -248,8 +257,11 @@ fn read_identity(
             if holds_history(dir)? {
                 return Err(DataDirError::NoIdentity { path: dir.root().to_owned() });
             }
-            let (cluster, former) = (ClusterId(system::random()), None);
-            let tentative = founding == Founding::Member;
+            let (cluster, former) = match founding {
+                Founding::Alone | Founding::Member => (ClusterId(system::random()), None),
+                Founding::Observer => (ClusterId(u64::MAX), None),
+            };
+            let tentative = founding != Founding::Alone;
             let identity = Identity { cluster, server, tentative, former };
             disk::replace(dir, IDENTITY_FILE, &identity.encode())?;
             identity

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::node::submission::Submission;
-use farwatch_core::node::{Clock, Event, Node, Output};
+use farwatch_core::node::{Clock, Event, Node, OnPartition, Output};
 use farwatch_core::record;
 use farwatch_core::zab::run::Run;
 use farwatch_core::zab::{Action, Event as ZabEvent, Membership, Standing as Role};
@@ -129,6 +129,8 @@ pub struct Core {
     /// Since when this server is what it is.
     role_since: Instant,
     ended: Option<Ended>,
+    /// The ensemble that this server joins when its log is at rest, and whether that has a history.
+    adopting: Option<(ClusterId, bool)>,
 }
 
 impl Core {
@@ -159,6 +161,7 @@ impl Core {
             snapshots,
             role_since: Instant::now(),
             ended: None,
+            adopting: None,
         })
     }
 
@@ -212,7 +215,7 @@ impl Core {
             if let Some(ended) = self.ended.take() {
                 self.ensemble.stop();
                 self.stop(&ended);
-                return Ok(ended);
+                return Ok(self.adopted(ended));
             }
         }
     }
@@ -245,6 +248,9 @@ impl Core {
             }
         }
         self.hear();
+        if self.adopting.is_some() {
+            return; // what it heard in the other ensemble's name is nothing to act on
+        }
         self.look_at_disk();
         let room = self.storage.log.room_bytes();
         self.node.step(Event::LogRoom(room), &mut self.output);
@@ -274,6 +280,9 @@ impl Core {
                 PeerEvent::Received { from, message } => {
                     self.node.step(Event::Heard { from, message, clock }, &mut self.output);
                 }
+                PeerEvent::Upstream { peer, rank } => {
+                    self.step(ZabEvent::Upstream { peer, rank });
+                }
                 PeerEvent::Disconnected(peer) => self.step(ZabEvent::Disconnected(peer)),
                 PeerEvent::Adopt { cluster, firm } => self.adopt(cluster, firm),
             }
@@ -287,12 +296,17 @@ impl Core {
         if self.ended.is_some() || !self.storage.dir().is_tentative() {
             return;
         }
+        info!(copies_first = firm, "joining the ensemble that the others belong to");
+        (self.adopting, self.ended) = (Some((cluster, firm)), Some(Ended::Reopen));
+    }
+
+    /// Makes the directory the other ensemble's. Only when nothing is written any more: a cut of the log
+    /// that was under way would say, in the old one's name, where the history ends.
+    fn adopted(&mut self, ended: Ended) -> Ended {
+        let Some((cluster, firm)) = self.adopting.take() else { return ended };
         match self.storage.dir().adopt(cluster, firm) {
-            Ok(()) => {
-                info!(copies_first = firm, "joining the ensemble that the others belong to");
-                self.ended = Some(Ended::Reopen);
-            }
-            Err(cause) => self.ended = Some(Ended::Halted(cause.to_string())),
+            Ok(()) => ended,
+            Err(cause) => Ended::Halted(cause.to_string()),
         }
     }
 
@@ -469,7 +483,12 @@ impl Core {
         }
         match role {
             Role::Alone => {
-                info!("without a leader: reads go on, writes wait");
+                let what = match self.shared.config.on_partition {
+                    OnPartition::Bounded | OnPartition::Serve => "reads go on, writes wait",
+                    OnPartition::ReadOnly => "connections end, those for reading only are taken",
+                    OnPartition::Disconnect => "connections end",
+                };
+                info!("without a leader: {what}");
                 return;
             }
             Role::Leading(epoch) => info!(epoch = epoch.0, "leading"),

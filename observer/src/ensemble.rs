@@ -19,6 +19,13 @@ pub enum PeerEvent {
         /// What.
         message: Message,
     },
+    /// There is a connection with a server of the list that this one learns from.
+    Upstream {
+        /// Which.
+        peer: ServerId,
+        /// Its place in the list.
+        rank: u32,
+    },
     /// The connection with a server ended.
     Disconnected(ServerId),
     /// The others belong to another ensemble than this server, which is new, took itself to.

@@ -315,6 +315,12 @@ impl Peers {
         self.0.take_events(out);
     }
 
+    /// The place in [`PeerOptions::upstreams`] of the first address where `peer` was found.
+    pub fn upstream_rank(&self, peer: ServerId) -> Option<u32> {
+        let found = self.0.upstreams().iter().position(|it| it.leads_to(peer));
+        found.map(|at| at as u32)
+    }
+
     /// This server's ensemble is called so from now on. Links that were made under another id end,
     /// and come back by themselves.
     pub fn set_cluster(&self, cluster: ClusterId, tentative: bool) {

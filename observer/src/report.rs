@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use farwatch_core::node::Serving;
 use farwatch_core::zxid::{SessionId, Zxid};
 use serde::{Deserialize, Serialize};
 
@@ -64,8 +65,11 @@ pub struct ReactorReport {
 pub struct CoreReport {
     /// What this server is.
     pub mode: Mode,
-    /// Whether it serves: it leads or follows, in broadcast. All that follows is of such a server.
-    pub is_serving: bool,
+    /// Whom it serves. All that follows is of a server that serves somebody.
+    pub serving: Serving,
+    /// Of a member: milliseconds since it knew itself to be current; 0 of a leader. See
+    /// [`farwatch_core::node::Node::stale_ms`] for what that does not count.
+    pub stale_ms: Option<u64>,
     /// Of a member, its state in detail: role and phase, such as `following - broadcast`.
     pub peer_state: Option<String>,
     /// Of a member: how many voters its ensemble has.
@@ -87,6 +91,9 @@ pub struct CoreReport {
     /// Of a server that decides about expiry: sessions by the moment of theirs, milliseconds since
     /// 1970.
     pub sessions: BTreeMap<i64, Vec<SessionId>>,
+    /// Of a server with local sessions: its own, by the moment of their expiry, milliseconds since
+    /// 1970.
+    pub local_sessions: Option<BTreeMap<i64, Vec<SessionId>>>,
     /// Paths of ephemerals by their session.
     pub ephemerals: BTreeMap<SessionId, Vec<String>>,
     /// The tree's digest from time to time.
@@ -116,8 +123,15 @@ pub struct EnsembleReport {
     pub durable: u64,
     /// What it knows to be committed.
     pub committed: u64,
-    /// What it has applied.
+    /// What it has applied, and shows to clients.
     pub applied: u64,
+    /// Milliseconds since it knew that to be current; 0 of a leader.
+    #[serde(default)]
+    pub stale_ms: u64,
+    /// Whom it serves: `all`; without a leader `reads` of its connections, `readers` that asked for
+    /// a server that only reads, or `nobody`. Empty of a server that does not say.
+    #[serde(default)]
+    pub serves: String,
     /// How many voters it takes to decide.
     pub quorum: u32,
     /// A voter without its disk's history does not vote until it has copied it.

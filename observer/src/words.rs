@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use farwatch_core::node::Serving;
 use farwatch_core::zxid::SessionId;
 
 use crate::connection;
@@ -46,13 +47,13 @@ impl Asker<'_> {
         let mut role = CoreReport::default();
         if let Some(instead) = four_letter::not_serving(word) {
             role = self.ask_core(Question::Role).await.unwrap_or_default();
-            if !role.is_serving {
+            if role.serving == Serving::Nobody {
                 return instead.to_owned();
             }
         }
         match word {
             Word::Ruok => four_letter::RUOK.to_owned(),
-            Word::Isro => four_letter::isro(false).to_owned(),
+            Word::Isro => four_letter::isro(role.serving != Serving::All).to_owned(),
             Word::Gtmk => four_letter::trace_mask(self.shared.trace_mask()),
             Word::Stmk => {
                 if let Some(mask) = four_letter::requested_trace_mask(behind) {
@@ -75,8 +76,8 @@ impl Asker<'_> {
                 Some(Part::Ensemble(report)) => quor(&report),
                 Some(Part::Core(_) | Part::Reactor(_)) | None => String::new(),
             },
-            Word::Srvr => srvr(&self.server(role.mode)),
-            Word::Stat => stat(&self.server(role.mode), &self.connections().await),
+            Word::Srvr => srvr(&self.server(&role)),
+            Word::Stat => stat(&self.server(&role), &self.connections().await),
             Word::Cons => cons(&self.connections().await),
             Word::Mntr => self.monitor(role).await,
             Word::Dump => self.dump().await,
@@ -128,7 +129,8 @@ impl Asker<'_> {
         }
     }
 
-    fn server(&self, mode: Mode) -> ServerFacts {
+    fn server(&self, role: &CoreReport) -> ServerFacts {
+        let mode = role.mode;
         let counters = &self.shared.counters;
         let proposals = (mode == Mode::Leader).then(|| counters.proposal_sizes());
         ServerFacts {
@@ -141,6 +143,7 @@ impl Asker<'_> {
             mode,
             nodes: self.shared.tree().node_count(),
             proposals,
+            stale_ms: role.stale_ms.filter(|_| mode != Mode::Leader),
         }
     }
 
@@ -151,15 +154,19 @@ impl Asker<'_> {
 
     async fn monitor(&self, role: CoreReport) -> String {
         let watches = self.ask_reactors(Question::WatchCounts).await;
-        let sessions = self.ask_core(Question::Core).await.map_or(0, |core| {
-            let tracked: usize = core.sessions.values().map(Vec::len).sum();
-            (tracked + core.learned_sessions.len()) as u64
-        });
+        let core = self.ask_core(Question::Core).await.unwrap_or_default();
+        let count = |sessions: &BTreeMap<i64, Vec<SessionId>>| -> usize {
+            sessions.values().map(Vec::len).sum()
+        };
+        let global_sessions = (count(&core.sessions) + core.learned_sessions.len()) as u64;
+        let local_sessions = core.local_sessions.as_ref().map_or(0, count) as u64;
         let (shared, tree) = (self.shared, self.shared.tree());
         let uptime_ms = shared.started.elapsed().as_millis() as u64;
         let facts = MonitorFacts {
             mode: role.mode,
             peer_state: role.peer_state,
+            applied: shared.applied(),
+            stale_ms: role.stale_ms,
             learns_from: None,
             gauges: Gauges {
                 connections: u64::from(shared.connections()),
@@ -169,8 +176,8 @@ impl Asker<'_> {
                 watches: watches.iter().map(|report| report.watches).sum(),
                 ephemerals: tree.ephemeral_count(),
                 data_bytes: tree.data_bytes(),
-                global_sessions: sessions,
-                local_sessions: 0,
+                global_sessions,
+                local_sessions,
                 open_files: open_files(),
                 open_files_max: open_files_max(),
             },
@@ -191,16 +198,17 @@ impl Asker<'_> {
     async fn dump(&self) -> String {
         let Some(core) = self.ask_core(Question::Core).await else { return String::new() };
         let plain = |ids: Vec<SessionId>| ids.into_iter().map(|id| id.0).collect();
+        let by_expiry = |sessions: BTreeMap<i64, Vec<SessionId>>| {
+            sessions.into_iter().map(|(at, ids)| (at, plain(ids))).collect()
+        };
         let sessions = match core.mode {
-            Mode::Standalone | Mode::Leader => SessionFacts::Tracked(
-                core.sessions.into_iter().map(|(at, ids)| (at, plain(ids))).collect(),
+            Mode::Standalone | Mode::Leader => SessionFacts::Tracked(by_expiry(core.sessions)),
+            Mode::Follower | Mode::Observer | Mode::ReadOnly => SessionFacts::Learned(
+                core.learned_sessions.into_iter().map(|(id, ms)| (id.0, ms)).collect(),
             ),
-            Mode::Follower | Mode::Observer | Mode::ReadOnly => SessionFacts::Learned {
-                global: core.learned_sessions.into_iter().map(|(id, ms)| (id.0, ms)).collect(),
-                local: None,
-            },
         };
         let mut facts = DumpFacts {
+            local: core.local_sessions.map(by_expiry),
             sessions,
             ephemerals: core.ephemerals.into_iter().map(|(id, paths)| (id.0, paths)).collect(),
             connections: BTreeMap::new(),

@@ -88,6 +88,7 @@ fn serving() -> (Reactor, ConnectionKey, TcpStream) {
         session: SessionId(0x0100_0000_0000_0001),
         password: Password([7; 16]),
         timeout_ms: 30_000,
+        read_only: false,
     };
     reactor.deliver(Delivery {
         upto: Zxid::default(),

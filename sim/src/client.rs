@@ -56,6 +56,8 @@ pub struct Client {
     pub link: Link,
     /// It tries to take over a session whose secret it does not know.
     pub intrudes: bool,
+    /// It has left a handshake of its session that was not answered, and may be yet.
+    pub left_handshake: bool,
     xid: i32,
     /// The newest zxid that the session was shown.
     pub seen: Zxid,
@@ -84,6 +86,7 @@ impl Client {
             session: None,
             link: Link::None,
             intrudes: false,
+            left_handshake: false,
             xid: 0,
             seen: Zxid::ZERO,
             sent: VecDeque::new(),
@@ -100,6 +103,7 @@ impl Client {
 
     /// The connection is no more, as far as the client is concerned.
     pub fn disconnected(&mut self) {
+        self.left_handshake |= matches!(self.link, Link::Opening(..)) && !self.intrudes;
         self.link = Link::None;
         self.intrudes = false;
         self.sent.clear();
@@ -110,6 +114,7 @@ impl Client {
     /// The session is no more; the next one begins anew.
     pub fn ended(&mut self) {
         self.session = None;
+        self.left_handshake = false;
         self.seen = Zxid::ZERO;
         self.xid = 0;
         self.own.clear();

@@ -3,6 +3,7 @@
 mod answers;
 mod calm;
 mod faults;
+mod last_act;
 mod load;
 mod shell;
 
@@ -20,7 +21,7 @@ use crate::client::Client;
 use crate::disk::{Completion, Disk};
 use crate::history::History;
 use crate::network::Network;
-use crate::plan::Plan;
+use crate::plan::{LAST_ACT_US, LastAct, Plan};
 use crate::reactor::ConnectionId;
 use crate::request::{ToClient, ToServer};
 use crate::server::Server;
@@ -28,6 +29,7 @@ use crate::trace::Trace;
 use crate::witness::{Violation, Witness};
 
 pub use calm::UNANSWERED_US;
+use last_act::Act;
 use load::Wire;
 
 /// Something that happens.
@@ -99,6 +101,9 @@ pub enum Happening {
     },
     LeaderLost,
     Healed,
+    LastAct(LastAct),
+    /// A look at how far it is.
+    Act,
     Calm,
 }
 
@@ -140,6 +145,8 @@ pub struct Cluster {
     pub trace: Trace,
     pub quorum: Quorum,
     pub calm: bool,
+    /// The last act, from its beginning on.
+    act: Option<Act>,
     /// Microseconds at which a write that began after the calm was answered.
     pub recovered_at: Option<u64>,
     /// When the last such write was answered, and the longest that one was not.
@@ -195,6 +202,7 @@ impl Cluster {
             trace: Trace::new(keeps_lines),
             quorum,
             calm: false,
+            act: None,
             recovered_at: None,
             answered_at: None,
             unanswered_us: 0,
@@ -218,7 +226,11 @@ impl Cluster {
         if self.plan.fault_us > 0 {
             self.schedule(self.plan.fault_us, Happening::Fault);
         }
-        self.schedule(self.plan.calm_at_us, Happening::Calm);
+        let calm_at = self.plan.calm_at_us;
+        if let Some(act) = self.plan.last_act {
+            self.schedule(calm_at - LAST_ACT_US, Happening::LastAct(act));
+        }
+        self.schedule(calm_at, Happening::Calm);
     }
 
     pub fn schedule(&mut self, at: u64, happening: Happening) {
@@ -326,6 +338,7 @@ impl Cluster {
                     let at = self.now + self.servers[server].tick_us;
                     self.schedule(at, Happening::Tick { server, life });
                     if self.servers[server].clock_stopped_until <= self.now {
+                        self.link_upstreams(server);
                         self.tick(server, false);
                         self.watch_leader(server);
                     }
@@ -362,6 +375,8 @@ impl Cluster {
             Happening::DiskLost { server } => self.disk_lost_while_one_lags(server),
             Happening::LeaderLost => self.leader_lost_while_one_lags(),
             Happening::Healed => self.healed(),
+            Happening::LastAct(act) => self.last_act_begins(act),
+            Happening::Act => self.act(),
             Happening::Calm => self.calm_down(),
         }
     }
@@ -380,6 +395,23 @@ impl Cluster {
         self.step(to, Event::Received { from, message });
     }
 
+    /// Whom a learner learns from.
+    fn upstreams(&self, server: usize) -> &[usize] {
+        let list = server.checked_sub(self.plan.voters).and_then(|at| self.plan.lists.get(at));
+        list.map_or(&[], Vec::as_slice)
+    }
+
+    /// Links a learner with those of its list that run.
+    fn link_upstreams(&mut self, server: usize) {
+        for (rank, upstream) in (0..).zip(self.upstreams(server).to_vec()) {
+            let runs = self.servers[upstream].process.is_some();
+            if runs && self.servers[server].process.is_some() {
+                let peer = self.servers[upstream].id;
+                self.step(server, Event::Upstream { peer, rank });
+            }
+        }
+    }
+
     pub fn start(&mut self, server: usize) {
         if self.servers[server].process.is_some() || self.servers[server].left_out {
             return;
@@ -394,7 +426,8 @@ impl Cluster {
         let seed = self.prng.next();
         let (timing, mutant) = (self.plan.timing, self.mutant);
         let quorum = self.quorum.clone();
-        self.servers[server].start(&quorum, timing, (self.now, seed), mutant);
+        let listed = !self.upstreams(server).is_empty();
+        self.servers[server].start(&quorum, listed, timing, (self.now, seed), mutant);
         let (life, id) = (self.servers[server].life, self.servers[server].id);
         let end = self.servers[server].disk.end().zxid;
         let epochs = self.servers[server].disk.epochs;
@@ -451,6 +484,8 @@ fn subject_of(happening: &Happening) -> (Option<usize>, Option<u64>) {
         | Happening::DiskLost { .. }
         | Happening::LeaderLost
         | Happening::Healed
+        | Happening::LastAct(_)
+        | Happening::Act
         | Happening::Calm => (None, None),
     }
 }
@@ -461,8 +496,9 @@ fn is_telling(message: &Message) -> bool {
     match message {
         Message::Ballot(_) | Message::Join { .. } | Message::Reset { .. } => true,
         Message::Fetch { .. } | Message::Fetched { .. } => true,
+        Message::Seek | Message::Offer(_) => true,
         Message::ToLeader { body, .. } => !matches!(body, ToLeader::Pong(_)),
-        Message::ToLearner { body, .. } => !matches!(body, ToLearner::Ping(_)),
+        Message::ToLearner { body, .. } => !matches!(body, ToLearner::Ping(_) | ToLearner::Age(_)),
     }
 }
 
@@ -494,6 +530,8 @@ fn brief(message: &Message) -> String {
             format!("promise of {epoch}, counted {counted}; in {current}, log up to {last:?}")
         }
         Message::ToLeader { body, .. } => format!("{body:?}"),
+        Message::Seek => "seek".to_owned(),
+        Message::Offer(offer) => format!("{offer:?}"),
         Message::Join { join, .. } => format!(
             "join: accepted {}, in {}, log up to {:?}, votes {}",
             join.accepted, join.current, join.last.zxid, join.votes

@@ -249,10 +249,19 @@ impl Disk {
         completion
     }
 
-    /// Whether this write is one of the log's, and not of the epochs.
-    pub fn is_of_log(&self, number: u64) -> bool {
-        let epochs = |write: &Write| matches!(write, Write::Epochs { .. });
-        self.writes.iter().any(|(known, write)| *known == number && !epochs(write))
+    /// Whether this write is one of the log's, and not of the epochs or of a snapshot beside it.
+    pub fn is_of_log(&self, number: u64, installs_beside: bool) -> bool {
+        let of_log = |write: &Write| match write {
+            Write::Append { .. } | Write::Truncate { .. } => true,
+            Write::Snapshot { .. } => !installs_beside,
+            Write::Epochs { .. } => false,
+        };
+        self.writes.iter().any(|(known, write)| *known == number && of_log(write))
+    }
+
+    /// Whether a snapshot is about to replace everything.
+    pub fn installs(&self) -> bool {
+        self.writes.iter().any(|(_, write)| matches!(write, Write::Snapshot { .. }))
     }
 
     /// Whether this write is one of a log that was cut or replaced since.

@@ -109,11 +109,25 @@ impl Shares {
     }
 }
 
+/// What befalls the cluster behind all other faults, step by step: what chance brings about too
+/// rarely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastAct {
+    /// A leader does not notice that it was replaced, and a client that only reads asks it.
+    StaleReader,
+    /// A newer epoch is promised and never founded, and the leader of the old one goes on.
+    UnfinishedEpoch,
+    /// A voter's snapshot replaces its history only when it has another leader.
+    LateSnapshot,
+}
+
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub mode: Mode,
     pub voters: usize,
     pub learners: usize,
+    /// Whom each learner learns from, in its order of preference; where it is missing, from the leader.
+    pub lists: Vec<Vec<usize>>,
     pub weather: Weather,
     pub timing: Timing,
     pub tick_us: u64,
@@ -132,17 +146,24 @@ pub struct Plan {
     pub crash_in_founding: u64,
     /// One in so many snapshots meets a disk that hangs just when it replaces a history.
     pub hang_in_install: u64,
+    /// A snapshot replaces the history beside the log's own writes, and not in turn with them.
+    pub installs_beside: bool,
     /// One in so many writes fails, which ends the process.
     pub sync_fails: u64,
     pub clients: usize,
     /// One in so many looks of a client at its situation breaks its connection.
     pub link_breaks: u64,
     pub snapshot_every: u64,
+    /// Begins when the faults by chance are over.
+    pub last_act: Option<LastAct>,
     /// Faults end here, for all or for a quorum.
     pub calm_at_us: u64,
     /// The run ends here.
     pub end_us: u64,
 }
+
+/// Time for the whole of a last act, until the calm comes.
+pub const LAST_ACT_US: u64 = 4_000_000;
 
 /// How long the calm may last until everybody agrees: restarts and a discovery that must run into
 /// its deadline are in it.
@@ -161,11 +182,14 @@ impl Plan {
             && self.weather.loss == 0
             && [self.crash_in_actions, self.crash_at_action, self.crash_in_founding] == [0; 3]
             && [self.hang_in_install, self.sync_fails] == [0; 2]
+            && self.last_act.is_none()
     }
 
     pub fn of(seed: u64, seconds: u64, mode: Mode) -> Self {
         let mut prng = Prng::new(seed ^ 0x706c_616e);
         let p = &mut prng;
+        // What came to plans later is drawn apart, so that a seed without it tells what it told.
+        let mut habits = Prng::new(seed ^ 0x6861_6269_7473);
         let voters = [1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7][p.below(12) as usize];
         let stormy = p.one_in(2);
         let weather = Weather {
@@ -183,6 +207,8 @@ impl Plan {
             epoch_proposals: if p.one_in(4) { p.between(3, 60) as u32 } else { u32::MAX },
             ..Timing::default()
         };
+        let learners = [1, 1, 2, 3][p.below(4) as usize];
+        let lists = lists(seed, voters, learners);
         let calm_at_us = seconds * 1_000_000;
         let end_us = calm_at_us
             + match mode {
@@ -192,7 +218,8 @@ impl Plan {
         let drawn = Self {
             mode,
             voters,
-            learners: [1, 1, 2, 3][p.below(4) as usize],
+            learners,
+            lists,
             weather,
             timing,
             tick_us: 10_000,
@@ -205,21 +232,48 @@ impl Plan {
             crash_at_action: 0,
             crash_in_founding: if p.one_in(4) { p.between(5, 60) } else { 0 },
             hang_in_install: if p.one_in(2) { p.between(2, 10) } else { 0 },
+            installs_beside: habits.one_in(2),
             sync_fails: if p.one_in(4) { p.between(100, 2_000) } else { 0 },
             clients: p.between(1, 8) as usize,
             link_breaks: if p.one_in(3) { 0 } else { p.between(20, 400) },
             snapshot_every: p.between(5, 200),
+            last_act: None,
             calm_at_us,
             end_us,
         };
-        if mode == Mode::Safety && seed.is_multiple_of(FAIR_ONE_IN) { drawn.fair() } else { drawn }
+        if mode == Mode::Liveness {
+            return drawn;
+        }
+        if seed.is_multiple_of(FAIR_ONE_IN) {
+            return drawn.fair();
+        }
+        match habits.below(9) {
+            0 if voters >= 3 && drawn.clients >= 2 => drawn.then(LastAct::StaleReader),
+            1 if voters >= 3 => drawn.then(LastAct::UnfinishedEpoch),
+            2 if voters >= 3 => Self { installs_beside: true, ..drawn }.then(LastAct::LateSnapshot),
+            _ => drawn,
+        }
+    }
+
+    /// The same with a last act.
+    fn then(self, act: LastAct) -> Self {
+        Self {
+            last_act: Some(act),
+            calm_at_us: self.calm_at_us + LAST_ACT_US,
+            end_us: self.end_us + LAST_ACT_US,
+            ..self
+        }
     }
 
     /// The same without a fault, where more is to be expected.
     pub fn fair(self) -> Self {
         let weather = Weather { loss: 0, doubling: 0, reordering: 0, ..self.weather };
+        let act_us = if self.last_act.is_some() { LAST_ACT_US } else { 0 };
         Self {
             weather,
+            last_act: None,
+            calm_at_us: self.calm_at_us - act_us,
+            end_us: self.end_us - act_us,
             shares: Shares::NONE,
             fault_us: 0,
             crash_in_actions: 0,
@@ -229,4 +283,22 @@ impl Plan {
             ..self
         }
     }
+}
+
+/// Lists of one seed in three: of voters, and of other learners. Each ends with a voter, or some could
+/// have nobody but each other.
+fn lists(seed: u64, voters: usize, learners: usize) -> Vec<Vec<usize>> {
+    let p = &mut Prng::new(seed ^ 0x006c_6973_7473);
+    if !p.one_in(3) {
+        return Vec::new();
+    }
+    let mut list = |own: usize| {
+        let others = p.below(3);
+        let mut list: Vec<usize> =
+            (0..others).map(|_| p.below((voters + learners) as u64) as usize).collect();
+        list.push(p.below(voters as u64) as usize);
+        list.retain(|&at| at != own);
+        list
+    };
+    (voters..voters + learners).map(&mut list).collect()
 }

@@ -150,9 +150,11 @@ impl Reactor {
                 bytes[..8].copy_from_slice(&self.prng.next().to_le_bytes());
                 bytes[8..].copy_from_slice(&self.prng.next().to_le_bytes());
                 let password = Password(bytes);
-                (Ask::Open { timeout_ms, password }, SessionId::NONE, Vec::new())
+                (Ask::Open { timeout_ms, password, read_only: false }, SessionId::NONE, Vec::new())
             }
-            Some((session, password)) => (Ask::Resume { timeout_ms }, session, password.0.to_vec()),
+            Some((session, password)) => {
+                (Ask::Resume { timeout_ms, read_only: false }, session, password.0.to_vec())
+            }
         };
         let connection = Connection {
             phase: Phase::Opening,
@@ -319,7 +321,7 @@ impl Reactor {
     fn complete(&mut self, reply: &Reply, bytes: &[u8]) {
         let id = reply.origin.connection;
         match reply.outcome {
-            Outcome::Attached { session, password, timeout_ms } => {
+            Outcome::Attached { session, password, timeout_ms, .. } => {
                 self.attached(id, (session, password, timeout_ms), reply.zxid);
             }
             Outcome::Expired => {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! # What the story is about.
-//! servers 3 [learners 1] [epoch-proposals N]
+//! servers 3 [learners 1] [epoch-proposals N] [list 5=4,1]    whom a learner learns from
 //! run 500                    milliseconds
 //! write 20                   writes are answered, one after the other
 //! crash 2 | start 2 | wipe 2 | freeze 2 300 | stick 2 1000
@@ -14,7 +14,8 @@
 //! leader 3 | leader-is-not 3
 //! new-epoch | same-epoch     than at the last `new-epoch`
 //! answered-within 800        milliseconds to the answer of a write that begins now
-//! no-answer-within 500
+//! no-answer-within 500 | no-answer-at 5 500
+//! learns 5 from 4            it follows, through this server
 //! write-at 1 800             the same, through this server
 //! ask-at 1                   a write is on its way to this server
 //! then-answered 800          and is answered, on the same connection
@@ -75,17 +76,25 @@ struct Stage {
 impl Stage {
     fn new(first: &[&str]) -> Result<Self, String> {
         let (mut voters, mut learners, mut epoch_proposals) = (3, 1, u32::MAX);
+        let mut listed = Vec::new();
         for pair in first.chunks(2) {
             match *pair {
                 ["servers", count] => voters = number(count)? as usize,
                 ["learners", count] => learners = number(count)? as usize,
                 ["epoch-proposals", count] => epoch_proposals = number(count)? as u32,
+                ["list", list] => listed.push(list_of(list)?),
                 _ => return Err(format!("{pair:?} describes no cluster")),
             }
+        }
+        let mut lists = vec![Vec::new(); learners];
+        for (learner, list) in listed {
+            let at = learner.checked_sub(voters).filter(|&at| at < learners);
+            lists[at.ok_or("only a learner has a list")?] = list;
         }
         let plan = Plan {
             voters,
             learners,
+            lists,
             weather: Weather::CLEAR,
             timing: Timing { epoch_proposals, ..Timing::default() },
             skew_percent: 0,
@@ -100,6 +109,7 @@ impl Stage {
             clients: 1,
             link_breaks: 0,
             snapshot_every: 0,
+            last_act: None,
             calm_at_us: u64::MAX / 2,
             end_us: u64::MAX,
             ..Plan::of(1, 1, Mode::Safety)
@@ -125,6 +135,12 @@ impl Stage {
                 };
             }
             ["write-at", id, ms] => return self.answered_at(Some(index(id)?), number(ms)?),
+            ["no-answer-at", id, ms] => {
+                return match self.answered_at(Some(index(id)?), number(ms)?) {
+                    Ok(()) => Err("it was answered".to_string()),
+                    Err(_) => Ok(()),
+                };
+            }
             ["ask-at", id] => return self.ask_at(index(id)?),
             ["then-answered", ms] => {
                 let answered = self.cluster.history.answered();
@@ -194,6 +210,14 @@ impl Stage {
                 let it = &self.cluster.servers[server];
                 refused && it.process.is_some() && !it.disk.rejoining && !it.disk.is_damaged()
             }
+            ["learns", id, "from", upstream] => {
+                let upstream = self.cluster.servers[index(upstream)?].id;
+                let process = self.cluster.servers[index(id)?].process.as_ref();
+                process.is_some_and(|process| {
+                    let zab = process.zab();
+                    zab.is_following() && zab.session().is_some_and(|it| it.0 == upstream)
+                })
+            }
             ["same-epoch"] => newest == self.epoch,
             ["new-epoch"] => newest > std::mem::replace(&mut self.epoch, newest),
             ["agree"] => {
@@ -256,6 +280,13 @@ impl Stage {
         }
         Err(format!("no answer in {ms} ms"))
     }
+}
+
+/// `5=4,1`: server 5 learns from server 4, or else from server 1.
+fn list_of(text: &str) -> Result<(usize, Vec<usize>), String> {
+    let (learner, list) = text.split_once('=').ok_or(format!("`{text}` is no list"))?;
+    let list = list.split(',').map(index).collect::<Result<_, _>>()?;
+    Ok((index(learner)?, list))
 }
 
 fn index(id: &str) -> Result<usize, String> {

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use farwatch_core::node::submission::Submission;
-use farwatch_core::node::{self, Clock, Node, NodeOptions, Output, ReapOptions};
+use farwatch_core::node::{self, Clock, Node, NodeOptions, OnPartition, Output, ReapOptions};
 use farwatch_core::prepare;
 use farwatch_core::prng::Prng;
 use farwatch_core::record::Record;
-use farwatch_core::session::{SessionIds, SessionTable};
+use farwatch_core::session::{LocalSessions, SessionIds, SessionTable};
 use farwatch_core::tree::{self, Applied, TreeOptions};
 use farwatch_core::zab::mutant::Mutant;
 use farwatch_core::zab::quorum::Quorum;
 use farwatch_core::zab::run::Position;
 use farwatch_core::zab::timing::Timing;
 use farwatch_core::zab::{self, Membership, Options, Recovered, Standing, Zab};
-use farwatch_core::zxid::{ServerId, SessionId};
+use farwatch_core::zxid::{Epoch, ServerId, SessionId};
 
 use crate::disk::{Disk, Logged};
 use crate::reactor::Reactor;
@@ -41,6 +41,8 @@ pub struct Process {
     pub applied: Vec<Logged>,
     pub applied_at: Position,
     pub standing: Standing,
+    /// Since when it leads without a break, by its own clock.
+    pub led_since_ms: Option<i64>,
     pub clock: Clock,
     /// By how much its clock has jumped, milliseconds.
     pub jumped_ms: i64,
@@ -67,6 +69,10 @@ impl Process {
             other => node::Event::Zab(other),
         };
         node.step(event, out);
+        // A leader that founds another epoch leads on.
+        if node.zab().leading_epoch().is_none_or(|epoch| epoch == Epoch::ZERO) {
+            self.led_since_ms = None;
+        }
     }
 
     /// Hands over what the connections asked.
@@ -122,6 +128,7 @@ impl Server {
     pub fn start(
         &mut self,
         quorum: &Quorum,
+        listed: bool,
         timing: Timing,
         (now, seed): (u64, u64),
         mutant: Option<Mutant>,
@@ -137,6 +144,7 @@ impl Server {
             me: self.id,
             quorum: quorum.clone(),
             membership,
+            listed,
             timing,
             seed: seed ^ self.life,
         };
@@ -157,6 +165,7 @@ impl Server {
             applied: self.disk.snapshot.clone(),
             applied_at: self.disk.snapshot_at,
             standing: Standing::Alone,
+            led_since_ms: None,
             clock,
             jumped_ms: 0,
             heard: BTreeMap::new(),
@@ -176,6 +185,10 @@ fn node_options() -> NodeOptions {
         reap: ReapOptions { interval_ms: 60_000, per_minute_max: 1_000, never_used_ms: None },
         wait_ms: WAIT_MS,
         stale_ms_max: None,
+        on_partition: OnPartition::default(),
+        learner_grace_ms: 0,
+        lists_learners: false,
+        local_sessions: LocalSessions::Off,
     }
 }
 

@@ -18,8 +18,11 @@ pub(crate) fn number(spec: &ServerSpec) -> ServerId {
     ServerId(u32::try_from(spec.id).unwrap_or(u32::MAX))
 }
 
-/// The voters of the configuration, of which a majority decides.
+/// The voters of the configuration, if that says who they are, of which a majority decides.
 pub(crate) fn quorum(config: &ServerConfig) -> Quorum {
+    if config.is_guest() {
+        return Quorum::unknown();
+    }
     Quorum::majority(config.voters().map(number))
 }
 
@@ -35,16 +38,32 @@ pub(crate) fn addresses(config: &ServerConfig, me: ServerId) -> Vec<PeerAddress>
         .collect()
 }
 
+/// An observer gives its upstream up after this much silence, milliseconds, and is given up after
+/// it. Longer than TCP takes to repeat one lost packet over half the globe: else each loss would
+/// cost a synchronisation.
+const OBSERVER_SILENCE_MS: u64 = 2_000;
+
 /// How long things take, in ticks of the core.
 pub(crate) fn timing(config: &ServerConfig) -> Timing {
     let ticks = |ms: u64| (ms / TICK_MEMBER.as_millis() as u64).max(1);
     let tick_ms = u64::from(config.tick_time_ms);
     let silence_ticks = ticks(config.election_timeout_ms.into());
-    let join_ticks = ticks(u64::from(config.init_limit_ticks) * tick_ms).max(silence_ticks);
+    let observer_silence_ticks = ticks(OBSERVER_SILENCE_MS).max(silence_ticks);
+    let join_ticks =
+        ticks(u64::from(config.init_limit_ticks) * tick_ms).max(observer_silence_ticks);
     let usual = Timing::default();
     let ping_ticks = usual.ping_ticks.min(silence_ticks / 3);
     let stall_ticks = ticks(config.leader_stall_ms.into());
-    Timing { silence_ticks, join_ticks, ping_ticks, stall_ticks, ..usual }
+    let observer_ping_ticks = usual.observer_ping_ticks.min(observer_silence_ticks / 4);
+    Timing {
+        silence_ticks,
+        observer_silence_ticks,
+        join_ticks,
+        ping_ticks,
+        observer_ping_ticks,
+        stall_ticks,
+        ..usual
+    }
 }
 
 /// The links to the others, as the core takes them.
@@ -73,7 +92,10 @@ impl Ensemble for Links {
         let mut events = Vec::new();
         self.peers.take_events(&mut events);
         out.extend(events.into_iter().filter_map(|event| match event {
-            peers::PeerEvent::Connected(_) => None,
+            peers::PeerEvent::Connected(peer) => {
+                let rank = self.peers.upstream_rank(peer);
+                rank.map(|rank| PeerEvent::Upstream { peer, rank })
+            }
             peers::PeerEvent::Received { from, message } => {
                 Some(PeerEvent::Received { from, message })
             }

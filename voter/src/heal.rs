@@ -22,7 +22,7 @@ use farwatch_core::zab::healing::{Healing, HealingTicks, Progress};
 use farwatch_core::zab::message::Message;
 use farwatch_core::zab::run::{Position, Run};
 use farwatch_core::zxid::{ServerId, Zxid};
-use farwatch_observer::config::{ServerConfig, SocketDriver, Standing};
+use farwatch_observer::config::{ServerConfig, ServerRole, SocketDriver, Standing};
 use farwatch_observer::data_dir::DataDir;
 use farwatch_observer::recover::RecoverError;
 use farwatch_observer::runtime::{self, Signal};
@@ -110,7 +110,7 @@ fn hole_of(
         | RecoverError::Read(damage) => damage,
         _other => return None,
     };
-    if config.standing == Standing::Alone || config.voters().count() < 2 {
+    if config.standing == Standing::Alone || config.servers.len() < 2 {
         return None;
     }
     // A disk that fails meanwhile fails again at once, and says so better.
@@ -139,7 +139,7 @@ async fn fetch(
     let mut healing = Healing::new(hole, room, limits);
     let options = PeerOptions {
         me,
-        votes: true,
+        votes: config.role == ServerRole::Participant,
         cluster: dir.identity().cluster,
         tentative: dir.is_tentative(),
         boot: u64::from_ne_bytes(farwatch_observer::server::random()),

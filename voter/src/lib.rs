@@ -55,14 +55,19 @@ use farwatch_observer::peers::{GUESTS_MAX, PeerLimits, PeerOptions, Peers};
 /// once, and a stop must not wait for one that does not.
 const PARTING_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A segment of a log that is in memory: what is filled ahead of it costs memory, too.
+const MEMORY_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// The most of a log in memory that is kept behind a snapshot, for a cut of the link, and for those who
+/// learn from here.
+const MEMORY_LOG_BYTES: u64 = 32 << 20;
+
 /// Why a server does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The configuration does not name this server as a voter.
-    #[error(
-        "server {0} is not a voter of its own configuration: correct myid, or add its server line"
-    )]
-    NotAVoter(ServerId),
+    /// The configuration does not name this server.
+    #[error("server {0} is not in its own configuration: correct myid, or add its server line")]
+    NotListed(ServerId),
     /// The place where peers are to connect cannot be found.
     #[error(
         "server.{id} names {host}, which cannot be resolved here: {cause}. Correct the line, or /etc/hosts"
@@ -167,9 +172,10 @@ impl Server {
         let listeners = bind_all(&config)?;
         let peer_listeners = bind_for_peers(&config, me)?;
         let log_root = (config.data_log_dir != config.data_dir).then_some(&*config.data_log_dir);
-        let founding = match config.standing {
-            Standing::Alone => Founding::Alone,
-            Standing::Member => Founding::Member,
+        let founding = match (config.standing, config.role) {
+            (Standing::Alone, _) => Founding::Alone,
+            (Standing::Member, ServerRole::Participant) => Founding::Member,
+            (Standing::Member, ServerRole::Observer) => Founding::Observer,
         };
         let dir = DataDir::open(&config.data_dir, log_root, me, founding)?;
         if config.rejoin {
@@ -340,12 +346,12 @@ impl Server {
                 let addresses = ensemble::addresses(&self.shared.config, self.me);
                 let options = PeerOptions {
                     me: self.me,
-                    votes: true,
+                    votes: self.shared.config.role == ServerRole::Participant,
                     cluster: self.dir.identity().cluster,
                     tentative: self.dir.is_tentative(),
                     boot: u64::from_ne_bytes(random()),
                     peers: addresses.clone(),
-                    upstreams: Vec::new(),
+                    upstreams: self.shared.config.upstreams.clone(),
                     guests_max: GUESTS_MAX,
                     listeners: self.peer_listeners,
                     limits: PeerLimits::default(),
@@ -381,10 +387,17 @@ async fn part(peers: Option<Peers>) {
 fn own_id(config: &ServerConfig) -> Result<ServerId, StartError> {
     match config.standing {
         Standing::Alone => Ok(ServerId(1)),
+        Standing::Member if config.is_guest() => {
+            let known = DataDir::owner(&config.data_dir);
+            Ok(known.unwrap_or_else(|| {
+                let drawn = u32::from_ne_bytes(random());
+                let guests = ServerId::ANYONE.0 - ServerId::GUEST_MIN.0;
+                ServerId(ServerId::GUEST_MIN.0 + drawn % guests)
+            }))
+        }
         Standing::Member => {
             let me = ServerId(u32::try_from(config.server_id).unwrap_or(u32::MAX));
-            let own = config.own_spec().filter(|spec| spec.role == ServerRole::Participant);
-            own.map(|_| me).ok_or(StartError::NotAVoter(me))
+            config.own_spec().map(|_| me).ok_or(StartError::NotListed(me))
         }
     }
 }
@@ -437,21 +450,28 @@ fn recover_zab(
         Standing::Alone => (epochs.current, Quorum::majority([me])),
         Standing::Member => (epochs.accepted, ensemble::quorum(config)),
     };
+    let votes = config.role == ServerRole::Participant;
     let rejoining = config.standing == Standing::Member && dir.rejoining();
-    if promised < log.zxid.epoch() && !rejoining {
+    // Who does not vote promises nothing, and so may have records of an epoch it has yet to save.
+    if votes && promised < log.zxid.epoch() && !rejoining {
         return Err(StartError::EpochBehindLog {
             directory: config.data_dir.clone(),
             logged: log.zxid.epoch().0,
             current: promised.0,
         });
     }
-    if rejoining {
+    if votes && rejoining {
         info!("this voter does not vote until it has copied the history of the others");
     }
     let options = zab::Options {
         me,
         quorum: standing,
-        membership: if rejoining { Membership::Rejoining } else { Membership::Voter },
+        membership: match (votes, rejoining) {
+            (false, _) => Membership::Learner,
+            (true, true) => Membership::Rejoining,
+            (true, false) => Membership::Voter,
+        },
+        listed: config.learns_from_list(),
         timing: ensemble::timing(config),
         seed: u64::from_ne_bytes(random()),
     };
@@ -461,6 +481,13 @@ fn recover_zab(
 
 /// Binds where the own line says that peers connect.
 fn bind_for_peers(config: &ServerConfig, me: ServerId) -> Result<Vec<TcpListener>, StartError> {
+    let bind = |address: SocketAddr| {
+        let bound = listen::bind(address, config.client_backlog);
+        bound.map_err(|cause| StartError::Bind { address, cause })
+    };
+    if config.is_guest() {
+        return config.peer_addrs.iter().copied().map(bind).collect();
+    }
     let Some(own) = config.own_spec().filter(|_| config.standing == Standing::Member) else {
         return Ok(Vec::new());
     };
@@ -471,8 +498,7 @@ fn bind_for_peers(config: &ServerConfig, me: ServerId) -> Result<Vec<TcpListener
         let mut found = (host, peer.quorum_port).to_socket_addrs().map_err(unresolved)?;
         let missing = || io::Error::other("the name service knows it without an address");
         let address = found.next().ok_or_else(|| unresolved(missing()))?;
-        let bound = listen::bind(address, config.client_backlog);
-        listeners.push(bound.map_err(|cause| StartError::Bind { address, cause })?);
+        listeners.push(bind(address)?);
     }
     Ok(listeners)
 }
@@ -491,12 +517,18 @@ fn log_options(config: &ServerConfig) -> LogOptions {
         LogDriverChoice::IoUring => Some(LogWriter::Ring),
         LogDriverChoice::Thread => Some(LogWriter::Thread),
     };
+    let usual = LogOptions::default();
+    let (segment_bytes, keep_bytes) = match config.memory_only {
+        true => (MEMORY_SEGMENT_BYTES, config.log_retain_bytes.min(MEMORY_LOG_BYTES)),
+        false => (usual.segment_bytes, config.log_retain_bytes),
+    };
     LogOptions {
+        segment_bytes,
         queue_depth: config.log_queue_depth as usize,
-        keep_bytes: config.log_retain_bytes,
+        keep_bytes,
         writer: forced,
         slow_write: Duration::from_millis(u64::from(config.fsync_warning_ms)),
-        ..LogOptions::default()
+        ..usual
     }
 }
 
@@ -519,5 +551,10 @@ fn node_options(config: &ServerConfig, hash_seed: u64) -> NodeOptions {
         },
         wait_ms: i64::from(config.write_wait_ms),
         stale_ms_max: (config.staleness_ms_max != 0).then_some(config.staleness_ms_max.into()),
+        on_partition: config.on_partition,
+        // Guests are in no list, so that a leader always has it for those it knows.
+        learner_grace_ms: i32::try_from(config.observer_session_grace_ms).unwrap_or(i32::MAX),
+        lists_learners: config.servers.iter().any(|it| it.role == ServerRole::Observer),
+        local_sessions: config.local_sessions,
     }
 }

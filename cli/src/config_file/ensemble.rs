@@ -12,6 +12,12 @@ use farwatch_observer::config::{
 use super::setting::{Place, Setting};
 use super::{ConfigError, Fault, Reader, file_settings, server_line};
 
+/// Whom an observer learns from instead of the ensemble's leader, the preferred one first.
+pub(super) const OBSERVE: &str = "farwatch.observe";
+
+/// Where others learn from an observer that no list names.
+const PEER_ADDRESS: &str = "farwatch.peerAddress";
+
 /// A client address of the file, before its host is resolved.
 struct Client {
     host: Option<String>,
@@ -35,12 +41,19 @@ impl Reader<'_> {
             let expected = "a hexadecimal number";
             return Err(version.fault(Fault::Word { value: version.value.clone(), expected }));
         }
-        config.standing = self.standing(&servers, standalone_enabled)?;
-        self.member_limits(config)?;
+        self.upstreams(config)?;
+        let guest = servers.is_empty() && !config.upstreams.is_empty();
+        config.standing = match guest {
+            true => Standing::Member,
+            false => self.standing(&servers, standalone_enabled)?,
+        };
+        self.member_limits(config, guest)?;
         let role = self.configured_role()?;
-        config.role = role.as_ref().map_or(ServerRole::Participant, |(role, _)| *role);
+        let usual = if guest { ServerRole::Observer } else { ServerRole::Participant };
+        config.role = role.as_ref().map_or(usual, |(role, _)| *role);
         let own = match config.standing {
             Standing::Alone => servers.first().cloned(),
+            Standing::Member if guest => None,
             Standing::Member => {
                 config.server_id = self.my_id(&config.data_dir)?;
                 config.servers = servers;
@@ -55,10 +68,52 @@ impl Reader<'_> {
             }
             config.role = own.role;
         }
-        if config.standing == Standing::Member {
+        if config.standing == Standing::Member && !guest {
             self.own_place(config, own.as_ref())?;
         }
+        if config.role == ServerRole::Observer && !config.observer_keeps_log {
+            config.memory_only = true; // its directory is for `myid` only
+        }
+        if config.memory_only && config.role == ServerRole::Participant {
+            let hint = ": a voter keeps what it acknowledges; name the directory of the data";
+            return Err(self.missing("dataDir", Fault::NotSet { name: "dataDir", hint }));
+        }
+        if config.role == ServerRole::Participant && !config.upstreams.is_empty() {
+            let text = "a voter follows the leader that it votes for: only an observer learns from \
+                        a list of servers";
+            return Err(self.missing(OBSERVE, Fault::Ensemble(text)));
+        }
         self.client_addrs(config, own.as_ref(), listen)
+    }
+
+    /// Whom an observer learns from, and of one that is in no list, where others learn from it.
+    fn upstreams(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        if let Some(setting) = self.settings.take(OBSERVE) {
+            let wrong = || {
+                let (value, expected) = (setting.value.clone(), "host:port,host:port");
+                setting.fault(Fault::Word { value, expected })
+            };
+            for place in setting.value.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+                let (host, port) = place.rsplit_once(':').ok_or_else(wrong)?;
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
+                config.upstreams.push((host.to_owned(), port));
+            }
+            if config.upstreams.is_empty() {
+                return Err(wrong());
+            }
+        }
+        if let Some(setting) = self.settings.take(PEER_ADDRESS) {
+            let place = setting.value.rsplit_once(':');
+            let parsed = place.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+            let Some((host, port)) = parsed else {
+                let (value, expected) = (setting.value.clone(), "host:port");
+                return Err(setting.fault(Fault::Word { value, expected }));
+            };
+            let client = Client { host: Some(host.to_owned()), port };
+            config.peer_addrs.push(self.address(&client, &setting)?);
+        }
+        Ok(())
     }
 
     /// What this member itself must be.
@@ -67,11 +122,6 @@ impl Reader<'_> {
         config: &ServerConfig,
         own: Option<&ServerSpec>,
     ) -> Result<(), ConfigError> {
-        if config.role == ServerRole::Observer {
-            let text = "this server would be an observer, and observers come with the next \
-                        release: make it a participant, or start the voters only";
-            return Err(self.missing("peerType", Fault::Ensemble(text)));
-        }
         match own {
             Some(_) => Ok(()),
             None => Err(self.missing("server", Fault::NotListed(config.server_id))),
@@ -173,11 +223,11 @@ impl Reader<'_> {
     }
 
     /// The limits that only members need.
-    fn member_limits(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+    fn member_limits(&mut self, config: &mut ServerConfig, guest: bool) -> Result<(), ConfigError> {
         let mut limits = [0; 2];
         for (limit, name) in limits.iter_mut().zip(["initLimit", "syncLimit"]) {
             self.settings.number_into(name, limit)?;
-            if *limit == 0 && config.standing == Standing::Member {
+            if *limit == 0 && config.standing == Standing::Member && !guest {
                 let hint = ": an ensemble needs it; 10 and 5 ticks are usual";
                 return Err(self.missing(name, Fault::NotSet { name, hint }));
             }

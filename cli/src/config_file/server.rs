@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use farwatch_core::auth::SuperDigest;
 use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
+use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{
     DigestAlgorithm, LocalSessions, LogDriver, SESSION_TIMEOUT_TICKS_MAX,
-    SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, SocketDriver,
+    SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, ServerRole, SocketDriver,
+    Standing,
 };
 use farwatch_observer::four_letter::{Whitelist, Word};
 
@@ -26,12 +28,15 @@ impl Reader<'_> {
         self.snapshots(config)?;
         self.permissions(config)?;
         self.sessions(config)?;
-        self.words(config);
         self.drivers(config)
     }
 
     fn directories(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
         let Some(data_dir) = self.settings.take("dataDir") else {
+            if self.settings.has(super::ensemble::OBSERVE) {
+                config.memory_only = true;
+                return Ok(());
+            }
             let hint = ": name the directory of the data, or start with --data-dir";
             return Err(self.missing("dataDir", Fault::NotSet { name: "dataDir", hint }));
         };
@@ -78,6 +83,8 @@ impl Reader<'_> {
         settings.number_into("fsync.warningthresholdms", &mut config.fsync_warning_ms)?;
         settings.number_into("writeWaitMs", &mut config.write_wait_ms)?;
         settings.number_into("maxStaleness", &mut config.staleness_ms_max)?;
+        let grace = &mut config.observer_session_grace_ms;
+        settings.number_into("farwatch.observerSessionGraceMs", grace)?;
         if let Some((ms, _)) = settings.number("leader.stallMs", 1, INT_MAX)? {
             config.leader_stall_ms = ms as u32;
         }
@@ -209,29 +216,12 @@ impl Reader<'_> {
 
     fn sessions(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
         let settings = &mut self.settings;
-        let (mut local, mut upgrading) = (false, false);
-        settings.boolean_into("localSessionsEnabled", &mut local)?;
-        settings.boolean_into("localSessionsUpgradingEnabled", &mut upgrading)?;
-        config.local_sessions = match (local, upgrading) {
-            (false, false | true) => LocalSessions::Off,
-            (true, false) => LocalSessions::On,
-            (true, true) => LocalSessions::Upgrading,
-        };
-        settings.switch_into("readonlymode.enabled", &mut config.read_only_mode);
         settings.switch_into("leaderServes", &mut config.leader_serves);
-        let not_here = [
-            ("localSessionsEnabled", local, "there are no local sessions yet: all are global"),
-            (
-                "readonlymode.enabled",
-                config.read_only_mode,
-                "there is no read-only mode yet: a server without a quorum does not serve",
-            ),
-            (
-                "leaderServes",
-                !config.leader_serves,
-                "has no effect: a leader serves its clients like every other server",
-            ),
-        ];
+        let not_here = [(
+            "leaderServes",
+            !config.leader_serves,
+            "has no effect: a leader serves its clients like every other server",
+        )];
         for (name, asked, text) in not_here {
             if asked {
                 settings.notice(super::Place::missing(self.source, name), text.to_owned());
@@ -247,7 +237,26 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn words(&mut self, config: &mut ServerConfig) {
+    /// Which sessions are local. Observers serve the many clients of a place that is far from the
+    /// voters: what these begin, ping and end stays there unless the operator says otherwise. The
+    /// role must be known.
+    pub(super) fn local_sessions(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        let enabled = self.settings.boolean("localSessionsEnabled")?;
+        let upgrading = self.settings.boolean("localSessionsUpgradingEnabled")?;
+        if config.standing == Standing::Alone {
+            return Ok(()); // all of its sessions are global, as ZooKeeper's standalone server has it
+        }
+        config.local_sessions = match (enabled, upgrading) {
+            (None, None) if config.role == ServerRole::Observer => LocalSessions::Upgrading,
+            (None | Some(false), _) => LocalSessions::Off,
+            (Some(true), None | Some(false)) => LocalSessions::On,
+            (Some(true), Some(true)) => LocalSessions::Upgrading,
+        };
+        Ok(())
+    }
+
+    /// Which words are answered; known once it is what the server does without a leader.
+    pub(super) fn words(&mut self, config: &mut ServerConfig) {
         if let Some(list) = self.settings.take("4lw.commands.whitelist") {
             let (words, unknown) = Whitelist::parse(&list.value);
             config.four_letter_words = words;
@@ -256,7 +265,7 @@ impl Reader<'_> {
                 self.settings.notice(list.place, text);
             }
         }
-        if config.read_only_mode {
+        if config.on_partition == OnPartition::ReadOnly {
             // Clients that look for a writable server ask with it.
             config.four_letter_words = config.four_letter_words.with(Word::Isro);
         }

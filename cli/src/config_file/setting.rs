@@ -114,6 +114,11 @@ impl Settings {
         self.notices.push(Notice { place, text });
     }
 
+    /// Whether there is a setting `name` that [`Settings::take`] would give.
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|setting| !setting.value.is_empty())
+    }
+
     /// Takes the setting `name`. An empty value is none, as the container's image writes it.
     pub fn take(&mut self, name: &str) -> Option<Setting> {
         self.by_name.remove(name).filter(|setting| !setting.value.is_empty())
@@ -153,16 +158,21 @@ impl Settings {
 
     /// Puts `true` or `false`, in any letter case, into `field`; anything else is an error.
     pub fn boolean_into(&mut self, name: &str, field: &mut bool) -> Result<(), ConfigError> {
-        let Some(setting) = self.take(name) else { return Ok(()) };
-        *field = match setting.value.to_ascii_lowercase().as_str() {
-            "true" => true,
-            "false" => false,
+        *field = self.boolean(name)?.unwrap_or(*field);
+        Ok(())
+    }
+
+    /// `true` or `false`, in any letter case, or nothing; anything else is an error.
+    pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, ConfigError> {
+        let Some(setting) = self.take(name) else { return Ok(None) };
+        match setting.value.to_ascii_lowercase().as_str() {
+            "true" => Ok(Some(true)),
+            "false" => Ok(Some(false)),
             _ => {
                 let value = setting.value.clone();
-                return Err(setting.fault(Fault::Boolean { value }));
+                Err(setting.fault(Fault::Boolean { value }))
             }
-        };
-        Ok(())
+        }
     }
 
     /// Puts a switch that is a system property of ZooKeeper into `field`: `true` and `yes` in any

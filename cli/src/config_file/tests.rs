@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{LocalSessions, ServerConfig, ServerRole, Standing};
 use farwatch_observer::four_letter::Word;
 
@@ -258,7 +259,7 @@ fn the_list_of_servers_wins_over_the_own_role() {
     assert!(notices(&text)[0].contains("participant in the list of servers, which wins"));
     let world = World::with("/d/myid", "9");
     let unlisted = load_with(&format!("{text}clientPort=1\n"), &world).unwrap_err();
-    assert!(unlisted.to_string().contains("observers come with the next release"), "{unlisted}");
+    assert_eq!(unlisted.fault, Fault::NotListed(9));
     let voter = load_with(&format!("{THREE}clientPort=1\n"), &world).unwrap_err();
     assert_eq!(voter.fault, Fault::NotListed(9));
 }
@@ -271,8 +272,35 @@ fn three_voters_are_an_ensemble_and_an_observer_beside_them_is_no_voter() {
     assert_eq!((config.standing, config.server_id), (Standing::Member, 2));
     assert_eq!(config.voters().map(|spec| spec.id).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!((config.servers.len(), loaded.notices), (4, vec![]));
-    let observer = load_with(&text, &World::with("/d/myid", "9")).unwrap_err().to_string();
-    assert!(observer.contains("observers come with the next release"), "{observer}");
+    let observer = load_with(&text, &World::with("/d/myid", "9")).unwrap().config;
+    assert_eq!((observer.role, observer.server_id), (ServerRole::Observer, 9));
+    assert!(!observer.learns_from_list() && !observer.is_guest());
+}
+
+#[test]
+fn an_observer_with_a_list_needs_no_line_and_one_without_a_directory_keeps_nothing() {
+    let places = [("a".to_owned(), 2888), ("::1".to_owned(), 2889)];
+    let list = "clientPort=1\nfarwatch.observe=a:2888, [::1]:2889\n";
+    let guest = config(&format!("dataDir=/d\n{list}farwatch.peerAddress=127.0.0.1:2999\n"));
+    assert!(guest.is_guest() && guest.learns_from_list() && !guest.memory_only);
+    assert_eq!((guest.role, &guest.upstreams[..]), (ServerRole::Observer, &places[..]));
+    assert_eq!(guest.peer_addrs, [SocketAddr::from(([127, 0, 0, 1], 2999))]);
+    assert!(config(list).memory_only);
+    assert!(config(&format!("dataDir=/d\nsyncEnabled=false\n{list}")).memory_only);
+    let text = format!("{THREE}server.9=o:2888:3888:observer;2189\nfarwatch.observe=b:2888\n");
+    let listed = load_with(&text, &World::with("/d/myid", "9")).unwrap().config;
+    assert!(listed.learns_from_list() && !listed.is_guest() && listed.server_id == 9);
+    let voter = error(&text);
+    assert!(voter.contains("only an observer learns from a list"), "{voter}");
+    for (wrong, expected) in [
+        ("farwatch.observe=a\n", "write host:port,host:port"),
+        ("farwatch.observe=a:0\n", "write host:port,host:port"),
+        ("farwatch.observe=,\n", "write host:port,host:port"),
+        ("farwatch.observe=a:1\nfarwatch.peerAddress=b\n", "write host:port"),
+    ] {
+        let text = error(&format!("dataDir=/d\nclientPort=1\n{wrong}"));
+        assert!(text.contains(expected), "{wrong}: {text}");
+    }
 }
 
 #[test]
@@ -353,11 +381,55 @@ fn permissions_words_and_sessions_are_read() {
     let words = config.four_letter_words;
     let allowed = [Word::Stat, Word::Ruok, Word::Isro, Word::Srvr].map(|word| words.allows(word));
     assert_eq!(allowed, [true, true, true, false]);
-    assert_eq!(config.local_sessions, LocalSessions::Upgrading);
+    assert_eq!(config.local_sessions, LocalSessions::Off, "a server alone has none");
     assert_eq!(config.authentication.enforced_schemes, ["digest", "x509"]);
     assert_eq!((config.autopurge.interval_ms, config.snapshot_log_bytes), (90_000, 0));
     let text = error(&alone("enforce.auth.enabled=true"));
     assert!(text.contains("needs enforce.auth.schemes"));
+}
+
+#[test]
+fn what_is_done_without_a_leader_is_the_operators_choice_or_else_the_roles() {
+    let of = |line: &str| config(&format!("{THREE}{line}")).on_partition;
+    assert_eq!(of(""), OnPartition::Bounded, "a voter has others near it");
+    let known = ["serve", "ReadOnly", "disconnect"];
+    let expected = [OnPartition::Serve, OnPartition::ReadOnly, OnPartition::Disconnect];
+    for key in ["farwatch.onPartition", "onPartition"] {
+        assert_eq!(known.map(|value| of(&format!("{key}={value}"))), expected);
+    }
+    // ZooKeeper's switch, with the word that its clients ask.
+    let switched = format!("{THREE}readonlymode.enabled=true\n");
+    let read = config(&switched);
+    assert_eq!(read.on_partition, OnPartition::ReadOnly);
+    assert!(read.four_letter_words.allows(Word::Isro));
+    assert_eq!(notices(&switched), Vec::<String>::new());
+    let both = format!("{switched}onPartition=serve");
+    assert_eq!(config(&both).on_partition, OnPartition::Serve);
+    assert!(notices(&both)[0].contains("this key wins"));
+    assert!(error(&format!("{THREE}onPartition=reads")).contains("serve, readonly or disconnect"));
+    let twice = format!("{THREE}onPartition=serve\nfarwatch.onPartition=disconnect");
+    assert!(error(&twice).contains("contradicts"));
+    let graced = config(&format!("{THREE}farwatch.observerSessionGraceMs=700"));
+    assert_eq!(graced.observer_session_grace_ms, 700);
+}
+
+#[test]
+fn local_sessions_are_off_but_where_they_are_asked_for_and_at_observers() {
+    let of = |lines: &str| config(&format!("{THREE}{lines}")).local_sessions;
+    assert_eq!(of(""), LocalSessions::Off);
+    let alone = config(&alone("localSessionsEnabled=true")).local_sessions;
+    assert_eq!(alone, LocalSessions::Off, "ZooKeeper ignores it there");
+    assert_eq!(of("localSessionsEnabled=true"), LocalSessions::On);
+    assert_eq!(of("localSessionsUpgradingEnabled=true"), LocalSessions::Off);
+    let observer = |lines: &str| {
+        let text = format!("{THREE}server.2=o:2888:3888:observer;2182\n{lines}");
+        config(&text.replace("server.2=b:2888:3888;2182\n", "server.4=d:2888:3888;2184\n"))
+            .local_sessions
+    };
+    assert_eq!(observer(""), LocalSessions::Upgrading);
+    assert_eq!(observer("localSessionsEnabled=true"), LocalSessions::On);
+    assert_eq!(observer("localSessionsEnabled=false"), LocalSessions::Off);
+    assert_eq!(observer("localSessionsUpgradingEnabled=false"), LocalSessions::Off);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(super) struct Server {
     number: u32,
     folder: PathBuf,
     client: SocketAddr,
+    /// Whether it is a voter; the others observe.
+    votes: bool,
     /// It comes back from the others, because its disk was wiped.
     pub(super) rejoins: bool,
     running: Option<Running>,
@@ -72,8 +74,12 @@ impl Drop for Keeper {
 
 impl Server {
     /// A server that is configured in `folder` and does not run yet.
-    pub(super) fn new(number: u32, folder: PathBuf, client: SocketAddr) -> Self {
-        Self { number, folder, client, rejoins: false, running: None }
+    pub(super) fn new(number: u32, folder: PathBuf, client: SocketAddr, votes: bool) -> Self {
+        Self { number, folder, client, votes, rejoins: false, running: None }
+    }
+
+    pub(super) fn votes(&self) -> bool {
+        self.votes
     }
 
     pub(super) fn number(&self) -> u32 {

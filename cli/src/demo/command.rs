@@ -1,10 +1,13 @@
-//! What can be told to a demo: a letter, and the number of a server.
+//! What can be told to a demo: a letter, and the number of a server or a site.
 
 /// The commands.
-pub(super) const HELP: &str = "Commands:
+const HELP: &str = "Commands:
   k N  kill -9      r N  start it again       f N  freeze      c N  let it continue
   w N  kill it, wipe its disk, and let it come back from the others
   s    status       q    stop all";
+
+/// Those of a demo with sites.
+const SITES_HELP: &str = "  x N  cut the way to site N           h N  heal it";
 
 /// A command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,14 +17,18 @@ pub(super) enum Command {
     Freeze(u32),
     Continue(u32),
     Wipe(u32),
+    /// The way to a site.
+    Cut(u32),
+    Heal(u32),
     Status,
     Help,
     Quit,
 }
 
 impl Command {
-    /// Reads a line for a demo of `servers` servers: nothing on an empty line, or what is wrong.
-    pub(super) fn parse(line: &str, servers: u32) -> Result<Option<Self>, String> {
+    /// Reads a line for a demo of `servers` servers and `sites` sites: nothing on an empty line, or
+    /// what is wrong.
+    pub(super) fn parse(line: &str, servers: u32, sites: u32) -> Result<Option<Self>, String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let of_all = match words[..] {
             [] => return Ok(None),
@@ -34,12 +41,19 @@ impl Command {
             return Ok(of_all);
         }
         let [letter, number] = words[..] else {
-            return Err(format!("`{}` is not known:\n{HELP}", line.trim()));
+            return Err(format!("`{}` is not known:\n{}", line.trim(), help(sites)));
+        };
+        let (what, count) = match letter {
+            "x" | "h" if sites == 0 => {
+                return Err("there are no sites: begin with `farwatch demo --sites 2`".to_owned());
+            }
+            "x" | "h" => ("site", sites),
+            _ => ("server", servers),
         };
         let number = match number.parse() {
-            Ok(number) if (1..=servers).contains(&number) => number,
+            Ok(number) if (1..=count).contains(&number) => number,
             Ok(_) | Err(_) => {
-                return Err(format!("`{number}` is no server: write a number from 1 to {servers}"));
+                return Err(format!("`{number}` is no {what}: write a number from 1 to {count}"));
             }
         };
         match letter {
@@ -48,9 +62,16 @@ impl Command {
             "f" => Ok(Some(Self::Freeze(number))),
             "c" => Ok(Some(Self::Continue(number))),
             "w" => Ok(Some(Self::Wipe(number))),
-            _ => Err(format!("`{letter}` is not known:\n{HELP}")),
+            "x" => Ok(Some(Self::Cut(number))),
+            "h" => Ok(Some(Self::Heal(number))),
+            _ => Err(format!("`{letter}` is not known:\n{}", help(sites))),
         }
     }
+}
+
+/// The commands of a demo with so many sites.
+pub(super) fn help(sites: u32) -> String {
+    if sites == 0 { HELP.to_owned() } else { format!("{HELP}\n{SITES_HELP}") }
 }
 
 #[cfg(test)]
@@ -59,7 +80,7 @@ mod tests {
 
     #[test]
     fn commands_are_a_letter_and_a_server() {
-        let parse = |line| Command::parse(line, 3);
+        let parse = |line| Command::parse(line, 3, 0);
         assert_eq!(parse("k 2"), Ok(Some(Command::Kill(2))));
         assert_eq!(parse("  w   3 "), Ok(Some(Command::Wipe(3))));
         assert_eq!(parse("s"), Ok(Some(Command::Status)));
@@ -70,5 +91,17 @@ mod tests {
             assert!(why.contains(expected), "{why}");
         }
         assert!(parse("z 1").unwrap_err().contains("k N  kill -9"));
+        assert!(parse("x 1").unwrap_err().contains("--sites"));
+    }
+
+    #[test]
+    fn sites_have_numbers_of_their_own() {
+        let parse = |line| Command::parse(line, 7, 2);
+        assert_eq!(parse("x 2"), Ok(Some(Command::Cut(2))));
+        assert_eq!(parse("h 1"), Ok(Some(Command::Heal(1))));
+        assert_eq!(parse("h"), Ok(Some(Command::Help)));
+        assert_eq!(parse("k 7"), Ok(Some(Command::Kill(7))));
+        assert!(parse("x 3").unwrap_err().contains("`3` is no site: write a number from 1 to 2"));
+        assert!(parse("z 1").unwrap_err().contains("x N  cut"));
     }
 }

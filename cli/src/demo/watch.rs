@@ -22,18 +22,30 @@ pub(super) enum Seen {
     Follows(u32),
     /// It leads, in an epoch.
     Leads(u32),
+    /// An observer without a way to a leader.
+    Alone,
 }
 
 impl Seen {
     /// What a running server says of itself, if it answers.
-    pub(super) fn of(report: Option<&EnsembleReport>) -> Self {
+    pub(super) fn of(report: Option<&EnsembleReport>, votes: bool) -> Self {
         let Some(report) = report else { return Self::Silent };
         let serves = report.phase == "broadcast";
         match (report.role.as_str(), report.leader) {
             ("leading", _) if serves => Self::Leads(report.epoch),
             ("following" | "learning", Some(leader)) if serves => Self::Follows(leader),
             ("following" | "learning", Some(leader)) => Self::Joins(leader),
-            _ => Self::Looking,
+            _ if votes => Self::Looking,
+            _ => Self::Alone,
+        }
+    }
+
+    /// With the numbers that the demo has for servers in place of those that they have drawn.
+    pub(super) fn renumbered(self, number: impl Fn(u32) -> u32) -> Self {
+        match self {
+            Self::Joins(other) => Self::Joins(number(other)),
+            Self::Follows(other) => Self::Follows(number(other)),
+            other => other,
         }
     }
 }
@@ -48,13 +60,17 @@ impl fmt::Display for Seen {
             Self::Joins(leader) => write!(f, "takes over the history of server {leader}"),
             Self::Follows(leader) => write!(f, "follows server {leader}"),
             Self::Leads(epoch) => write!(f, "leads, epoch {epoch}"),
+            Self::Alone => f.write_str("serves what it has"),
         }
     }
 }
 
 /// One line for each server of `now` that is not as it was `before`.
 pub(super) fn changes(before: &BTreeMap<u32, Seen>, now: &BTreeMap<u32, Seen>) -> Vec<String> {
-    let changed = now.iter().filter(|(server, seen)| before.get(*server) != Some(*seen));
+    let changed = now.iter().filter(|(server, seen)| match before.get(*server) {
+        None => **seen != Seen::Down, // it is still to be started
+        Some(before) => before != *seen,
+    });
     changed
         .map(|(server, seen)| match (before.get(server), seen) {
             (None | Some(Seen::Down), Seen::Silent) => format!("server {server} starts"),
@@ -101,6 +117,8 @@ mod tests {
         let silent = BTreeMap::from([(1, Seen::Silent), (2, Seen::Follows(1)), (3, Seen::Silent)]);
         let expected = ["server 1 does not answer", "server 3 starts"];
         assert_eq!(changes(&before, &silent), expected);
+        assert_eq!(changes(&BTreeMap::new(), &BTreeMap::from([(5, Seen::Down)])), [""; 0]);
+        assert_eq!(Seen::Follows(0x8000_0001).renumbered(|_| 4), Seen::Follows(4));
         let whole = BTreeMap::from([(1, Seen::Follows(2)), (2, Seen::Leads(4))]);
         assert!(is_whole(&whole));
     }
@@ -116,13 +134,15 @@ mod tests {
         let seen = |role: &str, phase: &str, leader| {
             let (role, phase) = (role.to_owned(), phase.to_owned());
             let report = EnsembleReport { role, phase, leader, ..EnsembleReport::default() };
-            Seen::of(Some(&EnsembleReport { epoch: 5, ..report }))
+            Seen::of(Some(&EnsembleReport { epoch: 5, ..report }), true)
         };
         assert_eq!(seen("leading", "broadcast", Some(1)), Seen::Leads(5));
         assert_eq!(seen("leading", "discovery", Some(1)), Seen::Looking);
         assert_eq!(seen("following", "synchronization", Some(2)), Seen::Joins(2));
         assert_eq!(seen("following", "broadcast", Some(2)), Seen::Follows(2));
         assert_eq!(seen("looking", "election", None), Seen::Looking);
-        assert_eq!(Seen::of(None), Seen::Silent);
+        assert_eq!(Seen::of(None, true), Seen::Silent);
+        let lonely = EnsembleReport { role: "looking".to_owned(), ..EnsembleReport::default() };
+        assert_eq!(Seen::of(Some(&lonely), false), Seen::Alone);
     }
 }

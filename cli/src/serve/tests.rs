@@ -11,6 +11,8 @@ use super::{EXIT_BAD_CONFIG, EXIT_DATA_DIR, ServeArgs, listen_addr, prepare, sta
 fn args(config: Option<&Path>, data_dir: Option<&Path>, settings: &[(&str, &str)]) -> ServeArgs {
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     ServeArgs {
+        observe: None,
+        peer_listen: None,
         config: config.map(Path::to_owned),
         data_dir: data_dir.map(Path::to_owned),
         listen: Vec::new(),

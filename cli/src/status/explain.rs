@@ -148,6 +148,12 @@ fn looking(
         voters.len(),
         list(voters.iter().copied()),
     ));
+    let stale = span(report.stale_ms);
+    match report.serves.as_str() {
+        "reads" => lines.push(format!("  its connections read what it had {stale} ago")),
+        "readers" => lines.push(format!("  only readers are served, with what it had {stale} ago")),
+        _nobody_or_unsaid => {}
+    }
     if !strangers.is_empty() {
         let verb = if strangers.len() == 1 { "does" } else { "do" };
         lines.push(format!("  {} {verb} not list server {me}", list(strangers)));
@@ -241,7 +247,7 @@ fn transactions(count: u64) -> String {
 }
 
 /// Milliseconds as one number and a unit.
-fn span(ms: u64) -> String {
+pub fn span(ms: u64) -> String {
     match ms {
         0..10_000 => format!("{:.1} s", ms as f64 / 1000.0),
         10_000..120_000 => format!("{} s", ms / 1000),

@@ -47,6 +47,37 @@ fn healthy(word: &str) -> String {
     }
 }
 
+/// A server that is cut off and serves reads.
+fn cut_off(word: &str) -> String {
+    match word {
+        "srvr" => {
+            healthy(word).replace("standalone", "observer").replace("-x", "-farwatch")
+                + "Staleness ms: 61000\n"
+        }
+        "quor" => quor(&EnsembleReport {
+            me: 4,
+            serves: "reads".to_owned(),
+            stale_ms: 61_000,
+            ..EnsembleReport::default()
+        }),
+        "isro" => "ro".to_owned(),
+        word => healthy(word),
+    }
+}
+
+#[test]
+fn a_server_that_is_cut_off_is_told_with_how_old_it_is() {
+    let addr = server(cut_off).to_string();
+    let (all_serve, reports) = status(std::slice::from_ref(&addr));
+    assert!(!all_serve, "nobody writes there");
+    assert_eq!(
+        (&reports[0]["role"], &reports[0]["stale_ms"]),
+        (&"observer".into(), &61_000.into())
+    );
+    let reason = "it has no leader: its connections read what it had 61 s ago, nobody writes";
+    assert_eq!(reports[0]["reason"], reason);
+}
+
 #[test]
 fn a_server_that_serves_is_described() {
     let addr = server(healthy).to_string();
@@ -62,7 +93,7 @@ fn a_server_that_serves_is_described() {
     assert!(run(&args, &mut out).unwrap());
     let text = String::from_utf8(out).unwrap();
     let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(cells, [addr.as_str(), "standalone", "0x2f", "4", "2", "0/0.7852/12"]);
+    assert_eq!(cells, [addr.as_str(), "standalone", "0x2f", "-", "4", "2", "0/0.7852/12"]);
 }
 
 #[test]

@@ -90,7 +90,7 @@ const NOT_HERE: [(&str, &str); 7] = [
     ("e13", "2^31 writes to one node would be needed: the core tests how versions wrap"),
     ("h12", "a read-only server is a voter that lost its ensemble"),
     ("j5", "a session moves between two servers: see ensemble_clients"),
-    ("j6", "local sessions differ from global ones only beside a second server"),
+    ("j6", "local sessions differ from global ones beside a second server: see ensemble_clients"),
     ("j9", "a read-only server is a voter that lost its ensemble"),
     ("j10", "a leader changes only in an ensemble: see ensemble_clients"),
 ];

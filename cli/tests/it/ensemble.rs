@@ -5,9 +5,10 @@
 //!      └─► ledger: what was acknowledged ─► judged while it grows, and against all trees at the end
 //! ```
 
-mod audit;
-mod client;
+pub mod audit;
+pub mod client;
 mod clocks;
+mod cut;
 mod disks;
 mod handover;
 mod kills;
@@ -18,8 +19,8 @@ mod network;
 mod partitions;
 mod pauses;
 mod reader;
-mod servers;
+pub mod servers;
 mod slow_disks;
-mod snapshots;
+pub mod snapshots;
 mod strangers;
 mod writer;

@@ -3,6 +3,7 @@
 //!
 //! `FARWATCH_CONFORMANCE_SUBJECT=zookeeper-ensemble` asks Apache ZooKeeper the same.
 
+mod local;
 mod words;
 
 use std::net::SocketAddr;

@@ -7,6 +7,7 @@ mod ensemble;
 mod ensemble_clients;
 mod healing;
 mod limits;
+mod observers;
 mod operator;
 mod ordering;
 mod peer_corpus;

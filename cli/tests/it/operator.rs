@@ -39,10 +39,11 @@ struct Demo {
 }
 
 impl Demo {
-    fn start(data: &Path) -> Self {
+    fn start(data: &Path, more: &[&str]) -> Self {
         // What is waited for in vain ends with the demo and not never.
-        let mut command = command(&["demo", "--voters", "1", "--for", "60", "--data-dir"]);
-        let command = command.arg(data).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut command = command(&["demo", "--voters", "1", "--for", "60"]);
+        let command = command.args(more).arg("--data-dir").arg(data);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a process");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let commands = child.stdin.take();
@@ -91,7 +92,7 @@ fn until_gone(address: SocketAddr) {
 #[test]
 fn a_demo_tells_what_becomes_of_a_server_that_is_killed_frozen_or_wiped() {
     let data = directory();
-    let mut demo = Demo::start(data.path());
+    let mut demo = Demo::start(data.path(), &[]);
     let (mut connection, _) = connect(demo.client);
     let made = connection.call(&request::create("/kept", None, &ids::open(), 0));
     assert_eq!(made.expect("a reply").err, 0);
@@ -117,10 +118,38 @@ fn a_demo_tells_what_becomes_of_a_server_that_is_killed_frozen_or_wiped() {
 }
 
 #[test]
+fn a_site_of_a_demo_reads_on_while_its_way_is_cut_and_is_level_again_afterwards() {
+    let data = directory();
+    let mut demo =
+        Demo::start(data.path(), &["--sites", "1", "--observers-per-site", "1", "--rtt", "20ms"]);
+    demo.until("site 1 is 20 ms away. Connect to 127.0.0.1:");
+    demo.until("READ SHOWS");
+    demo.until(" ago, in "); // its session reads
+    demo.say("x 1");
+    demo.until("the way to site 1 is cut");
+    demo.until("server 2 serves what it has");
+    demo.say("x 1");
+    demo.until("is cut already");
+    demo.say("h 1");
+    let healed = demo.until("the way to site 1 is healed after");
+    assert!(healed.ends_with(", 0 failed"), "{healed}");
+    demo.until("site 1 is level again");
+    demo.say("h 1");
+    demo.until("is whole");
+    demo.say("w 2");
+    demo.until("server 2 follows server 1");
+    demo.say("h 2");
+    demo.until("`2` is no site");
+    demo.say("q");
+    assert!(demo.child.wait().expect("an end").success());
+    until_gone(demo.client);
+}
+
+#[test]
 fn no_server_outlives_a_demo_that_is_killed_not_even_a_frozen_one() {
     for frozen in [false, true] {
         let data = directory();
-        let mut demo = Demo::start(data.path());
+        let mut demo = Demo::start(data.path(), &[]);
         if frozen {
             demo.say("f 1");
             demo.until("server 1 is frozen");

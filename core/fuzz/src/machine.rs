@@ -11,10 +11,12 @@ use std::sync::Arc;
 use farwatch_core::acl::{self, AclEntry, AclList, Identity, Perms};
 use farwatch_core::log::epochs::Epochs;
 use farwatch_core::node::submission::{Ask, Origin, Outcome, Submission};
-use farwatch_core::node::{Clock, Event, Node, NodeOptions, Output, ReapOptions, Recovered};
+use farwatch_core::node::{
+    Clock, Event, Node, NodeOptions, OnPartition, Output, ReapOptions, Recovered,
+};
 use farwatch_core::prepare::Options;
 use farwatch_core::record::{Chain, Record};
-use farwatch_core::session::{SessionIds, SessionTable};
+use farwatch_core::session::{LocalSessions, SessionIds, SessionTable};
 use farwatch_core::tree::{self, Applied, Restorer, TreeOptions};
 use farwatch_core::wire::handshake::Password;
 use farwatch_core::wire::jute::Writer;
@@ -273,6 +275,10 @@ impl Runner {
             reap,
             wait_ms: 10_000,
             stale_ms_max: None,
+            on_partition: OnPartition::default(),
+            learner_grace_ms: 0,
+            lists_learners: false,
+            local_sessions: LocalSessions::Off,
         };
         let recovered = Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain(0) };
         let ids = SessionIds::new(ME, 1_700_000_000_000).expect("the server's number is small");
@@ -343,7 +349,7 @@ impl Runner {
 fn play(steps: &[Step], enforce_quota: bool, at_once: bool, ticks: bool) -> Ran {
     let identities = identities();
     let mut runner = Runner::new(enforce_quota);
-    let open = Ask::Open { timeout_ms: 4000, password: Password([3; 16]) };
+    let open = Ask::Open { timeout_ms: 4000, password: Password([3; 16]), read_only: false };
     for _ in 0..3 {
         runner.ask(SessionId::NONE, open, &[], &identities[0]);
         runner.settle();
@@ -368,12 +374,13 @@ fn play(steps: &[Step], enforce_quota: bool, at_once: bool, ticks: bool) -> Ran 
                 runner.ask(session, Ask::Write(*op), body, who);
             }
             Step::Open { timeout_ms } => {
-                let open = Ask::Open { timeout_ms: *timeout_ms, password: Password([4; 16]) };
+                let password = Password([4; 16]);
+                let open = Ask::Open { timeout_ms: *timeout_ms, password, read_only: false };
                 runner.ask(SessionId::NONE, open, &[], &identities[0]);
             }
             // What these answer depends on what is applied, as it should.
             Step::Resume { session, password } if ticks => {
-                let ask = Ask::Resume { timeout_ms: 5000 };
+                let ask = Ask::Resume { timeout_ms: 5000, read_only: false };
                 runner.ask(session_at(*session), ask, &[*password % 5; 16], &identities[0]);
             }
             Step::Ephemerals { session } if ticks => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::asks::{Ending, Stage};
 use super::exchange::Hold;
 use super::route::Route;
-use super::submission::{Ask, Outcome};
+use super::submission::{Ask, Item, Outcome};
 use super::{Holder, Node, Output};
 use crate::record::Record;
 use crate::txn::{Txn, TxnHead};
@@ -85,6 +85,8 @@ impl Node {
                 self.expiry.add(head.session, timeout_ms, self.clock.mono_ms);
                 if let Some(number) = mine {
                     self.opened(number, &head, timeout_ms, password, out);
+                } else if let Some(local) = self.locals.remove(head.session) {
+                    self.went_global(head.session, &local, head.zxid);
                 }
             }
             Txn::CloseSession => {
@@ -133,6 +135,9 @@ impl Node {
     fn pass_over(&mut self, number: u64, out: &mut Output) {
         let Some(ask) = self.asks.get(number) else { return };
         let item = ask.item.clone();
+        if ask.told {
+            return self.asks.done(number);
+        }
         if matches!(item.ask, Ask::Write(_) | Ask::Sync) {
             self.release(item.session, item.origin, out);
             self.asks.done(number);
@@ -155,12 +160,12 @@ impl Node {
             Stage::Proposed(_, hold) => hold,
             // Found in the history: whoever held it since was given it by a later leader.
             Stage::Waiting | Stage::Asked | Stage::Behind(..) | Stage::Done => {
-                Hold(u64::from(head.zxid.epoch().0) << 32)
+                Hold::of_history(head.zxid)
             }
         };
-        self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
-        self.hosts_anew |= matches!(self.route, Route::Asking(..) | Route::Settling(..));
-        let outcome = Outcome::Attached { session, password, timeout_ms };
+        self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
+        self.note_hosted_anew();
+        let outcome = Outcome::Attached { session, password, timeout_ms, read_only: false };
         self.reply(origin, head.zxid, outcome, out);
         self.asks.done(number);
     }
@@ -169,6 +174,9 @@ impl Node {
         let Some(number) = mine else { return };
         let ask = self.asks.get_mut(number).expect("it was found");
         let Ask::Write(op) = ask.item.ask else { return self.asks.done(number) };
+        if ask.told {
+            return self.asks.done(number);
+        }
         let answer = ask.answer.take().unwrap_or_else(|| Self::answer_of(op, &ask.body));
         let origin = ask.item.origin;
         let start = out.bytes.len() as u32;
@@ -178,15 +186,20 @@ impl Node {
         self.asks.done(number);
     }
 
-    /// A session that is connected here has written elsewhere: its client has moved on, and what
-    /// its old connection still has under way must not be done any more. A leader knows by itself
-    /// who holds what.
+    /// A session has done something that was not asked here: its client has gone on elsewhere, and
+    /// what an old connection here still has under way must not be done any more. A leader knows by
+    /// itself who holds what.
     fn look_for_move(&mut self, head: &TxnHead, out: &mut Output) {
-        let me = self.zab.me();
-        let Some(holder) = self.attached.get(&head.session).copied() else { return };
-        if holder.server == me && self.route != Route::Me {
-            self.release(head.session, holder.origin, out);
+        let (me, session) = (self.zab.me(), head.session);
+        let here = self.attached.get(&session).copied().filter(|held| held.server == me);
+        if let Some(holder) = here
+            && self.route != Route::Me
+        {
+            self.release(session, holder.origin, out);
         }
+        let attached = &self.attached;
+        let holds = |item: &Item| attached.get(&session).is_some_and(|it| it.is(me, item.origin));
+        self.asks.overtake(session, holds);
     }
 
     fn note_digest(&mut self, out: &mut Output) {

@@ -12,7 +12,7 @@ mod likeness;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::exchange::Hold;
@@ -59,6 +59,23 @@ pub(super) struct Pending {
     pub answer: Option<Answer>,
     pub since_ms: i64,
     pub stage: Stage,
+    /// Its client was told that nobody knows what becomes of it: what does is not told again.
+    pub told: bool,
+    /// It ends the session, which has gone on at another connection since.
+    pub overtaken: bool,
+}
+
+impl Pending {
+    /// What it counts of the room for writes. Nothing once its client was told: no client can make
+    /// more of those while the way is lost, and what waits must not be held back by them.
+    fn charge(&self) -> usize {
+        if self.told { 0 } else { self.body.len() }
+    }
+
+    /// Whether it ends its session, which is worth doing also when nobody waits for it any more.
+    pub const fn closes(&self) -> bool {
+        matches!(self.item.ask, Ask::Write(OpCode::CloseSession))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +91,9 @@ pub(super) struct Asks {
     in_doubt: BTreeMap<SessionId, VecDeque<u64>>,
     /// Of those, what the history passed over: it has a later ask of the session and not this one.
     passed: Vec<u64>,
-    /// Bodies of all that is pending.
+    /// How many ends of which session are pending.
+    ends: BTreeMap<SessionId, u32>,
+    /// Bodies of all that clients wait for.
     bytes: usize,
 }
 
@@ -82,20 +101,21 @@ impl Asks {
     pub fn push(&mut self, item: Item, body: &[u8], now_ms: i64) -> u64 {
         let number = self.end();
         self.bytes += body.len();
-        self.pending.push_back(Pending {
-            item,
-            body: body.into(),
-            answer: None,
-            since_ms: now_ms,
-            stage: Stage::Waiting,
-        });
+        let (since_ms, stage) = (now_ms, Stage::Waiting);
+        let (body, answer, told, overtaken) = (body.into(), None, false, false);
+        let ask = Pending { item, body, answer, since_ms, stage, told, overtaken };
+        if ask.closes() {
+            *self.ends.entry(ask.item.session).or_default() += 1;
+        }
+        self.pending.push_back(ask);
         number
     }
 
     /// Whether nobody waits for anything.
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.due.is_empty() && self.in_doubt.is_empty()
+        let open = self.due.is_empty() && self.in_doubt.is_empty() && self.ends.is_empty();
+        self.pending.is_empty() && open
     }
 
     pub const fn bytes(&self) -> usize {
@@ -214,7 +234,8 @@ impl Asks {
 
     /// The history is known as far as anything in doubt could be in it: what is still open was not
     /// done, never will be, and waits again. Those that `keeps` does not want are given up and
-    /// returned.
+    /// returned, unless their clients were told before: those never wait again, but for the end of
+    /// a session.
     #[must_use]
     pub fn resolve(&mut self, mut keeps: impl FnMut(&Pending) -> bool) -> Vec<Item> {
         let end = self.end();
@@ -223,12 +244,13 @@ impl Asks {
         self.due.clear();
         self.pending.retain_mut(|ask| {
             let done = ask.stage == Stage::Done;
-            if !done && keeps(ask) {
+            if !done && (!ask.told || ask.closes()) && keeps(ask) {
                 ask.stage = Stage::Waiting;
                 return true;
             }
-            self.bytes -= ask.body.len();
-            if !done {
+            self.bytes -= ask.charge();
+            count_out(&mut self.ends, ask);
+            if !done && !ask.told {
                 given_up.push(ask.item.clone());
             }
             false
@@ -248,7 +270,8 @@ impl Asks {
 
     fn forget_done(&mut self) {
         while let Some(done) = self.pending.pop_front_if(|ask| ask.stage == Stage::Done) {
-            self.bytes -= done.body.len();
+            self.bytes -= done.charge();
+            count_out(&mut self.ends, &done);
             self.first += 1;
         }
         self.unasked = self.unasked.max(self.first);
@@ -257,11 +280,26 @@ impl Asks {
         }
     }
 
+    /// The client hears that nobody knows what becomes of its ask, which stays where it is: what
+    /// the history has of it is then known to be its own.
+    pub fn told(&mut self, number: u64) {
+        let Some(ask) = self.get_mut(number) else { return };
+        let charge = ask.charge();
+        ask.told = true;
+        self.bytes -= charge;
+    }
+
+    /// Whose asks are not answered yet.
+    pub fn sessions(&self) -> BTreeSet<SessionId> {
+        let open = self.pending.iter().filter(|ask| ask.stage != Stage::Done);
+        open.map(|ask| ask.item.session).collect()
+    }
+
     /// Those that wait since before `since_ms` and were neither decided nor answered.
     pub fn overdue(&self, since_ms: i64) -> impl Iterator<Item = (u64, &Pending)> {
         let ages = (self.first..).zip(&self.pending);
         ages.take_while(move |(_, ask)| ask.since_ms < since_ms)
-            .filter(|(_, ask)| ask.stage != Stage::Done)
+            .filter(|(_, ask)| ask.stage != Stage::Done && !ask.told)
     }
 
     /// Waiting asks of a connection that is gone, but for its session's end, are not worth doing.
@@ -271,14 +309,37 @@ impl Asks {
         let (first, unasked) = (self.first, self.unasked);
         let mut given_up = Vec::new();
         for (at, ask) in self.pending.iter_mut().enumerate() {
-            let closes = matches!(ask.item.ask, Ask::Write(OpCode::CloseSession));
             let waits = unasked <= first + at as u64 && ask.stage == Stage::Waiting;
-            if waits && !closes && gone(&ask.item) {
+            if waits && !ask.closes() && gone(&ask.item) {
                 ask.stage = Stage::Done;
                 given_up.push(ask.item.clone());
             }
         }
         self.forget_done();
         given_up
+    }
+
+    /// The session has gone on at a connection that `holds` it, of another server if none here does:
+    /// what others ask to end it would be done behind what that one asks, and is not done any more.
+    pub fn overtake(&mut self, session: SessionId, holds: impl Fn(&Item) -> bool) {
+        if !self.ends.contains_key(&session) {
+            return;
+        }
+        for ask in &mut self.pending {
+            if ask.item.session == session && ask.closes() && !holds(&ask.item) {
+                ask.overtaken = true;
+            }
+        }
+    }
+}
+
+fn count_out(ends: &mut BTreeMap<SessionId, u32>, ask: &Pending) {
+    if ask.closes()
+        && let Some(count) = ends.get_mut(&ask.item.session)
+    {
+        *count -= 1;
+        if *count == 0 {
+            ends.remove(&ask.item.session);
+        }
     }
 }

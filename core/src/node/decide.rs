@@ -4,13 +4,12 @@
 //! so that the server answers each connection in its own order.
 
 use super::asks::{Ending, Stage};
-use super::exchange::{Asked, Hold, Verdict};
+use super::exchange::{Asked, Hold, Scope, Verdict};
 use super::route::Route;
 use super::submission::{Ask, Item, Origin, Outcome};
-use super::{
-    Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES, is_same_connection,
-};
+use super::{Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES};
 use crate::answer::Answer;
+use crate::prepare::part::wants_ephemeral;
 use crate::prepare::{Internal, Prepared, WriteRequest};
 use crate::wire::handshake::Password;
 use crate::wire::{ErrorCode, OpCode};
@@ -19,19 +18,14 @@ use crate::zxid::{ServerId, SessionId, Zxid};
 
 impl Node {
     /// Decides an ask of a server's. False: it cannot be decided now, between two epochs.
-    pub(super) fn decide(
-        &mut self,
-        from: ServerId,
-        number: u64,
-        item: &Item,
-        body: &[u8],
-        out: &mut Output,
-    ) -> bool {
+    pub(super) fn decide(&mut self, from: ServerId, asked: &Asked, out: &mut Output) -> bool {
         if !self.zab.is_leading() {
             return false;
         }
+        let Asked { number, item, body, .. } = asked;
+        let number = *number;
         let verdict = match item.ask {
-            Ask::Write(op) => self.write(from, number, item, op, body, out),
+            Ask::Write(op) => self.write(from, asked, op, out),
             Ask::Sync if self.zab.planted(Mutant::SyncUnconfirmed) => {
                 Some(Verdict::Synced { upto: self.named() })
             }
@@ -39,12 +33,14 @@ impl Node {
                 self.tell_confirmed(from, number, Verdict::Synced { upto: self.named() });
                 return true;
             }
-            Ask::Open { timeout_ms, password } => self.open(from, item, timeout_ms, password, out),
-            Ask::Resume { timeout_ms } => {
+            Ask::Open { timeout_ms, password, .. } => {
+                self.open(from, item, timeout_ms, password, out)
+            }
+            Ask::Resume { timeout_ms, .. } => {
                 let verdict = self.resume(from, item, timeout_ms, body, out);
                 if verdict == Verdict::Expired {
                     // A leader that was replaced does not know what sessions began since.
-                    self.tell_confirmed(from, number, verdict);
+                    self.tell_confirmed(from, number, Verdict::Expired);
                     return true;
                 }
                 Some(verdict)
@@ -68,8 +64,7 @@ impl Node {
             self.deferred.make_contiguous().reverse();
         }
         while let Some((from, asked)) = self.deferred.pop_front() {
-            let Asked { number, item, body } = &asked;
-            if !self.decide(from, *number, item, body, out) {
+            if !self.decide(from, &asked, out) {
                 self.deferred.push_front((from, asked));
                 return;
             }
@@ -92,12 +87,11 @@ impl Node {
     fn write(
         &mut self,
         from: ServerId,
-        number: u64,
-        item: &Item,
+        asked: &Asked,
         op: OpCode,
-        body: &[u8],
         out: &mut Output,
     ) -> Option<Verdict> {
+        let Asked { number, item, body, .. } = asked;
         let behind = self.named();
         if self.has_moved(from, item, op) {
             return Some(Verdict::Refused { behind, code: ErrorCode::SessionExpired });
@@ -107,9 +101,11 @@ impl Node {
         if self.is_full(body.len(), reserve) {
             return Some(Verdict::Refused { behind, code: ErrorCode::NotReadOnly });
         }
-        let zxid = self.zab.proposable()?;
+        let is_local = self.stays_local(from, asked, op, out)?;
+        let (behind, zxid) = (self.named(), self.zab.proposable()?);
         let Item { session, cxid, identities, .. } = item;
-        let request = WriteRequest { session: *session, cxid: *cxid, op, body, identities };
+        let (session, cxid) = (*session, *cxid);
+        let request = WriteRequest { session, cxid, op, body, identities, is_local };
         let mut growing = self.growing(zxid);
         let prepared = self.prepare.prepare(
             &self.writer,
@@ -126,7 +122,7 @@ impl Node {
         let verdict = match prepared {
             Prepared::Logged(answer) => {
                 if from == self.zab.me()
-                    && let Some(ask) = self.asks.get_mut(number)
+                    && let Some(ask) = self.asks.get_mut(*number)
                 {
                     ask.answer = Some(answer);
                 }
@@ -137,6 +133,36 @@ impl Node {
         };
         self.keep_growing(growing);
         Some(verdict)
+    }
+
+    /// Whether an ask is decided as one of a session that no table has. Where it wants an ephemeral
+    /// node and its server upgrades, the session's begin is proposed before it: then it is not.
+    /// `None`: that cannot be proposed now.
+    fn stays_local(
+        &mut self,
+        from: ServerId,
+        asked: &Asked,
+        op: OpCode,
+        out: &mut Output,
+    ) -> Option<bool> {
+        let Item { session, origin, .. } = asked.item;
+        // Its server may not have applied yet that it became global: it may even be over by now.
+        let is_known = self.sessions.contains(session)
+            || self.prepare.is_changing(session)
+            || self.upgraded.contains_key(&session);
+        match asked.scope {
+            Scope::Global => Some(false),
+            Scope::Local | Scope::Upgradable { .. } if is_known => Some(false),
+            Scope::Upgradable { timeout_ms, password } if wants_ephemeral(op, &asked.body) => {
+                let begin = Internal::CreateSession { session, timeout_ms, password };
+                let zxid = self.propose_internal(begin)?;
+                self.upgraded.insert(session, (from, zxid));
+                let (server, hold) = (from, Hold::of_history(zxid));
+                self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
+                Some(false)
+            }
+            Scope::Local | Scope::Upgradable { .. } => Some(true),
+        }
     }
 
     fn open(
@@ -159,7 +185,7 @@ impl Node {
         };
         let hold = self.next_hold();
         let (server, origin) = (from, item.origin);
-        self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+        self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
         Some(Verdict::Proposed { zxid, hold })
     }
 
@@ -177,17 +203,19 @@ impl Node {
         let knows = self.sessions.verify(session, Some(presented))
             || self.zab.planted(Mutant::ResumesWithoutPassword);
         let Some(known) = known.filter(|_| knows) else { return Verdict::Expired };
-        // Behind all that was asked for it elsewhere: whatever else of the session comes from now on
-        // was asked here. Its end too: one that is under way is told once it is a fact.
-        let (behind, password) = (self.named(), known.password);
+        let password = known.password;
         if self.prepare.is_closing(session) {
-            let hold = Hold::default();
+            // Its end is told once it is a fact.
+            let (behind, hold) = (self.named(), Hold::default());
             return Verdict::Resumed { behind, hold, timeout_ms, password };
         }
+        // Behind all that was asked for it elsewhere: whatever else of the session comes from now on was
+        // asked here.
+        let behind = self.named();
         self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
         let hold = self.next_hold();
         let (server, origin) = (from, item.origin);
-        self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
+        self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
         Verdict::Resumed { behind, hold, timeout_ms, password }
     }
 
@@ -198,9 +226,11 @@ impl Node {
 
     /// The session is the holder's from now on, and nobody else's.
     pub(super) fn attach(&mut self, session: SessionId, holder: Holder, out: &mut Output) {
+        let me = self.zab.me();
+        self.asks.overtake(session, |item| holder.is(me, item.origin));
         let Some(before) = self.attached.insert(session, holder) else { return };
         let same = before.server == holder.server && before.origin == holder.origin;
-        if !same {
+        if !same && !before.left {
             self.displace(session, before.server, before.origin, out);
         }
     }
@@ -221,16 +251,17 @@ impl Node {
 
     /// Whether the item's session lives and another connection has taken it over. What the old one
     /// still had under way must not be done behind what its client asks on the new one; the old one
-    /// is hung up on, and so hears no answer. A session whose connection is gone can still be ended
-    /// by what that one had asked.
-    fn has_moved(&self, from: ServerId, item: &Item, op: OpCode) -> bool {
-        let holds =
-            |held: &Holder| held.server == from && is_same_connection(held.origin, item.origin);
-        let unheld = op != OpCode::CloseSession;
+    /// is hung up on, and so hears no answer. A session whose last connection is gone can still be
+    /// ended by what that one had asked. That may be one that this leader does not know: its server
+    /// applied what the session did elsewhere under former leaders before it asked, and takes an end
+    /// that this overtook back itself.
+    pub(super) fn has_moved(&self, from: ServerId, item: &Item, op: OpCode) -> bool {
+        let ends = op == OpCode::CloseSession;
+        let holds = |held: &Holder| held.is(from, item.origin) && (ends || !held.left);
         if self.zab.planted(Mutant::MovedNotRefused) {
             return false;
         }
-        let moved = self.attached.get(&item.session).map_or(unheld, |held| !holds(held));
+        let moved = self.attached.get(&item.session).map_or(!ends, |held| !holds(held));
         moved && self.sessions.contains(item.session)
     }
 
@@ -316,6 +347,9 @@ impl Node {
 
     pub(super) fn end(&mut self, number: u64, ending: Ending, out: &mut Output) {
         let Some(ask) = self.asks.get(number) else { return };
+        if ask.told {
+            return self.asks.done(number);
+        }
         let (origin, session) = (ask.item.origin, ask.item.session);
         let start = out.bytes.len() as u32;
         let done = |err, out: &Output| Outcome::Done { err, start, end: out.bytes.len() as u32 };
@@ -331,8 +365,8 @@ impl Node {
             Ending::Resumed(hold, ..) if self.has_newer(session, hold) => Outcome::Refused,
             Ending::Resumed(hold, timeout_ms, password) => {
                 let server = self.zab.me();
-                self.attach(session, Holder { server, origin, hold, timeout_ms }, out);
-                Outcome::Attached { session, password, timeout_ms }
+                self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
+                Outcome::Attached { session, password, timeout_ms, read_only: false }
             }
             Ending::Handshake(outcome) => outcome,
         };

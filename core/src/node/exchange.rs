@@ -21,13 +21,25 @@ use crate::wire::handshake::Password;
 use crate::wire::{ErrorCode, OpCode};
 use crate::zxid::{SessionId, Zxid};
 
-/// The layout of what is exchanged.
-const EXCHANGE_VERSION: u8 = 1;
+/// The layout of requests. The first one knew no local sessions.
+const REQUEST_VERSION: u8 = 2;
+const REQUEST_VERSION_ALL_GLOBAL: u8 = 1;
+
+/// The layout of responses.
+const RESPONSE_VERSION: u8 = 1;
 
 /// Orders the connections that held a session: the leader's epoch, then its count. Whoever presents
 /// the larger one holds the session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hold(pub u64);
+
+impl Hold {
+    /// What a session's begin gives where only the history tells of it, at `zxid`: whoever was given the
+    /// session since has a larger one. Every server comes to the same.
+    pub fn of_history(zxid: Zxid) -> Self {
+        Self(u64::from(zxid.epoch().0) << 32)
+    }
+}
 
 /// A session that a server's connection holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +50,25 @@ pub(super) struct Hosted {
     pub timeout_ms: i32,
 }
 
+/// What the server that passes an ask on knows of the ask's session. Only a write depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// It is in every server's table, or over.
+    #[default]
+    Global,
+    /// It is that server's own: in nobody's table, and alive.
+    Local,
+    /// The same; and before its first ephemeral node it becomes global, with these.
+    Upgradable { timeout_ms: i32, password: Password },
+}
+
 /// One ask on its way to the leader.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// Rises with each ask of a server's life.
     pub number: u64,
     pub item: Item,
+    pub scope: Scope,
     pub body: Arc<[u8]>,
 }
 
@@ -57,6 +82,9 @@ pub(super) struct Request {
     pub touched: Vec<(SessionId, i32)>,
     /// Connections that held a session and are gone.
     pub left: Vec<(SessionId, Origin)>,
+    /// How much of the history the server had applied when it said so: which local sessions it knew
+    /// to be global.
+    pub applied: Zxid,
 }
 
 /// What becomes of an ask.
@@ -101,7 +129,7 @@ impl Request {
     pub fn encode(&self) -> Arc<[u8]> {
         let mut out = Vec::with_capacity(64);
         let e = &mut Encoder(&mut out);
-        e.u8(EXCHANGE_VERSION).u8(self.hosted.is_some().into());
+        e.u8(REQUEST_VERSION).u64(self.applied.0).u8(self.hosted.is_some().into());
         if let Some(hosted) = &self.hosted {
             e.all(hosted, |e, it| {
                 origin(e.u64(it.session.0).u64(it.hold.0).i32(it.timeout_ms), it.origin);
@@ -123,11 +151,12 @@ impl Request {
         });
         let mut places = places.into_iter();
         e.all(&self.asks, |e, asked| {
-            let Asked { number, item, body } = asked;
+            let Asked { number, item, scope, body } = asked;
             e.u64(*number).u64(item.session.0).i32(item.cxid);
             e.u32(places.next().expect("one for each"));
             origin(e, item.origin);
             put_ask(e, item.ask);
+            put_scope(e, *scope);
             e.bytes(body);
         });
         e.all(&self.touched, |e, &(session, timeout_ms)| {
@@ -141,9 +170,11 @@ impl Request {
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let d = &mut Decoder(bytes);
-        if d.u8()? != EXCHANGE_VERSION {
-            return Err(Malformed);
-        }
+        let (applied, scoped) = match d.u8()? {
+            REQUEST_VERSION => (Zxid(d.u64()?), true),
+            REQUEST_VERSION_ALL_GLOBAL => (Zxid::ZERO, false),
+            _unknown => return Err(Malformed),
+        };
         let hosted = if d.flag()? {
             Some(d.all(|d| {
                 Ok(Hosted {
@@ -166,13 +197,15 @@ impl Request {
             let identities = Arc::clone(lists.get(list).ok_or(Malformed)?);
             let origin = get_origin(d)?;
             let ask = get_ask(d)?;
+            let scope = if scoped { get_scope(d)? } else { Scope::Global };
             let body = d.bytes()?;
-            Ok(Asked { number, item: Item::new(origin, session, cxid, ask, identities), body })
+            let item = Item::new(origin, session, cxid, ask, identities);
+            Ok(Asked { number, item, scope, body })
         })?;
         let touched = d.all(|d| Ok((SessionId(d.u64()?), d.i32()?)))?;
         let left = d.all(|d| Ok((SessionId(d.u64()?), get_origin(d)?)))?;
         d.end()?;
-        Ok(Self { hosted, asks, touched, left })
+        Ok(Self { hosted, asks, touched, left, applied })
     }
 }
 
@@ -187,7 +220,7 @@ impl Response {
     pub fn encode(&self) -> Arc<[u8]> {
         let mut out = Vec::with_capacity(64);
         let e = &mut Encoder(&mut out);
-        e.u8(EXCHANGE_VERSION).u8(self.welcome.is_some().into());
+        e.u8(RESPONSE_VERSION).u8(self.welcome.is_some().into());
         if let Some((session, proposed)) = self.welcome {
             e.u64(session).u64(proposed.0);
         }
@@ -218,7 +251,7 @@ impl Response {
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let d = &mut Decoder(bytes);
-        if d.u8()? != EXCHANGE_VERSION {
+        if d.u8()? != RESPONSE_VERSION {
             return Err(Malformed);
         }
         let welcome = if d.flag()? { Some((d.u64()?, Zxid(d.u64()?))) } else { None };
@@ -266,10 +299,10 @@ fn put_ask(e: &mut Encoder<'_>, ask: Ask) {
         Ask::Sync => {
             e.u8(1);
         }
-        Ask::Open { timeout_ms, password } => {
+        Ask::Open { timeout_ms, password, .. } => {
             e.u8(2).i32(timeout_ms).0.extend_from_slice(&password.0);
         }
-        Ask::Resume { timeout_ms } => {
+        Ask::Resume { timeout_ms, .. } => {
             e.u8(3).i32(timeout_ms);
         }
         Ask::Ephemerals | Ask::Left => unreachable!("answered where it is asked"),
@@ -280,8 +313,35 @@ fn get_ask(d: &mut Decoder<'_>) -> Result<Ask, Malformed> {
     Ok(match d.u8()? {
         0 => Ask::Write(OpCode::from_code(d.i32()?).ok_or(Malformed)?),
         1 => Ask::Sync,
-        2 => Ask::Open { timeout_ms: d.i32()?, password: Password(d.array()?) },
-        3 => Ask::Resume { timeout_ms: d.i32()? },
+        // A leader takes all sessions alike.
+        2 => {
+            let (timeout_ms, password) = (d.i32()?, Password(d.array()?));
+            Ask::Open { timeout_ms, password, read_only: false }
+        }
+        3 => Ask::Resume { timeout_ms: d.i32()?, read_only: false },
+        _unknown => return Err(Malformed),
+    })
+}
+
+fn put_scope(e: &mut Encoder<'_>, scope: Scope) {
+    match scope {
+        Scope::Global => {
+            e.u8(0);
+        }
+        Scope::Local => {
+            e.u8(1);
+        }
+        Scope::Upgradable { timeout_ms, password } => {
+            e.u8(2).i32(timeout_ms).0.extend_from_slice(&password.0);
+        }
+    }
+}
+
+fn get_scope(d: &mut Decoder<'_>) -> Result<Scope, Malformed> {
+    Ok(match d.u8()? {
+        0 => Scope::Global,
+        1 => Scope::Local,
+        2 => Scope::Upgradable { timeout_ms: d.i32()?, password: Password(d.array()?) },
         _unknown => return Err(Malformed),
     })
 }

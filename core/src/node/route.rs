@@ -21,6 +21,7 @@ use super::{Holder, Node, Output, TOUCH_INTERVAL_MS, is_same_connection};
 use crate::prepare::Prepare;
 use crate::session::Expiry;
 use crate::wire::{ErrorCode, OpCode};
+use crate::zab::message::{Message, ToLearner};
 use crate::zab::mutant::Mutant;
 use crate::zab::{self, Action, Divergence, Standing};
 use crate::zxid::{Epoch, ServerId, SessionId, Zxid};
@@ -52,7 +53,7 @@ const STOOD_STILL_MS: i64 = 500;
 
 /// A server that has been without a leader for so long, milliseconds, takes no new connection: its
 /// client looks for another server at once. An election is over by then, where one can succeed.
-const HANDSHAKE_PATIENCE_MS: i64 = 2_000;
+pub(super) const HANDSHAKE_PATIENCE_MS: i64 = 2_000;
 
 /// Transactions after which a leader tells its tree's digest though no sweep is due.
 const DIGEST_TRANSACTIONS: u64 = 256;
@@ -67,11 +68,12 @@ impl Node {
                 out.reopen = true;
                 return;
             }
-            if let zab::Event::Received { from, .. } = &event
+            if let zab::Event::Received { from, message } = &event
                 && self.zab.is_following()
                 && self.zab.session().is_some_and(|(leader, _)| leader == *from)
+                && let Some(ago_ms) = self.current_ago(message)
             {
-                self.current_ms = self.clock.mono_ms;
+                self.current_ms = self.current_ms.max(self.clock.mono_ms - ago_ms);
             }
             self.zab.step(event, &mut actions);
             // All of a step's messages are numbered before anything that follows from it speaks.
@@ -84,6 +86,15 @@ impl Node {
                 self.asks.doubt();
             }
         }
+    }
+
+    /// How long ago this server was current, milliseconds, as far as this message of its upstream
+    /// tells. A leader is current whenever it speaks; others say since when they are not.
+    fn current_ago(&self, message: &Message) -> Option<i64> {
+        if let Message::ToLearner { body: ToLearner::Age(ms), .. } = message {
+            return Some(i64::from(*ms));
+        }
+        self.zab.learns_from_leader().then_some(0)
     }
 
     /// Whether this server has been its ensemble's leader without a break since it came to be. One
@@ -100,6 +111,7 @@ impl Node {
             zab::Event::Start
             | zab::Event::Tick
             | zab::Event::Received { .. }
+            | zab::Event::Upstream { .. }
             | zab::Event::Disconnected(_)
             | zab::Event::EpochsSaved(_)
             | zab::Event::Durable { .. }
@@ -114,7 +126,7 @@ impl Node {
         done.is_some() && done == self.replaced_by
     }
 
-    fn act(&mut self, action: Action, out: &mut Output) {
+    pub(super) fn act(&mut self, action: Action, out: &mut Output) {
         match &action {
             Action::Append { run, .. } => {
                 self.unapplied.push_back(super::Unapplied { run: run.clone(), offset: 0 });
@@ -166,10 +178,12 @@ impl Node {
     }
 
     fn became(&mut self, standing: Standing, out: &mut Output) {
+        self.was_led |= standing != Standing::Alone;
         match standing {
             Standing::Alone if self.zab.planted(Mutant::DoubtForgotten) => self.asks.trust(),
             Standing::Alone => self.asks.doubt(),
             Standing::Leading(_) => {
+                self.see_guests_off(out);
                 assert_eq!(self.applied, self.zab.log(), "a leader commits its whole history");
                 self.chain = self.zab.log().chain;
                 self.holds = 0;
@@ -185,6 +199,7 @@ impl Node {
             }
             Standing::Following(leader, _) => {
                 let (_, session) = self.zab.session().expect("it follows");
+                self.see_guests_off(out);
                 self.current_ms = self.clock.mono_ms;
                 let same = match self.route {
                     Route::Asking(known, its)
@@ -210,17 +225,19 @@ impl Node {
         self.deferred.clear();
         self.confirming.clear();
         self.unconfirmed = 0;
+        self.upgraded.clear();
         self.current_ms = self.clock.mono_ms;
         // Who is connected elsewhere is not known here any more, and a session that was held in
         // advance may never have come to be.
         let (me, sessions) = (self.zab.me(), &self.sessions);
-        self.attached.retain(|id, holder| holder.server == me && sessions.contains(*id));
+        self.attached.retain(|id, held| held.server == me && !held.left && sessions.contains(*id));
     }
 
     /// This server decides from now on. Its history is all there is: what it does not have of its
     /// own connections' asks was not done.
     fn crowned(&mut self, out: &mut Output) {
         self.route = Route::Me;
+        self.has_served = true;
         self.request = Request::default();
         self.expected.clear();
         if !self.zab.planted(Mutant::OverlayKept) {
@@ -230,11 +247,17 @@ impl Node {
         // Nobody knows when sessions were last heard from: each gets its full time again, which is
         // what its connection negotiated where that is known.
         let now_ms = self.clock.mono_ms;
-        if !self.zab.planted(Mutant::ExpiryNotRenewed) {
+        let renews = !self.zab.planted(Mutant::ExpiryNotRenewed);
+        if renews {
             self.expiry = Expiry::new(self.options.tick_ms);
         }
+        // A server that does not vote may be cut off, and cannot say whom it has.
+        let lists = self.options.lists_learners;
+        let grace_ms = if lists { self.options.learner_grace_ms } else { 0 };
         for (id, session) in self.sessions.iter() {
-            self.expiry.add(id, session.timeout_ms, now_ms);
+            if renews || !self.expiry.touch(id, session.timeout_ms, 0) {
+                self.expiry.add(id, session.timeout_ms.saturating_add(grace_ms), now_ms);
+            }
         }
         for (&id, holder) in &self.attached {
             self.expiry.touch(id, holder.timeout_ms, now_ms);
@@ -243,11 +266,16 @@ impl Node {
     }
 
     fn resolve(&mut self, out: &mut Output) {
-        let (me, attached) = (self.zab.me(), &self.attached);
+        let (me, attached, locals) = (self.zab.me(), &self.attached, &self.locals);
         let drops = self.zab.planted(Mutant::DoubtedDropped);
+        let is_there = |item: &Item| {
+            let held = attached.get(&item.session);
+            held.is_some_and(|it| it.server == me && is_same_connection(it.origin, item.origin))
+                || locals.get(item.session).is_some_and(|it| it.is_held_by(item.origin))
+        };
         let given_up = self
             .asks
-            .resolve(|ask| is_wanted(ask, me, attached) && !(drops && ask.stage == Stage::Asked));
+            .resolve(|ask| is_wanted(ask, is_there) && !(drops && ask.stage == Stage::Asked));
         for item in given_up {
             self.give_back(&item, out);
         }
@@ -258,6 +286,7 @@ impl Node {
             && upto <= self.applied.zxid
         {
             self.resolve(out);
+            self.has_served = true;
             if std::mem::take(&mut self.hosts_anew) {
                 self.route = Route::Asking(leader, session);
                 self.request.hosted = Some(self.hosted());
@@ -265,6 +294,11 @@ impl Node {
                 self.route = Route::Open(leader, session);
             }
         }
+    }
+
+    /// A session is connected here that the leader was not told of, if it was told already.
+    pub(super) fn note_hosted_anew(&mut self) {
+        self.hosts_anew |= matches!(self.route, Route::Asking(..) | Route::Settling(..));
     }
 
     fn hosted(&self) -> Vec<Hosted> {
@@ -283,6 +317,9 @@ impl Node {
     /// Takes what reactors ask.
     pub(super) fn submitted(&mut self, submission: &Submission, out: &mut Output) {
         for &(session, timeout_ms) in submission.touched() {
+            if self.locals.touch(session, timeout_ms, self.clock.mono_ms) {
+                continue;
+            }
             if self.route == Route::Me {
                 self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
             } else {
@@ -291,39 +328,68 @@ impl Node {
         }
         for (item, body) in submission.items() {
             let shakes_hands = matches!(item.ask, Ask::Open { .. } | Ask::Resume { .. });
-            if shakes_hands && !self.is_serving() && self.stale_ms() > HANDSHAKE_PATIENCE_MS {
-                self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+            if shakes_hands && let Some(outcome) = self.greet(item, body) {
+                self.reply(item.origin, self.applied.zxid, outcome, out);
+                continue;
+            }
+            if self.reads_only && matches!(item.ask, Ask::Write(_) | Ask::Sync) {
+                self.decline(item, out);
+                continue;
+            }
+            if self.take_local(item, body, out) {
                 continue;
             }
             match item.ask {
                 Ask::Left => self.left(item, out),
+                // This server ended the connection, which had not heard of it yet.
+                Ask::Write(op) if self.has_moved(self.zab.me(), item, op) => {
+                    self.give_back(item, out);
+                }
                 Ask::Ephemerals => self.ephemerals(item, body, out),
                 Ask::Open { .. } => {
                     // Named here, so that the record says whose it is whoever leads.
-                    let session = self.ids.allocate(&self.sessions);
+                    let session = self.new_session_id();
                     let mut item = item.clone();
                     item.session = session;
                     self.asks.push(item, body, self.clock.mono_ms);
                 }
                 Ask::Write(_) | Ask::Sync | Ask::Resume { .. } => {
                     self.asks.push(item.clone(), body, self.clock.mono_ms);
+                    if item.ask == Ask::Write(OpCode::CloseSession) {
+                        self.look_for_holder(item);
+                    }
                 }
             }
         }
     }
 
+    /// The end of a session that lives, and that its connection did not hold any more when this
+    /// came: its reactor had not heard yet that the session moved.
+    fn look_for_holder(&mut self, item: &Item) {
+        let held = self.attached.get(&item.session);
+        let here = held.is_some_and(|held| held.is(self.zab.me(), item.origin));
+        if !here && self.sessions.contains(item.session) {
+            let others = |ask: &Item| !is_same_connection(ask.origin, item.origin);
+            self.asks.overtake(item.session, others);
+        }
+    }
+
     fn left(&mut self, item: &Item, out: &mut Output) {
         let (session, origin) = (item.session, item.origin);
-        let held = self.attached.get(&session);
-        let any = self.zab.planted(Mutant::LeftTakesNewer);
-        if held.is_some_and(|held| any || is_same_connection(held.origin, origin)) {
-            self.attached.remove(&session);
+        self.guest_left(origin);
+        let (me, any) = (self.zab.me(), self.zab.planted(Mutant::LeftTakesNewer));
+        let held = self.attached.get_mut(&session).filter(|held| any || held.is(me, origin));
+        match (held, self.route) {
+            (Some(held), Route::Me) => held.left = true,
+            (Some(_), _) => drop(self.attached.remove(&session)),
+            (None, _) => {}
         }
+        let is_local = self.locals.detach(session, origin);
         match self.route {
             Route::Me | Route::Lost => {}
             // It was told, or will be by the same message, that the session is here.
             Route::Asking(..) | Route::Settling(..) | Route::Open(..) => {
-                if self.zab.is_following() {
+                if !is_local && self.zab.is_following() {
                     self.request.left.push((session, origin));
                 }
             }
@@ -357,10 +423,19 @@ impl Node {
                 self.asks.skip();
                 continue;
             }
+            if ask.overtaken {
+                let (item, told) = (ask.item.clone(), ask.told);
+                self.asks.done(number);
+                if !told {
+                    self.give_back(&item, out);
+                }
+                continue;
+            }
             match self.route {
                 Route::Me => {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
-                    if !self.decide(self.zab.me(), number, &item, &body, out) {
+                    let asked = Asked { number, scope: self.scope_of(&item), item, body };
+                    if !self.decide(self.zab.me(), &asked, out) {
                         break;
                     }
                     self.asks.decided(number);
@@ -368,11 +443,11 @@ impl Node {
                 Route::Open(..) if self.zab.is_following() => {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
                     bytes += body.len();
+                    let asked = Asked { number, scope: self.scope_of(&item), item, body };
                     if self.zab.planted(Mutant::AskedTwice) {
-                        let (item, body) = (item.clone(), Arc::clone(&body));
-                        self.request.asks.push(Asked { number, item, body });
+                        self.request.asks.push(asked.clone());
                     }
-                    self.request.asks.push(Asked { number, item, body });
+                    self.request.asks.push(asked);
                     self.asks.asked();
                     if bytes > REQUEST_BYTES_MAX {
                         bytes = 0;
@@ -388,7 +463,8 @@ impl Node {
     }
 
     fn send_request(&mut self, out: &mut Output) {
-        let request = std::mem::take(&mut self.request);
+        let mut request = std::mem::take(&mut self.request);
+        request.applied = self.applied.zxid;
         self.drive(zab::Event::Request(request.encode()), out);
     }
 
@@ -397,7 +473,8 @@ impl Node {
         if !self.request.is_empty() && self.zab.is_following() {
             self.send_request(out);
         }
-        if !self.zab.is_leading() {
+        // What comes from the leader is passed on by the machine; the digest is this server's own.
+        if !self.zab.is_leading() && self.zab.served().next().is_none() {
             return;
         }
         if self.applied.zxid.0 >= self.told.0.saturating_add(DIGEST_TRANSACTIONS) {
@@ -429,7 +506,11 @@ impl Node {
             out.warnings.push(format!("server {from} asks what this version does not understand"));
             return;
         };
-        let Request { hosted, asks, touched, left } = request;
+        let Request { hosted, asks, touched, left, applied } = request;
+        // What waits to be decided was asked before that.
+        if self.deferred.is_empty() {
+            self.upgraded.retain(|_, (whose, zxid)| *whose != from || applied < *zxid);
+        }
         if let Some(hosted) = hosted {
             // What it asked before, it asks again if it is not in the history. Its numbers may be
             // another process's by now.
@@ -438,9 +519,12 @@ impl Node {
                 asked.take_if(|it| it.0 == from);
             }
             self.responses.remove(&from);
-            self.attached.retain(|_, holder| holder.server != from);
+            for held in self.attached.values_mut().filter(|held| held.server == from) {
+                held.left = true; // but for those that it names
+            }
             for Hosted { session, origin, hold, timeout_ms } in hosted {
-                self.host(session, Holder { server: from, origin, hold, timeout_ms }, out);
+                let (server, left) = (from, false);
+                self.host(session, Holder { server, origin, hold, timeout_ms, left }, out);
             }
             let early = self.zab.planted(Mutant::WelcomeTooEarly);
             let proposed = if early { self.applied.zxid } else { self.named() };
@@ -450,16 +534,15 @@ impl Node {
         for (session, timeout_ms) in touched {
             self.expiry.touch(session, timeout_ms, self.clock.mono_ms);
         }
-        for Asked { number, item, body } in asks {
-            let now = self.deferred.is_empty() && self.decide(from, number, &item, &body, out);
+        for asked in asks {
+            let now = self.deferred.is_empty() && self.decide(from, &asked, out);
             if !now {
-                self.deferred.push_back((from, Asked { number, item, body }));
+                self.deferred.push_back((from, asked));
             }
         }
         for (session, origin) in left {
-            let held = self.attached.get(&session);
-            if held.is_some_and(|it| it.server == from && is_same_connection(it.origin, origin)) {
-                self.attached.remove(&session);
+            if let Some(held) = self.attached.get_mut(&session).filter(|it| it.is(from, origin)) {
+                held.left = true;
             }
         }
     }
@@ -470,10 +553,11 @@ impl Node {
         if !self.sessions.contains(session) {
             return; // it ended, which that server has yet to hear
         }
-        let held = self.attached.get(&session).map(|held| held.hold);
-        let newer = held
-            .is_some_and(|held| (holder.hold < held) != self.zab.planted(Mutant::OlderHoldWins));
-        if newer {
+        // A connection may know less of its own hold: where the word on it was lost.
+        let held = self.attached.get(&session);
+        let other = held.filter(|held| !held.is(holder.server, holder.origin));
+        let older = self.zab.planted(Mutant::OlderHoldWins);
+        if other.is_some_and(|held| (holder.hold < held.hold) != older) {
             return self.displace(session, holder.server, holder.origin, out);
         }
         self.expiry.touch(session, holder.timeout_ms, self.clock.mono_ms);
@@ -516,6 +600,7 @@ impl Node {
         if held.is_some_and(|held| is_same_connection(held.origin, origin)) {
             self.attached.remove(&session);
         }
+        self.locals.detach(session, origin);
         out.displaced.push((origin, session));
     }
 
@@ -536,13 +621,18 @@ impl Node {
         }
         if now_ms - self.swept_ms > STOOD_STILL_MS {
             self.expiry.prolong_all(now_ms);
+            self.locals.prolong_all(now_ms);
         }
         self.swept_ms = now_ms;
         self.expire();
+        self.expire_locals(out);
+        let (me, applied) = (self.zab.me(), self.applied.zxid);
+        self.upgraded.retain(|_, (whose, zxid)| *whose != me || applied < *zxid);
         self.reap();
         // What a snapshot kept goes also when nobody writes any more.
         self.writer.reclaim();
-        if self.zab.is_leading() && self.told != self.applied.zxid {
+        let feeds = self.zab.is_leading() || self.zab.served().next().is_some();
+        if feeds && self.told != self.applied.zxid {
             self.tell_digest();
         }
         // Also before the way is open: a leader that cannot write holds it up, and ends nobody for it.
@@ -555,57 +645,17 @@ impl Node {
             }
         }
         if !self.is_serving() {
-            self.give_up(out);
-        }
-    }
-
-    /// Without a leader: what has waited too long fails, and who was served too long without one is
-    /// sent to look for another server.
-    fn give_up(&mut self, out: &mut Output) {
-        let now_ms = self.clock.mono_ms;
-        let overdue = self.asks.overdue(now_ms - self.options.wait_ms);
-        let overdue: Vec<(u64, Item)> = overdue.map(|(at, ask)| (at, ask.item.clone())).collect();
-        for (number, item) in overdue {
-            match item.ask {
-                Ask::Open { .. } | Ask::Resume { .. } => {
-                    self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
-                }
-                Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
-                    self.release(item.session, item.origin, out);
-                    self.give_back(&item, out);
-                }
-            }
-            self.asks.done(number);
-        }
-        let (me, stale_ms) = (self.zab.me(), self.stale_ms());
-        let limit = self.options.stale_ms_max;
-        let over = |holder: &Holder| limit.unwrap_or(holder.timeout_ms.into()) < stale_ms;
-        let stale: Vec<(SessionId, Origin)> = self
-            .attached
-            .iter()
-            .filter(|(_, holder)| holder.server == me && over(holder))
-            .map(|(&session, holder)| (session, holder.origin))
-            .collect();
-        for (session, origin) in stale {
-            self.release(session, origin, out);
+            self.make_do(out);
         }
     }
 }
 
 /// Whether an ask whose fate is open is still worth doing: its connection is there, or it ends the
 /// session.
-fn is_wanted(
-    ask: &Pending,
-    me: ServerId,
-    attached: &hashbrown::HashMap<SessionId, Holder, crate::hash::Seeded>,
-) -> bool {
+fn is_wanted(ask: &Pending, is_there: impl Fn(&Item) -> bool) -> bool {
     match ask.item.ask {
         Ask::Open { .. } | Ask::Resume { .. } | Ask::Write(OpCode::CloseSession) => true,
-        Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
-            attached.get(&ask.item.session).is_some_and(|held| {
-                held.server == me && is_same_connection(held.origin, ask.item.origin)
-            })
-        }
+        Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => is_there(&ask.item),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::prepare::{CONFIG_PATH, Internal};
 use crate::tree::Node as Znode;
 use crate::txn::NodeKind;
 use crate::zab::mutant::Mutant;
+use crate::zxid::SessionId;
 
 /// How nodes that end by themselves are looked after. Source: ZooKeeper's `ContainerManager`.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,11 @@ pub struct ReapOptions {
 /// back by its reactor, and by the server that the reactor belongs to, twice each.
 const HELD_BACK_MS_MAX: i64 = 4 * TOUCH_INTERVAL_MS;
 
+/// A server that was not heard from for so long, milliseconds, is taken to be cut off: several times
+/// what passes between two messages of servers that are well. A session that is due before that was
+/// silent already while its server was heard.
+const SILENT_SERVER_MS: i64 = 1000;
+
 /// Sessions closed in one step at most: the rest follow in the next, a tenth of a second later, so
 /// that an outage of ten thousand clients does not hold up those that live.
 const EXPIRED_PER_STEP_MAX: usize = 2048;
@@ -35,6 +41,10 @@ impl Node {
         let early = if self.zab.planted(Mutant::ExpiresEarly) { 2 * HELD_BACK_MS_MAX } else { 0 };
         self.expiry.due(self.clock.mono_ms - HELD_BACK_MS_MAX + early, &mut due);
         for (at, session) in due.into_iter().enumerate() {
+            if let Some((timeout_ms, heard_ms)) = self.grace(session) {
+                self.expiry.add(session, timeout_ms, heard_ms);
+                continue;
+            }
             let can = at < EXPIRED_PER_STEP_MAX && self.can_propose();
             if can {
                 self.propose_internal(Internal::CloseSession(session));
@@ -43,6 +53,23 @@ impl Node {
                 self.expiry.add(session, 0, self.clock.mono_ms);
             }
         }
+    }
+
+    /// How long a session that is due lives on, and from when, because its server does not vote and
+    /// is cut off. Its client may be well there: it ends with its timeout and the grace behind what
+    /// was last heard of that server, whoever is to blame.
+    fn grace(&self, session: SessionId) -> Option<(i32, i64)> {
+        let held = self.attached.get(&session)?;
+        let heard_ms = *self.heard.get(&held.server)?;
+        let now_ms = self.clock.mono_ms;
+        let grace_ms = self.options.learner_grace_ms;
+        let is_cut_off = SILENT_SERVER_MS <= now_ms - heard_ms && !self.zab.votes(held.server);
+        if grace_ms == 0 || !is_cut_off {
+            return None;
+        }
+        let timeout_ms = held.timeout_ms.saturating_add(grace_ms);
+        let lives = now_ms - HELD_BACK_MS_MAX < heard_ms + i64::from(timeout_ms);
+        lives.then_some((timeout_ms, heard_ms))
     }
 
     /// Proposes to delete containers that lost their last child, and nodes whose time is over.

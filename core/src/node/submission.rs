@@ -37,11 +37,15 @@ pub enum Ask {
         timeout_ms: i32,
         /// Fresh random bytes.
         password: Password,
+        /// Whether the client takes a server that only reads; see [`super::OnPartition`].
+        read_only: bool,
     },
     /// A session moves to this connection; the body is the password that was presented.
     Resume {
         /// Negotiated timeout, milliseconds.
         timeout_ms: i32,
+        /// Whether the client takes a server that only reads.
+        read_only: bool,
     },
     /// The connection that held the session is gone. No reply.
     Left,
@@ -157,6 +161,8 @@ pub enum Outcome {
         password: Password,
         /// Negotiated timeout, milliseconds.
         timeout_ms: i32,
+        /// Only to read, for as long as there is no leader.
+        read_only: bool,
     },
     /// There is no such session, or the password is not its own.
     Expired,

@@ -1,6 +1,7 @@
 //! The machine at the seams between sessions, connections and epochs.
 
 mod ensemble;
+mod locals;
 
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
@@ -15,7 +16,8 @@ use crate::zxid::{Epoch, ServerId};
 
 const ME: ServerId = ServerId(1);
 const SECRET: Password = Password([7; 16]);
-const OPEN: Ask = Ask::Open { timeout_ms: 4000, password: SECRET };
+const OPEN: Ask = Ask::Open { timeout_ms: 4000, password: SECRET, read_only: false };
+const RESUME: Ask = Ask::Resume { timeout_ms: 4000, read_only: false };
 
 /// A leader whose log is as fast as it is asked to be.
 struct Rig {
@@ -29,14 +31,22 @@ fn at(connection: u32) -> Origin {
 }
 
 fn create(path: &[u8]) -> Vec<u8> {
+    create_with(path, 0)
+}
+
+fn create_with(path: &[u8], flags: i32) -> Vec<u8> {
     let mut body = Vec::new();
-    let request = CreateRequest { path, data: None, acl: Some(acl::OPEN), flags: 0, ttl: -1 };
+    let request = CreateRequest { path, data: None, acl: Some(acl::OPEN), flags, ttl: -1 };
     Request::Create(request).encode(&mut body);
     body
 }
 
 impl Rig {
     fn new() -> Self {
+        Self::with(LocalSessions::Off)
+    }
+
+    fn with(local_sessions: LocalSessions) -> Self {
         let (writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
         let zab = Zab::new(ME, Quorum::majority([ME]), Epochs::default(), Zxid::ZERO);
         let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
@@ -47,6 +57,10 @@ impl Rig {
             reap,
             wait_ms: 10_000,
             stale_ms_max: None,
+            on_partition: OnPartition::default(),
+            learner_grace_ms: 0,
+            lists_learners: false,
+            local_sessions,
         };
         let recovered =
             Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain::default() };
@@ -108,7 +122,7 @@ fn a_write_left_on_the_old_connection_is_not_done_behind_those_of_the_new_one() 
     let mut rig = Rig::new();
     let session = rig.open(at(1));
     rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/before"));
-    rig.ask(at(2), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(2), session, RESUME, &SECRET.0);
     rig.ask(at(2), session, Ask::Write(OpCode::Create), &create(b"/new"));
     // Its reactor had not heard yet that the session moved.
     rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/late"));
@@ -121,7 +135,7 @@ fn a_write_left_on_the_old_connection_is_not_done_behind_those_of_the_new_one() 
     rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/later"));
     rig.settle();
     assert!(!rig.has(b"/later"));
-    rig.ask(at(3), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(3), session, RESUME, &SECRET.0);
     rig.ask(at(3), session, Ask::Write(OpCode::Create), &create(b"/again"));
     rig.settle();
     assert!(rig.has(b"/again"));
@@ -168,8 +182,8 @@ fn a_session_goes_on_behind_all_that_was_asked_for_it() {
     let mut rig = Rig::new();
     let session = rig.open(at(1));
     rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/before"));
-    rig.ask(at(2), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
-    rig.ask(at(3), session, Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(2), session, RESUME, &SECRET.0);
+    rig.ask(at(3), session, RESUME, &SECRET.0);
     assert_eq!(rig.out.replies.len(), 0, "the session went on before what was asked earlier");
     let replies = rig.settle();
     assert_eq!(replies[0].origin, at(1));
@@ -195,10 +209,55 @@ fn the_end_of_a_session_that_had_to_wait_is_done_though_its_connection_is_gone()
 }
 
 #[test]
+fn the_end_left_on_an_old_connection_is_not_done_though_the_new_one_has_gone_again() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    rig.ask(at(2), session, Ask::Resume { timeout_ms: 4000, read_only: false }, &SECRET.0);
+    rig.settle();
+    rig.ask(at(2), session, Ask::Left, &[]);
+    // Its reactor had not heard yet that the session moved.
+    rig.ask(at(1), session, Ask::Write(OpCode::CloseSession), &[]);
+    let refused = Outcome::Done { err: ErrorCode::SessionExpired, start: 0, end: 0 };
+    assert_eq!(rig.settle()[0].outcome, refused);
+    assert!(rig.node.sessions().contains(session));
+}
+
+fn asked(number: u64, item: submission::Item, body: &[u8]) -> exchange::Asked {
+    exchange::Asked { number, item, scope: exchange::Scope::Global, body: body.into() }
+}
+
+#[test]
+fn a_leader_remembers_whom_it_gave_a_session_when_that_one_has_gone_again() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    let who = Arc::from([]);
+    let item = |ask| Item::new(at(5), session, 1, ask, Arc::clone(&who));
+    let (near, far) = (ServerId(2), ServerId(3));
+    for server in [near, far] {
+        let resume = item(Ask::Resume { timeout_ms: 4000, read_only: false });
+        let resume = asked(1, resume, &SECRET.0);
+        assert!(rig.node.decide(server, &resume, &mut rig.out));
+        rig.settle();
+    }
+    let left = exchange::Request { left: vec![(session, at(5))], ..Default::default() };
+    let left = Action::Requested { from: far, session: 1, bytes: left.encode() };
+    rig.node.act(left, &mut rig.out);
+    // It was on its way from the server that had the session before.
+    let close = item(Ask::Write(OpCode::CloseSession));
+    let close = asked(2, close, &[]);
+    assert!(rig.node.decide(near, &close, &mut rig.out));
+    rig.settle();
+    assert!(rig.node.sessions().contains(session), "what an old connection asked ended it");
+    assert!(rig.node.decide(far, &close, &mut rig.out));
+    rig.settle();
+    assert!(!rig.node.sessions().contains(session), "its last connection could not end it");
+}
+
+#[test]
 fn a_leader_that_stood_still_keeps_what_connections_negotiated() {
     let mut rig = Rig::new();
     let session = rig.open(at(1)); // for 4 s
-    rig.ask(at(2), session, Ask::Resume { timeout_ms: 40_000 }, &SECRET.0);
+    rig.ask(at(2), session, Ask::Resume { timeout_ms: 40_000, read_only: false }, &SECRET.0);
     rig.settle();
     for pause_ms in std::iter::once(2 * 1000).chain([50; 400]) {
         rig.clock.mono_ms += pause_ms;
@@ -228,8 +287,7 @@ fn what_a_start_applied_is_shown_to_nobody_before_a_leader_confirms_it() {
     let ids = SessionIds::new(ME, 1_700_000_000_000).expect("a small server number");
     let mut node = Node::new(rig.node.options.clone(), zab, ids, recovered, rig.clock);
     node.route = route::Route::Open(ServerId(2), 1);
-    let resume = Ask::Resume { timeout_ms: 4000 };
-    let number = node.asks.push(Item::new(at(1), session, 0, resume, Arc::from([])), &[], 0);
+    let number = node.asks.push(Item::new(at(1), session, 0, RESUME, Arc::from([])), &[], 0);
     node.asks.asked();
     let hold = Hold(1);
     let behind = Zxid::ZERO;
@@ -289,7 +347,7 @@ fn a_server_long_without_a_leader_sends_new_connections_elsewhere_at_once() {
     assert!(rig.out.replies.is_empty(), "an election may be over soon");
     rig.clock.mono_ms += 3_000;
     rig.ask(at(2), SessionId::NONE, OPEN, &[]);
-    rig.ask(at(3), SessionId(7), Ask::Resume { timeout_ms: 4000 }, &SECRET.0);
+    rig.ask(at(3), SessionId(7), RESUME, &SECRET.0);
     let outcomes: Vec<Outcome> = rig.out.replies.iter().map(|reply| reply.outcome).collect();
     assert_eq!(outcomes, [Outcome::Refused, Outcome::Refused]);
 }

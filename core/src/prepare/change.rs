@@ -30,6 +30,7 @@ pub(super) struct Decision<'d, S> {
     pub(super) options: &'d Options,
     pub(super) identities: &'d [Identity],
     pub(super) session: SessionId,
+    pub(super) is_local: bool,
     pub(super) zxid: Zxid,
     pub(super) time_ms: i64,
     pub(super) warning: &'d mut Option<QuotaWarning>,
@@ -59,6 +60,9 @@ impl<S: State> Decision<'_, S> {
     ) -> Result<Txn<'t>, ErrorCode> {
         let mode = mode?.check(self.options.extended_types)?;
         self.check_session()?;
+        if self.is_local && mode.keep == Keep::Ephemeral {
+            return Err(ErrorCode::EphemeralOnLocalSession);
+        }
         let parent_path = parent_of(request.path).ok_or(ErrorCode::BadArguments)?;
         scratch.acl.clear();
         auth::fix_up(request.acl, self.identities, &mut scratch.acl)?;
@@ -245,7 +249,7 @@ impl<S: State> Decision<'_, S> {
 
     pub(super) fn check_session(&self) -> Result<(), ErrorCode> {
         let is_committed = self.sessions.contains(self.session);
-        if self.overlay.session_lives(self.session, is_committed) {
+        if self.is_local || self.overlay.session_lives(self.session, is_committed) {
             Ok(())
         } else {
             Err(ErrorCode::SessionExpired)

@@ -59,6 +59,30 @@ pub(crate) fn single_mode(op: OpCode, request: &CreateRequest<'_>) -> Result<Mod
     Ok(Mode { keep, sequential })
 }
 
+/// Whether a write would make an ephemeral node, alone or in a multi, if nothing else is wrong with it.
+/// A body that does not decode makes nothing.
+pub(crate) fn wants_ephemeral(op: OpCode, body: &[u8]) -> bool {
+    let is_ephemeral = |part: &Part<'_>| match part {
+        Part::Create(_, Ok(mode)) => mode.keep == Keep::Ephemeral,
+        Part::Create(_, Err(_))
+        | Part::Delete(_)
+        | Part::SetData(_)
+        | Part::SetAcl(_)
+        | Part::Check(_) => false,
+    };
+    match Request::decode(op, body) {
+        Ok(Request::Multi(multi)) => multi.parts().any(|part| {
+            part.ok()
+                .and_then(|part| multi_part(&part))
+                .is_some_and(|(part, _)| is_ephemeral(&part))
+        }),
+        Ok(Request::Create(create) | Request::Create2(create) | Request::CreateTtl(create)) => {
+            is_ephemeral(&Part::Create(create, single_mode(op, &create)))
+        }
+        Ok(_) | Err(_) => false,
+    }
+}
+
 /// A part of a multi with the shape of its result, or `None` when a multi may not hold it: then the
 /// whole request is answered MARSHALLINGERROR.
 pub(crate) fn multi_part<'a>(request: &Request<'a>) -> Option<(Part<'a>, PartKind)> {

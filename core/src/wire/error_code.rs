@@ -7,7 +7,7 @@
 pub enum ErrorCode {
     /// Done; inside a failed multi: not the operation that failed, and before it.
     Ok = 0,
-    /// Client side only: the request may or may not have been applied.
+    /// The request may or may not be applied. Of a server that is cut off; else clients say it.
     ConnectionLoss = -4,
     /// Inside a failed multi: behind the operation that failed.
     RuntimeInconsistency = -2,

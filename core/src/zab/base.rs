@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Action, Anomaly};
-use super::message::{Ballot, Message, Stance, Vote};
+use super::message::{Ballot, Message, Offer, Stance, Vote};
 use super::mutant::Mutant;
 use super::quorum::Quorum;
 use super::run::Position;
@@ -29,6 +29,29 @@ pub enum Membership {
 pub(super) struct Peer {
     pub heard: u64,
     pub ballot: Option<(u64, Ballot)>,
+}
+
+/// A server that this one can learn from, as long as there is a link to it.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
+    /// Its place in the list: smaller ones are preferred.
+    pub rank: u32,
+    /// When it was last asked what it offers.
+    pub asked_at: u64,
+    /// How long its last answer took, ticks.
+    pub round_trip: u64,
+    /// How many of its last offers were good ones, one after the other.
+    pub good_offers: u32,
+    /// What it offered last, and when.
+    pub offer: Option<(u64, Offer)>,
+}
+
+impl Upstream {
+    /// Orders upstreams: by the list, then by their way to the leader and to this server.
+    pub fn order(&self, id: ServerId) -> (u32, usize, u64, ServerId) {
+        let hops = self.offer.as_ref().map_or(usize::MAX, |(_, offer)| offer.path.len());
+        (self.rank, hops, self.round_trip, id)
+    }
 }
 
 /// A snapshot of which this process has stored the beginning. A session that breaks, and even
@@ -80,6 +103,12 @@ pub(super) struct Base {
     pub sessions: u64,
     pub reads: u64,
     pub peers: BTreeMap<ServerId, Peer>,
+    /// Whether this server learns from a list instead of from its ensemble's leader.
+    pub listed: bool,
+    /// Those of the list to which there is a link.
+    pub upstreams: BTreeMap<ServerId, Upstream>,
+    /// How long ago this server knew itself to be current, milliseconds, as its shell says.
+    pub age_ms: u32,
     /// Whose connection ended and who was not heard since: nobody need wait for their ballots.
     pub parted: BTreeSet<ServerId>,
 }
@@ -157,6 +186,7 @@ impl Base {
 
     pub fn forget(&mut self, peer: ServerId) {
         self.peers.remove(&peer);
+        self.upstreams.remove(&peer);
         self.parted.insert(peer);
     }
 
@@ -171,6 +201,15 @@ impl Base {
             .collect();
         let own = if stance == Stance::Looking { self.candidacy() } else { None };
         Ballot { boot: self.boot, serial: self.serial, round: self.round, stance, own, vote, heard }
+    }
+
+    /// The servers from the leader to one that this server is to learn from.
+    pub fn way_to(&self, upstream: ServerId) -> Vec<ServerId> {
+        let offer = self.upstreams.get(&upstream).and_then(|it| it.offer.as_ref());
+        match offer {
+            Some((_, offer)) if self.listed => offer.path.clone(),
+            Some(_) | None => vec![upstream],
+        }
     }
 
     pub fn send(&self, to: ServerId, message: Message, out: &mut Vec<Action>) {

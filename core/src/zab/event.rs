@@ -21,6 +21,14 @@ pub enum Event {
         /// What.
         message: Message,
     },
+    /// There is a connection with a server that this one can learn from; see
+    /// [`super::Options::listed`]. Until [`Event::Disconnected`] saying it again changes nothing.
+    Upstream {
+        /// Which.
+        peer: ServerId,
+        /// Its place in the list: smaller ones are preferred.
+        rank: u32,
+    },
     /// The connection with a peer broke. A hint: silence says the same later.
     Disconnected(ServerId),
     /// The epochs of the last [`Action::SaveEpochs`] are durable.

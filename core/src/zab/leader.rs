@@ -9,41 +9,31 @@
 //! `committed ≤ durable on a quorum ≤ sent ≤ proposed`, and `sent` is contiguous for each learner.
 //! A quorum of learners that is not heard for `silence_ticks` ends it all.
 
-mod catch_up;
 mod confirm;
 mod founding;
 mod hand_over;
-mod link;
-
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use super::base::Base;
 use super::election;
-use super::event::{Action, Anomaly, Standing};
-use super::message::{Join, Message, Stance, ToLeader, ToLearner};
+use super::event::{Action, Standing};
+use super::feed::{Feed, Link, Stage, locate};
+use super::message::{Join, Message, Offer, Relayed, Stance, ToLeader, ToLearner};
 use super::mutant::Mutant;
 use super::role::Next;
 use super::run::{Position, Run};
 use crate::zxid::{Epoch, ServerId, Zxid};
-#[cfg(test)]
-pub(super) use catch_up::SNAPSHOTS_SENT_MAX;
 use confirm::Confirms;
-use link::{Link, Stage};
 
 #[derive(Clone, Debug)]
 pub(super) struct Leading {
     stage: LeaderStage,
     /// What this server was elected with. A learner that has more must not be led by it.
     credentials: (Epoch, Zxid),
-    epoch: Epoch,
-    links: BTreeMap<ServerId, Link>,
+    /// Who follows this leader, and its epoch.
+    feed: Feed,
     /// The last zxid given out.
     proposed: Zxid,
-    /// Proposals that are not committed yet, for those who are sent committed records only.
-    uncommitted: VecDeque<Run>,
     confirms: Confirms,
-    ping_at: u64,
     /// Since when the oldest write on this server's own disk is under way.
     stalled_since: Option<u64>,
     /// No proposal is taken: this leader waits until all is committed.
@@ -74,12 +64,9 @@ impl Leading {
             // Its voters are looking for it now: whoever does not come at once does not come.
             stage: LeaderStage::Discovery { deadline: base.now + base.timing.silence_ticks },
             credentials: base.credentials(),
-            epoch: Epoch::ZERO,
-            links: BTreeMap::new(),
+            feed: Feed::default(),
             proposed: Zxid::ZERO,
-            uncommitted: VecDeque::new(),
             confirms: Confirms::default(),
-            ping_at: base.now,
             stalled_since: None,
             draining: None,
         };
@@ -102,15 +89,17 @@ impl Leading {
     }
 
     pub const fn epoch(&self) -> Epoch {
-        self.epoch
+        self.feed.epoch
     }
 
     /// Learners that have this leader's history.
     pub fn synced(&self) -> impl Iterator<Item = (ServerId, Zxid)> + '_ {
-        self.links.values().filter(|link| link.synced).map(|link| (link.id, link.acked))
+        self.feed.links.values().filter(|link| link.synced).map(|link| (link.id, link.acked))
     }
 
-    fn stop(&mut self, out: &mut Vec<Action>) -> Next {
+    fn stop(&mut self, base: &Base, out: &mut Vec<Action>) -> Next {
+        // Voters hear of it by what they say to each other. The others say little by themselves.
+        self.feed.drop_observers(base, out);
         if self.is_broadcasting() {
             out.push(Action::Became(Standing::Alone));
         }
@@ -128,28 +117,26 @@ impl Leading {
         mut join: Join,
         out: &mut Vec<Action>,
     ) -> Next {
-        if let Some(known) = self.links.get(&from) {
-            let same_boot = known.session >> 32 == session >> 32;
-            if same_boot && session <= known.session {
-                return Next::Stay;
-            }
+        if !self.feed.admits(from, session) {
+            return Next::Stay;
         }
         let votes =
             base.quorum.contains(from) && (join.votes || base.planted(Mutant::WipedVoterCounted));
         join.votes |= votes;
         if votes && self.is_ahead(base, join.current, join.last.zxid) {
-            return self.stop(out);
+            return self.stop(base, out);
         }
+        self.feed.came_here(from, session, out);
         let mut link = Link::new(from, session, join, votes, base.now);
-        if self.epoch != Epoch::ZERO {
-            link.greet(self.epoch, out);
+        if self.feed.epoch != Epoch::ZERO {
+            link.greet(self.feed.epoch, out);
         }
-        self.links.insert(from, link);
+        self.feed.links.insert(from, link);
         let owned = matches!(self.stage, LeaderStage::Syncing { .. } | LeaderStage::Broadcast);
         let newest = join.accepted;
-        if self.epoch != Epoch::ZERO
+        if self.feed.epoch != Epoch::ZERO
             && votes
-            && (self.epoch < newest || (self.epoch == newest && !owned))
+            && (self.feed.epoch < newest || (self.feed.epoch == newest && !owned))
         {
             return self.outbid(base, newest, out);
         }
@@ -164,12 +151,6 @@ impl Leading {
             && !base.planted(Mutant::AheadLearnerIgnored)
     }
 
-    pub fn drop_link(&mut self, base: &Base, id: ServerId, out: &mut Vec<Action>) {
-        if let Some(link) = self.links.remove(&id) {
-            base.send(id, Message::Reset { session: link.session }, out);
-        }
-    }
-
     pub fn on_message(
         &mut self,
         base: &mut Base,
@@ -178,29 +159,20 @@ impl Leading {
         body: ToLeader,
         out: &mut Vec<Action>,
     ) -> Next {
-        let lenient = base.planted(Mutant::SessionIgnored);
-        let Some(link) = self.links.get_mut(&from).filter(|l| l.session == session || lenient)
-        else {
-            base.send(from, Message::Reset { session }, out);
+        let ours = self.feed.epoch;
+        let Some(link) = self.feed.receive(base, from, (session, sequence), out) else {
             return Next::Stay;
         };
-        if sequence < link.received && !lenient && !base.planted(Mutant::DuplicatesTaken) {
-            return Next::Stay;
-        }
-        if sequence > link.received && !lenient {
-            self.drop_link(base, from, out);
-            return Next::Stay;
-        }
-        link.received += 1;
-        link.heard = base.now;
         match body {
             ToLeader::Promised { epoch, counted, current, last } => {
                 return self.on_promised(base, from, (epoch, counted, current, last), out);
             }
-            ToLeader::Have(at) => self.on_have(base, from, at, out),
-            ToLeader::SnapshotStored(upto) => self.on_snapshot_stored(base, from, upto, out),
+            ToLeader::Have(at) => self.feed.on_have(base, from, at, out),
+            ToLeader::SnapshotStored(upto) => {
+                self.feed.on_snapshot_stored(base, from, upto, out);
+            }
             ToLeader::Synced(epoch) => {
-                if epoch == self.epoch && link.new_leader_sent {
+                if epoch == ours && link.new_leader_sent {
                     link.synced = true;
                     // The answer says that all this was durable before the epoch was.
                     self.establish(base, out);
@@ -220,9 +192,15 @@ impl Leading {
             ToLeader::Request(bytes) => {
                 out.push(Action::Requested { from, session: link.session, bytes });
             }
+            ToLeader::Relayed(relayed) => {
+                if self.feed.takes_relayed(base, from, &relayed, out) {
+                    let Relayed { server: from, session, bytes } = relayed;
+                    out.push(Action::Requested { from, session, bytes });
+                }
+            }
             ToLeader::Ahead(accepted) => {
                 let votes = link.votes;
-                if votes && self.epoch < accepted {
+                if votes && self.feed.epoch < accepted {
                     return self.outbid(base, accepted, out);
                 }
             }
@@ -237,9 +215,9 @@ impl Leading {
         (epoch, counted, current, last): (Epoch, bool, Epoch, Position),
         out: &mut Vec<Action>,
     ) -> Next {
-        let link = self.links.get_mut(&from).expect("looked up by the caller");
+        let link = self.feed.links.get_mut(&from).expect("looked up by the caller");
         // An answer to an epoch that this leader has left since.
-        if epoch != self.epoch || link.stage != Stage::Greeted {
+        if epoch != self.feed.epoch || link.stage != Stage::Greeted {
             return Next::Stay;
         }
         (link.join.current, link.join.last) = (current, last);
@@ -252,50 +230,55 @@ impl Leading {
         link.stage = Stage::Promised;
         let votes = link.votes;
         if votes && self.is_ahead(base, current, last.zxid) {
-            return self.stop(out);
+            return self.stop(base, out);
         }
         let next = self.discover(base, out);
         self.begin_sync(base, from, out);
         next
     }
 
-    /// Whether a learner was told to serve.
-    pub fn serves(&self, id: ServerId) -> bool {
-        self.links.get(&id).is_some_and(|link| link.up_to_date)
+    /// What it offers to those who look for a server to learn from.
+    pub fn offer(&self, base: &Base) -> Offer {
+        let serving = self.is_broadcasting() && self.draining.is_none();
+        let path = if serving { vec![base.me] } else { Vec::new() };
+        Offer { serving, epoch: base.epochs.current, committed: base.committed, path }
     }
 
-    /// Learners that were told to serve.
-    pub fn served(&self) -> impl Iterator<Item = ServerId> + '_ {
-        self.links.values().filter(|link| link.up_to_date).map(|link| link.id)
+    pub const fn feed(&self) -> &Feed {
+        &self.feed
     }
 
-    /// Passes something to a learner's server, in order with all that it is told.
-    pub fn respond(&mut self, to: ServerId, bytes: Arc<[u8]>, out: &mut Vec<Action>) {
-        if let Some(link) = self.links.get_mut(&to).filter(|link| link.up_to_date) {
-            link.say(ToLearner::Response(bytes), out);
-        }
+    pub const fn feed_mut(&mut self) -> &mut Feed {
+        &mut self.feed
     }
 
     /// Tells a learner that has the history that it may serve.
-    fn welcome(&mut self, base: &mut Base, id: ServerId, out: &mut Vec<Action>) {
-        let (leads, committed) = (self.is_broadcasting(), base.committed);
-        let draining = self.draining.is_some();
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if !leads || !link.synced || link.up_to_date {
+    fn welcome(&mut self, base: &Base, id: ServerId, out: &mut Vec<Action>) {
+        if !self.is_broadcasting() || !self.feed.welcome(base, id, out) {
             return;
         }
-        link.up_to_date = true;
-        let mut upto = committed.min(link.sent.zxid);
-        link.commit_sent = upto;
-        if base.planted(Mutant::UpToDateTooOld) {
-            upto = upto.min(link.join.last.zxid);
-        }
-        link.say(ToLearner::UpToDate(upto), out);
+        let link = self.feed.links.get(&id).expect("it was welcomed");
         let rejoined = !link.join.votes && base.quorum.contains(id);
-        if rejoined && !draining {
+        if rejoined && self.draining.is_none() {
             // A voter that lost its disk has the history again. It may vote from the next epoch
             // on, which a quorum promises without it.
-            self.draining = Some(Draining::Found(self.epoch));
+            self.draining = Some(Draining::Found(self.feed.epoch));
+        }
+    }
+
+    /// Starts to synchronise a learner that has promised, if the epoch is this leader's already.
+    /// Who does not vote waits until it is established: they are sent what is committed only.
+    fn begin_sync(&mut self, base: &mut Base, id: ServerId, out: &mut Vec<Action>) {
+        let stage = self.stage;
+        let Some(link) = self.feed.links.get_mut(&id) else { return };
+        let due = match stage {
+            LeaderStage::Discovery { .. } | LeaderStage::Founding => false,
+            LeaderStage::Syncing { .. } => link.join.votes,
+            LeaderStage::Broadcast => true,
+        };
+        if due && link.stage == Stage::Promised {
+            let last = link.join.last;
+            locate(base, link, last, out);
         }
     }
 
@@ -318,8 +301,13 @@ impl Leading {
 
     /// Whether a quorum follows another leader, so that this attempt is in vain.
     pub fn yield_to(&mut self, base: &Base, out: &mut Vec<Action>) -> Next {
-        let idle = matches!(self.stage, LeaderStage::Discovery { .. }) && self.epoch == Epoch::ZERO;
-        if idle && election::established(base).is_some() { self.stop(out) } else { Next::Stay }
+        let idle =
+            matches!(self.stage, LeaderStage::Discovery { .. }) && self.feed.epoch == Epoch::ZERO;
+        if idle && election::established(base).is_some() {
+            self.stop(base, out)
+        } else {
+            Next::Stay
+        }
     }
 
     pub fn broadcast(&mut self, base: &mut Base, run: Run, out: &mut Vec<Action>) {
@@ -330,7 +318,7 @@ impl Leading {
         out.push(Action::Append { ticket: base.ticket, run: run.clone() });
         self.stalled_since.get_or_insert(base.now);
         let limit = base.timing.flight_bytes;
-        for link in self.links.values_mut() {
+        for link in self.feed.links.values_mut() {
             if base.planted(Mutant::ProposesToSyncedOnly) && !link.synced {
                 link.sent = run.upto();
             } else if link.stage == Stage::Live && link.join.votes {
@@ -338,9 +326,9 @@ impl Leading {
             }
         }
         if base.planted(Mutant::InformsUncommitted) {
-            self.inform(base, &run, out);
+            self.feed.inform(base, &run, out);
         } else {
-            self.uncommitted.push_back(run);
+            self.feed.uncommitted.push_back(run);
         }
         let upto = base.log.zxid;
         if base.planted(Mutant::OwnAppendCountsAsDurable) {
@@ -362,24 +350,9 @@ impl Leading {
         upto: Zxid,
         out: &mut Vec<Action>,
     ) -> Next {
-        let link = self.links.get_mut(&from).expect("looked up by the caller");
-        match link.stage {
-            Stage::CatchUp { .. } | Stage::Live => {}
-            // It tells about its history before this leader's, which counts for nothing.
-            Stage::Greeted
-            | Stage::Promised
-            | Stage::Locating { .. }
-            | Stage::Comparing
-            | Stage::Queued { .. }
-            | Stage::Snapshotting { .. } => return Next::Stay,
-        }
-        if link.sent.zxid < upto {
-            base.refuse(from, Anomaly::Ack, out);
-            self.drop_link(base, from, out);
+        if !self.feed.acknowledged(base, from, upto, out) {
             return Next::Stay;
         }
-        link.acknowledged(upto);
-        self.continue_catch_up(base, from, out);
         self.advance(base, out)
     }
 
@@ -392,7 +365,8 @@ impl Leading {
         let unsynced = base.planted(Mutant::UnsyncedAcksCount) || by_count;
         let mut acks = vec![(base.me, base.durable)];
         acks.extend(
-            self.links
+            self.feed
+                .links
                 .values()
                 .filter(|link| link.counts() || (unsynced && link.votes))
                 .map(|link| (link.id, link.acked)),
@@ -414,71 +388,21 @@ impl Leading {
             committed
         };
         base.commit(committed, out);
-        self.tell_commits(base, committed, out);
+        self.feed.tell_commits(base, committed, out);
         self.drained(base, out)
     }
 
-    fn tell_commits(&mut self, base: &mut Base, committed: Zxid, out: &mut Vec<Action>) {
-        while let Some(run) = self.uncommitted.pop_front() {
-            let (done, open) = run.split(committed);
-            if let Some(run) = &done {
-                self.inform(base, run, out);
-            }
-            if let Some(run) = open {
-                self.uncommitted.push_front(run);
-                break;
-            }
-        }
-        let past = base.planted(Mutant::CommitPastSent);
-        for link in self.links.values_mut() {
-            if past && link.up_to_date && link.votes {
-                link.say(ToLearner::Commit(committed), out);
-            } else if base.planted(Mutant::CommitForgotten) && committed.counter() % 8 == 5 {
-                link.commit_sent = committed;
-            } else if link.join.votes {
-                link.tell_commit(committed, out);
-            }
-        }
-    }
-
-    fn inform(&mut self, base: &Base, run: &Run, out: &mut Vec<Action>) {
-        let limit = base.timing.flight_bytes;
-        let forgets = base.planted(Mutant::InformForgetsOne) && run.upto().zxid.counter() % 64 == 7;
-        for link in self.links.values_mut().filter(|l| l.stage == Stage::Live && !l.join.votes) {
-            if forgets {
-                link.sent = run.upto();
-                continue;
-            }
-            if link.flight_bytes() > limit {
-                link.stage = Stage::CatchUp { reading: None };
-                continue;
-            }
-            assert_eq!(link.sent, run.after(), "a learner's history has no hole");
-            link.flew(run.upto(), run.bytes().len() as u64);
-            let (after, bytes) = (run.after(), run.bytes().clone());
-            link.commit_sent = run.upto().zxid;
-            link.say(ToLearner::Inform { after, bytes }, out);
-        }
-    }
-
     pub fn on_tick(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
-        let silent: Vec<ServerId> = self
-            .links
-            .values()
-            .filter(|link| base.now - link.heard > base.timing.silence_ticks)
-            .map(|link| link.id)
-            .collect();
-        for id in silent {
-            self.drop_link(base, id, out);
-        }
+        self.feed.drop_silent(base, out);
         let late = match self.stage {
             LeaderStage::Discovery { deadline } | LeaderStage::Syncing { deadline } => {
                 base.now > deadline
             }
             LeaderStage::Founding => false,
             LeaderStage::Broadcast => {
-                let heard = self.links.values().filter(|link| link.counts()).map(|link| link.id);
-                let observers = self.links.values().filter(|link| link.synced && !link.votes);
+                let heard =
+                    self.feed.links.values().filter(|link| link.counts()).map(|link| link.id);
+                let observers = self.feed.links.values().filter(|link| link.synced && !link.votes);
                 if base.planted(Mutant::ObserverHoldsLeader) && observers.count() > 0 {
                     return Next::Stay;
                 }
@@ -487,20 +411,11 @@ impl Leading {
             }
         };
         if late {
-            return self.stop(out);
+            return self.stop(base, out);
         }
-        if base.now >= self.ping_at {
-            self.ping_at = base.now + base.timing.ping_ticks;
-            let number = self.confirms.asked();
-            for link in self.links.values_mut() {
-                link.say(ToLearner::Ping(number), out);
-                if let Stage::Queued { .. } = link.stage {
-                    link.say(ToLearner::Queued, out);
-                }
-            }
-        }
+        self.feed.ping(base, self.confirms.asked(), None, out);
         // Whoever was sent a snapshot may be gone.
-        self.grant_snapshots(base, out);
+        self.feed.grant_snapshots(base, out);
         let mut next = Next::Stay;
         if !base.planted(Mutant::DrainWaitsForCommit) {
             next = self.drained(base, out);

@@ -12,10 +12,13 @@
 //! `committed ≤ appended`, `acknowledged ≤ durable ≤ appended`. The order of Recording, Saving,
 //! Synced is history, epoch, answer; it must never change.
 
+mod feeding;
+
 use std::sync::Arc;
 
 use super::base::Base;
 use super::event::{Action, Anomaly, Divergence, Standing};
+use super::feed::Feed;
 use super::message::{Ballot, Join, Message, Stance, ToLeader, ToLearner};
 use super::mutant::Mutant;
 use super::role::Next;
@@ -34,6 +37,14 @@ pub(super) struct Learning {
     phase: Phase,
     epoch: Epoch,
     acknowledged: Zxid,
+    /// Bytes of records that came since the last acknowledgement.
+    unacknowledged: u64,
+    /// The servers from the leader to the one that this learner learns from.
+    path: Vec<ServerId>,
+    /// When those of the list that it prefers are asked again.
+    seek_at: u64,
+    /// Who learns from this server.
+    feed: Feed,
 }
 
 /// How far this learner is with its leader.
@@ -73,11 +84,40 @@ impl Learning {
             phase: Phase::Joining { resend_at: base.now },
             epoch: Epoch::ZERO,
             acknowledged: Zxid::ZERO,
+            unacknowledged: 0,
+            path: base.way_to(leader),
+            seek_at: base.now + base.timing.seek_ticks,
+            feed: Feed::default(),
         };
         learning.join_anew(base, out);
-        let ballot = base.ballot(Stance::Following(leader), None);
-        base.send_voters(&Message::Ballot(ballot), out);
+        learning.tell_voters(base, out);
         learning
+    }
+
+    /// Voters count followers; who learns from a list has no word in that.
+    fn tell_voters(&self, base: &mut Base, out: &mut Vec<Action>) {
+        if !base.listed {
+            let ballot = base.ballot(Stance::Following(self.leader), None);
+            base.send_voters(&Message::Ballot(ballot), out);
+        }
+    }
+
+    /// Whether it learns from its leader itself.
+    pub fn learns_from_leader(&self) -> bool {
+        self.path.len() == 1
+    }
+
+    /// The servers from the leader to the one that this learner learns from.
+    pub fn path(&self) -> &[ServerId] {
+        &self.path
+    }
+
+    pub const fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    pub const fn feed_mut(&mut self) -> &mut Feed {
+        &mut self.feed
     }
 
     pub const fn leader(&self) -> ServerId {
@@ -104,6 +144,7 @@ impl Learning {
 
     /// Begins a new session with the same leader.
     fn join_anew(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        self.feed.drop_all(base, out);
         if self.is_following() {
             out.push(Action::Became(Standing::Alone));
         }
@@ -165,14 +206,17 @@ impl Learning {
             self.ask(base, out);
         }
         let joining = self.phase != Phase::Following;
-        let silent = base.now - self.heard > base.timing.silence_ticks;
+        let silent = base.now - self.heard > base.timing.patience(base.is_voter());
         if silent || (joining && base.now > self.deadline) {
-            return self.leave(out);
+            return self.leave(base, out);
         }
+        self.feed_on_tick(base, out);
+        self.seek_better(base, out);
         Next::Stay
     }
 
-    pub fn leave(&self, out: &mut Vec<Action>) -> Next {
+    pub fn leave(&mut self, base: &Base, out: &mut Vec<Action>) -> Next {
+        self.feed.drop_all(base, out);
         if self.is_following() {
             out.push(Action::Became(Standing::Alone));
         }
@@ -180,7 +224,12 @@ impl Learning {
     }
 
     /// The leader's ballot tells whether it still is one.
-    pub fn on_leaders_ballot(&self, base: &Base, ballot: &Ballot, out: &mut Vec<Action>) -> Next {
+    pub fn on_leaders_ballot(
+        &mut self,
+        base: &Base,
+        ballot: &Ballot,
+        out: &mut Vec<Action>,
+    ) -> Next {
         let leads = match ballot.stance {
             Stance::Leading => true,
             // Before it has counted the votes that made this server follow it. In a later round it
@@ -192,13 +241,19 @@ impl Learning {
             }
             Stance::Watching | Stance::Following(_) => false,
         };
-        if leads { Next::Stay } else { self.leave(out) }
+        if leads { Next::Stay } else { self.leave(base, out) }
     }
 
-    pub fn on_reset(&mut self, base: &mut Base, session: u64, out: &mut Vec<Action>) {
-        if session == self.session {
-            self.join_anew(base, out);
+    pub fn on_reset(&mut self, base: &mut Base, session: u64, out: &mut Vec<Action>) -> Next {
+        if session != self.session {
+            return Next::Stay;
         }
+        if base.listed {
+            // It may have lost its own way, or have another one: its next offer tells.
+            return self.leave(base, out);
+        }
+        self.join_anew(base, out);
+        Next::Stay
     }
 
     /// A message of the leader.
@@ -235,12 +290,20 @@ impl Learning {
             ToLearner::UpToDate(committed) => self.on_up_to_date(base, committed, out),
             ToLearner::Commit(upto) => self.on_commit(base, upto, out),
             ToLearner::Queued => self.on_queued(base, out),
-            ToLearner::Ping(number) => self.say(base, ToLeader::Pong(number), out),
+            ToLearner::Ping(number) => {
+                self.acknowledge(base, true, out);
+                self.say(base, ToLeader::Pong(number), out);
+            }
             ToLearner::Response(bytes) => out.push(Action::Responded(bytes)),
+            ToLearner::Relayed(relayed) => self.feed.pass_down(relayed, out),
+            ToLearner::Dismiss { server, session } => {
+                self.feed.on_dismiss(base, server, session, out);
+            }
+            ToLearner::Age(_) => {} // the server around this machine notes it
             ToLearner::TakeOver => {
                 base.preferred = base.is_voter();
                 base.resigned(self.leader);
-                return self.leave(out);
+                return self.leave(base, out);
             }
         }
         Next::Stay
@@ -248,6 +311,7 @@ impl Learning {
 
     fn on_new_epoch(&mut self, base: &mut Base, epoch: Epoch, out: &mut Vec<Action>) -> Next {
         if self.is_following() {
+            self.feed.drop_all(base, out);
             out.push(Action::Became(Standing::Alone));
         }
         if base.membership == super::Membership::Rejoining
@@ -263,7 +327,7 @@ impl Learning {
         if !base.is_voter() && epoch < base.log.zxid.epoch() {
             // Who does not vote promises nothing, but has a history of a later leader: this one was
             // replaced and does not know it yet.
-            return self.leave(out);
+            return self.leave(base, out);
         }
         if epoch < base.epochs.accepted && !base.planted(Mutant::PromiseForgotten) {
             self.say(base, ToLeader::Ahead(base.epochs.accepted), out);
@@ -411,14 +475,18 @@ impl Learning {
             return self.violation(base, Anomaly::Records, out);
         };
         base.log = run.upto();
+        self.unacknowledged += run.bytes().len() as u64;
         let upto = run.upto().zxid;
+        if self.is_following() && !self.feed.links.is_empty() {
+            self.feed.uncommitted.push_back(run.clone());
+        }
         out.push(Action::Append { ticket: base.ticket, run });
         if base.planted(Mutant::AckBeforeDurable) {
             base.durable = upto;
             self.on_durable(base, out);
         }
         if committed || (base.planted(Mutant::AppliesUncommitted) && self.is_following()) {
-            base.commit(upto, out);
+            self.commit(base, upto, out);
         }
     }
 
@@ -550,13 +618,19 @@ impl Learning {
                 self.say(base, ToLeader::Synced(self.epoch), out);
             }
         }
-        self.acknowledge(base, out);
+        self.acknowledge(base, false, out);
     }
 
-    fn acknowledge(&mut self, base: &Base, out: &mut Vec<Action>) {
+    /// Says how far the log is durable. Nobody waits for that of a learner that does not vote: it says
+    /// so when it is asked, and before what is sent to it could be held up.
+    fn acknowledge(&mut self, base: &Base, asked: bool, out: &mut Vec<Action>) {
         let joined = !matches!(self.phase, Phase::Joining { .. } | Phase::Promising);
+        let little = self.unacknowledged < base.timing.flight_bytes / 8;
+        if !asked && little && self.is_following() && !base.is_voter() {
+            return;
+        }
         if joined && self.acknowledged < base.durable {
-            self.acknowledged = base.durable;
+            (self.acknowledged, self.unacknowledged) = (base.durable, 0);
             self.say(base, ToLeader::Ack(base.durable), out);
         }
     }
@@ -568,7 +642,7 @@ impl Learning {
             Phase::Saving => {
                 self.phase = Phase::Synced;
                 self.say(base, ToLeader::Synced(self.epoch), out);
-                self.acknowledge(base, out);
+                self.acknowledge(base, false, out);
             }
             Phase::Recording { .. } => self.on_durable(base, out),
             Phase::Syncing
@@ -588,8 +662,7 @@ impl Learning {
         base.preferred = false;
         self.on_commit(base, committed, out);
         out.push(Action::Became(Standing::Following(self.leader, self.epoch)));
-        let ballot = base.ballot(Stance::Following(self.leader), None);
-        base.send_voters(&Message::Ballot(ballot), out);
+        self.tell_voters(base, out);
     }
 
     fn on_commit(&mut self, base: &mut Base, upto: Zxid, out: &mut Vec<Action>) {
@@ -599,7 +672,7 @@ impl Learning {
         if base.log.zxid < upto {
             return self.violation(base, Anomaly::Commit, out);
         }
-        base.commit(upto, out);
+        self.commit(base, upto, out);
     }
 
     /// The leader, or the way to it, is at fault: nothing it said in this session is built upon.

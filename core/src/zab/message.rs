@@ -16,6 +16,15 @@
 //!
 //! A server that heals its own log asks any other: `Fetch`, answered by `Fetched`.
 //!
+//! A learner that learns from a list of servers asks each of them, `Seek`, and is answered with an
+//! `Offer`. What it then asks of the leader travels up, and the answers down, through every server
+//! between them (`Relayed`):
+//!
+//! ```text
+//! learner ── Request ──► relay ── Relayed{learner, session} ──► … ──► leader
+//!         ◄── Response ─       ◄── Relayed{learner, session} ── … ◄──
+//! ```
+//!
 //! What leader and learner say carries the learner's session and a sequence number. Whatever the
 //! transport loses, doubles or reorders shows as a gap, and ends the session: the learner joins
 //! again and continues from the position it has. Safety never rests on the transport.
@@ -88,6 +97,30 @@ pub struct Join {
     pub votes: bool,
 }
 
+/// What a server that is asked can give a learner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Whether it has a leader, or is one, and feeds others now.
+    pub serving: bool,
+    /// The epoch that it is in.
+    pub epoch: Epoch,
+    /// What it knows to be committed.
+    pub committed: Zxid,
+    /// The servers from the leader to this one, both included; empty while it has no leader.
+    pub path: Vec<ServerId>,
+}
+
+/// Something between a learner and the leader that others pass on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relayed {
+    /// The learner.
+    pub server: ServerId,
+    /// Its session with the server that it learns from.
+    pub session: u64,
+    /// What it asks, or is answered.
+    pub bytes: Arc<[u8]>,
+}
+
 /// From a learner to its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToLeader {
@@ -117,6 +150,8 @@ pub enum ToLeader {
     Ahead(Epoch),
     /// What the learner's server asks of the leader's: opaque here, in order with all else.
     Request(Arc<[u8]>),
+    /// What a server that learns from this learner asks of the leader's.
+    Relayed(Relayed),
 }
 
 /// From a leader to one learner.
@@ -170,6 +205,18 @@ pub enum ToLearner {
     TakeOver,
     /// What the leader's server tells the learner's: opaque here, in order with all else.
     Response(Arc<[u8]>),
+    /// What the leader's server tells one that learns from this learner, or from one behind it.
+    Relayed(Relayed),
+    /// A server behind this learner is known to the leader elsewhere, or by a newer session: this
+    /// session of it is over.
+    Dismiss {
+        /// Which server.
+        server: ServerId,
+        /// Its session.
+        session: u64,
+    },
+    /// The sender is no leader: so many milliseconds ago it knew that it was current.
+    Age(u32),
 }
 
 /// Anything one server says to another.
@@ -207,6 +254,10 @@ pub enum Message {
         /// The session.
         session: u64,
     },
+    /// Can this server learn from the one that is asked?
+    Seek,
+    /// Answers that.
+    Offer(Offer),
     /// A server that lost records of its log asks any other for them, outside of every session.
     Fetch {
         /// What they follow.

@@ -18,6 +18,11 @@ impl Quorum {
         Self { voters }
     }
 
+    /// Of a server that learns from a list, and is not told who votes: nobody ever decides there.
+    pub const fn unknown() -> Self {
+        Self { voters: Vec::new() }
+    }
+
     /// How many voters there are.
     pub fn voters(&self) -> usize {
         self.voters.len()

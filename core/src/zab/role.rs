@@ -3,6 +3,7 @@
 use super::election::Looking;
 use super::leader::Leading;
 use super::learner::Learning;
+use super::seeking::Seeking;
 use crate::zxid::ServerId;
 
 #[derive(Clone, Debug)]
@@ -10,6 +11,8 @@ pub(super) enum Role {
     /// Not started.
     Idle,
     Looking(Looking),
+    /// Looking for one of a list to learn from.
+    Seeking(Seeking),
     Learning(Learning),
     Leading(Leading),
 }

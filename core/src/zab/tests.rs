@@ -1,5 +1,6 @@
 //! A voter that is alone, and what one machine does by itself.
 
+mod relays;
 mod snapshots;
 
 use super::*;
@@ -110,7 +111,8 @@ impl Room {
             .map(|id| {
                 let membership = if id <= voters { Membership::Voter } else { Membership::Learner };
                 let (me, seed, timing) = (ServerId(id), u64::from(id), Timing::default());
-                let options = Options { me, quorum: quorum.clone(), membership, timing, seed };
+                let options =
+                    Options { me, quorum: quorum.clone(), membership, listed: false, timing, seed };
                 Zab::with(options, Recovered::default())
             })
             .collect();

@@ -15,8 +15,17 @@ pub struct Timing {
     pub join_ticks: u64,
     /// Leader and learner part after this much silence. ZooKeeper's syncLimit.
     pub silence_ticks: u64,
+    /// As `silence_ticks`, between a server and a learner that does not vote: nobody waits for those
+    /// to elect anybody, and the way to them may be long.
+    pub observer_silence_ticks: u64,
     /// The leader speaks to each learner at least this often.
     pub ping_ticks: u64,
+    /// As `ping_ticks`, to a learner that does not vote. Beside what it is told anyway this is all that
+    /// such a learner costs: it acknowledges in answer to a ping what was little.
+    pub observer_ping_ticks: u64,
+    /// How often a learner asks those of its list that it prefers to the one it learns from. It goes
+    /// over when one of them has twice said that it can.
+    pub seek_ticks: u64,
     /// A leader whose disk has not finished a write for this long hands over.
     pub stall_ticks: u64,
     /// A planned hand-over that has not happened by then is given up.
@@ -36,7 +45,10 @@ impl Default for Timing {
             finalize_ticks: 4,
             join_ticks: 500,
             silence_ticks: 60,
+            observer_silence_ticks: 60,
             ping_ticks: 10,
+            observer_ping_ticks: 25,
+            seek_ticks: 200,
             stall_ticks: 300,
             transfer_ticks: 100,
             flight_bytes: 8 << 20,
@@ -46,11 +58,18 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// How long a learner and the server that it learns from are patient with each other.
+    pub const fn patience(&self, votes: bool) -> u64 {
+        if votes { self.silence_ticks } else { self.observer_silence_ticks }
+    }
+
     /// Panics where one limit makes another useless.
     pub fn assert_consistent(&self) {
         assert!(self.finalize_ticks < self.heard_ticks, "a ballot is forgotten before it counts");
         assert!(2 * self.ballot_ticks < self.heard_ticks, "one lost ballot is a lost server");
         assert!(2 * self.ping_ticks < self.silence_ticks, "one lost ping parts a learner");
+        assert!(self.silence_ticks <= self.observer_silence_ticks, "voters are waited for longer");
+        assert!(2 * self.observer_ping_ticks < self.observer_silence_ticks, "one lost ping parts");
         assert!(self.silence_ticks <= self.join_ticks, "joining takes at least a message");
         assert!(self.epoch_proposals > 0, "an epoch numbers a proposal");
         assert!(self.flight_bytes > 0, "nothing could ever be sent");

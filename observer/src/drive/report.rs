@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use farwatch_core::node::Serving;
+use farwatch_core::session::Expiry;
 use farwatch_core::zab::{Event as ZabEvent, Membership, Status};
-use farwatch_core::zxid::{ServerId, Zxid};
+use farwatch_core::zxid::{ServerId, SessionId, Zxid};
 
 use super::Core;
 use crate::admin::{AdminAnswer, AdminReply, AdminRequest};
@@ -64,17 +66,18 @@ impl Core {
 
     /// The state of the machine, without sessions.
     fn report(&self) -> CoreReport {
-        let is_serving = self.node.is_serving();
+        let serving = self.node.serving();
         if self.shared.config.standing == Standing::Alone {
-            return CoreReport { is_serving, ..CoreReport::default() };
+            return CoreReport { serving, ..CoreReport::default() };
         }
         let status = self.node.zab().status();
         let voters: Vec<u64> = self.shared.config.voters().map(|spec| spec.id).collect();
         let votes = |id: ServerId| voters.contains(&u64::from(id.0));
         let synced = |of_voters| status.synced.iter().filter(|it| votes(it.0) == of_voters).count();
         CoreReport {
-            mode: if self.node.is_leading() { Mode::Leader } else { Mode::Follower },
-            is_serving,
+            mode: self.mode(serving),
+            serving,
+            stale_ms: Some(self.stale_ms()),
             peer_state: Some(format!("{} - {}", status.role, status.phase)),
             voters: Some(voters.len() as u64),
             leading_ms: self.role_since.elapsed().as_millis() as u64,
@@ -86,14 +89,28 @@ impl Core {
         }
     }
 
+    fn mode(&self, serving: Serving) -> Mode {
+        match self.node.zab().membership() {
+            _any if serving == Serving::Readers => Mode::ReadOnly,
+            _any if self.node.is_leading() => Mode::Leader,
+            Membership::Voter | Membership::Rejoining => Mode::Follower,
+            Membership::Learner => Mode::Observer,
+        }
+    }
+
     fn report_in_full(&self) -> CoreReport {
         let wall = wall_ms() - self.clock().mono_ms;
-        let mut sessions: BTreeMap<i64, Vec<_>> = BTreeMap::new();
-        let mut learned_sessions = BTreeMap::new();
-        if self.node.is_leading() {
-            for (id, due_ms) in self.node.expiry().iter() {
+        let by_expiry = |expiry: &Expiry| {
+            let mut sessions: BTreeMap<i64, Vec<SessionId>> = BTreeMap::new();
+            for (id, due_ms) in expiry.iter() {
                 sessions.entry(wall + due_ms).or_default().push(id);
             }
+            sessions
+        };
+        let local_sessions = self.node.local_expiry().map(by_expiry);
+        let (mut sessions, mut learned_sessions) = (BTreeMap::new(), BTreeMap::new());
+        if self.node.is_leading() {
+            sessions = by_expiry(self.node.expiry());
         } else {
             let known = self.node.sessions().iter();
             learned_sessions =
@@ -109,7 +126,14 @@ impl Core {
             })
             .collect();
         let digests = self.node.digests().collect();
-        CoreReport { sessions, learned_sessions, ephemerals, digests, ..self.report() }
+        CoreReport {
+            sessions,
+            learned_sessions,
+            local_sessions,
+            ephemerals,
+            digests,
+            ..self.report()
+        }
     }
 
     fn ensemble_report(&self) -> EnsembleReport {
@@ -131,10 +155,16 @@ impl Core {
             durable: status.durable.0,
             committed: status.committed.0,
             applied: self.node.applied().0,
+            stale_ms: self.stale_ms(),
+            serves: self.node.serving().to_string(),
             quorum: zab.voters() as u32 / 2 + 1,
             rejoining: zab.membership() == Membership::Rejoining,
             peers,
         }
+    }
+
+    fn stale_ms(&self) -> u64 {
+        self.node.stale_ms().max(0).unsigned_abs()
     }
 
     /// Adds what the protocol knows of a peer.

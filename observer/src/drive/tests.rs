@@ -1,9 +1,9 @@
 //! Turns of a core in which nobody asks for anything.
 
 use farwatch_core::log::epochs::Epochs;
-use farwatch_core::node::{NodeOptions, ReapOptions};
+use farwatch_core::node::{NodeOptions, OnPartition, ReapOptions};
 use farwatch_core::prepare;
-use farwatch_core::session::SessionIds;
+use farwatch_core::session::{LocalSessions, SessionIds};
 use farwatch_core::tree::Applied;
 use farwatch_core::txn::{Txn, TxnHead};
 use farwatch_core::zab::Zab;
@@ -41,6 +41,10 @@ fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, temp
         reap: ReapOptions { interval_ms: 60_000, per_minute_max: 1, never_used_ms: None },
         wait_ms: 10_000,
         stale_ms_max: None,
+        on_partition: OnPartition::default(),
+        learner_grace_ms: 0,
+        lists_learners: false,
+        local_sessions: LocalSessions::Off,
     };
     let clock = Clock { mono_ms: 0, wall_ms: 0 };
     let ids = SessionIds::new(me, 0).unwrap();

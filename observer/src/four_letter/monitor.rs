@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use farwatch_core::wire::request::OpCode;
+use farwatch_core::zxid::Zxid;
 
 use super::VERSION;
 use super::counters::{Counter, ServerCounters, Sizes, Summary, Totals, Unit};
@@ -15,6 +16,10 @@ pub struct MonitorFacts {
     pub mode: Mode,
     /// A member's state in detail, such as `leading - broadcast`.
     pub peer_state: Option<String>,
+    /// The last transaction in the tree.
+    pub applied: Zxid,
+    /// On a member: milliseconds since it knew itself to be current.
+    pub stale_ms: Option<u64>,
     /// On an observer: the server that it learns from.
     pub learns_from: Option<u64>,
     /// What every server has.
@@ -78,6 +83,11 @@ pub fn mntr(facts: &MonitorFacts, counters: &ServerCounters) -> String {
     lines.put("server_state", facts.mode);
     if let Some(state) = &facts.peer_state {
         lines.put("peer_state", state);
+    }
+    if let Some(stale_ms) = facts.stale_ms {
+        // Farwatch's own: how old what it shows may be, and what that is.
+        lines.put("staleness_ms", stale_ms);
+        lines.put("applied_zxid", facts.applied.0);
     }
     if let Some(id) = facts.learns_from {
         lines.put("observer_master_id", id);

@@ -58,6 +58,8 @@ pub struct ServerFacts {
     pub nodes: u64,
     /// Sizes of proposals, on a leader.
     pub proposals: Option<Sizes>,
+    /// Milliseconds since it knew itself to be current, on a learner.
+    pub stale_ms: Option<u64>,
 }
 
 /// Facts about one client connection.
@@ -157,6 +159,11 @@ fn body(facts: &ServerFacts, text: &mut String) {
     put(text, format_args!("Zxid: {:#x}\nMode: {mode}\nNode count: {nodes}\n", zxid.0));
     if let Some(Sizes { last, min, max }) = facts.proposals {
         put(text, format_args!("Proposal sizes last/min/max: {last}/{min}/{max}\n"));
+    }
+    // ZooKeeper does not say it. Behind all that it says, where whoever reads lines by their names
+    // passes it over.
+    if let Some(stale_ms) = facts.stale_ms {
+        put(text, format_args!("Staleness ms: {stale_ms}\n"));
     }
 }
 

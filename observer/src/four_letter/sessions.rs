@@ -9,7 +9,10 @@ use super::server::{JavaAddr, put};
 /// Facts of `dump`.
 #[derive(Clone, Debug, Default)]
 pub struct DumpFacts {
-    /// The sessions, as this server knows them.
+    /// This server's own sessions by the moment of their expiry, milliseconds since 1970, where local
+    /// sessions are on.
+    pub local: Option<BTreeMap<i64, Vec<u64>>>,
+    /// The global sessions, as this server knows them.
     pub sessions: SessionFacts,
     /// The paths of ephemerals by the session that owns them.
     pub ephemerals: BTreeMap<u64, Vec<String>>,
@@ -18,20 +21,14 @@ pub struct DumpFacts {
     pub connections: BTreeMap<i64, Vec<(SocketAddr, u64)>>,
 }
 
-/// The sessions, as a server knows them.
+/// The global sessions, as a server knows them.
 #[derive(Clone, Debug)]
 pub enum SessionFacts {
     /// A server that decides about expiry: its sessions by the moment of expiry, milliseconds since
     /// 1970. A moment may be without sessions.
     Tracked(BTreeMap<i64, Vec<u64>>),
-    /// A server that learns: global sessions with their timeout, milliseconds, and its own local
-    /// ones by the moment of expiry where local sessions are on.
-    Learned {
-        /// Timeouts of global sessions, milliseconds.
-        global: BTreeMap<u64, u32>,
-        /// Local sessions by the moment of their expiry.
-        local: Option<BTreeMap<i64, Vec<u64>>>,
-    },
+    /// A server that learns: sessions with their timeout, milliseconds.
+    Learned(BTreeMap<u64, u32>),
 }
 
 impl Default for SessionFacts {
@@ -43,13 +40,18 @@ impl Default for SessionFacts {
 /// `dump`.
 pub fn dump(facts: &DumpFacts) -> String {
     let mut text = String::from("SessionTracker dump:\n");
+    if let Some(local) = &facts.local {
+        text.push_str("Local ");
+        tracked(local, &mut text);
+    }
     match &facts.sessions {
-        SessionFacts::Tracked(sessions) => tracked(sessions, &mut text),
-        SessionFacts::Learned { global, local } => {
-            if let Some(local) = local {
-                text.push_str("Local ");
-                tracked(local, &mut text);
+        SessionFacts::Tracked(sessions) => {
+            if facts.local.is_some() {
+                text.push_str("Global ");
             }
+            tracked(sessions, &mut text);
+        }
+        SessionFacts::Learned(global) => {
             put(&mut text, format_args!("Global Sessions({}):\n", global.len()));
             for (id, timeout_ms) in global {
                 put(&mut text, format_args!("{id:#x}\t{timeout_ms}ms\n"));

@@ -30,6 +30,7 @@ fn facts(mode: Mode) -> ServerFacts {
         mode,
         nodes: 15,
         proposals: None,
+        stale_ms: None,
     }
 }
 
@@ -86,9 +87,10 @@ fn a_leader_adds_its_proposals_and_a_read_only_server_says_so() {
     assert!(srvr(&leader).ends_with(end));
     let fresh = ServerFacts { proposals: Some(Sizes::default()), ..facts(Mode::Leader) };
     assert!(srvr(&fresh).ends_with("Proposal sizes last/min/max: -1/-1/-1\n"));
-    let text = srvr(&facts(Mode::ReadOnly));
+    let text = srvr(&ServerFacts { stale_ms: Some(2100), ..facts(Mode::ReadOnly) });
     let second = text.lines().nth(1);
     assert_eq!(second, Some("READ-ONLY mode; serving only read-only clients"));
+    assert!(text.ends_with("Mode: read-only\nNode count: 15\nStaleness ms: 2100\n"));
 }
 
 #[test]
@@ -158,13 +160,11 @@ fn dump_shows_sessions_ephemerals_and_connections() {
     let peer = "127.0.0.1:44230".parse().unwrap();
     let connections = BTreeMap::from([(first, vec![]), (second, vec![(peer, 0)])]);
     let learner = DumpFacts {
-        sessions: SessionFacts::Learned {
-            global: BTreeMap::from([(0x0100_0010_9510_0002, 20_000)]),
-            local: None,
-        },
+        sessions: SessionFacts::Learned(BTreeMap::from([(0x0100_0010_9510_0002, 20_000)])),
         ..DumpFacts::default()
     };
-    let leader = DumpFacts { sessions: SessionFacts::Tracked(sessions), ephemerals, connections };
+    let sessions = SessionFacts::Tracked(sessions);
+    let leader = DumpFacts { local: None, sessions, ephemerals, connections };
     assert_eq!(
         dump(&leader),
         "SessionTracker dump:\nSession Sets (2)/(1):\n0 expire at Sat Nov 21 11:51:14 UTC 2026:\n\
@@ -175,6 +175,14 @@ fn dump_shows_sessions_ephemerals_and_connections() {
     );
     let start = "SessionTracker dump:\nGlobal Sessions(1):\n0x100001095100002\t20000ms\n";
     assert!(dump(&learner).starts_with(start));
+    let local = Some(BTreeMap::from([(first, vec![]), (second, vec![0x0100_0010_9510_0003])]));
+    let own = "SessionTracker dump:\nLocal Session Sets (2)/(1):\n\
+               0 expire at Sat Nov 21 11:51:14 UTC 2026:\n\
+               1 expire at Sat Nov 21 11:51:40 UTC 2026:\n\t0x100001095100003\n";
+    let text = dump(&DumpFacts { local: local.clone(), ..learner });
+    assert!(text.starts_with(&format!("{own}Global Sessions(1):\n0x100001095100002\t20000ms\n")));
+    let text = dump(&DumpFacts { local, ..leader });
+    assert!(text.starts_with(&format!("{own}Global Session Sets (2)/(1):\n")));
 }
 
 #[test]
@@ -210,7 +218,8 @@ fn monitor(mode: Mode, leader: Option<LeaderGauges>) -> MonitorFacts {
     let gauges = Gauges { nodes: 5, watches: 3, ..Gauges::default() };
     let peer_state = None;
     let (learns_from, quorum_size) = (None, None);
-    MonitorFacts { mode, peer_state, learns_from, gauges, quorum_size, leader }
+    let (applied, stale_ms) = (Zxid(0x1_0000_0007), None);
+    MonitorFacts { mode, peer_state, applied, stale_ms, learns_from, gauges, quorum_size, leader }
 }
 
 /// Keys that monitoring tools look for on every server.
@@ -289,6 +298,10 @@ fn mntr_of_members_has_the_lines_of_zookeepers_members_and_no_others() {
     let expected =
         ["zk_server_state follower", "zk_peer_state following - broadcast", "zk_quorum_size 3"];
     assert_eq!(of_members(&follower), expected);
+    // And the two that are Farwatch's own, where a member says how stale it is.
+    let stale = MonitorFacts { stale_ms: Some(12), ..monitor(Mode::Follower, None) };
+    let expected = ["zk_server_state follower", "zk_staleness_ms 12", "zk_applied_zxid 4294967303"];
+    assert_eq!(of_members(&stale), expected);
     let gauges = LeaderGauges {
         learners: 3,
         synced_followers: 2,

@@ -345,6 +345,7 @@ impl Hub {
                 peer.note(Some(address), &refusal.to_string());
             }
             (Some(peer), _) => peer.failed(Some(address), &format!("refused: {refusal}")),
+            (None, Refusal::Adopting { .. }) => {} // so do new guests
             (None, _) => self.complain(address, refusal.code(), &refusal.to_string()),
         }
         let reason = refusal.to_string();

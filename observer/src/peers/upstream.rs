@@ -49,6 +49,11 @@ impl Upstream {
         peer
     }
 
+    /// Whether that server was there last.
+    pub fn leads_to(&self, server: ServerId) -> bool {
+        self.found.borrow().as_ref().is_some_and(|peer| peer.id == server)
+    }
+
     /// Nobody is linked through it, or not any more.
     pub fn failed(&self, address: Option<SocketAddr>, reason: &str) {
         let said = self.note(address, reason);

@@ -140,8 +140,8 @@ impl Reactor {
         let origin = reply.origin;
         let key = ConnectionKey { index: origin.connection, generation: origin.generation };
         match reply.outcome {
-            Outcome::Attached { session, password, timeout_ms } => {
-                self.attached(key, session, password, timeout_ms);
+            Outcome::Attached { session, password, timeout_ms, read_only } => {
+                self.attached(key, session, password, timeout_ms, read_only);
             }
             Outcome::Expired => self.expired(key),
             Outcome::Refused => {

@@ -33,8 +33,9 @@ impl Reactor {
         connection.phase = Phase::Opening;
         connection.heard_ms = now_ms;
         connection.timeout_ms = timeout_ms;
-        // This server writes whenever it serves, so the answer to a read-only client is "no".
+        // Who only wants to read is refused like all others where it is not served; else it is told.
         connection.read_only_byte = request.read_only.map(|_| false);
+        let read_only = request.read_only == Some(true);
         let origin = Origin {
             reactor,
             connection: key.index,
@@ -42,9 +43,10 @@ impl Reactor {
             sequence: u32::MAX,
         };
         let (ask, body) = if request.session == SessionId::NONE {
-            (Ask::Open { timeout_ms, password: Password(self.shared.random_bytes()) }, &[][..])
+            let password = Password(self.shared.random_bytes());
+            (Ask::Open { timeout_ms, password, read_only }, &[][..])
         } else {
-            (Ask::Resume { timeout_ms }, request.password.unwrap_or_default())
+            (Ask::Resume { timeout_ms, read_only }, request.password.unwrap_or_default())
         };
         let none = &self.shared.no_identities;
         self.submission.push(origin, request.session, 0, ask, body, none);
@@ -59,6 +61,7 @@ impl Reactor {
         session: SessionId,
         password: Password,
         timeout_ms: i32,
+        reads_only: bool,
     ) {
         let now_ms = self.now_ms();
         let found = self.connection(key).filter(|it| it.phase != Phase::Closing);
@@ -73,6 +76,7 @@ impl Reactor {
         connection.timeout_ms = timeout_ms;
         connection.touched_ms = now_ms;
         connection.stats.sent += 1;
+        connection.read_only_byte = connection.read_only_byte.map(|_| reads_only);
         let read_only = connection.read_only_byte;
         let start = begin_frame(&mut connection.out);
         ConnectResponse { timeout_ms, session, password, read_only }.encode(&mut connection.out);

@@ -7,8 +7,8 @@ use farwatch_core::zxid::{SessionId, Zxid};
 use super::Cluster;
 use crate::client::{Link, Sent};
 use crate::invariants::{
-    answers_follow_the_tree, events_before_replies, expired_is_true, no_watch_lost,
-    password_needed, session_fifo, session_never_goes_back, watches_fire_once,
+    answers_follow_the_tree, connections_stay, events_before_replies, expired_is_true,
+    no_watch_lost, password_needed, session_fifo, session_never_goes_back, watches_fire_once,
 };
 use crate::reactor::ConnectionId;
 use crate::request::{Body, Request, ToClient};
@@ -171,6 +171,19 @@ impl Cluster {
         );
         events_before_replies::check(witness, client, it.replied, (&path, zxid));
         watches_fire_once::check(witness, client, &mut it.watches, kind, (&path, zxid));
+    }
+
+    /// Those on whom a server hangs up because their session is not theirs.
+    pub(super) fn judge_hang_ups(&mut self, server: usize) {
+        let Some(process) = &self.servers[server].process else { return };
+        if !process.node.is_serving() {
+            return; // whoever waits for a leader may be sent to look for another server
+        }
+        for &(origin, session) in &process.out.displaced {
+            let Some(wire) = self.wires.get(&origin.connection) else { continue };
+            let (client, held) = (&self.clients[wire.client], (session, origin.connection));
+            connections_stay::check(&mut self.witness, server, client, held);
+        }
     }
 
     /// What a server says of sessions is held against the history as it says it.

@@ -27,16 +27,21 @@ impl Cluster {
             self.leave_the_broken();
         }
         for server in 0..self.servers.len() {
-            let it = &mut self.servers[server];
-            if !it.core {
+            if self.servers[server].core {
+                self.make_well(server);
+            } else {
                 self.leave_out(server);
-                continue;
             }
-            (it.frozen_until, it.stuck_until, it.full_until) = (0, 0, 0);
-            (it.log_stuck_until, it.clock_stopped_until) = (0, 0);
-            if it.process.is_none() {
-                self.start(server);
-            }
+        }
+    }
+
+    /// Nothing is wrong with this server any more.
+    pub(super) fn make_well(&mut self, server: usize) {
+        let it = &mut self.servers[server];
+        (it.frozen_until, it.stuck_until, it.full_until) = (0, 0, 0);
+        (it.log_stuck_until, it.clock_stopped_until) = (0, 0);
+        if it.process.is_none() {
+            self.start(server);
         }
     }
 

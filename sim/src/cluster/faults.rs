@@ -14,7 +14,7 @@ type Fault = fn(&mut Cluster, usize);
 
 impl Cluster {
     pub(super) fn strike(&mut self) {
-        if self.calm && self.servers.iter().all(|server| server.core) {
+        if !self.is_rough() && self.servers.iter().all(|server| server.core) {
             return;
         }
         let next = self.now + self.prng.between(self.plan.fault_us / 2, self.plan.fault_us * 3 / 2);
@@ -177,7 +177,7 @@ impl Cluster {
 
     /// The disk is lost, the server is back at once, and soon the leader dies.
     pub(super) fn disk_lost_while_one_lags(&mut self, server: usize) {
-        if self.calm || !self.may_lose(server) {
+        if !self.is_rough() || !self.may_lose(server) {
             return;
         }
         self.disk_is_lost(server);
@@ -188,7 +188,7 @@ impl Cluster {
     }
 
     pub(super) fn leader_lost_while_one_lags(&mut self) {
-        if self.calm {
+        if !self.is_rough() {
             return;
         }
         self.network.heal();
@@ -228,12 +228,12 @@ impl Cluster {
     }
 
     pub(super) fn healed(&mut self) {
-        if !self.calm {
+        if self.is_rough() {
             self.heal(0);
         }
     }
 
-    fn isolate(&mut self, server: usize) {
+    pub(super) fn isolate(&mut self, server: usize) {
         for other in (0..self.servers.len()).filter(|&other| other != server) {
             self.network.cut(server, other);
             self.network.cut(other, server);

@@ -36,13 +36,13 @@ impl Cluster {
         }
         match self.clients[client].link {
             Link::None => {
-                if let Some(server) = self.chosen_server() {
+                if let Some(server) = self.chosen_server(client) {
                     self.connect(client, server);
                 }
             }
             Link::Opening(..) => {}
             Link::Open(id, _) => {
-                if !self.calm && self.prng.one_in(self.plan.link_breaks) {
+                if self.is_rough() && self.prng.one_in(self.plan.link_breaks) {
                     return self.link_breaks(client, id);
                 }
                 self.stay_alive(client);
@@ -50,7 +50,9 @@ impl Cluster {
                 // Nobody asks for more behind the end of its session.
                 let ends = it.sent.back().is_some_and(|sent| sent.request == Request::Close);
                 if !self.is_quiet() && it.sent.len() < it.depth && !ends {
-                    let requests = self.clients[client].choose(&mut self.prng);
+                    let told = if self.calm { None } else { self.told_to_ask(client) };
+                    let requests =
+                        told.unwrap_or_else(|| self.clients[client].choose(&mut self.prng));
                     self.ask(client, requests);
                 }
             }
@@ -58,10 +60,15 @@ impl Cluster {
     }
 
     /// In the end clients of a bare quorum know of nobody else.
-    fn chosen_server(&mut self) -> Option<usize> {
+    fn chosen_server(&mut self, client: usize) -> Option<usize> {
         let bare = self.calm && self.plan.mode == Mode::Liveness;
-        let known: Vec<usize> =
-            (0..self.servers.len()).filter(|&at| !bare || self.servers[at].core).collect();
+        let known: Vec<usize> = (0..self.servers.len())
+            .filter(|&at| !bare || self.servers[at].core)
+            .filter(|&at| self.calm || self.may_serve(client, at))
+            .collect();
+        if known.is_empty() {
+            return None;
+        }
         let server = known[self.prng.below(known.len() as u64) as usize];
         self.servers[server].process.is_some().then_some(server)
     }

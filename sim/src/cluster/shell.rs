@@ -16,10 +16,10 @@ use crate::invariants::{
     acks_are_durable, agreement, commits_when_established, digests_equal, done_in_order,
     drained_before_hand_over, durable_on_quorum, ephemerals_live_with_sessions,
     epoch_after_history, epoch_on_quorum, expired_after_silence, founded_on_promises,
-    global_primary_order, integrity, leaders_have_a_quorum, leadership1, leadership2,
-    local_primary_order, observers_never_vote, prefix_consistency, primary_integrity,
-    promise_given_once, promises_are_kept, sequence_numbers_unique, should_not_be_triggered,
-    the_living_stay, total_order,
+    full_time_again, global_primary_order, integrity, leaders_have_a_quorum, leadership1,
+    leadership2, local_primary_order, observers_never_vote, prefix_consistency, primary_integrity,
+    promise_given_once, promises_are_kept, restoring_loses_nothing, sequence_numbers_unique,
+    should_not_be_triggered, the_living_stay, total_order,
 };
 use crate::plan::Mode;
 use crate::witness::Witness;
@@ -124,6 +124,7 @@ impl Cluster {
         let process = self.servers[server].process.as_mut().expect("it proposes");
         process.node.propose(&mut process.out);
         let (now_ms, heard) = (process.clock.mono_ms, &process.heard);
+        let led_ms = process.led_since_ms.map_or(0, |since_ms| now_ms - since_ms);
         let mut ended = Vec::new();
         for action in &process.out.actions {
             let Action::Append { run, .. } = action else { continue };
@@ -139,6 +140,7 @@ impl Cluster {
                     if head.cxid == 0 {
                         let witness = &mut self.witness;
                         expired_after_silence::check(witness, server, head.session, now_ms, heard);
+                        full_time_again::check(witness, server, head.session, led_ms);
                         ended.push(head.session);
                     }
                 }
@@ -174,6 +176,8 @@ impl Cluster {
         let process = self.servers[server].process.as_mut().expect("it is there");
         let at = Position { zxid: process.node.applied(), chain: process.node.applied_chain() };
         digests_equal::check(&mut self.witness, server, at, process.node.writer().digest());
+        self.judge_hang_ups(server);
+        let process = self.servers[server].process.as_mut().expect("it is there");
         process.reactor.deliver(&process.out, at.zxid);
         let (reopens, halts) = (process.out.reopen, process.out.halt.take());
         process.out.clear();
@@ -200,12 +204,12 @@ impl Cluster {
 
     /// Whether faults still reach this server.
     fn may_fail(&self, server: usize) -> bool {
-        !self.calm || !self.servers[server].core
+        self.is_rough() || !self.servers[server].core
     }
 
     fn kills_founder(&mut self) -> bool {
         let danger = self.now < self.danger_until && self.prng.one_in(8);
-        !self.calm && (danger || self.prng.one_in(self.plan.crash_in_founding))
+        self.is_rough() && (danger || self.prng.one_in(self.plan.crash_in_founding))
     }
 
     /// Notes who leads. Returns whether the server is about to lead, and does not yet.
@@ -262,13 +266,13 @@ impl Cluster {
                 self.schedule(at, Happening::SnapshotRead { server, life, ticket, offset });
             }
             Action::StoreSnapshot { ticket, at, offset, bytes, end } => {
+                let mut hangs = 0;
                 if end && self.may_fail(server) && self.prng.one_in(self.plan.hang_in_install) {
-                    let until = self.now + self.prng.between(20_000, 2_000_000);
-                    self.servers[server].log_stuck_until = until;
+                    hangs = self.prng.between(20_000, 2_000_000);
                 }
                 let chunk = (offset, &bytes[..], end);
                 match self.servers[server].disk.store_snapshot(ticket, at, chunk) {
-                    Ok(number) => self.write_log(server, number),
+                    Ok(number) => self.install(server, number, hangs),
                     Err(completion) => {
                         let at = self.now + self.disk_delay(server);
                         self.schedule(at, Happening::Told { server, life, completion });
@@ -333,6 +337,21 @@ impl Cluster {
         self.plan.disk_us + self.prng.below(jitter + 1) + stuck
     }
 
+    /// A whole snapshot is about to replace the history: in a file of its own, so that it need not
+    /// be done before what is written to the log meanwhile.
+    fn install(&mut self, server: usize, number: u64, hangs: u64) {
+        if !self.plan.installs_beside {
+            if hangs > 0 {
+                self.servers[server].log_stuck_until = self.now + hangs;
+            }
+            return self.write_log(server, number);
+        }
+        let hangs = hangs.max(self.installs_for(server));
+        let at = self.now + self.disk_delay(server) + hangs;
+        let life = self.servers[server].life;
+        self.schedule(at, Happening::WriteDone { server, life, number });
+    }
+
     fn write_log(&mut self, server: usize, number: u64) {
         let at = self.now + self.disk_delay(server);
         let it = &self.servers[server];
@@ -344,7 +363,8 @@ impl Cluster {
 
     pub(super) fn write_done(&mut self, server: usize, number: u64) {
         let it = &self.servers[server];
-        let log = if it.disk.is_of_log(number) { it.log_stuck_until } else { 0 };
+        let of_log = it.disk.is_of_log(number, self.plan.installs_beside);
+        let log = if of_log { it.log_stuck_until } else { 0 };
         let (at, life) = (it.stuck_until.max(log), it.life);
         if self.now < at {
             return self.schedule(at, Happening::WriteDone { server, life, number });
@@ -367,7 +387,12 @@ impl Cluster {
             let (at, life) = (self.now + late, self.servers[server].life);
             return self.schedule(at, Happening::WriteDone { server, life, number });
         }
+        let held = self.servers[server].disk.durable_end();
         let Some(completion) = self.servers[server].disk.complete(number) else { return };
+        if let Completion::SnapshotStored { .. } = completion {
+            let disk = &self.servers[server].disk;
+            restoring_loses_nothing::check(&mut self.witness, server, held, disk);
+        }
         self.tell(server, completion);
     }
 
@@ -491,6 +516,9 @@ impl Cluster {
             primary_integrity::check(&mut self.witness, server, epoch, disk);
         }
         let process = self.servers[server].process.as_mut().expect("it acts");
+        if let Standing::Leading(_) = standing {
+            process.led_since_ms.get_or_insert(process.clock.mono_ms);
+        }
         process.standing = standing;
     }
 

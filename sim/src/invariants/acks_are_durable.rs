@@ -18,7 +18,8 @@ pub fn check(witness: &mut Witness, server: usize, body: &ToLeader, disk: &Disk)
         | ToLeader::SnapshotStored(_)
         | ToLeader::Pong(_)
         | ToLeader::Ahead(_)
-        | ToLeader::Request(_) => true,
+        | ToLeader::Request(_)
+        | ToLeader::Relayed(_) => true,
     };
     if !holds {
         let text = format!("server {server} says {body:?} with {durable:?} and {epochs:?} durable");

@@ -2,7 +2,7 @@
 //! that counts and leads nothing. Source: ZOOKEEPER-1805, and this project's rule that an observer
 //! carries no election.
 
-use farwatch_core::zab::message::{Message, ToLeader};
+use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
 
 use crate::witness::Witness;
 
@@ -12,8 +12,10 @@ pub fn check(witness: &mut Witness, server: usize, message: &Message) {
         Message::Ballot(ballot) => ballot.own.is_some() || ballot.vote.is_some(),
         Message::Join { join, .. } => join.votes,
         Message::ToLeader { body, .. } => matches!(body, ToLeader::Promised { counted: true, .. }),
-        Message::ToLearner { .. } => true,
+        // It may feed others that do not vote, and hand nothing over.
+        Message::ToLearner { body, .. } => matches!(body, ToLearner::TakeOver),
         Message::Reset { .. } | Message::Fetch { .. } | Message::Fetched { .. } => false,
+        Message::Seek | Message::Offer(_) => false,
     };
     if votes {
         let text = format!("server {server} is no voter and says {message:?}");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use farwatch_bench::raw::{Connection, Handshake, Stat, four_letter_word, request};
 
-use super::servers::{Ensemble, PATIENCE, until};
+use super::servers::{Ensemble, PATIENCE, Server, until};
 
 /// Requests sent before their replies are read.
 const BATCH: usize = 128;
@@ -60,25 +60,33 @@ pub fn dump(server: SocketAddr) -> Tree {
 /// The trees of all servers, which must be one: nobody writes meanwhile.
 pub fn equal_trees(ensemble: &Ensemble) -> Tree {
     ensemble.until_all_serve();
-    let trees: Vec<Tree> = ensemble.clients().into_iter().map(dump).collect();
-    for (index, tree) in trees.iter().enumerate().skip(1) {
+    let servers: Vec<&Server> = ensemble.servers.iter().collect();
+    equal_trees_of(&servers)
+}
+
+/// The trees of these servers, which must be one: all run, and nobody writes meanwhile.
+pub fn equal_trees_of(servers: &[&Server]) -> Tree {
+    let trees: Vec<Tree> = servers.iter().map(|server| dump(server.client)).collect();
+    for (server, tree) in servers.iter().zip(&trees).skip(1) {
+        let pair = format!("servers {} and {}", servers[0].number, server.number);
         for (path, shown) in tree {
-            assert_eq!(trees[0].get(path), Some(shown), "{path} on servers 1 and {}", index + 1);
+            assert_eq!(trees[0].get(path), Some(shown), "{path} on {pair}");
         }
-        assert_eq!(trees[0].len(), tree.len(), "servers 1 and {} differ", index + 1);
+        assert_eq!(trees[0].len(), tree.len(), "{pair} differ");
     }
-    equal_digests(ensemble);
+    equal_digests(servers);
     trees.into_iter().next().expect("there are servers")
 }
 
 /// The digests that servers keep of their trees, wherever two have one of the same transaction.
-fn equal_digests(ensemble: &Ensemble) {
+fn equal_digests(servers: &[&Server]) {
     until("all servers have applied the same", PATIENCE, || {
-        let reports = ensemble.reports();
-        reports.iter().all(|report| report.applied == reports[0].applied)
+        let applied: Vec<_> =
+            (servers.iter()).map(|server| server.report().map(|report| report.applied)).collect();
+        applied.iter().all(|one| one.is_some() && *one == applied[0])
     });
     let mut known: BTreeMap<String, (String, u32)> = BTreeMap::new();
-    for server in &ensemble.servers {
+    for server in servers {
         let text = four_letter_word(server.client, "hash").expect("an answer");
         for line in text.lines() {
             let (zxid, digest) = line.split_once(": ").expect("a zxid and a digest");

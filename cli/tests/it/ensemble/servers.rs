@@ -283,14 +283,24 @@ impl Ensemble {
         number: u32,
         members: impl FnOnce(SocketAddr) -> Vec<(u32, SocketAddr)>,
     ) -> Server {
+        let server = self.another(folder, number);
+        configure(&server, &members(server.quorum), &[]);
+        server
+    }
+
+    /// Another server beside them, with addresses and a data directory, and no configuration yet.
+    pub fn another(&self, folder: &str, number: u32) -> Server {
         let folder = self.directory.as_ref().expect("it is kept").path().join(folder);
-        let client = (Ipv4Addr::LOCALHOST, free_port()).into();
-        let quorum: SocketAddr = (Ipv4Addr::LOCALHOST, free_port()).into();
-        let data = folder.join("data");
-        let through = Vec::new();
-        let server = Server { number, data, folder, client, quorum, through, running: None };
+        let server = Server {
+            number,
+            data: folder.join("data"),
+            folder,
+            client: (Ipv4Addr::LOCALHOST, free_port()).into(),
+            quorum: (Ipv4Addr::LOCALHOST, free_port()).into(),
+            through: Vec::new(),
+            running: None,
+        };
         server.make_data();
-        configure(&server, &members(quorum), &[]);
         server
     }
 

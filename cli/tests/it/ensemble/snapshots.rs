@@ -11,9 +11,9 @@ use super::servers::{Ensemble, PATIENCE, Server, serves, until};
 use crate::subject::{Chance, is_slow_asked_for};
 
 /// Nodes and their bytes: a snapshot of about 8 MB, sent within about two seconds.
-const NODES: u32 = 16;
+pub const NODES: u32 = 16;
 const NODE_BYTES: usize = 500_000;
-const LINES: [&str; 5] = [
+pub const LINES: [&str; 5] = [
     "snapCount=60",
     "autopurge.purgeInterval=1",
     "autopurge.snapRetainCount=3",
@@ -25,7 +25,7 @@ const LINES: [&str; 5] = [
 const ROUNDS_MAX: u32 = 60;
 
 /// The first zxid that the log of `server` has.
-fn log_begins(server: &Server) -> u64 {
+pub fn log_begins(server: &Server) -> u64 {
     let files = fs::read_dir(server.data.join("log")).expect("the log");
     let names = files.map(|entry| entry.expect("an entry").file_name().into_string());
     let firsts = names.filter_map(|name| {
@@ -36,7 +36,7 @@ fn log_begins(server: &Server) -> u64 {
 }
 
 /// Writes until no server that runs has what follows `behind` in its log.
-fn write_past(ensemble: &Ensemble, client: &mut Client, behind: u64) {
+pub fn write_past(ensemble: &Ensemble, client: &mut Client, behind: u64) {
     let running = || ensemble.servers.iter().filter(|server| server.is_running());
     for round in 0.. {
         assert!(round < ROUNDS_MAX, "no log is ever purged beyond {behind:#x}");
@@ -52,7 +52,7 @@ fn write_past(ensemble: &Ensemble, client: &mut Client, behind: u64) {
 }
 
 /// Bytes of a snapshot that has begun to arrive.
-fn arrived(server: &Server) -> u64 {
+pub fn arrived(server: &Server) -> u64 {
     fs::metadata(server.data.join("snapshot/incoming.tmp")).map_or(0, |about| about.len())
 }
 

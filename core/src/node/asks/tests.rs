@@ -62,7 +62,7 @@ fn a_record_answers_the_ask_of_its_content_though_the_xid_was_used_twice() {
 #[test]
 fn a_record_never_answers_a_sync_or_a_handshake() {
     let mut asks = Asks::default();
-    asks.push(item(1, 0, Ask::Resume { timeout_ms: 1 }), b"", 0);
+    asks.push(item(1, 0, Ask::Resume { timeout_ms: 1, read_only: false }), b"", 0);
     asks.push(item(2, 0, Ask::Sync), b"/", 0);
     (0..2).for_each(|_| asks.asked());
     asks.doubt();

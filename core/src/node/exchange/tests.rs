@@ -4,7 +4,8 @@ use super::*;
 use crate::prng::Prng;
 use crate::zxid::Epoch;
 
-const GOLDEN: &[u8] = include_bytes!("../../../../fixtures/node-exchange-v1");
+const GOLDEN: &[u8] = include_bytes!("../../../../fixtures/node-exchange-v2");
+const GOLDEN_V1: &[u8] = include_bytes!("../../../../fixtures/node-exchange-v1");
 
 const AT: Origin = Origin { reactor: 1, connection: 2, generation: 3, sequence: 4 };
 
@@ -16,6 +17,7 @@ fn request() -> Request {
     let ask = |number, ask, identities: &Arc<[Identity]>| Asked {
         number,
         item: Item::new(AT, SessionId(7), -5, ask, Arc::clone(identities)),
+        scope: Scope::Global,
         body: Arc::from(&b"body"[..]),
     };
     Request {
@@ -28,11 +30,16 @@ fn request() -> Request {
         asks: vec![
             ask(1, Ask::Write(OpCode::Create2), &one),
             ask(2, Ask::Sync, &one),
-            ask(3, Ask::Open { timeout_ms: 5, password: Password([8; 16]) }, &two),
-            ask(4, Ask::Resume { timeout_ms: 6 }, &one),
+            ask(
+                3,
+                Ask::Open { timeout_ms: 5, password: Password([8; 16]), read_only: false },
+                &two,
+            ),
+            ask(4, Ask::Resume { timeout_ms: 6, read_only: false }, &one),
         ],
         touched: vec![(SessionId(1), 2)],
         left: vec![(SessionId(3), AT)],
+        applied: Zxid::ZERO,
     }
 }
 
@@ -56,9 +63,10 @@ fn response() -> Response {
 
 #[test]
 fn what_is_exchanged_comes_back_and_no_prefix_of_it_is_anything() {
-    let bytes = request().encode();
+    let [.., local] = requests();
+    let bytes = local.encode();
     let back = Request::decode(&bytes).expect("it was encoded here");
-    assert_eq!(format!("{back:?}"), format!("{:?}", request()));
+    assert_eq!(format!("{back:?}"), format!("{local:?}"));
     for length in 0..bytes.len() {
         assert!(Request::decode(&bytes[..length]).is_err());
     }
@@ -70,8 +78,18 @@ fn what_is_exchanged_comes_back_and_no_prefix_of_it_is_anything() {
     }
 }
 
-fn requests() -> [Request; 2] {
+/// What the first version could say.
+fn requests_v1() -> [Request; 2] {
     [request(), Request { touched: vec![(SessionId(11), 12)], ..Request::default() }]
+}
+
+fn requests() -> [Request; 3] {
+    let [first, second] = requests_v1();
+    let mut local = request();
+    local.applied = Zxid::new(Epoch(3), 4);
+    local.asks[0].scope = Scope::Upgradable { timeout_ms: 4000, password: Password([7; 16]) };
+    local.asks[1].scope = Scope::Local;
+    [first, second, local]
 }
 
 fn responses() -> [Response; 2] {
@@ -89,31 +107,48 @@ fn written() -> Vec<u8> {
     file
 }
 
-#[test]
-fn what_was_exchanged_in_version_1_is_understood_for_ever_and_is_what_is_said_today() {
-    // After a deliberate change: keep this file, add that of the new version.
-    if let Ok(target) = std::env::var("FARWATCH_WRITE_FIXTURES") {
-        std::fs::write(format!("{target}/node-exchange-v1"), written()).unwrap();
-    }
+/// The samples of a golden file.
+fn parts(mut rest: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
-    let mut rest = GOLDEN;
     while let Some((length, behind)) = rest.split_first_chunk() {
         let (bytes, behind) = behind.split_at(u32::from_le_bytes(*length) as usize);
         parts.push(bytes);
         rest = behind;
     }
-    let (first, second) = parts.split_at(requests().len());
+    parts
+}
+
+#[track_caller]
+fn is_understood(golden: &[u8], requests: &[Request]) {
+    let parts = parts(golden);
+    let (first, second) = parts.split_at(requests.len());
     let asked: Vec<_> = first.iter().map(|it| Request::decode(it).expect("a request")).collect();
     let told: Vec<_> = second.iter().map(|it| Response::decode(it).expect("a response")).collect();
-    assert_eq!(format!("{asked:?}"), format!("{:?}", requests()));
+    assert_eq!(format!("{asked:?}"), format!("{requests:?}"));
     assert_eq!(format!("{told:?}"), format!("{:?}", responses()));
+}
+
+/// It knew no local sessions: all its asks are of global ones.
+#[test]
+fn what_was_exchanged_in_version_1_is_understood_for_ever() {
+    is_understood(GOLDEN_V1, &requests_v1());
+}
+
+#[test]
+fn what_was_exchanged_in_version_2_is_understood_for_ever_and_is_what_is_said_today() {
+    // After a deliberate change: keep this file, add that of the new version.
+    if let Ok(target) = std::env::var("FARWATCH_WRITE_FIXTURES") {
+        std::fs::write(format!("{target}/node-exchange-v2"), written()).unwrap();
+    }
+    is_understood(GOLDEN, &requests());
     assert!(written() == GOLDEN, "the layout changed without a new version");
 }
 
 #[test]
 fn no_bytes_whatever_stop_the_decoders() {
     let mut prng = Prng::new(0xe8c4);
-    let samples = [request().encode(), response().encode()];
+    let [.., local] = requests();
+    let samples = [local.encode(), response().encode()];
     for _ in 0..20_000 {
         let mut bytes = samples[prng.below(2) as usize].to_vec();
         for _ in 0..prng.between(1, 4) {

@@ -12,7 +12,11 @@
 mod agreement;
 mod clients;
 mod disk;
+mod faults;
 mod judge;
+mod moves;
+mod partition;
+mod plan;
 
 use std::collections::BTreeMap;
 
@@ -26,9 +30,12 @@ use crate::zab::timing::Timing;
 use crate::zab::{Membership, Options, Recovered as ZabRecovered};
 use clients::{Client, Reactor, Sent};
 use disk::Disk;
+use plan::Plan;
 
 const TICK_MS: u64 = 20;
 const TIMEOUT_MS: i32 = 4000;
+/// Only of servers that do not vote.
+const GRACE_MS: i32 = 1500;
 const CHAOS_MS: u64 = 12_000;
 /// By then everything must have come to rest.
 const CALM_MS: u64 = 14_000;
@@ -41,26 +48,15 @@ const TIMING: Timing = Timing {
     finalize_ticks: 2,
     join_ticks: 80,
     silence_ticks: 15,
+    observer_silence_ticks: 15,
     ping_ticks: 4,
+    observer_ping_ticks: 6,
+    seek_ticks: 40,
     stall_ticks: 60,
     transfer_ticks: 20,
     flight_bytes: 4 << 10,
     epoch_proposals: u32::MAX,
 };
-
-/// What a seed brings.
-struct Plan {
-    servers: u64,
-    clients: u64,
-    delay_ms: u64,
-    disk_ms: u64,
-    fault_ms: u64,
-    epoch_proposals: u32,
-    few_xids: bool,
-    garbage: bool,
-    full_disks: bool,
-    purges: bool,
-}
 
 enum Happening {
     Arrival {
@@ -95,6 +91,12 @@ enum Happening {
     Start {
         server: usize,
     },
+    /// A link from a server to one of its upstreams is there, if it was not cut again since.
+    Linked {
+        server: usize,
+        upstream: usize,
+        cut: u64,
+    },
     Play {
         client: usize,
     },
@@ -126,6 +128,7 @@ struct Server {
 
 struct Cluster {
     seed: u64,
+    policy: OnPartition,
     prng: Prng,
     plan: Plan,
     now: u64,
@@ -145,37 +148,35 @@ struct Cluster {
     quiet: bool,
 }
 
-impl Plan {
-    fn of(prng: &mut Prng) -> Self {
-        Self {
-            servers: if prng.one_in(4) { 5 } else { 3 },
-            clients: prng.between(3, 8),
-            delay_ms: prng.between(1, 30),
-            disk_ms: prng.between(1, 40),
-            fault_ms: prng.between(150, 1500),
-            epoch_proposals: if prng.one_in(3) { prng.between(5, 60) as u32 } else { u32::MAX },
-            few_xids: prng.one_in(3),
-            garbage: prng.one_in(3),
-            full_disks: prng.one_in(4),
-            purges: prng.one_in(3),
-        }
-    }
-}
-
 fn id_of(server: usize) -> ServerId {
     ServerId(server as u32 + 1)
 }
 
 impl Cluster {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, policy: OnPartition, observed: bool) -> Self {
         let mut prng = Prng::new(seed);
-        let plan = Plan::of(&mut prng);
+        let mut plan = Plan::of(&mut prng);
+        if observed {
+            plan = plan.observed(&mut Prng::new(!seed));
+        }
+        let mut cluster = Self::of(seed, policy, prng, plan);
+        for client in 0..cluster.clients.len() {
+            cluster.after(100, Happening::Play { client });
+        }
+        let fault = cluster.plan.fault_ms;
+        cluster.after(1500 + fault, Happening::Fault);
+        cluster
+    }
+
+    /// Servers that begin, and clients that do nothing by themselves.
+    fn of(seed: u64, policy: OnPartition, prng: Prng, plan: Plan) -> Self {
         let mut servers = Vec::new();
-        servers.resize_with(plan.servers as usize, Server::default);
+        servers.resize_with(plan.servers as usize + plan.observers.len(), Server::default);
         let mut clients = Vec::new();
         clients.resize_with(plan.clients as usize, Client::default);
         let mut cluster = Self {
             seed,
+            policy,
             prng,
             plan,
             now: 1000,
@@ -194,11 +195,6 @@ impl Cluster {
         for server in 0..cluster.servers.len() {
             cluster.after(0, Happening::Start { server });
         }
-        for client in 0..cluster.clients.len() {
-            cluster.after(100, Happening::Play { client });
-        }
-        let fault = cluster.plan.fault_ms;
-        cluster.after(1500 + fault, Happening::Fault);
         cluster
     }
 
@@ -254,6 +250,14 @@ impl Cluster {
             | Happening::Submit { server, life }
             | Happening::Propose { server, life } => (*server, *life),
             Happening::Start { server } => return self.start(*server),
+            Happening::Linked { server, upstream, cut } => {
+                let (cuts, until) = self.link(*server, *upstream);
+                let lives = self.servers[*upstream].process.is_some();
+                if cuts != *cut || self.now < until || !lives {
+                    return; // whatever is in its way links them when it ends
+                }
+                (*server, self.servers[*server].life)
+            }
             Happening::Play { client } => {
                 let client = *client;
                 self.play(client);
@@ -299,6 +303,12 @@ impl Cluster {
                 self.step(server, Event::Submitted { submission: &submission, clock });
             }
             Happening::Propose { .. } => self.propose(server),
+            Happening::Linked { upstream, .. } => {
+                let list = self.plan.upstreams(server);
+                let rank = list.iter().position(|&it| it == upstream).expect("it is listed");
+                let (peer, rank) = (id_of(upstream), rank as u32);
+                self.step(server, Event::Zab(zab::Event::Upstream { peer, rank }));
+            }
             Happening::Start { .. } | Happening::Play { .. } | Happening::Fault => unreachable!(),
         }
     }
@@ -313,19 +323,6 @@ impl Cluster {
                 self.after(delay, Happening::Submit { server, life });
             }
         }
-    }
-
-    fn link(&self, a: usize, b: usize) -> (u64, u64) {
-        self.links.get(&(a.min(b), a.max(b))).copied().unwrap_or_default()
-    }
-
-    /// Cuts a link for some time. Both ends hear of it, and what is under way is lost.
-    fn cut(&mut self, a: usize, b: usize, ms: u64) {
-        let (cuts, until) = self.link(a, b);
-        let until = until.max(self.now + ms);
-        self.links.insert((a.min(b), a.max(b)), (cuts + 1, until));
-        self.after(0, Happening::Disconnected { server: a, peer: b });
-        self.after(0, Happening::Disconnected { server: b, peer: a });
     }
 
     fn send(&mut self, from: usize, to: usize, message: Message) {
@@ -349,13 +346,14 @@ impl Cluster {
         it.life += 1;
         it.room = u64::MAX;
         it.disk_until = self.now;
-        let voters = (0..self.plan.servers as usize).map(id_of);
+        let voters = (self.plan.servers - self.plan.learners) as usize;
         let timing = Timing { epoch_proposals: self.plan.epoch_proposals, ..TIMING };
         let me = id_of(server);
         let options = Options {
             me,
-            quorum: Quorum::majority(voters),
-            membership: Membership::Voter,
+            quorum: Quorum::majority((0..voters).map(id_of)),
+            membership: if server < voters { Membership::Voter } else { Membership::Learner },
+            listed: !self.plan.upstreams(server).is_empty(),
             timing,
             seed: self.seed ^ it.life << 8,
         };
@@ -366,12 +364,17 @@ impl Cluster {
         };
         let zab = Zab::with(options, recovered);
         let ids = SessionIds::new(me, clock.wall_ms).expect("a small server number");
-        let node = Node::new(node_options(), zab, ids, recover(&it.disk), clock)
-            .of_ensemble(&it.membership);
+        let options =
+            NodeOptions { local_sessions: self.plan.local_sessions, ..node_options(self.policy) };
+        let node =
+            Node::new(options, zab, ids, recover(&it.disk), clock).of_ensemble(&it.membership);
         let reactor = Reactor::default();
         let life = it.life;
         it.process = Some(Process { life, node, reactor, submits: false, proposes: false });
         self.step(server, Event::Zab(zab::Event::Start));
+        for peer in (0..self.servers.len()).filter(|&peer| peer != server) {
+            self.link_up(server, peer);
+        }
         self.after(TICK_MS, Happening::Tick { server, life });
     }
 
@@ -482,71 +485,22 @@ impl Cluster {
             | Action::Halt(_) => {}
         }
     }
-
-    fn fault(&mut self) {
-        if self.calm {
-            return;
-        }
-        let count = self.servers.len() as u64;
-        let server = self.prng.below(count) as usize;
-        let peer = (server + self.prng.between(1, count - 1) as usize) % count as usize;
-        let most = if self.prng.one_in(4) { 3000 } else { 400 };
-        let long = self.prng.between(0, most);
-        match self.prng.below(10) {
-            0..=2 => self.cut(server, peer, long),
-            // A link that is there again at once: what was under way is lost all the same.
-            3 | 4 => self.cut(server, peer, 0),
-            5 if self.servers[server].process.is_some() => {
-                self.stop(server);
-                let Self { servers, prng, .. } = self;
-                servers[server].disk.crash(prng);
-                self.after(long + 50, Happening::Start { server });
-            }
-            6 => self.servers[server].frozen_until = self.now + long,
-            7 => {
-                for peer in (0..count as usize).filter(|&peer| peer != server) {
-                    self.cut(server, peer, long);
-                }
-            }
-            8 => self.step(server, Event::Zab(zab::Event::Transfer(id_of(peer)))),
-            9 if self.plan.full_disks => {
-                let room = &mut self.servers[server].room;
-                *room = if *room == 0 { u64::MAX } else { 0 };
-            }
-            _ => {}
-        }
-        if let Some(process) = &self.servers[server].process
-            && self.plan.purges
-        {
-            let committed = process.node.zab().committed();
-            self.servers[server].disk.purge(committed);
-        }
-        let pause = self.prng.between(1, 2 * self.plan.fault_ms);
-        self.after(pause, Happening::Fault);
-    }
-
-    fn heal(&mut self) {
-        self.calm = true;
-        for link in self.links.values_mut() {
-            link.1 = 0;
-        }
-        for server in 0..self.servers.len() {
-            self.servers[server].frozen_until = 0;
-            self.servers[server].room = u64::MAX;
-            self.start(server);
-        }
-    }
 }
 
-fn node_options() -> NodeOptions {
+fn node_options(on_partition: OnPartition) -> NodeOptions {
     let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
     NodeOptions {
         prepare: crate::prepare::Options::default(),
         tick_ms: 500,
         hash_seed: 1,
         reap,
-        wait_ms: 3_000,
+        // Short where a write that has waited for so long leaves the connection to others.
+        wait_ms: if on_partition == OnPartition::Serve { 300 } else { 3_000 },
         stale_ms_max: None,
+        on_partition,
+        learner_grace_ms: GRACE_MS,
+        lists_learners: true,
+        local_sessions: LocalSessions::Off,
     }
 }
 
@@ -564,8 +518,13 @@ fn recover(disk: &Disk) -> Recovered {
     Recovered { writer, tree, sessions, chain: disk.end().chain }
 }
 
-fn play(seed: u64) {
-    let mut cluster = Cluster::new(seed);
+fn play(seed: u64, policy: OnPartition, observed: bool) {
+    play_with(seed, policy, observed, LocalSessions::Off);
+}
+
+fn play_with(seed: u64, policy: OnPartition, observed: bool, local_sessions: LocalSessions) {
+    let mut cluster = Cluster::new(seed, policy, observed);
+    cluster.plan.local_sessions = local_sessions;
     cluster.run(CHAOS_MS);
     cluster.heal();
     cluster.run(WORK_MS);
@@ -574,26 +533,65 @@ fn play(seed: u64) {
     cluster.judge();
 }
 
-#[test]
-fn ensembles_keep_every_promise_through_all_that_happens() {
+/// Policies take turns, so that each meets every kind of fault.
+fn policy(seed: u64) -> OnPartition {
+    match seed % 4 {
+        0 => OnPartition::Bounded,
+        1 => OnPartition::Serve,
+        2 => OnPartition::ReadOnly,
+        _ => OnPartition::Disconnect,
+    }
+}
+
+/// Plays so many seeds, or more with `FARWATCH_SLOW=1`, or the one that `FARWATCH_SEED` names.
+fn play_many(few: u64, many: u64, observed: bool) {
     let slow = std::env::var_os("FARWATCH_SLOW").is_some();
     let first = std::env::var("FARWATCH_SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds = match first {
         Some(seed) => seed..seed + 1,
-        None => 0..if slow { 3000 } else { 60 },
+        None => 0..if slow { many } else { few },
     };
     if !slow {
-        println!("60 seeds; FARWATCH_SLOW=1 plays 3000, FARWATCH_SEED=n that one");
+        println!("{few} seeds; FARWATCH_SLOW=1 plays {many}, FARWATCH_SEED=n that one");
     }
-    let failed: Vec<u64> =
-        seeds.filter(|&seed| std::panic::catch_unwind(|| play(seed)).is_err()).collect();
+    let failed: Vec<u64> = seeds
+        .filter(|&seed| std::panic::catch_unwind(|| play(seed, policy(seed), observed)).is_err())
+        .collect();
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+/// Half of what clients create is ephemeral: with upgrading most sessions become global, without
+/// it none does.
+#[test]
+fn ensembles_keep_every_promise_when_sessions_are_local() {
+    let first = std::env::var("FARWATCH_SEED").ok().and_then(|seed| seed.parse().ok());
+    let slow = std::env::var_os("FARWATCH_SLOW").is_some();
+    let seeds = first.map_or(0..if slow { 2000 } else { 30 }, |seed| seed..seed + 1);
+    for local in [LocalSessions::Upgrading, LocalSessions::On] {
+        let passes = |&seed: &u64| {
+            let observed = seed % 2 == 1;
+            let play = || play_with(seed, policy(seed / 2), observed, local);
+            std::panic::catch_unwind(play).is_ok()
+        };
+        let failed: Vec<u64> = seeds.clone().filter(|seed| !passes(seed)).collect();
+        assert!(failed.is_empty(), "{local:?}: seeds that failed: {failed:?}");
+    }
+}
+
+#[test]
+fn ensembles_keep_every_promise_through_all_that_happens() {
+    play_many(60, 3000, false);
+}
+
+#[test]
+fn observers_and_those_behind_them_keep_every_promise_through_all_that_happens() {
+    play_many(60, 3000, true);
 }
 
 #[test]
 fn seeds_that_found_a_bug_pass() {
     for seed in [7, 216, 349, 355, 415, 442, 661, 701, 1063] {
         println!("seed {seed}");
-        play(seed);
+        play(seed, OnPartition::Bounded, false);
     }
 }

@@ -187,7 +187,7 @@ impl World {
     ) -> Result<(Vec<u8>, Answer), ErrorCode> {
         let none = Vec::new();
         let identities = self.identities.get(&session).unwrap_or(&none);
-        let request = WriteRequest { session, cxid: 5, op, body, identities };
+        let request = WriteRequest { session, cxid: 5, op, body, identities, is_local: false };
         let zxid = self.zxid.next().unwrap();
         let start = self.unapplied.len();
         let (chain, out) = (&mut self.chain, &mut self.unapplied);

@@ -55,7 +55,7 @@ impl Leading {
 
     fn ping_for_round(&mut self, base: &Base, out: &mut Vec<Action>) {
         let (number, all) = (self.confirms.asked, base.planted(Mutant::ObserverConfirms));
-        for link in self.links.values_mut().filter(|link| link.counts() || all) {
+        for link in self.feed.links.values_mut().filter(|link| link.counts() || all) {
             link.say(ToLearner::Ping(number), out);
         }
     }
@@ -65,12 +65,13 @@ impl Leading {
             let asked = self.confirms.asked;
             let any = base.planted(Mutant::OldPongConfirms);
             let heard = self
+                .feed
                 .links
                 .values()
                 .filter(|link| link.counts() && (link.ponged == asked || any))
                 .map(|link| link.id);
             let counted = base.planted(Mutant::ObserverConfirms);
-            let observers = self.links.values().filter(|link| counted && !link.votes);
+            let observers = self.feed.links.values().filter(|link| counted && !link.votes);
             let observers = observers.filter(|link| link.ponged == asked).map(|_| base.me);
             let reached = base.quorum.is_reached(heard.chain(observers).chain([base.me]));
             if !reached && !base.planted(Mutant::ConfirmsWithoutQuorum) {

@@ -1,10 +1,11 @@
 //! Winning an epoch: discovery, the promise of a quorum, and its history on a quorum. Also leaving
 //! one epoch for the next without an election.
 
-use super::{Draining, LeaderStage, Leading, Stage};
+use super::{Draining, LeaderStage, Leading};
 use crate::log::epochs::Epochs;
 use crate::zab::base::Base;
 use crate::zab::event::{Action, Standing};
+use crate::zab::feed::Stage;
 use crate::zab::message::{Message, Stance};
 use crate::zab::mutant::Mutant;
 use crate::zab::role::Next;
@@ -14,12 +15,12 @@ impl Leading {
     /// Chooses the epoch once a quorum is here, and founds it once a quorum has promised.
     pub(super) fn discover(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
         let LeaderStage::Discovery { .. } = self.stage else { return Next::Stay };
-        if self.epoch == Epoch::ZERO {
-            let here = self.links.values().filter(|link| link.votes).map(|link| link.id);
+        if self.feed.epoch == Epoch::ZERO {
+            let here = self.feed.links.values().filter(|link| link.votes).map(|link| link.id);
             if !base.quorum.is_reached(here.chain([base.me])) {
                 return Next::Stay;
             }
-            let theirs = self.links.values().map(|link| link.join.accepted).max();
+            let theirs = self.feed.links.values().map(|link| link.join.accepted).max();
             let newest = match theirs {
                 Some(theirs) if !base.planted(Mutant::OwnEpochOnly) => {
                     theirs.max(base.epochs.accepted)
@@ -31,34 +32,35 @@ impl Leading {
             } else {
                 newest.next()
             };
-            self.epoch = raised.expect("2^32 epochs are never used up");
+            self.feed.epoch = raised.expect("2^32 epochs are never used up");
             self.stage = LeaderStage::Discovery { deadline: base.now + base.timing.join_ticks };
-            for link in self.links.values_mut() {
-                link.greet(self.epoch, out);
+            for link in self.feed.links.values_mut() {
+                link.greet(self.feed.epoch, out);
             }
         }
         // Who is being given a snapshot was not asked for this epoch: what it promised is an older one,
         // and it is free to promise this one to another leader.
         let lenient = base.planted(Mutant::OldPromiseCounts);
         let promised = self
+            .feed
             .links
             .values()
-            .filter(|l| l.votes && l.promised && (l.epoch == self.epoch || lenient))
+            .filter(|l| l.votes && l.promised && (l.epoch == self.feed.epoch || lenient))
             .map(|l| l.id);
         let reached = base.quorum.is_reached(promised.chain([base.me]))
             || base.planted(Mutant::FoundsWithoutPromises);
         if reached && base.planted(Mutant::LeaderEpochNotSaved) {
             self.stage = LeaderStage::Founding;
-            base.epochs = Epochs { accepted: self.epoch, current: self.epoch };
+            base.epochs = Epochs { accepted: self.feed.epoch, current: self.feed.epoch };
             return self.on_epochs_saved(base, out);
         }
         if reached && base.is_settled() {
             self.stage = LeaderStage::Founding;
             // Only now is it an epoch that a quorum has promised without them.
-            for link in self.links.values_mut().filter(|link| link.rejoins(&base.quorum)) {
-                link.greet(self.epoch, out);
+            for link in self.feed.links.values_mut().filter(|link| link.rejoins(&base.quorum)) {
+                link.greet(self.feed.epoch, out);
             }
-            base.save(Epochs { accepted: self.epoch, current: self.epoch }, out);
+            base.save(Epochs { accepted: self.feed.epoch, current: self.feed.epoch }, out);
         }
         Next::Stay
     }
@@ -77,17 +79,17 @@ impl Leading {
             self.credentials = base.credentials();
         }
         self.draining = None;
-        self.uncommitted.clear();
+        self.feed.uncommitted.clear();
         self.stage = LeaderStage::Discovery { deadline: base.now + base.timing.join_ticks };
-        let next = newest.max(self.epoch).max(base.epochs.accepted).next();
-        self.epoch = next.expect("2^32 epochs are never used up");
-        for link in self.links.values_mut() {
+        let next = newest.max(self.feed.epoch).max(base.epochs.accepted).next();
+        self.feed.epoch = next.expect("2^32 epochs are never used up");
+        for link in self.feed.links.values_mut() {
             // Who is being given a snapshot is in no quorum. It gets the rest of it first: else
             // epochs that follow each other faster than a snapshot takes would keep it out. Who
             // waits for one keeps its place.
             let snapshot = matches!(link.stage, Stage::Snapshotting { .. } | Stage::Queued { .. });
             if (!others_lead_on || !snapshot) && !link.rejoins(&base.quorum) {
-                link.greet(self.epoch, out);
+                link.greet(self.feed.epoch, out);
             }
         }
         self.discover(base, out)
@@ -97,7 +99,7 @@ impl Leading {
     /// as soon as everything proposed is committed.
     pub(super) fn outbid(&mut self, base: &mut Base, newest: Epoch, out: &mut Vec<Action>) -> Next {
         let ignored = base.planted(Mutant::OutbidIgnored) || base.planted(Mutant::PromiseForgotten);
-        if ignored && newest != self.epoch {
+        if ignored && newest != self.feed.epoch {
             return Next::Stay;
         }
         match self.stage {
@@ -121,17 +123,17 @@ impl Leading {
         if self.stage != LeaderStage::Founding {
             return self.discover(base, out);
         }
-        if base.epochs.current != self.epoch {
+        if base.epochs.current != self.feed.epoch {
             // An older save, from before this server led.
             self.stage = LeaderStage::Discovery { deadline: base.now + base.timing.join_ticks };
             return self.discover(base, out);
         }
         self.stage = LeaderStage::Syncing { deadline: base.now + base.timing.join_ticks };
-        self.proposed = self.epoch.start();
+        self.proposed = self.feed.epoch.start();
         if let Some(Draining::Found(newest)) = self.draining {
             return self.found_again(base, newest, out);
         }
-        let ids: Vec<ServerId> = self.links.keys().copied().collect();
+        let ids: Vec<ServerId> = self.feed.links.keys().copied().collect();
         for id in ids {
             self.begin_sync(base, id, out);
         }
@@ -142,7 +144,7 @@ impl Leading {
     /// Begins to broadcast once a quorum has the history and the epoch.
     pub(super) fn establish(&mut self, base: &mut Base, out: &mut Vec<Action>) {
         let LeaderStage::Syncing { .. } = self.stage else { return };
-        let synced = self.links.values().filter(|link| link.counts()).map(|link| link.id);
+        let synced = self.feed.links.values().filter(|link| link.counts()).map(|link| link.id);
         let reached = base.quorum.is_reached(synced.chain([base.me]));
         if !reached && !base.planted(Mutant::LeadsBeforeQuorumSynced) {
             return;
@@ -150,10 +152,10 @@ impl Leading {
         self.stage = LeaderStage::Broadcast;
         base.preferred = false;
         base.commit(base.log.zxid, out);
-        out.push(Action::Became(Standing::Leading(self.epoch)));
+        out.push(Action::Became(Standing::Leading(self.feed.epoch)));
         let ballot = base.ballot(Stance::Leading, None);
         base.send_voters(&Message::Ballot(ballot), out);
-        let ids: Vec<ServerId> = self.links.keys().copied().collect();
+        let ids: Vec<ServerId> = self.feed.links.keys().copied().collect();
         for id in ids {
             self.begin_sync(base, id, out);
             self.welcome(base, id, out);
@@ -171,7 +173,7 @@ impl Leading {
     pub fn exhausted(&mut self, base: &mut Base, out: &mut Vec<Action>) -> Next {
         let spent = self.is_broadcasting() && self.next_in_epoch(base).is_none();
         if spent && self.all_committed(base) && base.is_settled() {
-            return self.found_again(base, self.epoch, out);
+            return self.found_again(base, self.feed.epoch, out);
         }
         Next::Stay
     }

@@ -1,8 +1,9 @@
 //! Ending: draining for another epoch, a planned hand-over, and a disk that hangs.
 
-use super::{Draining, Leading, Link, Stage};
+use super::{Draining, Leading};
 use crate::zab::base::Base;
 use crate::zab::event::Action;
+use crate::zab::feed::{Link, Stage};
 use crate::zab::message::ToLearner;
 use crate::zab::mutant::Mutant;
 use crate::zab::role::Next;
@@ -22,16 +23,16 @@ impl Leading {
             Draining::Found(newest) if base.is_settled() => self.found_again(base, newest, out),
             Draining::Found(_) => Next::Stay,
             Draining::HandOver { to, .. } => {
-                let ready = self.links.get(&to).is_some_and(|link| {
+                let ready = self.feed.links.get(&to).is_some_and(|link| {
                     let whole = link.stage == Stage::Live && base.log.zxid <= link.acked;
                     link.counts() && (whole || hasty)
                 });
                 if !ready {
                     return Next::Stay;
                 }
-                let link = self.links.get_mut(&to).expect("ready");
+                let link = self.feed.links.get_mut(&to).expect("ready");
                 link.say(ToLearner::TakeOver, out);
-                self.stop(out)
+                self.stop(base, out)
             }
         }
     }
@@ -44,7 +45,7 @@ impl Leading {
 
     /// Begins to hand over. Nothing happens when `to` does not follow.
     pub fn transfer(&mut self, base: &mut Base, to: ServerId, out: &mut Vec<Action>) -> Next {
-        let able = self.links.get(&to).is_some_and(Link::counts);
+        let able = self.feed.links.get(&to).is_some_and(Link::counts);
         if !self.is_broadcasting() || !able || self.draining.is_some() {
             return Next::Stay;
         }
@@ -69,6 +70,7 @@ impl Leading {
         // A new epoch would have to wait for the same disk.
         self.draining = None;
         let well = self
+            .feed
             .links
             .values()
             .filter(|link| link.counts() && base.durable < link.acked)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Ballot, Join, Message, Stance, ToLeader, ToLearner, Vote};
+use super::{Ballot, Join, Message, Offer, Relayed, Stance, ToLeader, ToLearner, Vote};
 use crate::codec::{Decoder, Encoder, Malformed};
 use crate::record::Chain;
 use crate::zab::run::Position;
@@ -18,7 +18,7 @@ use crate::zxid::{Epoch, ServerId, Zxid};
 /// The layout that this build speaks.
 pub const MESSAGE_VERSION: u8 = 1;
 
-/// Servers that a ballot can name. More voters than this are refused by the configuration.
+/// Servers that a ballot or a path can name. More voters than this are refused by the configuration.
 const SERVERS_MAX: u32 = 256;
 
 /// Why bytes are no message.
@@ -43,6 +43,8 @@ const JOIN: u8 = 2;
 const RESET: u8 = 3;
 const FETCH: u8 = 4;
 const FETCHED: u8 = 5;
+const SEEK: u8 = 6;
+const OFFER: u8 = 7;
 const PROMISED: u8 = 10;
 const HAVE: u8 = 11;
 const SNAPSHOT_STORED: u8 = 12;
@@ -51,6 +53,7 @@ const ACK: u8 = 14;
 const PONG: u8 = 15;
 const AHEAD: u8 = 16;
 const REQUEST: u8 = 17;
+const RELAYED_UP: u8 = 18;
 const NEW_EPOCH: u8 = 30;
 const COMPARE: u8 = 31;
 const RECORDS: u8 = 32;
@@ -63,6 +66,9 @@ const PING: u8 = 38;
 const TAKE_OVER: u8 = 39;
 const RESPONSE: u8 = 40;
 const QUEUED: u8 = 41;
+const RELAYED_DOWN: u8 = 42;
+const DISMISS: u8 = 43;
+const AGE: u8 = 44;
 
 impl Encoder<'_> {
     fn position(&mut self, at: Position) -> &mut Self {
@@ -92,6 +98,16 @@ impl Encoder<'_> {
             self.u32(server.0);
         }
     }
+    fn relayed(&mut self, relayed: &Relayed) -> &mut Self {
+        self.u32(relayed.server.0).u64(relayed.session).bytes(&relayed.bytes)
+    }
+    fn offer(&mut self, offer: &Offer) {
+        self.u8(offer.serving.into()).u32(offer.epoch.0).u64(offer.committed.0);
+        self.u32(offer.path.len() as u32);
+        for server in &offer.path {
+            self.u32(server.0);
+        }
+    }
     fn put_to_leader(&mut self, session: u64, sequence: u64, body: &ToLeader) {
         let kind = match body {
             ToLeader::Promised { .. } => PROMISED,
@@ -102,6 +118,7 @@ impl Encoder<'_> {
             ToLeader::Pong(_) => PONG,
             ToLeader::Ahead(_) => AHEAD,
             ToLeader::Request(_) => REQUEST,
+            ToLeader::Relayed(_) => RELAYED_UP,
         };
         self.u8(kind).u64(session).u64(sequence);
         match body {
@@ -114,6 +131,7 @@ impl Encoder<'_> {
             ToLeader::Synced(epoch) | ToLeader::Ahead(epoch) => self.u32(epoch.0),
             ToLeader::Ack(upto) => self.u64(upto.0),
             ToLeader::Request(bytes) => self.bytes(bytes),
+            ToLeader::Relayed(relayed) => self.relayed(relayed),
         };
     }
     fn put_to_learner(&mut self, session: u64, sequence: u64, body: &ToLearner) {
@@ -130,6 +148,9 @@ impl Encoder<'_> {
             ToLearner::TakeOver => TAKE_OVER,
             ToLearner::Queued => QUEUED,
             ToLearner::Response(_) => RESPONSE,
+            ToLearner::Relayed(_) => RELAYED_DOWN,
+            ToLearner::Dismiss { .. } => DISMISS,
+            ToLearner::Age(_) => AGE,
         };
         self.u8(kind).u64(session).u64(sequence);
         match body {
@@ -146,6 +167,9 @@ impl Encoder<'_> {
             ToLearner::Ping(number) => self.u64(*number),
             ToLearner::TakeOver | ToLearner::Queued => self,
             ToLearner::Response(bytes) => self.bytes(bytes),
+            ToLearner::Relayed(relayed) => self.relayed(relayed),
+            ToLearner::Dismiss { server, session } => self.u32(server.0).u64(*session),
+            ToLearner::Age(ms) => self.u32(*ms),
         };
     }
 }
@@ -168,6 +192,25 @@ impl Decoder<'_> {
             candidate: ServerId(self.u32()?),
         }))
     }
+    fn relayed(&mut self) -> Result<Relayed, Malformed> {
+        let (server, session) = (ServerId(self.u32()?), self.u64()?);
+        Ok(Relayed { server, session, bytes: self.bytes()? })
+    }
+    fn servers(&mut self) -> Result<Vec<ServerId>, Malformed> {
+        let count = self.u32()?;
+        if count > SERVERS_MAX {
+            return Err(Malformed);
+        }
+        (0..count).map(|_| self.u32().map(ServerId)).collect()
+    }
+    fn offer(&mut self) -> Result<Offer, Malformed> {
+        Ok(Offer {
+            serving: self.flag()?,
+            epoch: self.epoch()?,
+            committed: Zxid(self.u64()?),
+            path: self.servers()?,
+        })
+    }
     fn ballot(&mut self) -> Result<Ballot, Malformed> {
         let (boot, serial, round) = (self.u64()?, self.u64()?, self.u64()?);
         let stance = match self.u8()? {
@@ -178,11 +221,7 @@ impl Decoder<'_> {
             _unknown => return Err(Malformed),
         };
         let (own, vote) = (self.vote()?, self.vote()?);
-        let count = self.u32()?;
-        if count > SERVERS_MAX {
-            return Err(Malformed);
-        }
-        let heard = (0..count).map(|_| self.u32().map(ServerId)).collect::<Result<_, _>>()?;
+        let heard = self.servers()?;
         Ok(Ballot { boot, serial, round, stance, own, vote, heard })
     }
     fn get_to_leader(&mut self, kind: u8) -> Result<Message, Malformed> {
@@ -201,6 +240,7 @@ impl Decoder<'_> {
             PONG => ToLeader::Pong(self.u64()?),
             AHEAD => ToLeader::Ahead(self.epoch()?),
             REQUEST => ToLeader::Request(self.bytes()?),
+            RELAYED_UP => ToLeader::Relayed(self.relayed()?),
             _unknown => return Err(Malformed),
         };
         Ok(Message::ToLeader { session, sequence, body })
@@ -225,6 +265,9 @@ impl Decoder<'_> {
             TAKE_OVER => ToLearner::TakeOver,
             QUEUED => ToLearner::Queued,
             RESPONSE => ToLearner::Response(self.bytes()?),
+            RELAYED_DOWN => ToLearner::Relayed(self.relayed()?),
+            DISMISS => ToLearner::Dismiss { server: ServerId(self.u32()?), session: self.u64()? },
+            AGE => ToLearner::Age(self.u32()?),
             _unknown => return Err(Malformed),
         };
         Ok(Message::ToLearner { session, sequence, body })
@@ -251,6 +294,10 @@ impl Message {
             Self::Reset { session } => {
                 encoder.u8(RESET).u64(*session);
             }
+            Self::Seek => {
+                encoder.u8(SEEK);
+            }
+            Self::Offer(offer) => encoder.u8(OFFER).offer(offer),
             Self::Fetch { after, until, bytes_max } => {
                 encoder.u8(FETCH).position(*after).u64(until.0).u32(*bytes_max);
             }
@@ -279,7 +326,10 @@ impl Message {
             | ToLearner::Ping(_)
             | ToLearner::TakeOver
             | ToLearner::Queued
-            | ToLearner::Response(_) => {
+            | ToLearner::Response(_)
+            | ToLearner::Relayed(_)
+            | ToLearner::Dismiss { .. }
+            | ToLearner::Age(_) => {
                 self.encode(out);
                 return None;
             }
@@ -309,6 +359,8 @@ impl Message {
                 },
             },
             RESET => Self::Reset { session: decoder.u64()? },
+            SEEK => Self::Seek,
+            OFFER => Self::Offer(decoder.offer()?),
             FETCH => Self::Fetch {
                 after: decoder.position()?,
                 until: Zxid(decoder.u64()?),
@@ -351,6 +403,14 @@ mod tests {
         samples.push(Message::Reset { session: 78 });
         samples.push(Message::Fetch { after: at, until: Zxid(9), bytes_max: 4096 });
         samples.push(Message::Fetched { after: at, bytes: bytes.clone() });
+        samples.push(Message::Seek);
+        samples.push(Message::Offer(Offer {
+            serving: true,
+            epoch: Epoch(6),
+            committed: at.zxid,
+            path: vec![ServerId(3), ServerId(0x8000_0001)],
+        }));
+        let relayed = Relayed { server: ServerId(7), session: 79, bytes: bytes.clone() };
         for body in [
             ToLeader::Promised { epoch: Epoch(6), counted: true, current: Epoch(5), last: at },
             ToLeader::Have(None),
@@ -361,6 +421,7 @@ mod tests {
             ToLeader::Pong(12),
             ToLeader::Ahead(Epoch(9)),
             ToLeader::Request(bytes.clone()),
+            ToLeader::Relayed(relayed.clone()),
         ] {
             samples.push(Message::ToLeader { session: 77, sequence: 5, body });
         }
@@ -377,6 +438,9 @@ mod tests {
             ToLearner::TakeOver,
             ToLearner::Queued,
             ToLearner::Response(bytes),
+            ToLearner::Relayed(relayed),
+            ToLearner::Dismiss { server: ServerId(7), session: 79 },
+            ToLearner::Age(250),
         ] {
             samples.push(Message::ToLearner { session: 77, sequence: 6, body });
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::leader::SNAPSHOTS_SENT_MAX;
+use super::super::feed::SNAPSHOTS_SENT_MAX;
 use super::*;
 use crate::record::Chain;
 use crate::zab::message::{ToLeader, ToLearner};
@@ -45,8 +45,14 @@ impl House {
         let server = |id| {
             let membership = if id <= 3 { Membership::Voter } else { Membership::Learner };
             let timing = Timing::default();
-            let options =
-                Options { me: ServerId(id), quorum: quorum.clone(), membership, timing, seed: 1 };
+            let options = Options {
+                me: ServerId(id),
+                quorum: quorum.clone(),
+                membership,
+                listed: false,
+                timing,
+                seed: 1,
+            };
             if id > 2 {
                 return Zab::with(options, Recovered::default());
             }

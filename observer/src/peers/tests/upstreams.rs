@@ -147,8 +147,9 @@ fn observers_link_to_an_observer_and_it_passes_on_what_its_own_upstream_says() {
         one.until(&connected(GUEST)).await;
         for (number, leaf) in &leaves {
             leaf.until(&connected(GUEST)).await;
-            // In whatever order they come.
-            eventually(|| relay.peers.report().iter().any(|it| it.id == id(*number))).await;
+            // Whichever of the two comes first.
+            let linked = |it: &PeerState| it.id == id(*number) && it.connected;
+            eventually(|| relay.peers.report().iter().any(linked)).await;
         }
         one.send(GUEST, &numbered(9));
         let heard = relay.received(1).await;

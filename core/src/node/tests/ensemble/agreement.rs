@@ -1,8 +1,10 @@
 //! What servers hold against each other: their trees, and the members that they are configured with.
 
 use super::{Cluster, id_of};
-use crate::node::{Event, Node, Output};
+use crate::node::{Event, Node, OnPartition, Output};
 use crate::prepare::CONFIG_PATH;
+use crate::record::Record;
+use crate::txn::{NodeKind, Txn};
 use crate::zab;
 use crate::zxid::Zxid;
 
@@ -24,7 +26,7 @@ impl Cluster {
     /// An ensemble that nothing happens to, and that writes.
     fn untroubled(seed: u64, membership: &[u8]) -> Self {
         println!("seed {seed}");
-        let mut cluster = Self::new(seed);
+        let mut cluster = Self::new(seed, OnPartition::Bounded, false);
         cluster.calm = true;
         cluster.plan.epoch_proposals = u32::MAX;
         for server in &mut cluster.servers {
@@ -58,7 +60,10 @@ impl Cluster {
     fn rot(&mut self, server: usize) {
         self.stop(server);
         let records = &mut self.servers[server].disk.records;
-        let place = |bytes: &[u8]| bytes.windows(2).position(|window| window == b"/w");
+        // Of a node that stays: one that goes with its session leaves equal trees behind.
+        let stays = |bytes: &[u8]| matches!(Record::own(bytes).txn(), Txn::Create(it) if it.kind == NodeKind::Persistent);
+        let begins = |bytes: &[u8]| bytes.windows(2).position(|window| window == b"/w");
+        let place = |bytes: &[u8]| begins(bytes).filter(|_| stays(bytes));
         let found = records.iter_mut().rev().find_map(|(_, it)| place(it).map(|at| (it, at)));
         let (record, at) = found.expect("clients wrote");
         let mut bytes = record.to_vec();

@@ -56,6 +56,8 @@ pub enum Fate {
     Unknown,
     Done(Zxid),
     Failed(ErrorCode),
+    /// Its client was told that nobody knows, and went on.
+    Open,
 }
 
 /// A write with a content of its own.
@@ -66,6 +68,8 @@ pub struct Sent {
     pub ordinal: u64,
     pub ephemeral: bool,
     pub fate: Fate,
+    /// Server, its life, and what its answer carries: it may come when its client is gone.
+    asked_at: (usize, u64, u32, u32),
 }
 
 #[derive(Default)]
@@ -170,6 +174,11 @@ impl Cluster {
 
     fn connect(&mut self, client: usize) {
         let server = self.prng.below(self.servers.len() as u64) as usize;
+        self.connect_to(client, server);
+    }
+
+    /// Clients with even numbers take a server that only reads.
+    pub fn connect_to(&mut self, client: usize, server: usize) {
         let password = Password([client as u8; 16]);
         let who = &mut self.clients[client];
         let Some(process) = &mut self.servers[server].process else { return };
@@ -181,11 +190,16 @@ impl Cluster {
         // Numbers begin anew with each process, as they do in a real one.
         reactor.next += 1;
         let (index, generation) = (reactor.next, reactor.next);
+        let read_only = client.is_multiple_of(2);
         let (session, ask, body) = match &who.session {
             Some((session, password)) => {
-                (*session, Ask::Resume { timeout_ms: TIMEOUT_MS }, password.0.to_vec())
+                (*session, Ask::Resume { timeout_ms: TIMEOUT_MS, read_only }, password.0.to_vec())
             }
-            None => (SessionId::NONE, Ask::Open { timeout_ms: TIMEOUT_MS, password }, Vec::new()),
+            None => (
+                SessionId::NONE,
+                Ask::Open { timeout_ms: TIMEOUT_MS, password, read_only },
+                Vec::new(),
+            ),
         };
         let conn = Conn {
             client,
@@ -203,7 +217,7 @@ impl Cluster {
         who.at = Some((server, process.life, index));
     }
 
-    fn write(&mut self, server: usize, index: u32) {
+    pub fn write(&mut self, server: usize, index: u32) {
         let ephemeral = self.prng.one_in(4);
         let id = self.sent.len();
         let process = self.servers[server].process.as_ref().expect("looked at by the caller");
@@ -214,8 +228,15 @@ impl Cluster {
             return;
         }
         let (session, client, ordinal) = (conn.session, conn.client, conn.ordinal);
-        self.sent.push(Sent { session, client, ordinal, ephemeral, fate: Fate::Unknown });
+        let asked_at = (server, process.life, index, u32::MAX);
+        let fate = Fate::Unknown;
+        self.sent.push(Sent { session, client, ordinal, ephemeral, fate, asked_at });
         self.ask(server, index, Waiting::Write(id), &create(id, ephemeral));
+        let process = self.servers[server].process.as_ref().expect("it was asked");
+        let asked = process.reactor.conns.get(&index).and_then(|conn| conn.pending.back());
+        if let Some((sequence, Waiting::Write(_))) = asked {
+            self.sent[id].asked_at.3 = *sequence;
+        }
     }
 
     fn garbage(&mut self, server: usize, index: u32) {
@@ -226,11 +247,11 @@ impl Cluster {
         }
     }
 
-    fn sync(&mut self, server: usize, index: u32) {
+    pub fn sync(&mut self, server: usize, index: u32) {
         self.ask(server, index, Waiting::Sync(self.acknowledged), b"/");
     }
 
-    fn ask(&mut self, server: usize, index: u32, what: Waiting, body: &[u8]) {
+    pub fn ask(&mut self, server: usize, index: u32, what: Waiting, body: &[u8]) {
         let process = self.servers[server].process.as_mut().expect("looked at by the caller");
         let reactor = &mut process.reactor;
         let conn = reactor.conns.get_mut(&index).expect("it serves");
@@ -254,7 +275,7 @@ impl Cluster {
     }
 
     /// The client's end of a connection is gone.
-    fn hang_up(&mut self, server: usize, index: u32) {
+    pub fn hang_up(&mut self, server: usize, index: u32) {
         let process = self.servers[server].process.as_mut().expect("looked at by the caller");
         let reactor = &mut process.reactor;
         let Some(conn) = reactor.conns.remove(&index) else { return };
@@ -328,6 +349,11 @@ impl Cluster {
         };
         let Some(conn) = conn.filter(|it| it.phase != Phase::Closed) else {
             reactor.outstanding -= u64::from(!handshake);
+            let asked_at = (server, process.life, index, reply.origin.sequence);
+            let sent = self.sent.iter_mut().rev().find(|sent| sent.asked_at == asked_at);
+            if let Some(sent) = sent.filter(|_| err == ErrorCode::ConnectionLoss) {
+                sent.fate = Fate::Open;
+            }
             return;
         };
         let who = &mut clients[conn.client];
@@ -351,6 +377,9 @@ impl Cluster {
             Waiting::Write(id) if err == ErrorCode::Ok => {
                 self.sent[id].fate = Fate::Done(reply.zxid);
                 self.acknowledged = self.acknowledged.max(reply.zxid);
+            }
+            Waiting::Write(id) if err == ErrorCode::ConnectionLoss => {
+                self.sent[id].fate = Fate::Open
             }
             Waiting::Write(id) => self.sent[id].fate = Fate::Failed(err),
             Waiting::Garbage => assert_ne!(err, ErrorCode::Ok, "seed {seed}: garbage was done"),

@@ -1,4 +1,4 @@
-//! Giving a learner this leader's history: from the log on disk, or as a snapshot.
+//! Giving a learner this server's history: from the log on disk, or as a snapshot.
 //!
 //! The log is the one source. A learner's position is *proven* to be in it, by the chained
 //! checksum, before anything is sent behind it; a position that is not in it is narrowed down by
@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::link::Stage;
-use super::{LeaderStage, Leading, Link};
+use super::Feed;
+use super::link::{Link, Stage};
 use crate::zab::base::Base;
 use crate::zab::event::Action;
 use crate::zab::message::ToLearner;
@@ -22,24 +22,8 @@ pub const READ_BYTES_MAX: u64 = 1 << 20;
 /// byte, and the leader's disk and link are needed for proposals meanwhile.
 pub const SNAPSHOTS_SENT_MAX: usize = 2;
 
-impl Leading {
-    /// Starts to synchronise a learner that has promised, if the epoch is this leader's already.
-    /// Who does not vote waits until it is established: they are sent what is committed only.
-    pub(super) fn begin_sync(&mut self, base: &mut Base, id: ServerId, out: &mut Vec<Action>) {
-        let stage = self.stage;
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let due = match stage {
-            LeaderStage::Discovery { .. } | LeaderStage::Founding => false,
-            LeaderStage::Syncing { .. } => link.join.votes,
-            LeaderStage::Broadcast => true,
-        };
-        if due && link.stage == Stage::Promised {
-            let last = link.join.last;
-            locate(base, link, last, out);
-        }
-    }
-
-    pub(super) fn on_have(
+impl Feed {
+    pub fn on_have(
         &mut self,
         base: &mut Base,
         from: ServerId,
@@ -145,12 +129,7 @@ impl Leading {
     }
 
     /// Reads on for a learner, or ends its synchronisation when it has been sent everything.
-    pub(super) fn continue_catch_up(
-        &mut self,
-        base: &mut Base,
-        id: ServerId,
-        out: &mut Vec<Action>,
-    ) {
+    pub fn continue_catch_up(&mut self, base: &mut Base, id: ServerId, out: &mut Vec<Action>) {
         let epoch = self.epoch;
         let link = self.links.get_mut(&id).expect("looked up by the caller");
         if link.stage != (Stage::CatchUp { reading: None }) {
@@ -186,7 +165,7 @@ impl Leading {
         link.tell_commit(base.committed, out);
     }
 
-    pub(super) fn on_snapshot_stored(
+    pub fn on_snapshot_stored(
         &mut self,
         base: &mut Base,
         from: ServerId,
@@ -217,7 +196,7 @@ impl Leading {
     }
 
     /// Begins to send snapshots to those who wait for one, voters first, while few are sent.
-    pub(super) fn grant_snapshots(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+    pub fn grant_snapshots(&mut self, base: &mut Base, out: &mut Vec<Action>) {
         let is_sent = |link: &&Link| matches!(link.stage, Stage::Snapshotting { .. });
         for _ in self.links.values().filter(is_sent).count()..SNAPSHOTS_SENT_MAX {
             let place = |link: &mut Link| match link.stage {
@@ -256,7 +235,7 @@ impl Leading {
     }
 }
 
-fn locate(base: &mut Base, link: &mut Link, at: Position, out: &mut Vec<Action>) {
+pub fn locate(base: &mut Base, link: &mut Link, at: Position, out: &mut Vec<Action>) {
     let ticket = base.new_read();
     link.stage = Stage::Locating { at, ticket };
     let from: Zxid = at.zxid;

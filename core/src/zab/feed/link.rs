@@ -18,7 +18,7 @@ use crate::zxid::{Epoch, ServerId, Zxid};
 
 /// What is sent next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub enum Stage {
     /// It joined, and has not promised the epoch.
     Greeted,
     /// It promised; the leader may not own the epoch yet.
@@ -38,7 +38,7 @@ pub(super) enum Stage {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Link {
+pub struct Link {
     pub id: ServerId,
     pub session: u64,
     pub join: Join,

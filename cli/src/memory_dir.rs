@@ -1,0 +1,81 @@
+//! The data directory of an observer that keeps nothing: in memory, and gone with its process.
+//!
+//! It is a directory of the system's shared memory, so that log, snapshots, catch-up and the state that
+//! replaces another one work as they do on a disk. It carries the number of its process, which a server
+//! that begins anew in place keeps. One that was killed leaves it behind; the next such server
+//! finds its lock free and takes it away.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Linux mounts memory there.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// What such a directory's name begins with; the number of its process follows.
+const PREFIX: &str = "farwatch-observer-";
+
+/// The directory of this process, and no others of this user whose processes are gone.
+pub fn claim() -> io::Result<PathBuf> {
+    claim_in(Path::new(SHARED_MEMORY), std::process::id())
+}
+
+fn claim_in(root: &Path, process: u32) -> io::Result<PathBuf> {
+    let own = root.join(format!("{PREFIX}{process}"));
+    DirBuilder::new().recursive(true).mode(0o700).create(&own)?;
+    let user = fs::metadata(&own)?.uid();
+    for entry in fs::read_dir(root)?.flatten() {
+        let path = entry.path();
+        let named = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let ours = entry.metadata().is_ok_and(|it| it.is_dir() && it.uid() == user);
+        if named && ours && path != own && is_left_behind(&path) {
+            // Somebody else may be taking it away as well.
+            let _gone_either_way = fs::remove_dir_all(&path);
+        }
+    }
+    Ok(own)
+}
+
+/// Whether nobody holds the lock of a data directory. One without a lock is being made.
+fn is_left_behind(directory: &Path) -> bool {
+    File::open(directory.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
+}
+
+/// Gives the memory back, at the end of the server.
+pub fn give_back(directory: &Path) {
+    if let Err(error) = fs::remove_dir_all(directory) {
+        let directory = directory.display();
+        tracing::warn!("{directory} is left behind in memory ({error}): remove it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_left_behind_goes_and_what_one_uses_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let [used, left, fresh] = [1, 2, 3].map(|process| {
+            let path = root.path().join(format!("{PREFIX}{process}"));
+            fs::create_dir(&path).unwrap();
+            path
+        });
+        fs::write(left.join("lock"), "2\n").unwrap();
+        let lock = File::create(used.join("lock")).unwrap();
+        lock.try_lock().unwrap();
+        let foreign = root.path().join("something-else");
+        fs::create_dir(&foreign).unwrap();
+        fs::write(foreign.join("lock"), "2\n").unwrap();
+        let own = claim_in(root.path(), 4).unwrap();
+        assert!(own.is_dir() && used.is_dir() && fresh.is_dir() && foreign.is_dir());
+        assert!(!left.exists(), "the memory of a server that was killed is kept for ever");
+        fs::write(own.join("log"), "records").unwrap();
+        // It begins anew in place, from what it has.
+        assert_eq!(claim_in(root.path(), 4).unwrap(), own);
+        assert!(own.join("log").exists());
+        give_back(&own);
+        assert!(!own.exists());
+    }
+}

@@ -1,0 +1,17 @@
+//! Observers as processes: beside three voters, behind each other, and at the far end of long ways
+//! that are cut.
+//!
+//! ```text
+//! server 1, 2, 3 ◄─ wire: rtt, cuts, bytes ─ observers ◄─ observers behind them
+//!      ▲ writers                                 ▲ readers, watches
+//! ```
+
+mod crowd;
+mod cuts;
+mod interrupted;
+mod leaders;
+mod reach;
+mod readers;
+mod relays;
+mod sites;
+mod watches;

@@ -1,0 +1,159 @@
+//! The sessions that are this server's own: it alone begins, pings, moves and ends them.
+//!
+//! ```text
+//! Open ──► Local ──► reads, pings, another connection, silence, end: here, without a word to anybody
+//!            │ writes ──► the leader, which is told that the session is local
+//!            └ first ephemeral node ──► a record begins the same session on every server: global
+//! ```
+//!
+//! Nothing of this is in the history or on a disk: with the process they are gone. What ends one is
+//! this server's clock alone, so that no change of leader, and no want of one, ends any.
+
+mod serve;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::is_same_connection;
+use super::submission::{Ask, Item, Origin};
+use crate::session::Expiry;
+use crate::wire::handshake::Password;
+use crate::zxid::SessionId;
+
+/// One session that nobody else knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Local {
+    pub password: Password,
+    /// What its last connection negotiated.
+    pub timeout_ms: i32,
+    /// Its last connection.
+    pub origin: Origin,
+    /// Whether that one is still there.
+    pub connected: bool,
+    /// Its client has asked for its end.
+    pub closing: bool,
+}
+
+impl Local {
+    /// Whether this connection has the session.
+    pub fn is_held_by(&self, origin: Origin) -> bool {
+        self.connected && is_same_connection(self.origin, origin)
+    }
+}
+
+/// Something that is answered here, and not yet: a session's begin until this server may show its
+/// state; its end, and its move, until what it asked before is answered.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub item: Item,
+    pub body: Arc<[u8]>,
+    pub since_ms: i64,
+}
+
+impl Waiting {
+    pub const fn shakes_hands(&self) -> bool {
+        matches!(self.item.ask, Ask::Open { .. } | Ask::Resume { .. })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Locals {
+    sessions: BTreeMap<SessionId, Local>,
+    expiry: Expiry,
+    /// In the order in which it was asked.
+    waiting: VecDeque<Waiting>,
+}
+
+impl Locals {
+    /// None. Their silence is measured in steps of `tick_ms`.
+    pub fn new(tick_ms: i32) -> Self {
+        Self { sessions: BTreeMap::new(), expiry: Expiry::new(tick_ms), waiting: VecDeque::new() }
+    }
+
+    pub fn get(&self, session: SessionId) -> Option<&Local> {
+        self.sessions.get(&session)
+    }
+
+    pub fn get_mut(&mut self, session: SessionId) -> Option<&mut Local> {
+        self.sessions.get_mut(&session)
+    }
+
+    pub fn contains(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (SessionId, &Local)> {
+        self.sessions.iter().map(|(&id, local)| (id, local))
+    }
+
+    /// When each of them ends if it stays silent.
+    pub const fn expiry(&self) -> &Expiry {
+        &self.expiry
+    }
+
+    pub fn begin(&mut self, session: SessionId, local: Local, now_ms: i64) {
+        self.expiry.add(session, local.timeout_ms, now_ms);
+        let before = self.sessions.insert(session, local);
+        assert!(before.is_none(), "a session's id was given away twice");
+    }
+
+    /// Takes a session out: it is over, or global from now on.
+    pub fn remove(&mut self, session: SessionId) -> Option<Local> {
+        self.expiry.remove(session);
+        self.sessions.remove(&session)
+    }
+
+    /// Notes that the session's client was heard. Whether it is one of these.
+    pub fn touch(&mut self, session: SessionId, timeout_ms: i32, now_ms: i64) -> bool {
+        self.expiry.touch(session, timeout_ms, now_ms)
+    }
+
+    /// The connection is gone, or the session has another one. Whether the session is one of these.
+    pub fn detach(&mut self, session: SessionId, origin: Origin) -> bool {
+        let Some(local) = self.sessions.get_mut(&session) else { return false };
+        local.connected &= !is_same_connection(local.origin, origin);
+        true
+    }
+
+    /// This server stood still: the silence was its own.
+    pub fn prolong_all(&mut self, now_ms: i64) {
+        self.expiry.prolong_all(now_ms);
+    }
+
+    /// Takes out those that have been silent for too long. Whoever waits to be given one is its
+    /// client, and keeps it alive.
+    pub fn take_silent(&mut self, now_ms: i64, held_back_ms: i64) -> Vec<SessionId> {
+        for it in &self.waiting {
+            if let Ask::Resume { timeout_ms, .. } = it.item.ask {
+                self.expiry.touch(it.item.session, timeout_ms, now_ms);
+            }
+        }
+        let mut due = Vec::new();
+        self.expiry.due(now_ms - held_back_ms, &mut due);
+        for session in &due {
+            self.sessions.remove(session);
+        }
+        due
+    }
+
+    pub fn wait(&mut self, item: Item, body: &[u8], since_ms: i64) {
+        self.waiting.push_back(Waiting { item, body: body.into(), since_ms });
+    }
+
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Everything that waits, in order.
+    pub fn take_waiting(&mut self) -> VecDeque<Waiting> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Takes the handshakes that wait since before `since_ms`.
+    pub fn take_overdue_handshakes(&mut self, since_ms: i64) -> Vec<Item> {
+        let is_over = |it: &Waiting| it.since_ms < since_ms && it.shakes_hands();
+        let over = self.waiting.iter().filter(|it| is_over(it)).map(|it| it.item.clone()).collect();
+        self.waiting.retain(|it| !is_over(it));
+        over
+    }
+}

@@ -1,0 +1,271 @@
+//! What a server does for its clients while it has no leader.
+//!
+//! ```text
+//! leader lost ──► an election's time ──┬─ Bounded     reads go on, for each session's own timeout
+//!                 (nothing changes)    ├─ Serve       reads go on; writes fail without the connection
+//!                                      └─ ReadOnly    only who asked for a reader's connection has one
+//!             └─► Disconnect           nobody is served
+//! ```
+//!
+//! Nobody is shown what is not known to be committed: a server that was started without a leader has
+//! applied its whole log, and serves nobody before it had one.
+
+use std::fmt;
+
+use super::asks::{Pending, Stage};
+use super::route::HANDSHAKE_PATIENCE_MS;
+use super::submission::{Ask, Item, Origin, Outcome};
+use super::{Holder, Node, Output, is_same_connection};
+use crate::wire::{ErrorCode, OpCode};
+use crate::zxid::SessionId;
+
+/// What a server does for its clients while it has no leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPartition {
+    /// Reads and watches go on for as long as a session's own timeout, as its client must find a
+    /// server with a leader by then, or lose it. A write that has waited too long ends its
+    /// connection. What a voter does: another one is near.
+    #[default]
+    Bounded,
+    /// Reads and watches go on for as long as it takes, or up to
+    /// [`super::NodeOptions::stale_ms_max`]. A write that has waited too long is told
+    /// `CONNECTIONLOSS`, and its connection stays. What an observer does: whom it serves has no
+    /// other server.
+    Serve,
+    /// Connections end, and those that are made for reading only are served. Source: ZooKeeper's
+    /// `ReadOnlyZooKeeperServer`.
+    ReadOnly,
+    /// Connections end, and none is taken. What ZooKeeper's servers do.
+    Disconnect,
+}
+
+/// Whom a server serves at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serving {
+    /// It has a leader or is one.
+    All,
+    /// It has none, and its policy is to serve reads to everybody who is connected.
+    Reads,
+    /// It has none and serves those who asked for a server that only reads.
+    Readers,
+    /// It waits for a leader.
+    #[default]
+    Nobody,
+}
+
+impl fmt::Display for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Reads => "reads",
+            Self::Readers => "readers",
+            Self::Nobody => "nobody",
+        })
+    }
+}
+
+impl Node {
+    /// Whom this server serves.
+    pub fn serving(&self) -> Serving {
+        match self.options.on_partition {
+            _any if self.is_serving() => Serving::All,
+            OnPartition::Serve if self.may_show() => Serving::Reads,
+            OnPartition::ReadOnly if self.reads_only => Serving::Readers,
+            OnPartition::Bounded
+            | OnPartition::Serve
+            | OnPartition::ReadOnly
+            | OnPartition::Disconnect => Serving::Nobody,
+        }
+    }
+
+    /// Whether what is in the tree may be shown without a leader: a leader has confirmed it, and not
+    /// too long ago.
+    fn may_show(&self) -> bool {
+        self.was_led && self.is_settled() && !self.is_too_stale()
+    }
+
+    /// Whether what this server shows is older than the operator allows.
+    fn is_too_stale(&self) -> bool {
+        self.options.stale_ms_max.is_some_and(|max| max < self.stale_ms())
+    }
+
+    /// Whether a handshake is answered at once without a leader, and with what: an election may be
+    /// over soon, but a client that waits for longer had better look for another server.
+    pub(super) fn greet(&mut self, item: &Item, presented: &[u8]) -> Option<Outcome> {
+        if self.is_serving() {
+            return None;
+        }
+        // A local session needs no leader: it is served as long as those that are here already.
+        let (timeout_ms, local) = match item.ask {
+            Ask::Open { timeout_ms, .. } => (timeout_ms, self.local_expiry().is_some()),
+            Ask::Resume { timeout_ms, .. } => (timeout_ms, self.locals.contains(item.session)),
+            Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => return None,
+        };
+        let (local, limit) = (local && self.has_served, self.options.stale_ms_max);
+        let patience_ms = match self.options.on_partition {
+            OnPartition::Disconnect => -1,
+            OnPartition::Bounded if local => limit.unwrap_or(timeout_ms.into()),
+            OnPartition::Serve if local => limit.unwrap_or(i64::MAX),
+            OnPartition::Bounded | OnPartition::Serve | OnPartition::ReadOnly => {
+                HANDSHAKE_PATIENCE_MS
+            }
+        };
+        (patience_ms < self.stale_ms()).then(|| self.guest(item, presented))
+    }
+
+    /// A handshake without a leader. One for reading only needs none: a session that is known here
+    /// goes on, for reading, and is its client's own when there is a leader; else it is one that
+    /// ends with its connection.
+    fn guest(&mut self, item: &Item, presented: &[u8]) -> Outcome {
+        let (session, password, timeout_ms) = match item.ask {
+            _any if !self.reads_only => return Outcome::Refused,
+            Ask::Open { timeout_ms, password, read_only: true } => {
+                (self.new_session_id(), password, timeout_ms)
+            }
+            Ask::Resume { timeout_ms, read_only: true } => {
+                match self.sessions.get(item.session) {
+                    Some(known) if known.password.matches(Some(presented)) => {
+                        (item.session, known.password, timeout_ms)
+                    }
+                    Some(_) => return Outcome::Expired,
+                    // An earlier guest of this server's, or a session that is over.
+                    None if self.ids.has_given(item.session) => return Outcome::Expired,
+                    // It may have begun elsewhere since.
+                    None => return Outcome::Refused,
+                }
+            }
+            Ask::Open { .. }
+            | Ask::Resume { .. }
+            | Ask::Write(_)
+            | Ask::Sync
+            | Ask::Ephemerals
+            | Ask::Left => return Outcome::Refused,
+        };
+        self.guests.push((session, item.origin));
+        Outcome::Attached { session, password, timeout_ms, read_only: true }
+    }
+
+    /// A write or a sync where only reads are served. A guest's own session ends with its
+    /// connection, so that nothing is missing at its end; a real one's end is for a leader.
+    pub(super) fn decline(&mut self, item: &Item, out: &mut Output) {
+        let ends = item.ask == Ask::Write(OpCode::CloseSession);
+        let err = match ends && !self.sessions.contains(item.session) {
+            true => ErrorCode::Ok,
+            false => ErrorCode::NotReadOnly,
+        };
+        let at = out.bytes.len() as u32;
+        let outcome = Outcome::Done { err, start: at, end: at };
+        self.reply(item.origin, self.applied.zxid, outcome, out);
+    }
+
+    /// A guest's connection is gone.
+    pub(super) fn guest_left(&mut self, origin: Origin) {
+        self.guests.retain(|guest| !is_same_connection(guest.1, origin));
+    }
+
+    /// There is a leader: guests look for a server that writes, and this is one.
+    pub(super) fn see_guests_off(&mut self, out: &mut Output) {
+        self.reads_only = false;
+        for (session, origin) in std::mem::take(&mut self.guests) {
+            out.displaced.push((origin, session));
+        }
+    }
+
+    /// Without a leader: what has waited too long fails, and who is not to be served any more is
+    /// sent to look for another server.
+    pub(super) fn make_do(&mut self, out: &mut Output) {
+        let (now_ms, stale_ms) = (self.clock.mono_ms, self.stale_ms());
+        let (wait_ms, limit) = (self.options.wait_ms, self.options.stale_ms_max);
+        match self.options.on_partition {
+            OnPartition::Bounded => {
+                self.fail(now_ms - wait_ms, out);
+                self.send_away(|timeout_ms| limit.unwrap_or(timeout_ms.into()) < stale_ms, out);
+            }
+            // The wait is counted from the loss, so that not every write of a long cut holds up the
+            // reads behind it for as long.
+            OnPartition::Serve => {
+                if wait_ms < stale_ms {
+                    self.fail(now_ms + 1, out);
+                }
+                let too_stale = self.is_too_stale();
+                self.send_away(|_| too_stale, out);
+            }
+            OnPartition::ReadOnly if self.reads_only => {
+                if self.is_too_stale() {
+                    self.see_guests_off(out);
+                }
+            }
+            OnPartition::ReadOnly => {
+                self.reads_only = HANDSHAKE_PATIENCE_MS < stale_ms && self.may_show();
+                let since_ms = if self.reads_only { now_ms + 1 } else { now_ms - wait_ms };
+                let parts = HANDSHAKE_PATIENCE_MS < stale_ms;
+                self.send_away(|_| parts, out);
+                self.fail(since_ms, out);
+            }
+            OnPartition::Disconnect => {
+                self.send_away(|_| true, out);
+                self.fail(now_ms + 1, out);
+            }
+        }
+    }
+
+    /// Fails what waits since before `since_ms`, so that every client recovers: what it asked for may
+    /// have been done or may yet be, and it is not told that it was not.
+    fn fail(&mut self, since_ms: i64, out: &mut Output) {
+        for item in self.locals.take_overdue_handshakes(since_ms) {
+            self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+        }
+        let overdue = self.asks.overdue(since_ms);
+        let overdue: Vec<(u64, Pending)> = overdue.map(|(at, ask)| (at, ask.clone())).collect();
+        let stays = self.options.on_partition == OnPartition::Serve;
+        for (number, ask) in overdue {
+            let Pending { item, body, stage, .. } = &ask;
+            match item.ask {
+                Ask::Open { .. } | Ask::Resume { .. } => {
+                    let outcome = self.guest(item, body);
+                    self.reply(item.origin, self.applied.zxid, outcome, out);
+                    self.asks.done(number);
+                }
+                // Its client is done with it all: the end is asked for when there is a leader.
+                Ask::Write(OpCode::CloseSession) => {
+                    self.release(item.session, item.origin, out);
+                    self.give_back(item, out);
+                    self.asks.told(number);
+                }
+                Ask::Write(_) | Ask::Sync if stays => {
+                    let at = out.bytes.len() as u32;
+                    let err = ErrorCode::ConnectionLoss;
+                    let outcome = Outcome::Done { err, start: at, end: at };
+                    self.reply(item.origin, self.applied.zxid, outcome, out);
+                    match stage {
+                        // Nobody knows of it, and nobody will.
+                        Stage::Waiting => self.asks.done(number),
+                        Stage::Asked | Stage::Proposed(..) | Stage::Behind(..) | Stage::Done => {
+                            self.asks.told(number);
+                        }
+                    }
+                }
+                Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
+                    self.release(item.session, item.origin, out);
+                    self.give_back(item, out);
+                    self.asks.done(number);
+                }
+            }
+        }
+    }
+
+    /// Ends the connections of this server that it is `over` for, by the timeouts of their sessions,
+    /// which live on.
+    fn send_away(&mut self, over: impl Fn(i32) -> bool, out: &mut Output) {
+        let me = self.zab.me();
+        let here = |held: &Holder| held.server == me && !held.left;
+        let global = self.attached.iter().filter(|(_, it)| here(it) && over(it.timeout_ms));
+        let local = self.locals.iter().filter(|(_, it)| it.connected && over(it.timeout_ms));
+        let global = global.map(|(&id, it)| (id, it.origin));
+        let ends: Vec<(SessionId, Origin)> =
+            global.chain(local.map(|(id, it)| (id, it.origin))).collect();
+        for (session, origin) in ends {
+            self.release(session, origin, out);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A learner that feeds others: those who do not vote can learn from it as they could from its leader.
+//!
+//! What it gives is what it knows to be committed, by the code that a leader has for it. It feeds
+//! only while it follows: whoever learns from it looks for another way when it has lost its own, or
+//! comes back to it. So every way leads to a leader, and none in a circle.
+
+use super::{Action, Base, Learning, Next, Phase, Position, Zxid};
+use crate::zab::feed::{Link, Stage, locate};
+use crate::zab::message::{Join, Message, Offer, Relayed, ToLeader};
+use crate::zxid::ServerId;
+
+impl Learning {
+    /// Whether this learner can feed `who`: it follows, and `who` neither votes nor feeds it.
+    pub fn can_feed(&self, base: &Base, who: ServerId) -> bool {
+        self.is_following() && !base.quorum.contains(who) && !self.path.contains(&who)
+    }
+
+    /// The servers from the leader to this one.
+    pub fn way(&self, base: &Base) -> Vec<ServerId> {
+        self.path.iter().copied().chain([base.me]).collect()
+    }
+
+    /// What it offers to those who look for a server to learn from.
+    pub fn offer(&self, base: &Base) -> Offer {
+        let serving = self.is_following();
+        let path = if serving { self.way(base) } else { Vec::new() };
+        Offer { serving, epoch: base.epochs.current, committed: base.committed, path }
+    }
+
+    /// A server wants to learn from this one.
+    pub fn on_join(
+        &mut self,
+        base: &Base,
+        from: ServerId,
+        session: u64,
+        join: Join,
+        out: &mut Vec<Action>,
+    ) {
+        if !self.feed.admits(from, session) {
+            return;
+        }
+        let join = Join { votes: false, ..join };
+        let mut link = Link::new(from, session, join, false, base.now);
+        self.feed.epoch = self.epoch;
+        link.greet(self.epoch, out);
+        self.feed.came_here(from, session, out);
+        self.feed.links.insert(from, link);
+    }
+
+    /// A server that learns from this one says something.
+    pub fn on_learner(
+        &mut self,
+        base: &mut Base,
+        from: ServerId,
+        (session, sequence): (u64, u64),
+        body: ToLeader,
+        out: &mut Vec<Action>,
+    ) {
+        let ours = self.feed.epoch;
+        let Some(link) = self.feed.receive(base, from, (session, sequence), out) else { return };
+        match body {
+            ToLeader::Promised { epoch, current, last, .. } => {
+                if epoch == ours && link.stage == Stage::Greeted {
+                    (link.join.current, link.join.last) = (current, last);
+                    link.stage = Stage::Promised;
+                    self.feed_promised(base, out);
+                }
+            }
+            ToLeader::Have(at) => self.feed.on_have(base, from, at, out),
+            ToLeader::SnapshotStored(upto) => {
+                self.feed.on_snapshot_stored(base, from, upto, out);
+            }
+            ToLeader::Synced(epoch) => {
+                if epoch == ours && link.new_leader_sent {
+                    link.synced = true;
+                    self.feed.welcome(base, from, out);
+                }
+            }
+            ToLeader::Ack(upto) => {
+                self.feed.acknowledged(base, from, upto, out);
+            }
+            ToLeader::Request(bytes) => {
+                let relayed = Relayed { server: from, session, bytes };
+                self.say(base, ToLeader::Relayed(relayed), out);
+            }
+            ToLeader::Relayed(relayed) => {
+                self.feed.came_through(from, relayed.server, relayed.session);
+                self.say(base, ToLeader::Relayed(relayed), out);
+            }
+            // It waits for this server to hear of the epoch that it knows, or goes elsewhere.
+            ToLeader::Ahead(_) | ToLeader::Pong(_) => {}
+        }
+    }
+
+    /// Begins to synchronise those whose history this server has come up to.
+    fn feed_promised(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        let committed = base.committed;
+        let due =
+            |link: &&mut Link| link.stage == Stage::Promised && link.join.last.zxid <= committed;
+        for link in self.feed.links.values_mut().filter(due) {
+            let last: Position = link.join.last;
+            locate(base, link, last, out);
+        }
+    }
+
+    /// More is committed here: it goes on to those who learn from this server.
+    pub(super) fn commit(&mut self, base: &mut Base, upto: Zxid, out: &mut Vec<Action>) {
+        base.commit(upto, out);
+        if self.feed.links.is_empty() {
+            self.feed.uncommitted.clear(); // whoever comes gets it from the log
+        } else if self.phase == Phase::Following {
+            self.feed.tell_commits(base, base.committed, out);
+            self.feed.catch_up_behind(base, out);
+            self.feed_promised(base, out);
+        }
+    }
+
+    /// Minds who learns from this server.
+    pub(super) fn feed_on_tick(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        if !self.is_following() || self.feed.links.is_empty() {
+            return;
+        }
+        self.feed.drop_silent(base, out);
+        self.feed.ping(base, 0, Some(base.age_ms), out);
+        self.feed.grant_snapshots(base, out);
+    }
+
+    /// Asks those of the list that stand before the one that this server learns from.
+    pub(super) fn seek_better(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        if !base.listed || base.now < self.seek_at {
+            return;
+        }
+        self.seek_at = base.now + base.timing.seek_ticks;
+        let Some(rank) = base.upstreams.get(&self.leader).map(|own| own.rank) else { return };
+        let better = base.upstreams.iter().filter(|(_, upstream)| upstream.rank < rank);
+        let better: Vec<ServerId> = better.map(|(&id, _)| id).collect();
+        for to in better {
+            base.seek(to, out);
+        }
+    }
+
+    /// An upstream has said what it offers: this server's own, that it has lost its way, or one that it
+    /// prefers, that it can be learned from.
+    pub fn on_offer(&mut self, base: &mut Base, from: ServerId, out: &mut Vec<Action>) -> Next {
+        if from == self.leader {
+            let lost = base.upstreams.get(&from).and_then(|it| it.offer.as_ref());
+            // It has lost its own way: the word that ends the session is still to come.
+            if self.is_following() && lost.is_some_and(|(_, offer)| !offer.serving) {
+                return self.leave(base, out);
+            }
+            return Next::Stay;
+        }
+        let rank = |id: ServerId| base.upstreams.get(&id).map(|upstream| upstream.rank);
+        let better = rank(from) < rank(self.leader) && self.is_following();
+        if better && base.upstreams.get(&from).is_some_and(|it| it.good_offers >= 2) {
+            // Two offers, so that one that comes and goes is not followed each time.
+            base.send(self.leader, Message::Reset { session: self.session }, out);
+            let _looking = self.leave(base, out);
+            return Next::Follow(from);
+        }
+        Next::Stay
+    }
+}

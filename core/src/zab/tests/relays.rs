@@ -1,0 +1,154 @@
+//! Servers that learn from servers that learn.
+
+use std::sync::Arc;
+
+use super::super::message::{Relayed, ToLeader};
+use super::*;
+
+/// One voter, which leads, and learners with their lists. All follow when they can.
+fn room(lists: &[&[u32]]) -> Room {
+    let mut room = Room::new(1, lists.len() as u32);
+    for learner in &mut room.servers[1..] {
+        learner.base.listed = true;
+    }
+    for server in 0..room.servers.len() {
+        room.step(server, Event::Start);
+    }
+    for (learner, list) in (1..).zip(lists) {
+        for (rank, &peer) in (0..).zip(*list) {
+            room.step(learner, Event::Upstream { peer: ServerId(peer), rank });
+        }
+    }
+    pass(&mut room);
+    room
+}
+
+/// Lets seven seconds pass.
+fn pass(room: &mut Room) {
+    for _ in 0..700 {
+        room.settle(5_000);
+        room.tick();
+    }
+    room.settle(5_000);
+}
+
+fn path(room: &Room, server: u32) -> Vec<u32> {
+    let zab = &room.servers[server as usize - 1];
+    assert!(zab.is_following(), "server {server}: {:?}", zab.status());
+    zab.path().iter().map(|id| id.0).collect()
+}
+
+/// What comes of `event` at `server`.
+fn step(room: &mut Room, server: u32, event: Event) -> Vec<Action> {
+    let mut out = Vec::new();
+    room.servers[server as usize - 1].step(event, &mut out);
+    out
+}
+
+/// Takes what is said to `to` out of what came of a step.
+fn said_to(out: &[Action], to: u32) -> Vec<Message> {
+    let mut said = Vec::new();
+    for action in out {
+        if let Action::Send { to: whom, message } = action
+            && *whom == ServerId(to)
+        {
+            said.push(message.clone());
+        }
+    }
+    said
+}
+
+/// Passes what one server says to another on, and returns what comes of it there.
+fn carry(room: &mut Room, out: &[Action], from: u32, to: u32) -> Vec<Action> {
+    let mut all = Vec::new();
+    for message in said_to(out, to) {
+        let from = ServerId(from);
+        all.extend(step(room, to, Event::Received { from, message }));
+    }
+    all
+}
+
+#[test]
+fn each_of_a_chain_learns_from_the_one_before_it() {
+    let room = room(&[&[1], &[2], &[3]]);
+    assert_eq!(path(&room, 2), [1]);
+    assert_eq!(path(&room, 3), [1, 2]);
+    assert_eq!(path(&room, 4), [1, 2, 3]);
+    assert!(room.servers[1].learns_from_leader() && !room.servers[2].learns_from_leader());
+}
+
+#[test]
+fn the_first_of_a_list_that_can_be_learned_from_is() {
+    let room = room(&[&[1], &[2, 1], &[1, 2]]);
+    assert_eq!(path(&room, 3), [1, 2]);
+    assert_eq!(path(&room, 4), [1]);
+}
+
+#[test]
+fn lists_in_a_circle_make_none() {
+    let room = room(&[&[3, 4, 1], &[4, 2, 1], &[2, 3, 1]]);
+    for server in [2, 3, 4] {
+        let path = path(&room, server);
+        assert_eq!(path[0], 1, "it leads to the leader");
+        assert!(!path.contains(&server), "{server} learns from itself: {path:?}");
+    }
+}
+
+#[test]
+fn whoever_loses_its_way_says_so_to_those_behind_it_and_they_find_another() {
+    let mut room = room(&[&[1], &[2, 1], &[3]]);
+    assert_eq!(path(&room, 4), [1, 2, 3]);
+    room.step(1, Event::Disconnected(ServerId(1)));
+    room.settle(5_000);
+    assert!(!room.servers[1].is_following(), "it has nobody to learn from");
+    pass(&mut room);
+    assert_eq!(path(&room, 3), [1]);
+    assert_eq!(path(&room, 4), [1, 3]);
+}
+
+#[test]
+fn what_is_asked_travels_up_and_its_answer_down() {
+    let mut room = room(&[&[1], &[2], &[3]]);
+    let bytes: Arc<[u8]> = (*b"ask").into();
+    let asked = step(&mut room, 4, Event::Request(bytes.clone()));
+    let passed = carry(&mut room, &asked, 4, 3);
+    let passed = carry(&mut room, &passed, 3, 2);
+    let came = carry(&mut room, &passed, 2, 1);
+    let (_, session) = room.servers[3].session().unwrap();
+    let requested = Action::Requested { from: ServerId(4), session, bytes: bytes.clone() };
+    assert_eq!(came, [requested]);
+    assert!(room.servers[0].serves(ServerId(4)));
+    let said = step(&mut room, 1, Event::Respond { to: ServerId(4), bytes: bytes.clone() });
+    let passed = carry(&mut room, &said, 1, 2);
+    let passed = carry(&mut room, &passed, 2, 3);
+    assert_eq!(carry(&mut room, &passed, 3, 4), [Action::Responded(bytes)]);
+}
+
+/// Server 4 has asked through server 3, and moves to server 2 before that arrives anywhere.
+#[test]
+fn what_was_asked_on_a_way_that_its_server_has_left_is_not_taken() {
+    let mut room = room(&[&[1], &[1], &[3, 2]]);
+    assert_eq!(path(&room, 4), [1, 3]);
+    let old = step(&mut room, 4, Event::Request((*b"old").into()));
+    let late = carry(&mut room, &old, 4, 3);
+    room.step(3, Event::Disconnected(ServerId(3)));
+    pass(&mut room);
+    assert_eq!(path(&room, 4), [1, 2]);
+    let new = step(&mut room, 4, Event::Request((*b"new").into()));
+    let passed = carry(&mut room, &new, 4, 2);
+    let came = carry(&mut room, &passed, 2, 1);
+    assert!(came.iter().any(|action| matches!(action, Action::Requested { .. })));
+    // Its sequence number on the way from server 3 is what it was: only the machine's rule is left.
+    let message = said_to(&late, 1).pop().unwrap();
+    let Message::ToLeader { session, body: ToLeader::Relayed(relayed), .. } = message else {
+        panic!("server 3 passes on what it is asked");
+    };
+    let sequence = room.servers[0].feed().unwrap().links[&ServerId(3)].received;
+    let body = ToLeader::Relayed(relayed.clone());
+    let message = Message::ToLeader { session, sequence, body };
+    let came = step(&mut room, 1, Event::Received { from: ServerId(3), message });
+    let taken = came.iter().any(|action| matches!(action, Action::Requested { .. }));
+    assert!(!taken, "an older session of server 4 is taken: {came:?}");
+    let Relayed { server, .. } = relayed;
+    assert!(room.servers[0].serves(server), "its newer way is forgotten");
+}

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""What real clients make of a server that is cut off: kazoo, and the Java client where
+CUT_CLASSPATH says how to run it.
+
+    cut.py      starts three voters for each policy, and freezes all but one follower
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import server  # noqa: E402
+from kazoo.client import KazooClient, KeeperState  # noqa: E402
+from kazoo.exceptions import ConnectionLoss, NotReadOnlyCallError  # noqa: E402
+
+# Shorter than the cuts are.
+TIMEOUT_SECONDS = 4.0
+WITHIN_SECONDS = 30
+
+
+def until(what, is_so):
+    deadline = time.monotonic() + WITHIN_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            sys.exit(f"not within {WITHIN_SECONDS} s: {what}")
+        time.sleep(0.02)
+
+
+class Cut:
+    """An ensemble of which one follower can be cut off."""
+
+    def __init__(self, policy):
+        server.SYSTEM_PROPERTIES.pop("readonlymode.enabled", None)
+        self.service = server.Service("farwatch-ensemble")
+        for member in self.service.all:
+            member.members += f"farwatch.onPartition={policy}\nwriteWaitMs=1500\n"
+        self.service.start()
+        self.one = self.service.follower()
+
+    def signal(self, number):
+        for member in self.service.all:
+            if member is not self.one:
+                member.process.send_signal(number)
+
+    def cut(self):
+        self.signal(signal.SIGSTOP)
+        until("the follower has no leader", lambda: self.one.word("isro") != "rw")
+
+    def heal(self):
+        self.signal(signal.SIGCONT)
+        until("it has a leader again", lambda: self.one.word("isro") == "rw")
+
+    def end(self):
+        self.signal(signal.SIGCONT)
+        self.service.destroy()
+
+
+def kazoo(cut, **more):
+    client = KazooClient(hosts=cut.one.address, timeout=TIMEOUT_SECONDS, **more)
+    states = []
+    client.add_listener(states.append)
+    client.start()
+    return client, states
+
+
+def serve():
+    """Reads, session, ephemeral and watch outlive the cut; a write fails and disturbs nothing."""
+    cut = Cut("serve")
+    try:
+        client, states = kazoo(cut)
+        client.create("/a", b"1")
+        client.create("/e", ephemeral=True)
+        seen = []
+        client.exists("/new", watch=seen.append)
+        session, before = client.client_id, len(states)
+        cut.cut()
+        for ask in (lambda: client.set("/a", b"2"), lambda: client.sync("/")):
+            try:
+                ask()
+                sys.exit("a write was done without a leader")
+            except ConnectionLoss:
+                pass
+        end = time.monotonic() + 2 * TIMEOUT_SECONDS
+        while time.monotonic() < end:
+            assert client.get("/a")[0] == b"1"
+            time.sleep(0.2)
+        cut.heal()
+        client.create("/new")
+        until("the watch fires", lambda: seen)
+        assert client.client_id == session and client.exists("/e")
+        assert len(states) == before, f"kazoo noticed: {states}"
+        client.stop()
+    finally:
+        cut.end()
+
+
+def readonly():
+    """A client that takes a read-only server has one, and a server that writes after the cut."""
+    cut = Cut("readonly")
+    try:
+        client, _ = kazoo(cut, read_only=True)
+        plain, _ = kazoo(cut)
+        client.create("/a", b"1")
+        client.create("/e", ephemeral=True)
+        session = client.client_id
+        cut.cut()
+        until("kazoo reads", lambda: client.client_state == KeeperState.CONNECTED_RO)
+        assert client.get("/a")[0] == b"1" and not plain.connected
+        try:
+            client.set("/a", b"2")
+            sys.exit("a write was done without a leader")
+        except NotReadOnlyCallError:
+            pass
+        fresh, _ = kazoo(cut, read_only=True)
+        assert fresh.client_state == KeeperState.CONNECTED_RO and fresh.get("/a")[0] == b"1"
+        cut.heal()
+        for each in (client, fresh, plain):
+            until("kazoo writes again", lambda each=each: each.client_state == KeeperState.CONNECTED)
+        client.set("/a", b"3")
+        assert client.client_id == session and client.exists("/e"), "its session was real"
+        assert fresh.get("/a")[0] == b"3"
+        for each in (client, fresh, plain):
+            each.stop()
+    finally:
+        cut.end()
+
+
+def java(policy):
+    """The same for the Java client: it prints `connected`, `cut` and `healed` for what it has seen."""
+    class_path = os.environ["CUT_CLASSPATH"]
+    cut = Cut(policy)
+    try:
+        child = subprocess.Popen(
+            ["java", "-cp", class_path, "Cut", policy, cut.one.address],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            preexec_fn=server.die_with_parent)
+
+        def expect(word):
+            line = child.stdout.readline().strip()
+            if line != word:
+                sys.exit(f"{policy}: the Java client says {line!r} and not {word!r}")
+
+        expect("connected")
+        cut.cut()
+        child.stdin.write("cut\n")
+        child.stdin.flush()
+        expect("cut")
+        cut.heal()
+        child.stdin.write("healed\n")
+        child.stdin.flush()
+        expect("healed")
+        assert child.wait(WITHIN_SECONDS) == 0
+    finally:
+        cut.end()
+
+
+def main():
+    checks = [("kazoo, serve", serve), ("kazoo, readonly", readonly)]
+    if os.environ.get("CUT_CLASSPATH"):
+        checks += [("java, serve", lambda: java("serve")), ("java, readonly", lambda: java("readonly"))]
+    for name, check in checks:
+        begun = time.monotonic()
+        check()
+        print(f"ok {name} ({time.monotonic() - begun:.0f} s)", flush=True)
+    print(f"{len(checks)} checks passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()
