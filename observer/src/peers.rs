@@ -38,6 +38,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::config::{LinkCompression, ServerConfig};
 use crate::runtime::{self, Listener, Signal};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
@@ -151,6 +152,19 @@ pub struct PeerLimits {
     pub guests_at_once: u32,
     /// Bytes of one peer that were not taken by [`Peers::take_events`], before it is not read.
     pub received_bytes_max: usize,
+}
+
+impl PeerLimits {
+    /// The usual ones, and what the operator chose.
+    pub fn of(config: &ServerConfig) -> Self {
+        let usual = Self::default();
+        let compressed_bytes_per_second = match config.link_compression {
+            LinkCompression::Auto => usual.compressed_bytes_per_second,
+            LinkCompression::Off => 0,
+        };
+        let observer_bytes_per_second = config.link_bytes_per_second;
+        Self { observer_bytes_per_second, compressed_bytes_per_second, ..usual }
+    }
 }
 
 impl Default for PeerLimits {

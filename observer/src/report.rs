@@ -74,6 +74,11 @@ pub struct CoreReport {
     pub peer_state: Option<String>,
     /// Of a member: how many voters its ensemble has.
     pub voters: Option<u64>,
+    /// Of an observer: the server that it learns from.
+    pub learns_from: Option<u64>,
+    /// Of a member that does not lead: how long a word to the server that it learns from and the answer
+    /// take, microseconds, once that was measured.
+    pub upstream_rtt_us: Option<u64>,
     /// Of a leader: since when it leads, milliseconds.
     pub leading_ms: u64,
     /// Of a leader: connected learners.

@@ -10,6 +10,7 @@ mod crowd;
 mod cuts;
 mod interrupted;
 mod leaders;
+mod links;
 mod reach;
 mod readers;
 mod relays;

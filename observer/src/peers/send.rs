@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::config::LINK_BYTES_PER_SECOND_MIN;
 use crate::runtime::{self, Part};
 
 use super::admission::Bucket;
@@ -25,10 +26,6 @@ const PACED_BYTES_MIN: usize = 4 << 10;
 
 /// A link that is held back writes this often.
 const PACED_PER_SECOND: u64 = 20;
-
-/// A link is never held back to less: at this rate its smallest batches come four times a second,
-/// and who hears something so often is not silent.
-pub const BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 
 /// Longest sleep of a link that is held back, so that it ends soon when it is cut.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -139,7 +136,7 @@ struct Pace {
 
 impl Pace {
     fn new(rate: u64) -> Self {
-        let rate = rate.max(BYTES_PER_SECOND_MIN);
+        let rate = rate.max(LINK_BYTES_PER_SECOND_MIN);
         let batch_bytes = ((rate / PACED_PER_SECOND) as usize).clamp(PACED_BYTES_MIN, BATCH_BYTES);
         Self { bucket: Bucket::new(rate, 2 * batch_bytes as u64), batch_bytes }
     }
