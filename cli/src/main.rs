@@ -16,7 +16,7 @@ use farwatch_cli::status::{self, StatusArgs};
 use farwatch_cli::{last_words, memory_dir};
 use farwatch_observer::config::ServerConfig;
 use farwatch_observer::drive::Ended;
-use farwatch_voter::{Server, StartError};
+use farwatch_observer::host::StartError;
 use tracing_subscriber::EnvFilter;
 
 /// glibc's allocator costs half as much again on the tree's small blocks.
@@ -158,7 +158,7 @@ fn demo(args: &DemoArgs) -> ExitCode {
 /// Runs the server until it is asked to stop.
 fn start(config: ServerConfig, signals: StopSignals, with_stdin: bool) -> anyhow::Result<()> {
     let said = config.clone();
-    let server = Server::open(config).map_err(|error| match error {
+    let server = farwatch_voter::open(config).map_err(|error| match error {
         StartError::Bind { address, cause } => {
             anyhow::anyhow!(serve::explain_bind(address, &cause))
         }

@@ -9,6 +9,7 @@ pub mod data_dir;
 pub mod drive;
 pub mod ensemble;
 pub mod four_letter;
+pub mod host;
 pub mod inbox;
 pub mod listen;
 pub mod log_file;
