@@ -197,6 +197,9 @@ pub enum PeerEvent {
         /// What.
         message: Message,
     },
+    /// A part of a message has come within the last tenth of a second, and not its end: only between
+    /// servers of which one observes, which may be far from each other.
+    Arriving(ServerId),
     /// A link is over; what was sent and not acknowledged may be lost.
     Disconnected(ServerId),
     /// A peer's id of the ensemble counts more than this server's. It is to be stored, and then

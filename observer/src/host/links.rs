@@ -99,6 +99,7 @@ impl Ensemble for Links {
             peers::PeerEvent::Received { from, message } => {
                 Some(PeerEvent::Received { from, message })
             }
+            peers::PeerEvent::Arriving(peer) => Some(PeerEvent::Arriving(peer)),
             peers::PeerEvent::Disconnected(peer) => Some(PeerEvent::Disconnected(peer)),
             peers::PeerEvent::Adopt { cluster, firm } => Some(PeerEvent::Adopt { cluster, firm }),
         }));

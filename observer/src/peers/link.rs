@@ -22,7 +22,7 @@ use super::peer::Peer;
 use super::queue::Queue;
 use super::upstream::Upstream;
 use super::wire::{Incoming, Outgoing};
-use super::{SWEEP, receive, send, sweeps};
+use super::{PeerEvent, SWEEP, receive, send, sweeps};
 
 /// A link with nothing to say says that it lives this often. Twice within the second after which
 /// another server of the same number may take its place.
@@ -53,6 +53,8 @@ pub struct Link {
     pub observed: bool,
     /// Whether frames travel in blocks.
     pub blocks: bool,
+    /// A part of a message has come lately, and not its end.
+    pub partial: Cell<bool>,
     /// When something was last received.
     pub heard: Cell<Instant>,
     /// Whether it is over.
@@ -65,6 +67,8 @@ pub struct Link {
     pub unwritten: Cell<usize>,
     /// Notified when what was received was taken, and at the end.
     pub room: Signal,
+    /// Whether either side observes.
+    observes: bool,
     made: Instant,
     echoes: bool,
     echo: Cell<Option<u64>>,
@@ -97,6 +101,8 @@ impl Link {
             observed: !hello.votes,
             // Voters are near each other, and what they say is what a write waits for.
             blocks: both & BLOCKS != 0 && !(own.votes && hello.votes),
+            observes: !(own.votes && hello.votes),
+            partial: Cell::new(false),
             heard: Cell::new(now),
             closed: Cell::new(false),
             queue: RefCell::default(),
@@ -231,6 +237,9 @@ impl Link {
         } else if step(&self.stalled_sweeps) > sweeps(limits.stall) {
             let (waiting, stall) = (self.queued_bytes(), limits.stall.as_millis());
             return Some(format!("too slow: it took nothing of {waiting} bytes for {stall} ms"));
+        }
+        if self.partial.take() && self.observes {
+            hub.tell(PeerEvent::Arriving(self.peer.id));
         }
         if step(&self.echo_sweeps) >= sweeps(ECHO_EVERY) {
             self.echo_sweeps.set(0);

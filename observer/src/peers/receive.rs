@@ -34,6 +34,7 @@ pub async fn receive(hub: &Hub, link: &Rc<Link>, read: &mut Incoming, input: Vec
             return "closed here".to_owned();
         }
         let Some(needed) = needed else { continue };
+        link.partial.set(reading.has_part());
         let mut input = reading.buffer(needed);
         let result;
         (result, input) = read.read(input).await;
@@ -80,6 +81,11 @@ impl Reading {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the beginning of a message is there, or of a block.
+    fn has_part(&self) -> bool {
+        self.used < self.input.len() || self.unpacked.as_ref().is_some_and(|it| !it.1.is_empty())
     }
 
     /// The input without what was handed over, with room for what is needed and more.

@@ -49,6 +49,8 @@ struct Server {
     peers: Peers,
     wake: Signal,
     events: RefCell<VecDeque<PeerEvent>>,
+    /// How often a part of a message had come.
+    arriving: Cell<usize>,
     at: SocketAddr,
 }
 
@@ -93,7 +95,7 @@ impl Server {
         options.listeners = vec![listener];
         let wake = Signal::default();
         let peers = Peers::start(options, wake.clone()).expect("links start");
-        Self { peers, wake, events: RefCell::default(), at }
+        Self { peers, wake, events: RefCell::default(), arriving: Cell::default(), at }
     }
 
     /// The next event.
@@ -104,7 +106,10 @@ impl Server {
             }
             let mut taken = Vec::new();
             self.peers.take_events(&mut taken);
-            if taken.is_empty() {
+            let heard = taken.len();
+            taken.retain(|event| !matches!(event, PeerEvent::Arriving(_)));
+            self.arriving.set(self.arriving.get() + heard - taken.len());
+            if heard == 0 {
                 self.wake.wait().await;
             }
             self.events.borrow_mut().extend(taken);

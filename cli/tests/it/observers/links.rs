@@ -1,11 +1,13 @@
 //! What servers say to observers, as the operator chose: compressed or not, and how fast.
 
+use std::time::{Duration, Instant};
+
 use farwatch_bench::raw::four_letter_word_within;
 use farwatch_observer::report::PeerReport;
 
 use super::sites::{
-    NEAR, committed, create, equal_everywhere, guest, patient_client, until_at, until_it_learns,
-    voters, wire,
+    NEAR, committed, create, equal_everywhere, guest, patient_client, set, until_at,
+    until_it_learns, voters, wire,
 };
 use crate::ensemble::servers::{Ensemble, PATIENCE, Server, until};
 use crate::subject::Chance;
@@ -80,4 +82,39 @@ fn a_link_to_an_observer_is_compressed_unless_either_side_says_no_and_knows_how_
         assert!(words.contains(&line), "{words}");
     }
     equal_everywhere(&ensemble, &[&relay, &willing, &unwilling]);
+}
+
+#[test]
+fn a_link_to_an_observer_keeps_to_its_rate_and_nobody_else_waits_for_it() {
+    const RATE: u64 = 100_000;
+    const WRITES: u64 = 3;
+    let ensemble = voters(&[&format!("farwatch.linkBytesPerSecond={RATE}")]);
+    let upstreams: Vec<_> = ensemble.servers.iter().map(|server| server.quorum).collect();
+    let mut observer = guest(&ensemble, 11, &upstreams, &[]);
+    observer.start();
+    until_it_learns(&observer);
+    let (leader, _) = ensemble.leader();
+    let mut client = patient_client(ensemble.server(leader));
+    create(&mut client, "/value", b"");
+    // Bytes that nothing makes fewer.
+    let mut chance = Chance::printed("a_rate");
+    // Each record takes longer than an upstream that says nothing is borne.
+    let value: Vec<u8> = (0..40_000).flat_map(|_| chance.next().to_le_bytes()).collect();
+    let began = Instant::now();
+    for _ in 0..WRITES {
+        set(&mut client, "/value", &value);
+    }
+    let written = began.elapsed();
+    let links = observer.report().expect("a report").peers;
+    until_at(&observer, committed(&ensemble));
+    let arrived = began.elapsed();
+    // All but what the link may send at once; and however slow this machine is, voters are faster.
+    let least = Duration::from_millis(WRITES * value.len() as u64 * 1000 / RATE - 1000);
+    assert!(least <= arrived, "{arrived:?} for {WRITES} of {} bytes", value.len());
+    assert!(written < arrived / 2, "{written:?} to write, {arrived:?} to arrive");
+    let errors: Vec<_> = links.iter().filter_map(|peer| peer.last_error.as_ref()).collect();
+    let after = observer.report().expect("a report").peers;
+    let errors_after: Vec<_> = after.iter().filter_map(|peer| peer.last_error.as_ref()).collect();
+    assert_eq!(errors_after, errors, "no link was lost for it");
+    equal_everywhere(&ensemble, &[&observer]);
 }

@@ -177,6 +177,25 @@ fn a_link_to_an_observer_keeps_to_its_rate_and_is_not_cut_for_it() {
 }
 
 #[test]
+fn a_message_that_takes_long_is_heard_coming() {
+    on_each_driver(|| async {
+        let limits = PeerLimits { observer_bytes_per_second: 200_000, ..uncompressed() };
+        let (one, guest) = far_pair(limits, PeerLimits::default()).await;
+        let message = of_bytes(300_000);
+        one.send(GUEST, &message);
+        assert!(guest.received(1).await == message);
+        let heard = guest.arriving.get();
+        assert!(5 <= heard, "heard {heard} times in more than a second");
+        // Small ones are there or not.
+        for sequence in 0..50 {
+            one.send(GUEST, &numbered(sequence));
+            guest.received(1).await;
+        }
+        assert!(guest.arriving.get() <= heard + 1, "{} after {heard}", guest.arriving.get());
+    });
+}
+
+#[test]
 fn the_rate_is_not_for_voters() {
     on_each_driver(|| async {
         let limits = PeerLimits { observer_bytes_per_second: 1, ..PeerLimits::default() };
