@@ -95,18 +95,31 @@ impl Packer {
     /// may spend on compressing: beyond, blocks are stored.
     pub fn pack(&mut self, effort: &Bucket, now: Instant, out: &mut Vec<u8>) {
         let length = self.plain.len();
-        assert!((1..=PLAIN_BYTES_MAX).contains(&length), "a block of {length} bytes");
-        let head = out.len();
-        out.extend_from_slice(&[0; HEAD_BYTES]);
-        let mut mark = 0;
         if length < PLAIN_BYTES_MIN || self.passes(length) || effort.is_empty(now) {
-            out.extend_from_slice(&self.plain);
-        } else {
-            effort.charge(now, length as u64 + BLOCK_COST);
-            self.compress(out);
-            mark = COMPRESSED;
-            self.judge(length, out.len() - head);
+            return self.store(out);
         }
+        let head = self.begin(out);
+        effort.charge(now, length as u64 + BLOCK_COST);
+        self.compress(out);
+        self.judge(length, out.len() - head);
+        self.end(head, COMPRESSED, out);
+    }
+
+    /// As [`Packer::pack`], and leaves the bytes as they are.
+    pub fn store(&mut self, out: &mut Vec<u8>) {
+        let head = self.begin(out);
+        out.extend_from_slice(&self.plain);
+        self.end(head, 0, out);
+    }
+
+    fn begin(&self, out: &mut Vec<u8>) -> usize {
+        let length = self.plain.len();
+        assert!((1..=PLAIN_BYTES_MAX).contains(&length), "a block of {length} bytes");
+        out.extend_from_slice(&[0; HEAD_BYTES]);
+        out.len() - HEAD_BYTES
+    }
+
+    fn end(&mut self, head: usize, mark: u32, out: &mut [u8]) {
         self.plain.clear();
         let payload = (out.len() - head - HEAD_BYTES) as u32;
         out[head..head + HEAD_BYTES].copy_from_slice(&(payload | mark).to_le_bytes());

@@ -87,7 +87,10 @@ fn batch(
         let room = (limit - plain).min(block::PLAIN_BYTES_MAX);
         let block = packer.plain();
         plain += queue.read(room, |piece| block.extend_from_slice(piece));
-        packer.pack(&hub.effort, Instant::now(), &mut packed);
+        match link.compresses() {
+            true => packer.pack(&hub.effort, Instant::now(), &mut packed),
+            false => packer.store(&mut packed),
+        }
     }
     (VecDeque::from([Part::Own(packed)]), plain)
 }
