@@ -14,6 +14,7 @@ pub mod events;
 mod hash;
 mod ledger;
 pub mod node;
+mod places;
 pub mod quota;
 mod rcu;
 mod registry;
@@ -26,6 +27,7 @@ mod tests;
 pub use events::{Applied, Event, Events};
 pub use node::Node;
 pub use quota::{QuotaFacts, QuotaLimits, QuotaUsage};
+pub use rcu::visits::{Visit, Visits};
 pub use restore::{RestoreError, Restorer};
 pub use writer::Writer;
 
