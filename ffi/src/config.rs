@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::bytes::text;
 use crate::error::{Failure, fw_error};
+use crate::event::Handler;
 use crate::guard::{Opaque, borrow, free, give, out};
 use crate::status::fw_status;
 
@@ -24,9 +25,10 @@ impl Opaque for fw_config {
 }
 
 /// The settings, behind a lock: a configuration may be shared.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ConfigBody {
     settings: Mutex<BTreeMap<String, String>>,
+    handler: Mutex<Option<Handler>>,
 }
 
 impl ConfigBody {
@@ -42,6 +44,21 @@ impl ConfigBody {
         }
         settings.insert(key.to_owned(), value);
         Ok(())
+    }
+
+    /// Where the events of clients go that are opened with this.
+    pub fn set_handler(&self, handler: Handler) {
+        let replaced = self.lock_handler().replace(handler);
+        drop(replaced); // outside of the lock: it may call back
+    }
+
+    /// What was set with `set_handler`.
+    pub fn handler(&self) -> Option<Handler> {
+        self.lock_handler().clone()
+    }
+
+    fn lock_handler(&self) -> MutexGuard<'_, Option<Handler>> {
+        self.handler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails with the first key that is not in `known`.

@@ -161,6 +161,33 @@ pub unsafe fn free<O: Opaque>(pointer: *mut O) -> fw_status {
     }
 }
 
+/// A handle that this library keeps and lends to C.
+pub struct Owned<O: Opaque>(*mut O);
+
+// SAFETY: it owns its handle, whose body is Send and Sync.
+unsafe impl<O: Opaque> Send for Owned<O> {}
+// SAFETY: as above.
+unsafe impl<O: Opaque> Sync for Owned<O> {}
+
+impl<O: Opaque> Owned<O> {
+    /// Keeps a new handle.
+    pub fn new(body: O::Body) -> Self {
+        Self(give(body))
+    }
+
+    /// To lend: valid as long as this is.
+    pub fn as_ptr(&self) -> *const O {
+        self.0
+    }
+}
+
+impl<O: Opaque> Drop for Owned<O> {
+    fn drop(&mut self) {
+        // SAFETY: made by `give`, and C was lent it as const, which it must not free.
+        unsafe { free(self.0) };
+    }
+}
+
 /// What `look` sees in a handle, or `otherwise` if it cannot be used.
 ///
 /// # Safety

@@ -14,8 +14,15 @@
 
 #[macro_use]
 pub mod guard;
+pub mod acl;
 pub mod bytes;
+pub mod callback;
+pub mod client;
 pub mod config;
 pub mod error;
+pub mod event;
+pub mod op;
+pub mod queue;
+pub mod result;
 pub mod status;
 pub mod version;
