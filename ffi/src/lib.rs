@@ -1,4 +1,4 @@
-//! libfarwatch: the C ABI of the client.
+//! libfarwatch: the C ABI of the client, and of an observer in the process.
 //!
 //! ```text
 //! C ──► entry point ──► guard: panic caught, null and handle checked ──► the crate that does it
@@ -21,8 +21,12 @@ pub mod client;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod feed;
+pub mod node;
+pub mod observer;
 pub mod op;
 pub mod queue;
 pub mod result;
 pub mod status;
 pub mod version;
+pub mod view;

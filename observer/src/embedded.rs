@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use farwatch_core::node::OnPartition;
-use farwatch_core::tree::{Reader, Tree, View, Visit};
+use farwatch_core::tree::{Still, Visit};
 use farwatch_core::zxid::Zxid;
 use thiserror::Error;
 
@@ -168,11 +168,10 @@ impl Observer {
         self.state.visits.enter()
     }
 
-    /// A look at one state for as long as it is kept; what is replaced meanwhile stays in memory and is
-    /// counted by [`Lag::versions_kept`]. Takes a lock, once.
-    pub fn hold(&self) -> Held {
-        let tree = Arc::clone(&self.state.tree());
-        Held { reader: tree.reader(), _tree: tree }
+    /// The present state for as long as it is kept, for any number of threads; what is replaced
+    /// meanwhile stays in memory and is counted by [`Lag::versions_kept`]. Takes a lock, once.
+    pub fn hold(&self) -> Still {
+        self.state.tree().still()
     }
 
     /// Where it is. Takes no lock.
@@ -183,6 +182,11 @@ impl Observer {
     /// Waits until it has followed an upstream and shows `min` or later. Blocks until `deadline`.
     pub fn wait_ready(&self, min: Zxid, deadline: Instant) -> Result<(), WaitError> {
         self.state.wait_ready(min, deadline)
+    }
+
+    /// Whether its thread is in this process, and not in one that this one was forked from.
+    pub fn is_of_this_process(&self) -> bool {
+        self.process == std::process::id()
     }
 
     /// Why it ended, if it did; it can still be read then.
@@ -201,7 +205,7 @@ impl Observer {
     pub fn close(&self) {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(thread) = thread.take() else { return };
-        if self.process != std::process::id() {
+        if !self.is_of_this_process() {
             std::mem::forget(thread); // it is the parent's
             return;
         }
@@ -215,20 +219,6 @@ impl Observer {
 impl Drop for Observer {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// One state, for as long as this lives. To be used by one thread at a time.
-pub struct Held {
-    reader: Reader,
-    /// The writer may move on to another tree.
-    _tree: Arc<Tree>,
-}
-
-impl Held {
-    /// The state.
-    pub fn view(&self) -> View<'_> {
-        self.reader.view()
     }
 }
 
