@@ -59,6 +59,10 @@ pub const WRITE_WAIT_MS: u32 = 10_000;
 /// needs that changes, or a firewall that is loaded anew.
 pub const OBSERVER_SESSION_GRACE_MS: u32 = 5000;
 
+/// Fewest bytes a second that a link to an observer may be held back to: an observer that is sent less
+/// is no replica, and who hears something less often than four times a second is silent.
+pub const LINK_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+
 /// Milliseconds that a leader's own disk may take for a write before it hands over, by default.
 pub const LEADER_STALL_MS: u32 = 3000;
 
@@ -114,6 +118,11 @@ pub struct ServerConfig {
     pub observer_session_grace_ms: u32,
     /// Bytes a second at which a leader sends a snapshot to a learner; 0 is no limit. Default 0.
     pub snapshot_transfer_bytes_per_second: u64,
+    /// Bytes a second that are sent over one link to an observer, all that is said to it together; 0 is no
+    /// limit, anything else at least [`LINK_BYTES_PER_SECOND_MIN`]. Default 0.
+    pub link_bytes_per_second: u64,
+    /// Whether links of which one side observes are compressed. Default automatic.
+    pub link_compression: LinkCompression,
     /// Milliseconds without a finished write of its own disk after which a leader hands over to a
     /// voter that is well. Default 3000.
     pub leader_stall_ms: u32,
@@ -223,6 +232,8 @@ impl Default for ServerConfig {
             on_partition: OnPartition::Bounded,
             observer_session_grace_ms: OBSERVER_SESSION_GRACE_MS,
             snapshot_transfer_bytes_per_second: 0,
+            link_bytes_per_second: 0,
+            link_compression: LinkCompression::Auto,
             leader_stall_ms: LEADER_STALL_MS,
             rejoin: false,
             connect_limit_ticks: 0,
@@ -487,6 +498,15 @@ pub enum SocketDriver {
     IoUring,
     /// epoll.
     Epoll,
+}
+
+/// Whether links of which one side observes are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkCompression {
+    /// Where both sides can, and where it pays.
+    Auto,
+    /// Never, in either direction.
+    Off,
 }
 
 /// How the log is written.

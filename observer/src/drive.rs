@@ -287,6 +287,7 @@ impl Core {
                 PeerEvent::Received { from, message } => {
                     self.node.step(Event::Heard { from, message, clock }, &mut self.output);
                 }
+                PeerEvent::Arriving(from) => self.step(ZabEvent::Arriving(from)),
                 PeerEvent::Upstream { peer, rank } => {
                     self.step(ZabEvent::Upstream { peer, rank });
                 }

@@ -357,7 +357,7 @@ impl Server {
                     upstreams: self.shared.config.upstreams.clone(),
                     guests_max: GUESTS_MAX,
                     listeners: self.peer_listeners,
-                    limits: PeerLimits::default(),
+                    limits: PeerLimits::of(&self.shared.config),
                 };
                 let peers = Peers::start(options, wake.clone())?;
                 let links = Links::new(peers.clone(), self.dir.clone(), addresses);

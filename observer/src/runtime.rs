@@ -6,15 +6,18 @@
 //! runtime with operations in flight.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use monoio::buf::{IoBuf, IoBufMut};
+use monoio::buf::{IoBuf, IoBufMut, IoVecBuf};
 use monoio::io::{
     AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
 };
@@ -147,14 +150,89 @@ impl WriteHalf {
 
     /// Writes some of `buffer` from byte `from` on: as much as the socket takes at once, so that
     /// the caller sees progress. The buffer comes back.
-    pub async fn write_some(
-        &mut self,
-        buffer: Vec<u8>,
-        from: usize,
-    ) -> (io::Result<usize>, Vec<u8>) {
+    async fn write_some(&mut self, buffer: Vec<u8>, from: usize) -> (io::Result<usize>, Vec<u8>) {
         assert!(from < buffer.len(), "a write needs bytes");
         let (result, slice) = self.0.write(buffer.slice(from..)).await;
         (result, slice.into_inner())
+    }
+}
+
+/// Bytes that are written: this writer's own, or a stretch of what others write too.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Nobody else has them.
+    Own(Vec<u8>),
+    /// These of them.
+    Shared(Arc<[u8]>, Range<usize>),
+}
+
+impl Part {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes, range) => &bytes[range.clone()],
+        }
+    }
+}
+
+/// As many parts as one write takes at most: the kernel's limit is 1024, and a write that is larger
+/// than a socket's buffer gains nothing.
+const PARTS_MAX: usize = 64;
+
+/// Parts, and where the kernel finds what of them is to be written.
+struct Gathered {
+    parts: VecDeque<Part>,
+    places: Vec<libc::iovec>,
+}
+
+impl Gathered {
+    fn new(parts: VecDeque<Part>, mut from: usize) -> Self {
+        let mut places = Vec::with_capacity(parts.len().min(PARTS_MAX));
+        for part in parts.iter().take(PARTS_MAX) {
+            let bytes = &part.bytes()[from..];
+            from = 0;
+            places.push(libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            });
+        }
+        Self { parts, places }
+    }
+}
+
+// SAFETY: `places` is a vector's heap memory with as many entries as it says. Each points into the
+// heap memory of a part, which stays where it is when `parts` is moved, lives as long as `parts`,
+// and is changed by nobody: `Gathered` is private and lends its parts to none while it exists, and
+// what is shared is behind an `Arc` without interior mutability. A write only reads from it.
+unsafe impl IoVecBuf for Gathered {
+    fn read_iovec_ptr(&self) -> *const libc::iovec {
+        self.places.as_ptr()
+    }
+
+    fn read_iovec_len(&self) -> usize {
+        self.places.len()
+    }
+}
+
+impl WriteHalf {
+    /// Writes some of `parts`, which are not empty, from byte `from` of the first one on, which is
+    /// longer. They come back as they were.
+    pub async fn write_parts(
+        &mut self,
+        mut parts: VecDeque<Part>,
+        from: usize,
+    ) -> (io::Result<usize>, VecDeque<Part>) {
+        if let [Part::Own(_)] = parts.make_contiguous()
+            && let Some(Part::Own(own)) = parts.pop_front()
+        {
+            // The kernel has a shorter way for bytes in one place.
+            let (result, own) = self.write_some(own, from).await;
+            parts.push_front(Part::Own(own));
+            return (result, parts);
+        }
+        let (result, gathered) = self.0.writev(Gathered::new(parts, from)).await;
+        (result, gathered.parts)
     }
 }
 

@@ -191,7 +191,7 @@ fn happened(
             out.push((from, Message::Fetched { after, bytes }));
         }
         // A log makes an ensemble's id firm, and what is said of elections is for later.
-        PeerEvent::Adopt { .. } | PeerEvent::Received { .. } => {}
+        PeerEvent::Adopt { .. } | PeerEvent::Arriving(_) | PeerEvent::Received { .. } => {}
     }
     Ok(Progress::Open)
 }

@@ -11,6 +11,7 @@ mod cuts;
 mod embedded;
 mod interrupted;
 mod leaders;
+mod links;
 mod reach;
 mod readers;
 mod relays;

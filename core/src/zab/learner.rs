@@ -33,6 +33,8 @@ pub(super) struct Learning {
     sent: u64,
     received: u64,
     heard: u64,
+    /// When it last said something to its leader.
+    said_at: u64,
     deadline: u64,
     phase: Phase,
     epoch: Epoch,
@@ -80,6 +82,7 @@ impl Learning {
             sent: 0,
             received: 0,
             heard: base.now,
+            said_at: base.now,
             deadline: base.now + base.timing.join_ticks,
             phase: Phase::Joining { resend_at: base.now },
             epoch: Epoch::ZERO,
@@ -182,6 +185,7 @@ impl Learning {
     fn say(&mut self, base: &Base, body: ToLeader, out: &mut Vec<Action>) {
         let (mut session, sequence) = (self.session, self.sent);
         self.sent += 1;
+        self.said_at = base.now;
         if base.planted(Mutant::AcksInOldSession) && matches!(body, ToLeader::Ack(_)) {
             session -= 1;
         }
@@ -210,9 +214,40 @@ impl Learning {
         if silent || (joining && base.now > self.deadline) {
             return self.leave(base, out);
         }
+        self.say_something(base, out);
         self.feed_on_tick(base, out);
         self.seek_better(base, out);
         Next::Stay
+    }
+
+    /// A learner that does not vote speaks when it is spoken to. While a large message is on its way to
+    /// it nothing else is, and the server that it learns from must not take it for gone.
+    fn say_something(&mut self, base: &Base, out: &mut Vec<Action>) {
+        let quiet = base.now - self.said_at;
+        if self.has_joined() && !base.is_voter() && 2 * base.timing.observer_ping_ticks <= quiet {
+            self.acknowledged = self.acknowledged.max(base.durable);
+            self.say(base, ToLeader::Ack(self.acknowledged), out);
+        }
+    }
+
+    /// Its leader is saying something that takes long to come. Of a learner that does not vote nobody
+    /// waits for a sign that the leader is well, and it would never be told all if it gave up.
+    pub fn arriving(&mut self, base: &Base) {
+        if !base.is_voter() {
+            self.heard = base.now;
+            self.progressed(base);
+        }
+    }
+
+    /// The history comes: however long that takes in all, it is no reason to look for another leader.
+    fn progressed(&mut self, base: &Base) {
+        if self.has_joined() && !base.is_voter() {
+            self.deadline = base.now + base.timing.join_ticks;
+        }
+    }
+
+    const fn has_joined(&self) -> bool {
+        !matches!(self.phase, Phase::Joining { .. } | Phase::Promising)
     }
 
     pub fn leave(&mut self, base: &Base, out: &mut Vec<Action>) -> Next {
@@ -474,6 +509,7 @@ impl Learning {
         let Ok(run) = Run::read(after, bytes) else {
             return self.violation(base, Anomaly::Records, out);
         };
+        self.progressed(base);
         base.log = run.upto();
         self.unacknowledged += run.bytes().len() as u64;
         let upto = run.upto().zxid;
@@ -624,7 +660,7 @@ impl Learning {
     /// Says how far the log is durable. Nobody waits for that of a learner that does not vote: it says
     /// so when it is asked, and before what is sent to it could be held up.
     fn acknowledge(&mut self, base: &Base, asked: bool, out: &mut Vec<Action>) {
-        let joined = !matches!(self.phase, Phase::Joining { .. } | Phase::Promising);
+        let joined = self.has_joined();
         let little = self.unacknowledged < base.timing.flight_bytes / 8;
         if !asked && little && self.is_following() && !base.is_voter() {
             return;

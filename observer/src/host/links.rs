@@ -99,6 +99,7 @@ impl Ensemble for Links {
             peers::PeerEvent::Received { from, message } => {
                 Some(PeerEvent::Received { from, message })
             }
+            peers::PeerEvent::Arriving(peer) => Some(PeerEvent::Arriving(peer)),
             peers::PeerEvent::Disconnected(peer) => Some(PeerEvent::Disconnected(peer)),
             peers::PeerEvent::Adopt { cluster, firm } => Some(PeerEvent::Adopt { cluster, firm }),
         }));
@@ -129,6 +130,13 @@ impl Ensemble for Links {
                     .silent_ms
                     .or_else(|| state.address.is_some().then_some(state.since_ms)),
                 last_error: state.last_error,
+                bytes_in: state.bytes_in,
+                bytes_out: state.bytes_out,
+                plain_in: state.plain_in,
+                plain_out: state.plain_out,
+                compresses: state.compresses,
+                queued_bytes: state.queued_bytes,
+                rtt_us: state.rtt_us,
                 last_error_ms: (!state.connected).then_some(state.since_ms),
                 ..PeerReport::default()
             })
