@@ -121,6 +121,9 @@ impl std::fmt::Debug for Options {
     }
 }
 
+/// How long a dropped client tries to tell a server that takes nothing.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
 struct State {
     machine: Machine<Completion>,
     /// The connection that the machine's bytes belong to.
@@ -132,6 +135,8 @@ struct State {
     /// Whether some thread is writing; it takes along what others add.
     writing: bool,
     reader: Option<ThreadId>,
+    /// The reader has delivered everything.
+    has_ended: bool,
 }
 
 struct Shared {
@@ -165,7 +170,7 @@ impl Drop for Handle {
         let mut state = self.shared.lock();
         let now_ms = self.shared.now_ms();
         state.machine.close(now_ms, Box::new(|_result| {}));
-        link::flush(&self.shared, state);
+        link::flush_within(&self.shared, state, CLOSE_PATIENCE);
         self.shared.changed.notify_all();
     }
 }
@@ -212,6 +217,7 @@ impl Client {
                 unsent: Vec::new(),
                 writing: false,
                 reader: None,
+                has_ended: false,
             }),
             changed: Condvar::new(),
             servers,
@@ -292,24 +298,38 @@ impl Client {
     }
 
     /// Ends the session: its ephemeral nodes are gone when this returns `Ok`. With no server at
-    /// hand it fails with a connection loss, and the session ends by its timeout.
+    /// hand it fails with a connection loss, and the session ends by its timeout. Takes no longer
+    /// than the request timeout; no callback comes after it unless one was still running then.
     pub fn close(&self) -> Result<(), ClientError> {
         self.refuse_inside_callback()?;
         let (sender, receiver) = mpsc::sync_channel(1);
         let shared = &self.handle.shared;
         let mut state = shared.lock();
         let completion: Completion = Box::new(move |result| drop(sender.send(result)));
+        let deadline = Instant::now() + self.request_timeout;
         state.machine.close(shared.now_ms(), completion);
-        link::flush(shared, state);
+        link::flush_within(shared, state, self.request_timeout);
         shared.changed.notify_all();
-        let result = match receiver.recv_timeout(self.request_timeout) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let result = match receiver.recv_timeout(left) {
             Ok(result) => result.map(drop),
             Err(RecvTimeoutError::Disconnected) => return Ok(()), // it had ended before
             Err(RecvTimeoutError::Timeout) => {
                 return Err(ClientError::Timeout { maybe_applied: true });
             }
         };
-        self.join_reader(); // it has delivered our result and ends
+        // The reader has delivered our result and ends, unless a callback keeps it.
+        let mut state = shared.lock();
+        while !state.has_ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return result;
+            }
+            let waited = shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
+        self.join_reader();
         result
     }
 
@@ -338,8 +358,13 @@ impl Client {
     }
 
     fn refuse_inside_callback(&self) -> Result<(), ClientError> {
-        let inside = self.handle.shared.lock().reader == Some(std::thread::current().id());
-        if inside { Err(ClientError::InsideCallback) } else { Ok(()) }
+        if self.is_inside_callback() { Err(ClientError::InsideCallback) } else { Ok(()) }
+    }
+
+    /// Whether this thread delivers the client's results and events, so that it must not wait for
+    /// one.
+    pub fn is_inside_callback(&self) -> bool {
+        self.handle.shared.lock().reader == Some(std::thread::current().id())
     }
 
     /// Whether a server serves the session now.

@@ -192,6 +192,9 @@ pub struct ServerConfig {
     /// Whether an observer keeps nothing: its data directory is one in memory, made for it and gone with
     /// it. Default false.
     pub memory_only: bool,
+    /// Whether the server lives in a program of somebody else, whose process it never ends. No key sets
+    /// it.
+    pub is_embedded: bool,
     /// Of a guest, an observer that no list names: where others can learn from it. Default none.
     pub peer_addrs: Vec<SocketAddr>,
     /// Whether an observer keeps its own log and snapshots. Default true.
@@ -261,6 +264,7 @@ impl Default for ServerConfig {
             leader_serves: true,
             upstreams: Vec::new(),
             memory_only: false,
+            is_embedded: false,
             peer_addrs: Vec::new(),
             observer_keeps_log: true,
             reaping: Reaping::default(),
@@ -271,7 +275,22 @@ impl Default for ServerConfig {
     }
 }
 
+/// Log in memory after which a snapshot takes its place.
+const MEMORY_LOG_BYTES: u64 = 64 << 20;
+
 impl ServerConfig {
+    /// Keeps the data in `dir`, which is memory and not disk.
+    pub fn keep_in_memory(&mut self, dir: PathBuf) {
+        (self.data_dir, self.data_log_dir) = (dir.clone(), dir);
+        self.memory_only = true;
+        // Nothing is ever recovered from an older one, and what is kept costs memory.
+        self.autopurge = Autopurge { snapshots_retained: 1, ..Autopurge::default() };
+        self.snapshot_log_bytes = match self.snapshot_log_bytes {
+            0 => MEMORY_LOG_BYTES,
+            bytes => bytes.min(MEMORY_LOG_BYTES),
+        };
+    }
+
     /// The members as `/zookeeper/config` and `conf` show them, by their numbers. The version grows
     /// with membership changes, of which there are none.
     pub fn membership(&self) -> String {

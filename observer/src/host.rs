@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::admin::{AdminError, AdminSocket};
 use crate::config::{ServerConfig, ServerRole, SocketDriver, Standing};
 use crate::data_dir::{DataDir, DataDirError, Founding};
-use crate::drive::{Core, CoreParts, Ended, ReactorLink};
+use crate::drive::{Core, CoreParts, Embedder, Ended, ReactorLink};
 use crate::ensemble::{Ensemble, Nobody, SaveEpochs};
 use crate::inbox::{CORE_INBOX, REACTOR_INBOX, ToCore, ToReactor};
 use crate::log_file::{LogDriver, LogFile};
@@ -40,6 +40,7 @@ use farwatch_core::disk::DiskError;
 use farwatch_core::log::epochs::{Epochs, EpochsError};
 use farwatch_core::node::{Clock, Node};
 use farwatch_core::session::{ServerIdTooLarge, SessionIds};
+use farwatch_core::tree::Tree;
 use farwatch_core::zab::quorum::Quorum;
 use farwatch_core::zab::run::Position;
 use farwatch_core::zab::{self, Membership, Zab};
@@ -155,6 +156,7 @@ pub struct Server {
     peer_listeners: Vec<TcpListener>,
     inbox: Arc<Port<ToCore>>,
     reactors: usize,
+    embedder: Option<Box<dyn Embedder>>,
 }
 
 impl Server {
@@ -211,7 +213,18 @@ impl Server {
             peer_listeners,
             inbox: Arc::new(Port::new(CORE_INBOX)?),
             reactors,
+            embedder: None,
         })
+    }
+
+    /// The tree that it will serve.
+    pub fn tree(&self) -> Arc<Tree> {
+        Arc::clone(self.node.tree())
+    }
+
+    /// Tells `embedder`, too, what becomes of it.
+    pub fn tell(&mut self, embedder: Box<dyn Embedder>) {
+        self.embedder = Some(embedder);
     }
 
     /// A handle that ends [`Server::run`].
@@ -361,6 +374,7 @@ impl Server {
             save_epochs,
             ensemble,
             wake,
+            embedder: self.embedder,
         })?;
         Ok((core, self.listeners, links))
     }

@@ -8,6 +8,7 @@
 
 mod crowd;
 mod cuts;
+mod embedded;
 mod interrupted;
 mod leaders;
 mod links;

@@ -31,6 +31,7 @@ pub(super) fn log_options(config: &ServerConfig) -> LogOptions {
         queue_depth: config.log_queue_depth as usize,
         keep_bytes,
         writer: forced,
+        is_embedded: config.is_embedded,
         slow_write: Duration::from_millis(u64::from(config.fsync_warning_ms)),
         ..usual
     }

@@ -1,0 +1,3 @@
+//! The library as C sees it.
+
+mod header;

@@ -1,0 +1,37 @@
+//! Whoever has a server in its own process, and wants to know what becomes of it.
+
+use farwatch_core::tree::Events;
+use farwatch_core::zxid::Zxid;
+
+use super::Core;
+
+/// Told by the core, on its thread; it must not block.
+pub trait Embedder {
+    /// Everything up to `upto` is in the tree; this is what happened since the last time, in order.
+    fn applied(&mut self, upto: Zxid, events: &Events);
+
+    /// Where the server stands, with every turn of the core: at least every tick.
+    fn stands(&mut self, stands: Stands);
+}
+
+/// Where a server stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Stands {
+    /// Whether it follows an upstream.
+    pub follows: bool,
+    /// See [`farwatch_core::node::Node::stale_ms`].
+    pub stale_ms: u64,
+    /// Replaced versions in the tree that some reader keeps.
+    pub versions_kept: usize,
+}
+
+impl Core {
+    pub(super) fn tell_where_it_stands(&mut self) {
+        let Some(embedder) = &mut self.embedder else { return };
+        embedder.stands(Stands {
+            follows: self.node.is_serving(),
+            stale_ms: self.node.stale_ms().max(0).unsigned_abs(),
+            versions_kept: self.node.writer().retired(),
+        });
+    }
+}
