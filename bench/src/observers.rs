@@ -163,21 +163,26 @@ impl Observers {
         Ok(all)
     }
 
-    /// One run with sinks that read what is compressed, as observers do, and one with such that do not.
+    /// As servers are by default, where nothing of a link this short is compressed; and with everything
+    /// compressed, which costs the most.
     fn sinks(&self) -> Result<Vec<Throughput>> {
-        let options = Options::new().observers(2);
-        let (_, mut ensemble) = self.farwatch(&options)?;
-        let mut load = Load::open(&ensemble.addresses(), &WORKLOAD, false)?;
-        load.run(self.slice())?;
-        let (crowd, cells) = (Crowd::start(), cells_of_sinks(&self.sinks));
+        let on = "farwatch.linkCompression=on";
+        let few: Vec<Cell> = [0, 50].map(Cell::Sinks).to_vec();
+        let variants = [("", cells_of_sinks(&self.sinks)), (on, few)];
         let mut all = Vec::new();
-        for compressed in [true, false] {
-            let name = if compressed { "compressed" } else { "not compressed" };
+        for (line, cells) in variants {
+            let options = Options::new().observers(2);
+            let options = if line.is_empty() { options } else { options.line(line) };
+            let (name, mut ensemble) = self.farwatch(&options)?;
+            let name = if line.is_empty() { name } else { line };
+            let mut load = Load::open(&ensemble.addresses(), &WORKLOAD, false)?;
+            load.run(self.slice())?;
+            let crowd = Crowd::start();
             let mut found = Throughput::new(name, &cells);
             for _ in 0..self.rounds {
                 for (at, &cell) in cells.iter().enumerate() {
-                    let (crowd, cell) = ((&crowd, compressed), (cell, 2));
-                    let figure = slice(&mut ensemble, crowd, &mut load, cell, self.slice())?;
+                    let cell = (cell, 2);
+                    let figure = slice(&mut ensemble, &crowd, &mut load, cell, self.slice())?;
                     eprintln!("{name}, {}: {figure:?}", cell.0.name());
                     found.add(at, figure);
                 }
@@ -203,8 +208,8 @@ impl Observers {
         for (at, &cell) in cells.iter().enumerate() {
             for _ in 0..self.rounds {
                 for (index, (name, ensemble)) in ensembles.iter_mut().enumerate() {
-                    let (crowd, load) = ((&crowd, true), &mut loads[index]);
-                    let figure = slice(ensemble, crowd, load, (cell, LISTED), self.slice())?;
+                    let load = &mut loads[index];
+                    let figure = slice(ensemble, &crowd, load, (cell, LISTED), self.slice())?;
                     eprintln!("{name}, {}: {figure:?}", cell.name());
                     all[index].add(at, figure);
                 }
@@ -322,7 +327,7 @@ fn record_bytes(
     }
     let crowd = Crowd::start();
     let upstreams = vec![ensemble.voter_places()[0][0]];
-    crowd.be(1, &crowd::Places { upstreams, compressed: false })?;
+    crowd.be(1, &crowd::Places { upstreams, blocks: false })?;
     let before = crowd.taken()?.record_bytes;
     link::write_services(ensemble.address(1), outstanding, writes)?;
     sleep(Duration::from_millis(500));

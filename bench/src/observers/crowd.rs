@@ -27,8 +27,8 @@ pub struct Crowd {
 pub struct Places {
     /// Their upstreams, in turn.
     pub upstreams: Vec<SocketAddr>,
-    /// Whether they read what is compressed.
-    pub compressed: bool,
+    /// Whether they read blocks, as observers do.
+    pub blocks: bool,
 }
 
 enum Order {
@@ -156,7 +156,7 @@ impl Sinks {
 
     fn link(&mut self, places: &Places) -> Result<()> {
         let at = places.upstreams[self.all.len() % places.upstreams.len()];
-        let sink = Sink::link(at, self.next, self.history, places.compressed)?;
+        let sink = Sink::link(at, self.next, self.history, places.blocks)?;
         self.next += 1;
         self.all.push(sink);
         Ok(())

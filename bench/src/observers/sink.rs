@@ -23,7 +23,7 @@ use farwatch_core::zxid::ServerId;
 use farwatch_observer::peers::block::{self, Packer, Unpacker};
 use farwatch_observer::peers::frame::{self, Found, Frame};
 use farwatch_observer::peers::handshake::{
-    ANSWER_BYTES_MAX, Answer, Arrived, BLOCKS, ECHOES, Hello, VERSION_MAX, VERSION_MIN,
+    ANSWER_BYTES_MAX, Answer, Arrived, BLOCKS, Hello, VERSION_MAX, VERSION_MIN,
 };
 
 /// One tick of the protocol's clock.
@@ -73,7 +73,8 @@ impl Sink {
     pub fn link(at: SocketAddr, number: u32, history: Recovered, blocks: bool) -> Result<Self> {
         let me = ServerId(ServerId::GUEST_MIN.0 + number);
         let seed = UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64;
-        let capabilities = if blocks { ECHOES | BLOCKS } else { ECHOES };
+        // It looks at its link now and then, and answers no echo: it would seem far away.
+        let capabilities = if blocks { BLOCKS } else { 0 };
         let mut hello = Hello {
             version_min: VERSION_MIN,
             version_max: VERSION_MAX,

@@ -115,14 +115,14 @@ pub fn observers(ensemble: &mut Ensemble, count: usize, of: usize) -> Result<()>
 /// One slice of one cell. `of`: how many observers the ensemble lists.
 pub fn slice(
     ensemble: &mut Ensemble,
-    (crowd, compressed): (&Crowd, bool),
+    crowd: &Crowd,
     load: &mut Load,
     (cell, of): (Cell, usize),
     duration: Duration,
 ) -> Result<Figure> {
     observers(ensemble, cell.observers(), of)?;
     let leader = ensemble.leader()?;
-    let places = |upstreams| Places { upstreams, compressed };
+    let places = |upstreams| Places { upstreams, blocks: true };
     let leader_place = ensemble.voter_places()[leader as usize - 1][0];
     let (count, places) = match cell {
         Cell::Sinks(count) => (count, places(vec![leader_place])),

@@ -14,6 +14,7 @@
 //!
 //! A frame's checksum is of what was packed: whatever goes wrong here ends the link there.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use thiserror::Error;
@@ -21,6 +22,7 @@ use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, compress_bound};
 
 use super::admission::Bucket;
+use crate::runtime::Part;
 
 /// Most bytes of frames in one block: what a reader must have room for whatever it is sent.
 pub const PLAIN_BYTES_MAX: usize = 64 << 10;
@@ -105,8 +107,8 @@ impl Packer {
         self.end(head, COMPRESSED, out);
     }
 
-    /// As [`Packer::pack`], and leaves the bytes as they are.
-    pub fn store(&mut self, out: &mut Vec<u8>) {
+    /// Leaves the bytes as they are.
+    fn store(&mut self, out: &mut Vec<u8>) {
         let head = self.begin(out);
         out.extend_from_slice(&self.plain);
         self.end(head, 0, out);
@@ -166,6 +168,25 @@ impl Packer {
         }
         assert!(out.len() - begin <= PAYLOAD_BYTES_MAX, "more than the format can add");
     }
+}
+
+/// Blocks of `parts` as they are, which stay where they are: what many are sent is not copied for each.
+pub fn stored(parts: VecDeque<Part>) -> VecDeque<Part> {
+    let mut left: usize = parts.iter().map(|part| part.bytes().len()).sum();
+    let (mut blocks, mut room) = (VecDeque::with_capacity(parts.len() + 1), 0);
+    for mut part in parts {
+        while !part.bytes().is_empty() {
+            if room == 0 {
+                room = left.min(PLAIN_BYTES_MAX);
+                left -= room;
+                blocks.push_back(Part::Own((room as u32).to_le_bytes().to_vec()));
+            }
+            let rest = part.split_off(room.min(part.bytes().len()));
+            room -= part.bytes().len();
+            blocks.push_back(std::mem::replace(&mut part, rest));
+        }
+    }
+    blocks
 }
 
 fn compressor() -> CCtx<'static> {
