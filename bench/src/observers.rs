@@ -116,24 +116,30 @@ impl Observers {
         if self.measures(Part::Sinks) {
             found.sinks = self.sinks()?;
             print!("{}", report::throughput("Voters with sinks", &found.sinks));
+            self.write(&found)?;
         }
         if self.measures(Part::Observers) {
             found.observers = self.observers()?;
             print!("{}", report::throughput("Voters with observers", &found.observers));
+            self.write(&found)?;
         }
         if [Part::Link, Part::Cut, Part::Reads].into_iter().any(|part| self.measures(part)) {
             self.site(&mut found)?;
         }
-        let text = report::markdown(&found);
-        println!("\n{text}");
+        println!("\n{}", report::markdown(&found));
+        self.write(&found)
+    }
+
+    /// Writes what was found so far: a part that fails takes nothing of those before it along.
+    fn write(&self, found: &Findings) -> Result<()> {
         if let Some(path) = &self.json {
-            std::fs::write(path, format!("{:#}\n", report::json(&found)))?;
+            std::fs::write(path, format!("{:#}\n", report::json(found)))?;
         }
         if let Some(path) = &self.plot {
-            std::fs::write(path, report::plot(&found))?;
+            std::fs::write(path, report::plot(found))?;
         }
         if let Some(document) = &self.document {
-            replace_between(MARKS, document, &text)?;
+            replace_between(MARKS, document, &report::markdown(found))?;
         }
         Ok(())
     }
@@ -195,15 +201,19 @@ impl Observers {
         let mut ensembles = self.ensembles()?;
         let cells = [0, 2, LISTED].map(Cell::Observers);
         let crowd = Crowd::start();
-        let mut loads = Vec::new();
-        for (name, ensemble) in &ensembles {
-            let mut load = Load::open(&ensemble.addresses(), &WORKLOAD, false)?;
-            load.run(if *name == ZOOKEEPER { JVM_WARM_UP } else { self.slice() })?;
-            loads.push(load);
-        }
         let mut all: Vec<Throughput> =
             ensembles.iter().map(|(name, _)| Throughput::new(name, &cells)).collect();
         for (at, &cell) in cells.iter().enumerate() {
+            // Starting Java machines takes longer than sessions that nobody pings live.
+            let mut loads = Vec::new();
+            for (_, ensemble) in &mut ensembles {
+                observers(ensemble, cell.direct(), LISTED)?;
+            }
+            for (name, ensemble) in &ensembles {
+                let mut load = Load::open(&ensemble.addresses(), &WORKLOAD, false)?;
+                load.run(if *name == ZOOKEEPER { JVM_WARM_UP } else { self.slice() })?;
+                loads.push(load);
+            }
             for _ in 0..self.rounds {
                 for (index, (name, ensemble)) in ensembles.iter_mut().enumerate() {
                     let load = &mut loads[index];
@@ -226,9 +236,11 @@ impl Observers {
         }
         if self.measures(Part::Reads) {
             found.reads = self.reads(&ensembles)?;
+            self.write(found)?;
         }
         if self.measures(Part::Link) {
             found.link = self.link(&mut ensembles)?;
+            self.write(found)?;
         }
         if self.measures(Part::Cut) {
             found.cuts = self.cuts(&mut ensembles)?;
