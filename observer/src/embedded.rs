@@ -31,7 +31,7 @@ use thiserror::Error;
 
 pub use self::feed::{Change, ChangeKind, Lost, Next, Subscription};
 use self::state::{Beats, State};
-use crate::config::{LocalSessions, ServerConfig, ServerRole, Standing};
+use crate::config::{LocalSessions, LogDriver, ServerConfig, ServerRole, SocketDriver, Standing};
 use crate::drive::Ended;
 use crate::host::{NoDuty, Server, StartError};
 use crate::memory_dir;
@@ -66,6 +66,10 @@ impl Options {
             local_sessions: LocalSessions::Upgrading,
             threads: 1,
             is_embedded: true,
+            // The plain calls: a program's sandbox, its limits and the tools that look into its memory
+            // know them, and one link needs no more.
+            socket_driver: SocketDriver::Epoll,
+            log_driver: LogDriver::Thread,
             ..ServerConfig::default()
         };
         match &self.data_dir {

@@ -241,7 +241,9 @@ impl Server {
     /// `on_started` is called once, when clients can connect.
     pub fn run(self, on_started: impl FnOnce(&Started)) -> io::Result<Ended> {
         let allow_uring = self.shared.config.socket_driver != SocketDriver::Epoll;
-        if self.reactors == 1 {
+        if self.shared.config.is_embedded {
+            runtime::block_on_and_end(|io| self.serve_on_one_thread(io, on_started))?
+        } else if self.reactors == 1 {
             runtime::block_on(allow_uring, |io| self.serve_on_one_thread(io, on_started))?
         } else {
             runtime::block_on(allow_uring, |io| self.serve_on_many(io, allow_uring, on_started))?
