@@ -30,6 +30,9 @@ type Completion = Box<dyn FnOnce(Result<Outcome, ClientError>) + Send>;
 /// What is called with each event, on the client's reader thread.
 type EventHandler = Box<dyn FnMut(Event) + Send>;
 
+/// How a connection is made where it is not dialled by name.
+pub(crate) type Transport = Box<dyn Fn() -> std::io::Result<std::net::TcpStream> + Send + Sync>;
+
 /// How a client behaves. `Options::default()` is what ZooKeeper's own clients do.
 pub struct Options {
     session_timeout: Duration,
@@ -40,6 +43,7 @@ pub struct Options {
     seed: Option<u64>,
     frame_bytes_max: usize,
     on_event: Option<EventHandler>,
+    transport: Option<Transport>,
 }
 
 impl Default for Options {
@@ -53,6 +57,7 @@ impl Default for Options {
             seed: None,
             frame_bytes_max: CLIENT_FRAME_BYTES_MAX,
             on_event: None,
+            transport: None,
         }
     }
 }
@@ -101,6 +106,17 @@ impl Options {
         self
     }
 
+    /// Takes connections from `transport` instead of dialling the servers that the connect string names:
+    /// whatever is a stream, as a socket pair to a server in this process. Called on the client's reader
+    /// thread, and again after each loss.
+    pub fn transport(
+        mut self,
+        transport: impl Fn() -> std::io::Result<std::net::TcpStream> + Send + Sync + 'static,
+    ) -> Self {
+        self.transport = Some(Box::new(transport));
+        self
+    }
+
     /// Where events go, in order, on the client's reader thread: it must not block. A channel does:
     /// `on_event(move |event| drop(sender.send(event)))`.
     pub fn on_event(mut self, handler: impl FnMut(Event) + Send + 'static) -> Self {
@@ -144,6 +160,7 @@ struct Shared {
     /// Tells the reader that it need not wait, and waiters that the session's state has changed.
     changed: Condvar,
     servers: Vec<ServerName>,
+    transport: Option<Transport>,
     started: Instant,
 }
 
@@ -221,6 +238,7 @@ impl Client {
             }),
             changed: Condvar::new(),
             servers,
+            transport: options.transport,
             started: Instant::now(),
         });
         let reader = std::thread::Builder::new()

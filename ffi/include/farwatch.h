@@ -1231,6 +1231,20 @@ fw_status fw_observer_children(const fw_observer *observer,
                                fw_error **error);
 
 /**
+ * Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it
+ * writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
+ * that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
+ * `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
+ * thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_FORKED`.
+ */
+fw_status fw_observer_client(const fw_observer *observer,
+                             const fw_config *config,
+                             const char *chroot,
+                             size_t chroot_len,
+                             fw_client **client,
+                             fw_error **error);
+
+/**
  * Why the observer ended, for people, or null while it has not: it can still be read then. Valid until
  * it is freed. `len` may be null. Takes a lock for an instant, any thread.
  */

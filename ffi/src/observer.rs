@@ -8,8 +8,8 @@ use farwatch_client::Outcome;
 use farwatch_core::zxid::Zxid;
 use farwatch_observer::embedded::{Observer, OpenError, Options, WaitError};
 
-use crate::bytes::{CSTR, TEXT_BYTES_MAX, Text};
-use crate::client::patience;
+use crate::bytes::{CSTR, TEXT_BYTES_MAX, Text, optional_text};
+use crate::client::{ClientBody, fw_client, patience};
 use crate::config::{ConfigBody, fw_config};
 use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, optional_out, out, view};
@@ -380,6 +380,36 @@ pub unsafe extern "C" fn fw_observer_children(
     };
     // SAFETY: as in `border`.
     unsafe { find(error, work) }
+}
+
+/// Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it
+/// writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
+/// that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
+/// `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
+/// thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_observer_client(
+    observer: *const fw_observer,
+    config: *const fw_config,
+    chroot: *const c_char,
+    chroot_len: usize,
+    client: *mut *mut fw_client,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let place = out(client)?;
+        let observer = borrow(observer)?;
+        observer.refuse_forked()?;
+        let chroot = optional_text("chroot", chroot, chroot_len)?.unwrap_or_default();
+        let door = observer.observer.door();
+        let opened = if config.is_null() {
+            ClientBody::open_through(door, chroot, &ConfigBody::default())
+        } else {
+            ClientBody::open_through(door, chroot, &*borrow(config)?)
+        };
+        place.set(give(opened?));
+        Ok(())
+    })
 }
 
 /// Why the observer ended, for people, or null while it has not: it can still be read then. Valid until

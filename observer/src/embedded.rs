@@ -17,6 +17,7 @@ mod feed;
 mod state;
 
 use std::io;
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
@@ -65,6 +66,7 @@ impl Options {
             on_partition: OnPartition::Serve,
             local_sessions: LocalSessions::Upgrading,
             threads: 1,
+            client_connections_max: 0,
             is_embedded: true,
             // The plain calls: a program's sandbox, its limits and the tools that look into its memory
             // know them, and one link needs no more.
@@ -204,6 +206,11 @@ impl Observer {
         Subscription::new(Arc::clone(&self.state), prefix, from)
     }
 
+    /// The way in for clients of this process, which outlives the observer.
+    pub fn door(&self) -> Door {
+        Door(Arc::clone(&self.state))
+    }
+
     /// Stops it and waits for its thread; later reads still show what it knew. Twice is once. In a child
     /// of `fork` this does nothing.
     pub fn close(&self) {
@@ -223,6 +230,19 @@ impl Observer {
 impl Drop for Observer {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Brings clients of this process to an observer, whose memory they then share: a write that was
+/// acknowledged is seen by every later read in the process.
+#[derive(Clone)]
+pub struct Door(Arc<State>);
+
+impl Door {
+    /// A connection that speaks the client protocol. Fails when the observer has ended.
+    pub fn connect(&self) -> io::Result<TcpStream> {
+        let gone = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        self.0.door().ok_or_else(gone)?.connect()
     }
 }
 
@@ -246,13 +266,13 @@ fn run(config: &ServerConfig, cpu: Option<usize>, window_bytes_max: usize, opene
                 }
                 None => {
                     let first = Arc::new(State::new(&tree, window_bytes_max));
-                    first.set_stopper(server.stopper());
+                    first.runs(&server);
                     // Who opens it waits for this.
                     let _ = opened.send(Ok(Arc::clone(&first)));
                     Arc::clone(state.insert(first))
                 }
             };
-            now.set_stopper(server.stopper());
+            now.runs(&server);
             server.tell(Box::new(Beats::new(now, tree.reader())));
             match server.run(|_started| {})? {
                 Ended::Reopen => {}

@@ -17,7 +17,9 @@ pub use links::addresses;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -142,6 +144,21 @@ impl Stopper {
     }
 }
 
+/// Brings clients of this process to a running server; from any thread.
+#[derive(Clone, Debug)]
+pub struct Door(Arc<Port<ToCore>>);
+
+impl Door {
+    /// A connection to the server. It ends at once if the server does not run any more.
+    pub fn connect(&self) -> io::Result<TcpStream> {
+        let (own, servers) = UnixStream::pair()?;
+        let [own, servers] = [own, servers].map(|end| TcpStream::from(OwnedFd::from(end)));
+        let refused = |_full| io::Error::from(io::ErrorKind::ConnectionRefused);
+        self.0.push(ToCore::Adopt(servers)).map_err(refused)?;
+        Ok(own)
+    }
+}
+
 /// A server that recovered and holds its sockets, and does not serve yet.
 pub struct Server {
     shared: Arc<Shared>,
@@ -230,6 +247,11 @@ impl Server {
     /// A handle that ends [`Server::run`].
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.inbox))
+    }
+
+    /// The way in for clients of this process.
+    pub fn door(&self) -> Door {
+        Door(Arc::clone(&self.inbox))
     }
 
     /// Opens the operator's door in the data directory, as long as what it returns lives.

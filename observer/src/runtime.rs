@@ -138,7 +138,7 @@ pub struct Socket(Rc<Cell<Option<i32>>>);
 
 /// Ties an accepted connection to this thread.
 pub fn adopt(stream: StdStream) -> io::Result<(ReadHalf, WriteHalf, Socket)> {
-    stream.set_nodelay(true)?;
+    let _pair_of_this_process = stream.set_nodelay(true); // it has no such option, and no need of it
     stream.set_nonblocking(is_epoll())?;
     let stream = TcpStream::from_std(stream)?;
     let fd = stream.as_raw_fd();

@@ -1,9 +1,12 @@
 //! Whoever has a server in its own process, and wants to know what becomes of it.
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+
 use farwatch_core::tree::Events;
 use farwatch_core::zxid::Zxid;
 
-use super::Core;
+use super::{Core, ReactorLink};
+use crate::connection;
 
 /// Told by the core, on its thread; it must not block.
 pub trait Embedder {
@@ -25,7 +28,20 @@ pub struct Stands {
     pub versions_kept: usize,
 }
 
+/// As whom a client of this process is seen.
+const OWN_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+
 impl Core {
+    /// Serves a client of this process.
+    pub(super) fn take_in(&mut self, stream: TcpStream) {
+        // Refused or on another thread: the client sees the end of the stream.
+        if let [ReactorLink::Local(reactor)] = &self.reactors[..]
+            && self.shared.admit(OWN_ADDRESS.ip())
+        {
+            connection::start(reactor, stream, OWN_ADDRESS);
+        }
+    }
+
     pub(super) fn tell_where_it_stands(&mut self) {
         let Some(embedder) = &mut self.embedder else { return };
         embedder.stands(Stands {

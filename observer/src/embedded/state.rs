@@ -10,7 +10,7 @@ use farwatch_core::zxid::Zxid;
 use super::feed::Feed;
 use super::{Lag, WaitError};
 use crate::drive::{Embedder, Stands};
-use crate::host::Stopper;
+use crate::host::{Door, Server, Stopper};
 
 /// Never current so far.
 const NEVER: u64 = u64::MAX;
@@ -28,7 +28,7 @@ pub(super) struct State {
     waiting: AtomicUsize,
     ended: Mutex<Option<String>>,
     moved: Condvar,
-    stopping: Mutex<Stopping>,
+    running: Mutex<Running>,
 }
 
 impl State {
@@ -44,7 +44,7 @@ impl State {
             waiting: AtomicUsize::new(0),
             ended: Mutex::new(None),
             moved: Condvar::new(),
-            stopping: Mutex::default(),
+            running: Mutex::default(),
         }
     }
 
@@ -114,29 +114,42 @@ impl State {
         self.feed.end(reason);
     }
 
-    /// Where the server that runs now is asked to stop, which it is at once if that was asked before.
-    pub fn set_stopper(&self, stopper: Stopper) {
-        let mut asked = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.is_asked {
+    /// This server runs now. It is stopped at once if that was asked for before.
+    pub fn runs(&self, server: &Server) {
+        let (stopper, door) = (server.stopper(), server.door());
+        let mut running = self.lock_running();
+        if running.is_stopped {
             stopper.stop();
         }
-        asked.stopper = Some(stopper);
+        running.server = Some((stopper, door));
     }
 
     /// Asks it to stop, whichever server runs now or comes next.
     pub fn stop(&self) {
-        let mut asked = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (false, Some(stopper)) = (asked.is_asked, &asked.stopper) {
+        let mut running = self.lock_running();
+        if let (false, Some((stopper, _))) = (running.is_stopped, &running.server) {
             stopper.stop();
         }
-        asked.is_asked = true;
+        running.is_stopped = true;
+    }
+
+    /// The way into the server that runs now.
+    pub fn door(&self) -> Option<Door> {
+        let running = self.lock_running();
+        let door = running.server.as_ref().map(|(_, door)| door.clone());
+        door.filter(|_| !running.is_stopped && self.ended().is_none())
+    }
+
+    fn lock_running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// The server of this moment.
 #[derive(Default)]
-struct Stopping {
-    stopper: Option<Stopper>,
-    is_asked: bool,
+struct Running {
+    server: Option<(Stopper, Door)>,
+    is_stopped: bool,
 }
 
 /// What the core tells its embedder, on the observer's thread.

@@ -244,3 +244,32 @@ fn an_observer_that_reaches_nobody_is_closed_at_once() {
     drop(observer);
     assert!(Observer::open(&Options::of(Vec::new())).is_err());
 }
+
+#[test]
+fn a_client_of_the_process_reads_and_writes_through_the_observer_and_sees_its_own_writes() {
+    let ensemble = voters(&[]);
+    let mut other = patient_client(ensemble.server(1));
+    let made = create(&mut other, "/app", b"first");
+    let observer = Observer::open(&options(&places(&ensemble))).expect("an observer");
+    observer.wait_ready(zxid(made), soon()).expect("it learns");
+    let door = observer.door();
+    let options = farwatch_client::Options::default().transport(move || door.connect());
+    let client = farwatch_client::Client::open("observer:1/app", options).expect("a client");
+    let read = client.get("/", false).expect("the chroot");
+    assert_eq!(read.data.as_deref(), Some(&b"first"[..]));
+    for value in 0..50_u32 {
+        let data = value.to_string();
+        if value == 0 {
+            let mode = farwatch_client::CreateMode::Persistent;
+            client.create("/node", data.as_bytes(), &farwatch_client::Acl::open(), mode).expect("made");
+        } else {
+            client.set("/node", data.as_bytes(), farwatch_client::ANY_VERSION).expect("set");
+        }
+        assert_eq!(text(&observer, "/app/node"), Some(data.clone()));
+        assert_eq!(client.get("/node", false).expect("read").data, Some(data.into_bytes()));
+    }
+    observer.close();
+    // Nobody is there any more, and nothing hangs.
+    let client = client.with_request_timeout(Duration::from_millis(50));
+    client.get("/node", false).expect_err("nobody answers");
+}
