@@ -13,7 +13,7 @@ static void signals_as_they_were(const char *connect) {
     OK(fw_client_sync(client, "/", 1, -1, &error));
     fw_client_free(client);
     for (int signal = 1; signal <= 64; signal++) {
-        sigaction(signal, NULL, &now);
+        if (sigaction(signal, NULL, &now) != 0) continue; /* one of libc's own */
         CHECK(now.sa_handler == before[signal].sa_handler);
     }
 }
@@ -69,10 +69,29 @@ static void a_child_is_told(const char *connect) {
     fw_queue_free(queue);
 }
 
-static void nothing_to_be_had(const char *connect) {
+/* Before any other thread: libc keeps the stacks of ended ones. */
+static void no_thread_to_be_had(const char *connect) {
     struct rlimit before, none;
     fw_error *error = NULL;
     fw_client *client = (fw_client *)&before;
+    fw_config *config = configured(connect);
+    CHECK(getrlimit(RLIMIT_AS, &before) == 0);
+    none = before, none.rlim_cur = 1 << 20; /* less than is in use: no stack for a thread */
+    CHECK(setrlimit(RLIMIT_AS, &none) == 0);
+    fw_status status = fw_client_open(config, &client, &error);
+    CHECK(setrlimit(RLIMIT_AS, &before) == 0);
+    CHECK(status == FW_NO_RESOURCES && client == (fw_client *)&before);
+    CHECK(fw_error_retriable(error) && strlen(fw_error_text(error)) > 0);
+    fw_error_free(error);
+    OK(fw_client_open(config, &client, &error));
+    OK(fw_client_sync(client, "/", 1, -1, &error));
+    fw_client_free(client);
+    fw_config_free(config);
+}
+
+static void no_descriptor_to_be_had(const char *connect) {
+    struct rlimit before, none;
+    fw_error *error = NULL;
     fw_queue *queue = (fw_queue *)&before;
     fw_config *config = configured(connect);
 
@@ -91,25 +110,15 @@ static void nothing_to_be_had(const char *connect) {
     CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
     OK(fw_client_sync(trying, "/", 1, -1, &error));
     fw_client_free(trying);
-
-    CHECK(getrlimit(RLIMIT_AS, &before) == 0);
-    none = before, none.rlim_cur = 1 << 20; /* less than is in use: no stack for a thread */
-    CHECK(setrlimit(RLIMIT_AS, &none) == 0);
-    fw_status status = fw_client_open(config, &client, &error);
-    CHECK(setrlimit(RLIMIT_AS, &before) == 0);
-    CHECK(status == FW_NO_RESOURCES && client == (fw_client *)&before);
-    CHECK(fw_error_retriable(error) && strlen(fw_error_text(error)) > 0);
-    fw_error_free(error);
-    OK(fw_client_open(config, &client, &error));
-    fw_client_free(client);
     fw_config_free(config);
 }
 
 int main(int count, char **arguments) {
     CHECK(count == 2);
+    no_thread_to_be_had(arguments[1]);
     signals_as_they_were(arguments[1]);
     a_child_is_told(arguments[1]);
-    nothing_to_be_had(arguments[1]);
+    no_descriptor_to_be_had(arguments[1]);
     a_storm_of_signals(arguments[1]);
     return 0;
 }

@@ -55,8 +55,8 @@ fn sizes_places_and_numbers_are_those_that_programs_were_built_with() {
              offsetof(fw_stat, field), sizeof(((fw_stat *)0)->field))\n\
          int main(void) {\nprintf(\"fw_stat %zu bytes\\n\", sizeof(fw_stat));\n",
     );
-    let stat = header.split("typedef struct fw_stat {").nth(1).expect("fw_stat");
-    let fields = stat.split("} fw_stat;").next().expect("its end");
+    let before = header.split("} fw_stat;").next().expect("fw_stat");
+    let fields = before.rsplit("struct {").next().expect("its beginning");
     for line in fields.lines().map(str::trim).filter(|line| line.ends_with(';')) {
         let field = line.trim_end_matches(';').rsplit(' ').next().expect("a name");
         writeln!(source, "PLACE({field});").expect("a string");
