@@ -323,6 +323,9 @@ impl Client {
         let (sender, receiver) = mpsc::sync_channel(1);
         let shared = &self.handle.shared;
         let mut state = shared.lock();
+        if state.has_ended {
+            return Ok(()); // nobody would deliver the result
+        }
         let completion: Completion = Box::new(move |result| drop(sender.send(result)));
         let deadline = Instant::now() + self.request_timeout;
         state.machine.close(shared.now_ms(), completion);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use farwatch_client::{Client, Options};
+use farwatch_client::{Client, ClientError, Options};
 
 use farwatch_observer::embedded::Door;
 
@@ -165,8 +165,13 @@ impl ClientBody {
 
     /// Ends the session, within `timeout`. Without a server at hand there is nobody to wait for.
     fn close(&self, timeout: Duration) -> Result<(), Failure> {
-        let timeout = if self.client.is_connected() { timeout } else { Duration::ZERO };
-        Ok(self.client.with_request_timeout(timeout).close()?)
+        if self.client.is_connected() {
+            return Ok(self.client.with_request_timeout(timeout).close()?);
+        }
+        match self.client.with_request_timeout(Duration::ZERO).close() {
+            Ok(()) => Ok(()),
+            Err(_unheard) => Err(ClientError::ConnectionLoss { maybe_applied: false }.into()),
+        }
     }
 }
 
