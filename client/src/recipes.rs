@@ -1,0 +1,84 @@
+//! What applications build from a coordination service, each on top of a [`Client`].
+//!
+//! ```text
+//!  Lock  ReadWriteLock  Semaphore  LeaderLatch  LeaderSelector
+//!    └────────┴────────────┴───────────┴──────────┘
+//!               contender: a node in line, which watches only the one before it
+//!                      └── tenure: does the session that it depends on live?
+//! ```
+//!
+//! **Threads.** Every type here may be shared between threads. What takes a `deadline` blocks, at
+//! most until then, and fails with [`ClientError::InsideCallback`] inside any callback of the client.
+//! What takes none does not block and may be called from anywhere, callbacks included. Callbacks run
+//! on the client's reader thread: while one runs, the session neither reads nor pings.
+//!
+//! **Suspended.** While no server serves the session, a handle is [`Standing::Suspended`]: it may be
+//! held still, or not. Stop, or act only while [`Tenure::check`] agrees: it looks at the lease, which
+//! ends before the servers can have ended the session.
+//!
+//! **Lost.** When the session has expired or somebody deleted the handle's node, it is
+//! [`Standing::Lost`], which is told once and is final, also where the client begins a new session.
+//!
+//! **A create whose answer was lost.** Nodes carry a random id in their names. After a reconnect
+//! the id is looked for, so that a node is neither forgotten nor made twice.
+//!
+//! **Fencing.** A lease depends on clocks that run; a [`FencingToken`] does not: pass it with each
+//! use of what is guarded, where a [`Fence`] refuses whoever was overtaken.
+
+use std::time::Instant;
+
+use thiserror::Error;
+
+use crate::client::Client;
+use crate::error::ClientError;
+
+mod contender;
+mod election;
+mod fence;
+mod lock;
+mod place;
+mod protected;
+mod tenure;
+
+pub use election::{Candidate, Election, Leader, LeaderLatch, LeaderSelector, Leadership};
+pub use fence::{Fence, FencingToken, StaleToken};
+pub use lock::{Lock, LockGuard};
+pub use tenure::{Standing, Tenure};
+
+/// Why a recipe did not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RecipeError {
+    /// The deadline passed. Nothing is left behind: what may have been made is being removed.
+    #[error("the deadline passed; wait longer, or see who holds what is waited for")]
+    Deadline,
+    /// The session expired, or somebody deleted the node: what was held is not held any more.
+    #[error("it is lost: its session has expired or its node was deleted; begin anew")]
+    Lost,
+    /// The lease has run out and no server has confirmed the session since.
+    #[error("no server has confirmed the session in time: it may have been lost; stop for now")]
+    LeaseOver,
+    /// The client could not do it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// The client with no more patience than is left.
+fn until(client: &Client, deadline: Instant) -> Result<Client, RecipeError> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(RecipeError::Deadline) } else { Ok(client.with_request_timeout(left)) }
+}
+
+/// Asks until there is an answer: for what may be asked twice.
+fn persist<T>(
+    client: &Client,
+    deadline: Instant,
+    mut ask: impl FnMut(&Client) -> Result<T, ClientError>,
+) -> Result<T, RecipeError> {
+    loop {
+        match ask(&until(client, deadline)?) {
+            Err(ClientError::ConnectionLoss { .. }) => {} // the next one waits for a server
+            Err(ClientError::Timeout { .. }) => return Err(RecipeError::Deadline),
+            answer => return answer.map_err(RecipeError::from),
+        }
+    }
+}
