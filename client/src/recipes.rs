@@ -32,17 +32,29 @@ use thiserror::Error;
 use crate::client::Client;
 use crate::error::ClientError;
 
+mod barrier;
 mod contender;
+mod counter;
 mod election;
 mod fence;
 mod lock;
+mod once;
 mod place;
 mod protected;
+mod queue;
+mod read_write_lock;
+mod semaphore;
+mod signal;
 mod tenure;
 
+pub use barrier::{Barrier, DoubleBarrier, Inside};
+pub use counter::{Count, Counter};
 pub use election::{Candidate, Election, Leader, LeaderLatch, LeaderSelector, Leadership};
 pub use fence::{Fence, FencingToken, StaleToken};
 pub use lock::{Lock, LockGuard};
+pub use queue::{Item, Queue};
+pub use read_write_lock::ReadWriteLock;
+pub use semaphore::{Permit, Semaphore};
 pub use tenure::{Standing, Tenure};
 
 /// Why a recipe did not do what it was asked for.
@@ -57,6 +69,15 @@ pub enum RecipeError {
     /// The lease has run out and no server has confirmed the session since.
     #[error("no server has confirmed the session in time: it may have been lost; stop for now")]
     LeaseOver,
+    /// A node that the recipe shares with others holds what it cannot read.
+    #[error("the data of {path} is not this recipe's: use another path, or remove the node")]
+    BadData {
+        /// The node.
+        path: String,
+    },
+    /// A counter would pass the largest or smallest 64-bit number; it is left as it is.
+    #[error("the counter would overflow and is left as it is")]
+    Overflow,
     /// The client could not do it.
     #[error(transparent)]
     Client(#[from] ClientError),

@@ -17,6 +17,7 @@ use farwatch_core::wire::ErrorCode;
 
 use super::place::Place;
 use super::protected::{self, unique_id};
+use super::signal::look_until;
 use super::{RecipeError, Tenure, persist};
 use crate::error::ClientError;
 use crate::event::NodeEventKind;
@@ -118,6 +119,23 @@ impl Contender {
         }
     }
 
+    /// Waits until it is among the first so many. Each that goes wakes it: for the one that waits
+    /// next, and nobody else.
+    pub(super) fn wait_among(&self, count: usize, deadline: Instant) -> Result<(), RecipeError> {
+        let (client, path) = (&self.place.client, &self.place.path);
+        look_until(client, path, deadline, || {
+            self.tenure.hold()?;
+            let line = line(self.place.names(true, deadline)?);
+            let Some(own) = line.iter().position(|rival| self.is(rival)) else {
+                self.tenure.lose();
+                return Err(RecipeError::Lost);
+            };
+            Ok((own < count).then_some(()))
+        })
+        .and_then(|()| self.tenure.take_office(deadline))
+        .map_err(lost_with_the_session)
+    }
+
     /// Waits until a node is deleted.
     fn wait_gone(&self, path: &str, deadline: Instant) -> Result<(), RecipeError> {
         let watched = self.tenure.watched();
@@ -148,12 +166,17 @@ impl Contender {
         }
     }
 
-    /// Leaves the line, and returns when the next one can go.
-    pub(super) fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
+    /// Whoever calls this deletes the node. Fails where it is lost, and so gone already.
+    pub(super) fn retire(&self) -> Result<(), RecipeError> {
         let held = self.tenure.hold();
         self.tenure.end();
         self.is_gone.store(true, Ordering::Release);
-        held?; // what is lost is gone already
+        held
+    }
+
+    /// Leaves the line, and returns when the next one can go.
+    pub(super) fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
+        self.retire()?;
         protected::delete(&self.place, self.tenure.path(), deadline).map_err(lost_with_the_session)
     }
 }

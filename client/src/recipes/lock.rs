@@ -77,6 +77,10 @@ pub struct LockGuard {
 }
 
 impl LockGuard {
+    pub(super) fn of(contender: Contender) -> Self {
+        Self { contender }
+    }
+
     /// Gives the lock up and returns when the next one can have it. Blocks. [`RecipeError::Lost`]: it
     /// was lost before. At the deadline it goes on in the background.
     pub fn release(self, deadline: Instant) -> Result<(), RecipeError> {

@@ -32,7 +32,13 @@ impl Place {
         self.make_as(&self.path, CreateMode::Container, deadline)
     }
 
-    fn make_as(&self, path: &str, mode: CreateMode, deadline: Instant) -> Result<(), RecipeError> {
+    /// The same for a path and a mode.
+    pub(super) fn make_as(
+        &self,
+        path: &str,
+        mode: CreateMode,
+        deadline: Instant,
+    ) -> Result<(), RecipeError> {
         if path == "/" || path.is_empty() {
             return Ok(());
         }

@@ -4,6 +4,10 @@
 mod elections;
 mod locks;
 mod loss;
+mod meetings;
+mod numbers;
+mod queues;
+mod sharing;
 mod way;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use farwatch_client::{Client, Options};
 use super::way::{CREATE, DELETE, Way};
 use super::{await_children, fresh, soon};
 
-fn through(way: &Way, root: &str, options: Options) -> Client {
+pub fn through(way: &Way, root: &str, options: Options) -> Client {
     Client::open(&format!("{}{root}", way.address), options).unwrap()
 }
 
@@ -162,8 +162,10 @@ fn one_that_waits_hears_of_the_end_of_its_session() {
     let client = through(&way, &root, short());
     let held = Lock::new(&observer, "/one").acquire(soon()).unwrap();
     let lock = Lock::new(&client, "/one");
+    client.sync("/").unwrap();
     let waiting = std::thread::spawn(move || lock.acquire(soon()).map(drop));
     await_children(&observer, "/one", 2);
+    client.sync("/").unwrap(); // behind the answer to its create
     way.close();
     await_children(&observer, "/one", 1);
     way.reopen();
