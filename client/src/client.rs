@@ -341,7 +341,7 @@ impl Client {
         }
     }
 
-    fn refuse_inside_callback(&self) -> Result<(), ClientError> {
+    pub(crate) fn refuse_inside_callback(&self) -> Result<(), ClientError> {
         let inside = self.handle.shared.lock().reader == Some(std::thread::current().id());
         if inside { Err(ClientError::InsideCallback) } else { Ok(()) }
     }

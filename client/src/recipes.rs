@@ -33,29 +33,41 @@ use crate::client::Client;
 use crate::error::ClientError;
 
 mod barrier;
+mod config_cell;
 mod contender;
 mod counter;
 mod election;
 mod fence;
+mod follow;
+mod group;
+mod leader_view;
 mod lock;
 mod once;
 mod place;
 mod protected;
 mod queue;
 mod read_write_lock;
+mod roster;
 mod semaphore;
 mod signal;
+mod snowflake;
 mod tenure;
+mod worker_id;
 
 pub use barrier::{Barrier, DoubleBarrier, Inside};
+pub use config_cell::{ConfigCell, ConfigValue};
 pub use counter::{Count, Counter};
 pub use election::{Candidate, Election, Leader, LeaderLatch, LeaderSelector, Leadership};
 pub use fence::{Fence, FencingToken, StaleToken};
+pub use group::{Group, GroupView, Member, Membership, ServiceDirectory, ServiceView};
+pub use leader_view::LeaderView;
 pub use lock::{Lock, LockGuard};
 pub use queue::{Item, Queue};
 pub use read_write_lock::ReadWriteLock;
 pub use semaphore::{Permit, Semaphore};
+pub use snowflake::{SNOWFLAKE_EPOCH_MS, SNOWFLAKE_WORKERS, Snowflake, SnowflakeOptions};
 pub use tenure::{Standing, Tenure};
+pub use worker_id::{WorkerId, WorkerIds};
 
 /// Why a recipe did not do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -69,15 +81,33 @@ pub enum RecipeError {
     /// The lease has run out and no server has confirmed the session since.
     #[error("no server has confirmed the session in time: it may have been lost; stop for now")]
     LeaseOver,
+    /// Another one has it, and had it still at the deadline.
+    #[error("{path} is taken by another session: choose another name, or wait until that ends")]
+    Taken {
+        /// The node that the other one has.
+        path: String,
+    },
     /// A node that the recipe shares with others holds what it cannot read.
     #[error("the data of {path} is not this recipe's: use another path, or remove the node")]
     BadData {
         /// The node.
         path: String,
     },
-    /// A counter would pass the largest or smallest 64-bit number; it is left as it is.
-    #[error("the counter would overflow and is left as it is")]
+    /// A number would leave its range: a counter, which is left as it is, or the time in an id.
+    #[error("the number would leave its range, and is left as it is")]
     Overflow,
+    /// All numbers are taken.
+    #[error("all numbers are taken: raise the bound, or wait until a session ends")]
+    NoneFree,
+    /// The clock shows a time before one for which ids may have been made.
+    #[error("the clock is {by_ms} ms behind the ids that were made: wait, or set it right")]
+    ClockBehind {
+        /// By how much, milliseconds.
+        by_ms: u64,
+    },
+    /// Not at this moment: try again, or wait with the blocking form.
+    #[error("not at this moment: try again")]
+    Busy,
     /// The client could not do it.
     #[error(transparent)]
     Client(#[from] ClientError),

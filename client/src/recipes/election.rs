@@ -9,6 +9,7 @@ use std::time::Instant;
 use farwatch_core::wire::ErrorCode;
 
 use super::contender::{Contender, line, one_at_a_time};
+use super::leader_view::LeaderView;
 use super::place::Place;
 use super::{FencingToken, RecipeError, Tenure, lock, persist};
 use crate::client::Client;
@@ -75,6 +76,11 @@ impl LeaderLatch {
     /// Who leads now, also for those who do not take part. Blocks.
     pub fn leader(&self, deadline: Instant) -> Result<Option<Leader>, RecipeError> {
         leader(&self.place, deadline)
+    }
+
+    /// Follows who leads from now on, also for those who do not take part. Does not block.
+    pub fn follow(&self) -> LeaderView {
+        LeaderView::open(&self.place.client, &self.place.path)
     }
 }
 
@@ -173,7 +179,8 @@ impl LeaderSelector {
     }
 
     /// Waits until this one leads, runs `work` on this thread and resigns. Who has not won by the
-    /// deadline learns who has. Blocks: until the deadline, and then for as long as `work` does.
+    /// deadline learns who has, for which it may wait a session timeout more. Blocks: until then, or for
+    /// as long as `work` does.
     ///
     /// `work` must end when its [`Leadership`] is lost; the result of one that did not notice is
     /// returned all the same.
@@ -182,20 +189,18 @@ impl LeaderSelector {
         deadline: Instant,
         work: impl FnOnce(&Leadership) -> T,
     ) -> Result<Election<T>, RecipeError> {
-        let contender = Contender::enter(&self.place, lock::MARKER, &self.id, deadline)?;
-        match contender.wait_turn(one_at_a_time, deadline) {
-            Ok(()) => {
-                let leadership = Leadership { contender };
-                let result = work(&leadership);
-                Ok(Election::Won(result)) // the drop resigns, without waiting
-            }
+        let led = Contender::enter(&self.place, lock::MARKER, &self.id, deadline).and_then(|it| {
+            it.wait_turn(one_at_a_time, deadline)?;
+            Ok(Leadership { contender: it })
+        });
+        match led {
+            // The drop resigns, without waiting.
+            Ok(leadership) => Ok(Election::Won(work(&leadership))),
             Err(RecipeError::Deadline) => {
                 let patience = self.place.client.session_timeout();
                 match leader(&self.place, Instant::now() + patience)? {
-                    Some(leader) if leader.token != contender.tenure().token() => {
-                        Ok(Election::Lost(leader))
-                    }
-                    Some(_) | None => Err(RecipeError::Deadline),
+                    Some(leader) => Ok(Election::Lost(leader)),
+                    None => Err(RecipeError::Deadline),
                 }
             }
             Err(error) => Err(error),
@@ -205,5 +210,10 @@ impl LeaderSelector {
     /// Who leads now. Blocks.
     pub fn leader(&self, deadline: Instant) -> Result<Option<Leader>, RecipeError> {
         leader(&self.place, deadline)
+    }
+
+    /// Follows who leads from now on. Does not block.
+    pub fn follow(&self) -> LeaderView {
+        LeaderView::open(&self.place.client, &self.place.path)
     }
 }

@@ -8,10 +8,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
 
 use farwatch_core::wire::ErrorCode;
+use farwatch_core::zxid::SessionId;
 
 use super::place::Place;
 use super::{RecipeError, persist, until};
-use crate::client::{Created, WeakClient};
+use crate::client::{Client, Created, WeakClient};
 use crate::error::ClientError;
 use crate::operation::{ANY_VERSION, CreateMode, Operation};
 use crate::outcome::Outcome;
@@ -85,6 +86,65 @@ fn find(place: &Place, prefix: &str, deadline: Instant) -> Result<Option<Created
     let path = place.child(name);
     let stat = persist(&place.client, deadline, |client| client.exists(&path, false))?;
     Ok(stat.map(|stat| Created { path, stat }))
+}
+
+/// Creates an ephemeral node of this name for this session; `None` where another one has it. On an
+/// error it is not there, or is being removed.
+pub(super) fn claim(
+    place: &Place,
+    name: &str,
+    data: &[u8],
+    deadline: Instant,
+) -> Result<Option<Created>, RecipeError> {
+    let path = place.child(name);
+    let mut is_in_doubt = false;
+    loop {
+        let session = place.client.session();
+        let create =
+            |client: &Client| client.create(&path, data, &place.acl, CreateMode::Ephemeral);
+        match until(&place.client, deadline).and_then(|client| Ok(create(&client)?)) {
+            Ok(created) => return Ok(Some(created)),
+            Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => {
+                place.make(deadline)?;
+            }
+            Err(RecipeError::Client(ClientError::Server(ErrorCode::NodeExists))) => {
+                let stat = persist(&place.client, deadline, |client| client.exists(&path, false))?;
+                let Some(stat) = stat else { continue };
+                // Ours only where the answer to our own create was lost.
+                let owner = SessionId(stat.ephemeral_owner as u64);
+                let is_ours = is_in_doubt && session.is_some_and(|session| session.id == owner);
+                return Ok(is_ours.then_some(Created { path, stat }));
+            }
+            Err(RecipeError::Client(ClientError::ConnectionLoss { maybe_applied })) => {
+                is_in_doubt |= maybe_applied;
+            }
+            Err(error) => {
+                let unknown = ClientError::Timeout { maybe_applied: true };
+                if let Some(session) = session
+                    && (is_in_doubt || error == RecipeError::Client(unknown))
+                {
+                    remove_own(&place.client.downgrade(), &path, session.id);
+                }
+                return Err(match error {
+                    RecipeError::Client(ClientError::Timeout { .. }) => RecipeError::Deadline,
+                    error => error,
+                });
+            }
+        }
+    }
+}
+
+/// Deletes a node in the background, if it is this session's.
+fn remove_own(client: &WeakClient, path: &str, session: SessionId) {
+    let (again, path) = (client.clone(), path.to_owned());
+    let exists = Operation::Exists { path: path.clone(), watch: false };
+    submit(client, &exists, move |result| match result {
+        Ok(Outcome::Stat(stat)) if SessionId(stat.ephemeral_owner as u64) == session => {
+            remove(&again, &path);
+        }
+        Err(ClientError::ConnectionLoss { .. }) => remove_own(&again, &path, session),
+        Ok(_) | Err(_) => {}
+    });
 }
 
 /// Removes in the background what is called `prefix…` in `directory`. Goes on over reconnects, until

@@ -203,6 +203,10 @@ impl Tenure {
         if self.standing() == Standing::Lost { Err(RecipeError::Lost) } else { Ok(()) }
     }
 
+    pub(super) fn refuse_inside_callback(&self) -> Result<(), RecipeError> {
+        Ok(self.client.refuse_inside_callback()?)
+    }
+
     /// The node was found missing.
     pub(super) fn lose(&self) {
         self.watched.turn(Standing::Lost);

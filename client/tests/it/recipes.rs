@@ -2,6 +2,8 @@
 //! when the way to the server is cut, and when the session ends.
 
 mod elections;
+mod following;
+mod ids;
 mod locks;
 mod loss;
 mod meetings;
@@ -21,6 +23,11 @@ use crate::server::{client_with, own_root};
 /// A deadline that no test is meant to reach.
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
+}
+
+/// A deadline that is meant to pass, with room for a few requests on a busy machine.
+fn shortly() -> Instant {
+    Instant::now() + Duration::from_millis(300)
 }
 
 /// A client that counts what watches tell it.

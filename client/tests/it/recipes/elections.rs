@@ -1,10 +1,10 @@
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use farwatch_client::recipes::{Election, LeaderLatch, LeaderSelector, RecipeError};
 
-use super::{Counting, await_children, fresh, soon};
+use super::{Counting, await_children, fresh, shortly, soon};
 use crate::server::client_below;
 
 #[test]
@@ -23,8 +23,7 @@ fn of_several_candidates_one_leads_and_the_others_see_who() {
         let leader = candidate.leader(soon()).unwrap().unwrap();
         assert_eq!(leader.id, b"number 0");
         assert_eq!(candidate.is(&leader), number == 0);
-        let at_once = Instant::now() + Duration::from_millis(30);
-        let waited = candidate.wait(at_once);
+        let waited = candidate.wait(if number == 0 { soon() } else { shortly() });
         assert_eq!(waited.is_ok(), number == 0, "{waited:?}");
     }
     // One steps back in the middle, which changes nothing for the others.
@@ -81,7 +80,7 @@ fn a_selector_leads_for_as_long_as_its_work_and_those_that_lose_learn_to_whom() 
     let first = LeaderSelector::new(&client, "/leader", b"first");
     let second = LeaderSelector::new(&client_below(&root), "/leader", b"second");
     let run = first.run(soon(), |leadership| {
-        let deadline = Instant::now() + Duration::from_millis(50);
+        let deadline = shortly();
         let lost = second.run(deadline, |_leadership| "led, too").unwrap();
         let Election::Lost(leader) = lost else { panic!("{lost:?}") };
         assert_eq!((leader.id.as_slice(), leader.token), (&b"first"[..], leadership.token()));
@@ -100,10 +99,7 @@ fn a_leader_that_cannot_do_its_work_resigns_and_the_next_one_leads() {
     let leading = LeaderLatch::new(&client, "/leader").join(b"sick", soon()).unwrap();
     let leading = leading.lead(soon()).unwrap();
     let standby = other.join(b"well", soon()).unwrap();
-    assert_eq!(
-        standby.wait(Instant::now() + Duration::from_millis(20)),
-        Err(RecipeError::Deadline)
-    );
+    assert_eq!(standby.wait(shortly()), Err(RecipeError::Deadline));
     leading.resign(soon()).unwrap();
     standby.wait(soon()).unwrap();
     assert_eq!(standby.leader(soon()).unwrap().unwrap().id, b"well");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use farwatch_client::recipes::{Fence, FencingToken, Lock, RecipeError, Standing};
 use farwatch_client::{Acl, ClientError, CreateMode};
 
-use super::{Counting, await_children, fresh, soon};
+use super::{Counting, await_children, fresh, shortly, soon};
 use crate::server::client_below;
 
 #[test]
@@ -127,9 +127,9 @@ fn a_try_takes_a_free_lock_and_leaves_nothing_at_a_held_one() {
         assert_eq!(client.children("/one", false).unwrap().names.len(), 1);
     }
     // A deadline instead of patience fails, and the node is on its way out.
-    let failed = lock.acquire(Instant::now() + Duration::from_millis(50));
+    let failed = lock.acquire(shortly());
     assert_eq!(failed.map(drop), Err(RecipeError::Deadline));
-    assert_eq!(client.children("/one", false).unwrap().names.len(), 1);
+    await_children(&client, "/one", 1);
     held.release(soon()).unwrap();
     assert!(lock.try_acquire(Duration::ZERO, soon()).unwrap().is_some());
 }

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use farwatch_client::recipes::{Barrier, DoubleBarrier, RecipeError};
 
-use super::{Counting, await_children, fresh, soon};
+use super::{Counting, await_children, fresh, shortly, soon};
 use crate::server::{client_below, client_with};
 use farwatch_client::{Options, WatchKind};
 
@@ -17,7 +17,7 @@ fn a_barrier_holds_all_until_it_is_lifted_and_wakes_each_once() {
     barrier.wait(soon()).unwrap(); // there is none
     let token = barrier.set(soon()).unwrap();
     assert_eq!(barrier.set(soon()).unwrap(), token, "it is the same one");
-    let early = barrier.wait(Instant::now() + Duration::from_millis(30));
+    let early = barrier.wait(shortly());
     assert_eq!(early, Err(RecipeError::Deadline));
     let waiting: Vec<Counting> = (0..5).map(|_| Counting::below(&root)).collect();
     thread::scope(|scope| {
@@ -63,9 +63,9 @@ fn ten_begin_together_and_end_together_round_after_round() {
 fn one_that_misses_the_others_is_a_member_no_more() {
     let (root, client) = fresh();
     let barrier = DoubleBarrier::new(&client, "/meeting", 2);
-    let alone = barrier.enter(Instant::now() + Duration::from_millis(50));
+    let alone = barrier.enter(shortly());
     assert_eq!(alone.map(drop), Err(RecipeError::Deadline));
-    assert_eq!(client.children("/meeting", false).unwrap().names, [""; 0]);
+    await_children(&client, "/meeting", 0);
     let other = DoubleBarrier::new(&client_below(&root), "/meeting", 2);
     thread::scope(|scope| {
         let both = [&barrier, &other].map(|it| scope.spawn(|| it.enter(soon()).unwrap()));

@@ -1,13 +1,13 @@
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use farwatch_client::Options;
 use farwatch_client::recipes::{Item, Queue, RecipeError};
 
 use super::loss::through;
 use super::way::{MULTI, Way};
-use super::{Counting, await_children, fresh, soon};
+use super::{Counting, await_children, fresh, shortly, soon};
 use crate::server::client_below;
 
 fn text(item: &Item) -> String {
@@ -26,7 +26,7 @@ fn items_come_out_in_the_order_in_which_they_went_in() {
         let item = takes.take(soon()).unwrap();
         assert_eq!((text(&item), item.token), (number.to_string(), *token));
     }
-    let late = takes.take(Instant::now() + Duration::from_millis(50));
+    let late = takes.take(shortly());
     assert_eq!(late, Err(RecipeError::Deadline));
     await_children(&client, "/queue/takers", 0);
     await_children(&client, "/queue/receipts", 0);

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use farwatch_client::recipes::{ReadWriteLock, RecipeError, Semaphore};
 
 use super::loss::through;
 use super::way::{CREATE, Way};
-use super::{Counting, await_children, fresh, soon};
+use super::{Counting, await_children, fresh, shortly, soon};
 use crate::server::client_below;
 use farwatch_client::Options;
 
@@ -49,14 +49,14 @@ fn readers_share_and_a_writer_is_alone() {
     // That they can share is shown without chance.
     let lock = ReadWriteLock::new(&client, "/shared");
     let (one, two) = (lock.read(soon()).unwrap(), lock.read(soon()).unwrap());
-    let writes = lock.write(Instant::now() + Duration::from_millis(50));
+    let writes = lock.write(shortly());
     assert_eq!(writes.map(drop), Err(RecipeError::Deadline));
     drop((one, two));
     let writer = lock.write(soon()).unwrap();
-    let reads = lock.read(Instant::now() + Duration::from_millis(50));
+    let reads = lock.read(shortly());
     assert_eq!(reads.map(drop), Err(RecipeError::Deadline));
     drop(writer);
-    assert_eq!(client.children("/shared", false).unwrap().names, [""; 0]);
+    await_children(&client, "/shared", 0);
 }
 
 #[test]
@@ -140,11 +140,11 @@ fn a_semaphore_admits_so_many_and_never_more() {
     let semaphore = Semaphore::new(&client, "/few", PERMITS);
     let held: Vec<_> = (0..PERMITS).map(|_| semaphore.acquire(soon()).unwrap()).collect();
     assert!(held.windows(2).all(|pair| pair[0].token() < pair[1].token()));
-    let failed = semaphore.acquire(Instant::now() + Duration::from_millis(50));
+    let failed = semaphore.acquire(shortly());
     assert_eq!(failed.map(drop), Err(RecipeError::Deadline));
     drop(held);
     for directory in ["/few/locks", "/few/leases"] {
-        assert_eq!(client.children(directory, false).unwrap().names, [""; 0]);
+        await_children(&client, directory, 0);
     }
 }
 

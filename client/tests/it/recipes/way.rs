@@ -9,6 +9,7 @@ use crate::server;
 
 /// Codes of the requests whose answers tests lose.
 pub const DELETE: i32 = 2;
+pub const SET: i32 = 5;
 pub const MULTI: i32 = 14;
 pub const CREATE: i32 = 15;
 
