@@ -261,7 +261,9 @@ fn a_client_of_the_process_reads_and_writes_through_the_observer_and_sees_its_ow
         let data = value.to_string();
         if value == 0 {
             let mode = farwatch_client::CreateMode::Persistent;
-            client.create("/node", data.as_bytes(), &farwatch_client::Acl::open(), mode).expect("made");
+            client
+                .create("/node", data.as_bytes(), &farwatch_client::Acl::open(), mode)
+                .expect("made");
         } else {
             client.set("/node", data.as_bytes(), farwatch_client::ANY_VERSION).expect("set");
         }
