@@ -559,8 +559,8 @@ typedef struct fw_feed fw_feed;
 
 /**
  * A node of an observer's replica, while a function looks at it. What is asked of it lies in the
- * replica's memory and is valid as long as the node: until the function returns, or, in a view, until
- * the view is freed. Its functions: that thread, never block.
+ * replica's memory and is valid until the function returns, or, in a view, until the view is freed. All
+ * functions on it: the thread that it was lent to; they never block.
  */
 typedef struct fw_node fw_node;
 

@@ -39,8 +39,19 @@ fn strict_compilers_take_the_headers_as_c99_and_as_cpp17() {
 fn every_function_says_which_threads_may_call_it_or_its_module_does() {
     // A type's text speaks for its accessors: "All functions on it: …".
     let header = std::fs::read_to_string(own("include/farwatch.h")).expect("the header");
-    let said_once =
-        ["fw_result_", "fw_event_", "fw_completion_", "fw_op_", "fw_queue_", "fw_client_"];
+    let said_once = [
+        "fw_result_",
+        "fw_event_",
+        "fw_completion_",
+        "fw_op_",
+        "fw_queue_",
+        "fw_client_",
+        "fw_observer_",
+        "fw_view_",
+        "fw_feed_",
+        "fw_change_",
+        "fw_node_",
+    ];
     for prefix in said_once {
         let word =
             if prefix == "fw_op_" { "all other `fw_op_` functions: any" } else { "All functions" };
