@@ -51,6 +51,7 @@ mod roster;
 mod semaphore;
 mod signal;
 mod snowflake;
+mod tasks;
 mod tenure;
 mod worker_id;
 
@@ -66,6 +67,7 @@ pub use queue::{Item, Queue};
 pub use read_write_lock::ReadWriteLock;
 pub use semaphore::{Permit, Semaphore};
 pub use snowflake::{SNOWFLAKE_EPOCH_MS, SNOWFLAKE_WORKERS, Snowflake, SnowflakeOptions};
+pub use tasks::{Assignment, TaskBoard, Worker};
 pub use tenure::{Standing, Tenure};
 pub use worker_id::{WorkerId, WorkerIds};
 
