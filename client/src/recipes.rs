@@ -25,6 +25,9 @@
 //! **Fencing.** A lease depends on clocks that run; a [`FencingToken`] does not: pass it with each
 //! use of what is guarded, where a [`Fence`] refuses whoever was overtaken.
 
+//!
+//! `docs/recipes.md` has an example of each.
+
 use std::time::Instant;
 
 use thiserror::Error;
@@ -135,3 +138,8 @@ fn persist<T>(
         }
     }
 }
+
+/// Compiles the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes.md")]
+struct Guide;
