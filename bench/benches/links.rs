@@ -118,7 +118,12 @@ async fn measure(name: &str, count: u32, capabilities: u64, per_message: u64, me
             upstreams: Vec::new(),
             guests_max: count as usize,
             listeners: vec![listener],
-            limits: PeerLimits { silence: HOUR, stall: HOUR, ..PeerLimits::default() },
+            limits: PeerLimits {
+                silence: HOUR,
+                stall: HOUR,
+                compressed_from: Duration::ZERO,
+                ..PeerLimits::default()
+            },
         },
         wake,
     )

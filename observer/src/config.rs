@@ -503,8 +503,10 @@ pub enum SocketDriver {
 /// Whether links of which one side observes are compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkCompression {
-    /// Where both sides can, and where it pays.
+    /// What is sent over links that are long, where it pays and the other side can read it.
     Auto,
+    /// The same over every link.
+    On,
     /// Never, in either direction.
     Off,
 }

@@ -69,6 +69,10 @@ const OBSERVER_QUEUE_BYTES_MAX: usize = 24 << 20;
 /// than this bytes are cheap.
 const COMPRESSED_BYTES_PER_SECOND: u64 = 12 << 20;
 
+/// From this round trip on a link is compressed: bytes that stay within a building cost less than what
+/// compressing them takes.
+const COMPRESSED_FROM: Duration = Duration::from_millis(5);
+
 /// Bytes of one peer that were received and not yet taken, before it is no longer read.
 const RECEIVED_BYTES_MAX: usize = 16 << 20;
 
@@ -145,6 +149,8 @@ pub struct PeerLimits {
     /// 0: nothing is compressed, in either direction. Default 12 MiB: about a fifth of a core.
     /// Only links on which one side observes are compressed.
     pub compressed_bytes_per_second: u64,
+    /// Only what is sent over links whose round trip is no shorter is compressed. Default 5 ms.
+    pub compressed_from: Duration,
     /// Guests that are taken in a second, when many come at once. Default 50: a thousand are back
     /// within half a minute, and a voter's core spends a few percent of its time on them.
     pub guests_per_second: u32,
@@ -158,12 +164,12 @@ impl PeerLimits {
     /// The usual ones, and what the operator chose.
     pub fn of(config: &ServerConfig) -> Self {
         let usual = Self::default();
-        let compressed_bytes_per_second = match config.link_compression {
-            LinkCompression::Auto => usual.compressed_bytes_per_second,
-            LinkCompression::Off => 0,
-        };
-        let observer_bytes_per_second = config.link_bytes_per_second;
-        Self { observer_bytes_per_second, compressed_bytes_per_second, ..usual }
+        let chosen = Self { observer_bytes_per_second: config.link_bytes_per_second, ..usual };
+        match config.link_compression {
+            LinkCompression::Auto => chosen,
+            LinkCompression::On => Self { compressed_from: Duration::ZERO, ..chosen },
+            LinkCompression::Off => Self { compressed_bytes_per_second: 0, ..chosen },
+        }
     }
 }
 
@@ -178,6 +184,7 @@ impl Default for PeerLimits {
             observer_queue_bytes_max: OBSERVER_QUEUE_BYTES_MAX,
             observer_bytes_per_second: 0,
             compressed_bytes_per_second: COMPRESSED_BYTES_PER_SECOND,
+            compressed_from: COMPRESSED_FROM,
             received_bytes_max: RECEIVED_BYTES_MAX,
             guests_per_second: 50,
             guests_at_once: 100,
@@ -244,7 +251,7 @@ pub struct PeerState {
     pub plain_in: u64,
     /// What was sent, as frames.
     pub plain_out: u64,
-    /// Whether what is said over the link is compressed where that pays.
+    /// Whether what is said to it is compressed where that pays.
     pub compresses: bool,
     /// How long a word and its answer take, microseconds, smoothed, while there is a link and once
     /// it was measured.

@@ -191,6 +191,18 @@ impl Part {
             Self::Shared(bytes, range) => &bytes[range.clone()],
         }
     }
+
+    /// Keeps the first so many bytes, and hands back the others.
+    pub fn split_off(&mut self, at: usize) -> Self {
+        match self {
+            Self::Own(bytes) => Self::Own(bytes.split_off(at)),
+            Self::Shared(bytes, range) => {
+                let rest = Self::Shared(Arc::clone(bytes), range.start + at..range.end);
+                range.end = range.start + at;
+                rest
+            }
+        }
+    }
 }
 
 /// As many parts as one write takes at most: the kernel's limit is 1024, and a write that is larger

@@ -289,8 +289,9 @@ impl Reader<'_> {
         if let Some(compression) = self.settings.take("farwatch.linkCompression") {
             config.link_compression = match compression.value.as_str() {
                 "auto" => LinkCompression::Auto,
+                "on" => LinkCompression::On,
                 "off" => LinkCompression::Off,
-                _ => return Err(word(&compression, "auto or off")),
+                _ => return Err(word(&compression, "auto, on or off")),
             };
         }
         Ok(())

@@ -315,12 +315,13 @@ fn what_observers_are_sent_is_configured_and_bounded() {
     let both = "farwatch.linkBytesPerSecond=5000000000\nfarwatch.linkCompression=off\n";
     assert_eq!(shown(both), (5_000_000_000, LinkCompression::Off));
     assert_eq!(shown("farwatch.linkCompression=auto\n").1, LinkCompression::Auto);
+    assert_eq!(shown("farwatch.linkCompression=on\n").1, LinkCompression::On);
     assert_eq!(shown("farwatch.linkBytesPerSecond=1\n").0, 16 << 10);
     let slow = format!("{THREE}farwatch.linkBytesPerSecond=1\n");
     assert!(notices(&slow)[0].contains("raised to 16384"));
     let error = |text: &str| error(&format!("{THREE}{text}\n"));
     assert!(error("farwatch.linkBytesPerSecond=-1").contains("no number from 0"));
-    assert!(error("farwatch.linkCompression=zstd").contains("auto or off"));
+    assert!(error("farwatch.linkCompression=zstd").contains("auto, on or off"));
 }
 
 #[test]

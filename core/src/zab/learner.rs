@@ -13,6 +13,7 @@
 //! Synced is history, epoch, answer; it must never change.
 
 mod feeding;
+mod patience;
 
 use std::sync::Arc;
 
@@ -218,36 +219,6 @@ impl Learning {
         self.feed_on_tick(base, out);
         self.seek_better(base, out);
         Next::Stay
-    }
-
-    /// A learner that does not vote speaks when it is spoken to. While a large message is on its way to
-    /// it nothing else is, and the server that it learns from must not take it for gone.
-    fn say_something(&mut self, base: &Base, out: &mut Vec<Action>) {
-        let quiet = base.now - self.said_at;
-        if self.has_joined() && !base.is_voter() && 2 * base.timing.observer_ping_ticks <= quiet {
-            self.acknowledged = self.acknowledged.max(base.durable);
-            self.say(base, ToLeader::Ack(self.acknowledged), out);
-        }
-    }
-
-    /// Its leader is saying something that takes long to come. Of a learner that does not vote nobody
-    /// waits for a sign that the leader is well, and it would never be told all if it gave up.
-    pub fn arriving(&mut self, base: &Base) {
-        if !base.is_voter() {
-            self.heard = base.now;
-            self.progressed(base);
-        }
-    }
-
-    /// The history comes: however long that takes in all, it is no reason to look for another leader.
-    fn progressed(&mut self, base: &Base) {
-        if self.has_joined() && !base.is_voter() {
-            self.deadline = base.now + base.timing.join_ticks;
-        }
-    }
-
-    const fn has_joined(&self) -> bool {
-        !matches!(self.phase, Phase::Joining { .. } | Phase::Promising)
     }
 
     pub fn leave(&mut self, base: &Base, out: &mut Vec<Action>) -> Next {

@@ -78,7 +78,8 @@ async fn greet(
     match judge(hub, &own, &hello) {
         Ok((peer, version)) => {
             Answer { hello: own, verdict: Ok(version) }.encode(&mut answer);
-            let link = Link::new(&peer, (&own, &hello), (address, None), socket.clone());
+            let link =
+                Link::new(&peer, (&own, &hello), (address, None), &hub.limits, socket.clone());
             hub.install(&link, &hello);
             Some((link, answer, input))
         }

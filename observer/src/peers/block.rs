@@ -14,6 +14,7 @@
 //!
 //! A frame's checksum is of what was packed: whatever goes wrong here ends the link there.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use thiserror::Error;
@@ -21,6 +22,7 @@ use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, compress_bound};
 
 use super::admission::Bucket;
+use crate::runtime::Part;
 
 /// Most bytes of frames in one block: what a reader must have room for whatever it is sent.
 pub const PLAIN_BYTES_MAX: usize = 64 << 10;
@@ -95,18 +97,31 @@ impl Packer {
     /// may spend on compressing: beyond, blocks are stored.
     pub fn pack(&mut self, effort: &Bucket, now: Instant, out: &mut Vec<u8>) {
         let length = self.plain.len();
-        assert!((1..=PLAIN_BYTES_MAX).contains(&length), "a block of {length} bytes");
-        let head = out.len();
-        out.extend_from_slice(&[0; HEAD_BYTES]);
-        let mut mark = 0;
         if length < PLAIN_BYTES_MIN || self.passes(length) || effort.is_empty(now) {
-            out.extend_from_slice(&self.plain);
-        } else {
-            effort.charge(now, length as u64 + BLOCK_COST);
-            self.compress(out);
-            mark = COMPRESSED;
-            self.judge(length, out.len() - head);
+            return self.store(out);
         }
+        let head = self.begin(out);
+        effort.charge(now, length as u64 + BLOCK_COST);
+        self.compress(out);
+        self.judge(length, out.len() - head);
+        self.end(head, COMPRESSED, out);
+    }
+
+    /// Leaves the bytes as they are.
+    fn store(&mut self, out: &mut Vec<u8>) {
+        let head = self.begin(out);
+        out.extend_from_slice(&self.plain);
+        self.end(head, 0, out);
+    }
+
+    fn begin(&self, out: &mut Vec<u8>) -> usize {
+        let length = self.plain.len();
+        assert!((1..=PLAIN_BYTES_MAX).contains(&length), "a block of {length} bytes");
+        out.extend_from_slice(&[0; HEAD_BYTES]);
+        out.len() - HEAD_BYTES
+    }
+
+    fn end(&mut self, head: usize, mark: u32, out: &mut [u8]) {
         self.plain.clear();
         let payload = (out.len() - head - HEAD_BYTES) as u32;
         out[head..head + HEAD_BYTES].copy_from_slice(&(payload | mark).to_le_bytes());
@@ -153,6 +168,25 @@ impl Packer {
         }
         assert!(out.len() - begin <= PAYLOAD_BYTES_MAX, "more than the format can add");
     }
+}
+
+/// Blocks of `parts` as they are, which stay where they are: what many are sent is not copied for each.
+pub fn stored(parts: VecDeque<Part>) -> VecDeque<Part> {
+    let mut left: usize = parts.iter().map(|part| part.bytes().len()).sum();
+    let (mut blocks, mut room) = (VecDeque::with_capacity(parts.len() + 1), 0);
+    for mut part in parts {
+        while !part.bytes().is_empty() {
+            if room == 0 {
+                room = left.min(PLAIN_BYTES_MAX);
+                left -= room;
+                blocks.push_back(Part::Own((room as u32).to_le_bytes().to_vec()));
+            }
+            let rest = part.split_off(room.min(part.bytes().len()));
+            room -= part.bytes().len();
+            blocks.push_back(std::mem::replace(&mut part, rest));
+        }
+    }
+    blocks
 }
 
 fn compressor() -> CCtx<'static> {

@@ -214,7 +214,7 @@ async fn serve(
             return Err(already_linked(&peer, &old));
         }
         let (own, from) = (hub.hello(target.sought()), (address, Some(target.clone())));
-        let link = Link::new(&peer, (&own, &answer.hello), from, socket.clone());
+        let link = Link::new(&peer, (&own, &answer.hello), from, &hub.limits, socket.clone());
         hub.install(&link, &answer.hello);
         Ok((link, input))
     });

@@ -22,7 +22,7 @@ use super::peer::Peer;
 use super::queue::Queue;
 use super::upstream::Upstream;
 use super::wire::{Incoming, Outgoing};
-use super::{PeerEvent, SWEEP, receive, send, sweeps};
+use super::{PeerEvent, PeerLimits, SWEEP, receive, send, sweeps};
 
 /// A link with nothing to say says that it lives this often. Twice within the second after which
 /// another server of the same number may take its place.
@@ -73,6 +73,9 @@ pub struct Link {
     echoes: bool,
     echo: Cell<Option<u64>>,
     round_trip_us: Cell<Option<u64>>,
+    /// The shortest one: what waited is not in it.
+    nearest_us: Cell<Option<u64>>,
+    compressed_from: Duration,
     socket: Socket,
     written_out: Signal,
     pending: Cell<usize>,
@@ -88,6 +91,7 @@ impl Link {
         peer: &Rc<Peer>,
         (own, hello): (&Hello, &Hello),
         (address, dialed): (SocketAddr, Option<Target>),
+        limits: &PeerLimits,
         socket: Socket,
     ) -> Rc<Self> {
         let now = Instant::now();
@@ -113,6 +117,8 @@ impl Link {
             echoes: both & ECHOES != 0,
             echo: Cell::new(None),
             round_trip_us: Cell::new(None),
+            nearest_us: Cell::new(None),
+            compressed_from: limits.compressed_from,
             socket,
             written_out: Signal::default(),
             pending: Cell::new(0),
@@ -177,6 +183,12 @@ impl Link {
         self.round_trip_us.get().map(Duration::from_micros)
     }
 
+    /// Whether what is sent over it is compressed where that pays.
+    pub fn compresses(&self) -> bool {
+        let nearest = self.nearest_us.get().map(Duration::from_micros);
+        self.blocks && self.compressed_from <= nearest.unwrap_or_default()
+    }
+
     /// The other side asks for an echo.
     pub fn answer_echo(&self, moment: u64) {
         self.queue_urgent(&frame::echo(false, moment));
@@ -189,6 +201,7 @@ impl Link {
         }
         self.echo.set(None);
         let new = (self.age().as_micros() as u64).saturating_sub(moment);
+        self.nearest_us.set(Some(self.nearest_us.get().map_or(new, |old| old.min(new))));
         let smooth = self
             .round_trip_us
             .get()

@@ -171,7 +171,7 @@ impl Peer {
             bytes_out: self.bytes_out.get(),
             plain_in: self.plain_in.get(),
             plain_out: self.plain_out.get(),
-            compresses: link.as_ref().is_some_and(|link| link.blocks),
+            compresses: link.as_ref().is_some_and(|link| link.compresses()),
             rtt_us: link.as_ref().and_then(|it| it.round_trip()).map(|it| it.as_micros() as u64),
             queued_bytes: link.map_or(0, |link| link.queued_bytes() as u64),
         }

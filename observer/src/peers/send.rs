@@ -67,20 +67,15 @@ fn batch(
     limit: usize,
 ) -> (VecDeque<Part>, usize) {
     let mut queue = link.queue.borrow_mut();
-    let waited = queue.bytes();
-    let Some(packer) = packer else {
-        let mut parts = queue.take(limit);
-        let count = waited - queue.bytes();
-        if 1 < parts.len()
-            && count <= COPIED_BYTES_MAX
-            && let Some(Part::Own(own)) = parts.front_mut()
-        {
-            let mut all = std::mem::take(own);
-            all.reserve(count - all.len());
-            parts.drain(..).for_each(|part| all.extend_from_slice(part.bytes()));
-            parts.push_back(Part::Own(all));
+    let packer = match packer {
+        Some(packer) if link.compresses() => packer,
+        no_blocks_or_stored => {
+            let waited = queue.bytes();
+            let parts = queue.take(limit);
+            let count = waited - queue.bytes();
+            let parts = if no_blocks_or_stored.is_some() { block::stored(parts) } else { parts };
+            return (together(parts), count);
         }
-        return (parts, count);
     };
     let (mut packed, mut plain) = (queue.spare(), 0);
     while plain < limit && 0 < queue.bytes() {
@@ -90,6 +85,21 @@ fn batch(
         packer.pack(&hub.effort, Instant::now(), &mut packed);
     }
     (VecDeque::from([Part::Own(packed)]), plain)
+}
+
+/// Parts as one, where they are little.
+fn together(mut parts: VecDeque<Part>) -> VecDeque<Part> {
+    let count: usize = parts.iter().map(|part| part.bytes().len()).sum();
+    if 1 < parts.len()
+        && count <= COPIED_BYTES_MAX
+        && let Some(Part::Own(own)) = parts.front_mut()
+    {
+        let mut all = std::mem::take(own);
+        all.reserve(count - all.len());
+        parts.drain(..).for_each(|part| all.extend_from_slice(part.bytes()));
+        parts.push_back(Part::Own(all));
+    }
+    parts
 }
 
 /// Writes all of `parts`: how many bytes that were.

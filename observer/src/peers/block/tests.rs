@@ -282,3 +282,30 @@ fn no_bytes_make_the_reader_panic_or_give_more_than_a_block() {
 }
 
 const _: () = assert!(PLAIN_BYTES_MAX < limits::RECORD_BYTES_MAX);
+
+#[test]
+fn what_is_stored_where_it_is_reads_as_it_was_however_it_is_cut() {
+    let mut prng = Prng::new(7);
+    for _ in 0..200 {
+        let mut parts = VecDeque::new();
+        let mut whole = Vec::new();
+        for _ in 0..prng.below(12) {
+            let length = prng.below(2 * PLAIN_BYTES_MAX as u64 + 2) as usize >> prng.below(16);
+            let bytes: Vec<u8> = (0..length).map(|_| prng.next() as u8).collect();
+            whole.extend_from_slice(&bytes);
+            parts.push_back(match prng.one_in(2) {
+                true => Part::Own(bytes),
+                false => Part::Shared(bytes.into(), 0..length),
+            });
+        }
+        let sent: Vec<u8> = stored(parts).iter().flat_map(|part| part.bytes().to_vec()).collect();
+        let (mut unpacker, mut read, mut used) = (Unpacker::default(), Vec::new(), 0);
+        while used < sent.len() {
+            match unpacker.unpack(&sent[used..], &mut read) {
+                Ok(Found::Block(length)) => used += length,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(read == whole, "{} bytes of {}", read.len(), whole.len());
+    }
+}

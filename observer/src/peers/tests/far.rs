@@ -16,6 +16,14 @@ async fn far_pair(limits: PeerLimits, theirs: PeerLimits) -> (Server, Server) {
     (one, guest)
 }
 
+fn compressed() -> PeerLimits {
+    PeerLimits { compressed_from: Duration::ZERO, ..PeerLimits::default() }
+}
+
+fn near() -> PeerLimits {
+    PeerLimits { compressed_from: Duration::from_secs(3600), ..PeerLimits::default() }
+}
+
 fn uncompressed() -> PeerLimits {
     PeerLimits { compressed_bytes_per_second: 0, ..PeerLimits::default() }
 }
@@ -32,10 +40,12 @@ fn records(sequence: u64, count: usize) -> Message {
 fn a_link_to_an_observer_is_compressed_when_both_can_and_else_works_as_well() {
     on_each_driver(|| async {
         let cases = [
-            (PeerLimits::default(), PeerLimits::default(), true),
-            (PeerLimits::default(), uncompressed(), false),
-            (uncompressed(), PeerLimits::default(), false),
+            (compressed(), compressed(), true),
+            (compressed(), uncompressed(), false),
+            (uncompressed(), compressed(), false),
             (uncompressed(), uncompressed(), false),
+            // The two are near each other, by that measure.
+            (near(), near(), false),
         ];
         for (ours, theirs, compresses) in cases {
             let (one, guest) = far_pair(ours, theirs).await;
@@ -61,6 +71,19 @@ fn a_link_to_an_observer_is_compressed_when_both_can_and_else_works_as_well() {
 }
 
 #[test]
+fn a_link_is_compressed_from_the_round_trip_on_that_was_chosen() {
+    on_each_driver(|| async {
+        // Echoes come back within that on no machine, and later than that on every one.
+        let late = Duration::from_nanos(1);
+        let limits = PeerLimits { compressed_from: late, ..PeerLimits::default() };
+        let (one, guest) = far_pair(limits, PeerLimits::default()).await;
+        eventually(|| one.state(GUEST).compresses).await;
+        assert!(one.state(GUEST).rtt_us.is_some(), "it was measured before");
+        assert!(!guest.state(1).compresses, "each side judges what it sends");
+    });
+}
+
+#[test]
 fn what_voters_say_to_each_other_is_not_compressed() {
     on_each_driver(|| async {
         let (one, two) = pair().await;
@@ -74,7 +97,7 @@ fn what_voters_say_to_each_other_is_not_compressed() {
 #[test]
 fn a_large_message_arrives_whole_through_blocks() {
     on_each_driver(|| async {
-        let (one, guest) = far_pair(PeerLimits::default(), PeerLimits::default()).await;
+        let (one, guest) = far_pair(compressed(), compressed()).await;
         let large = of_bytes(5 << 20);
         one.send(GUEST, &numbered(1));
         one.send(GUEST, &large);
