@@ -20,8 +20,10 @@ use crate::operation::Operation;
 use crate::outcome::Outcome;
 
 mod link;
+mod listeners;
 mod operations;
 
+pub(crate) use listeners::{LeaseHold, Subscription, WeakClient, guarded};
 pub use operations::{Children, Created, NodeAcl, NodeData};
 
 /// What is called with the result of a submitted operation, on the client's reader thread.
@@ -143,6 +145,7 @@ struct Shared {
     state: Mutex<State>,
     /// Tells the reader that it need not wait, and waiters that the session's state has changed.
     changed: Condvar,
+    listeners: listeners::Listeners,
     servers: Vec<ServerName>,
     started: Instant,
 }
@@ -220,6 +223,7 @@ impl Client {
                 has_ended: false,
             }),
             changed: Condvar::new(),
+            listeners: listeners::Listeners::default(),
             servers,
             started: Instant::now(),
         });
@@ -360,7 +364,7 @@ impl Client {
         }
     }
 
-    fn refuse_inside_callback(&self) -> Result<(), ClientError> {
+    pub(crate) fn refuse_inside_callback(&self) -> Result<(), ClientError> {
         if self.is_inside_callback() { Err(ClientError::InsideCallback) } else { Ok(()) }
     }
 

@@ -116,7 +116,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
         if !outputs.is_empty() {
             drop(state);
             shared.changed.notify_all();
-            outputs.into_iter().for_each(|output| deliver(output, &mut on_event));
+            outputs.into_iter().for_each(|output| deliver(shared, output, &mut on_event));
             continue;
         }
         match state.machine.poll_link() {
@@ -192,11 +192,12 @@ fn wait(shared: &Shared, state: MutexGuard<'_, State>) {
 }
 
 /// A closure that panics must not take the session with it: others depend on it.
-fn deliver(output: Output<Completion>, on_event: &mut Option<EventHandler>) {
+fn deliver(shared: &Shared, output: Output<Completion>, on_event: &mut Option<EventHandler>) {
     let delivered = catch_unwind(AssertUnwindSafe(|| match output {
         Output::Completed { context, result } => context(result),
         Output::Event(event) => {
             log(&event);
+            shared.listeners.tell(&event);
             if let Some(on_event) = on_event {
                 on_event(event);
             }

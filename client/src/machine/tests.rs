@@ -12,6 +12,8 @@ use farwatch_core::wire::{
 use farwatch_core::zxid::SessionId;
 use proptest::prelude::*;
 
+mod lease;
+
 use super::*;
 use crate::operation::{AddWatchMode, WatchKind};
 
