@@ -27,7 +27,7 @@ const REQUEST_TIMEOUT_MS: u64 = 30_000;
 const CLOSE_TIMEOUT_MS: u64 = 2_000;
 
 /// How long a freed client waits for a callback that is running.
-const CALLBACK_PATIENCE: Duration = Duration::from_secs(2);
+pub const CALLBACK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ephemeral nodes that one client remembers, to tell which ones an expired session took along.
 pub const EPHEMERALS_MAX: usize = 65_536;
@@ -141,8 +141,13 @@ impl ClientBody {
         Ok(Self { client, gate, state, ephemerals, renews, request_timeout, close_timeout })
     }
 
+    /// The client itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Negative is the configured one.
-    fn timeout(&self, timeout_ms: i64) -> Duration {
+    pub fn timeout(&self, timeout_ms: i64) -> Duration {
         u64::try_from(timeout_ms).map_or(self.request_timeout, patience)
     }
 

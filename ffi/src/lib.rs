@@ -1,4 +1,4 @@
-//! libfarwatch: the C ABI of the client.
+//! libfarwatch: the C ABI of the client and its locks and elections.
 //!
 //! ```text
 //! C ──► entry point ──► guard: panic caught, null and handle checked ──► the crate that does it
@@ -19,10 +19,14 @@ pub mod bytes;
 pub mod callback;
 pub mod client;
 pub mod config;
+pub mod election;
 pub mod error;
 pub mod event;
+pub mod fence;
+pub mod lock;
 pub mod op;
 pub mod queue;
 pub mod result;
 pub mod status;
+pub mod tenure;
 pub mod version;

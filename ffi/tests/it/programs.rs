@@ -23,6 +23,11 @@ fn callbacks_come_once_each_and_contexts_are_destroyed_once() {
 }
 
 #[test]
+fn locks_admit_one_and_elections_have_one_leader_with_tokens_that_grow() {
+    assert_eq!(Program::compile("recipes.c").run(&[&connect()]), "");
+}
+
+#[test]
 fn the_host_keeps_its_signals_forks_and_limits() {
     assert_eq!(Program::compile("host.c").run(&[&connect()]), "");
 }
