@@ -11,7 +11,7 @@ use crate::callback::Gate;
 use crate::config::{ConfigBody, fw_config};
 use crate::error::{Failure, fw_error};
 use crate::event::{StateCell, Teller, fw_session_state};
-use crate::guard::{Opaque, borrow, free, give, out, view};
+use crate::guard::{Opaque, borrow, free, give, out, view, without_signals};
 use crate::status::fw_status;
 
 mod calls;
@@ -137,7 +137,7 @@ impl ClientBody {
         if let Some(seed) = config.number("seed", 0..=u64::MAX)? {
             options = options.seed(seed);
         }
-        let client = Client::open(&connect, options)?;
+        let client = without_signals(|| Client::open(&connect, options))?;
         Ok(Self { client, gate, state, ephemerals, renews, request_timeout, close_timeout })
     }
 
