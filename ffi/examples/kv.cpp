@@ -53,6 +53,13 @@ int main(int count, char **arguments) {
     if (!request) return fail(request.error());
     std::cout << "/kv-a is " << value.get_future().get() << '\n';
 
+    {
+        auto lock = farwatch::lock::acquire(*client, "/kv-lock", std::chrono::seconds(10));
+        if (!lock) return fail(lock.error());
+        auto token = lock->check(); // before each act that the lock guards
+        std::cout << "the lock is " << (token ? "held" : "in doubt") << '\n';
+    } // released here
+
     auto closed = client->close();
     return closed ? 0 : fail(closed.error());
 }

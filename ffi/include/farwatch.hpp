@@ -713,6 +713,96 @@ private:
     handle<fw_observer, fw_observer_free> raw_;
 };
 
+/** A lock that is held; it is released with this. Free it before its client. */
+class lock {
+public:
+    explicit lock(fw_lock *raw) noexcept : raw_(raw) {}
+    static expected<lock> acquire(client &client, std::string_view path,
+                                  timeout patience = {}) noexcept {
+        return detail::receive<lock, fw_lock>([&](fw_lock **lock, fw_error **why) {
+            return fw_lock_acquire(client.get_raw(), detail::chars(path), path.size(),
+                                   detail::wait(patience), lock, why);
+        });
+    }
+    /** Fails with `FW_TAKEN` when others have it for longer than `patience`. */
+    static expected<lock> attempt(client &client, std::string_view path,
+                                  std::chrono::milliseconds patience = {}) noexcept {
+        return detail::receive<lock, fw_lock>([&](fw_lock **lock, fw_error **why) {
+            return fw_lock_try(client.get_raw(), detail::chars(path), path.size(),
+                               static_cast<std::uint64_t>(detail::wait(patience)),
+                               FW_DEFAULT_TIMEOUT, lock, why);
+        });
+    }
+    std::int64_t token() const noexcept { return fw_lock_token(raw_.get()); }
+    fw_standing standing() const noexcept { return fw_lock_standing(raw_.get()); }
+    std::chrono::milliseconds lease() const noexcept {
+        return std::chrono::milliseconds(fw_lock_lease_ms(raw_.get()));
+    }
+    /** The token, if nobody else can hold the lock at this moment: ask before each act. */
+    expected<std::int64_t> check() const noexcept {
+        std::int64_t token = 0;
+        fw_error *why = nullptr;
+        fw_status status = fw_lock_check(raw_.get(), &token, &why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return token;
+    }
+    /** Returns when the next one can have it. */
+    expected<done> release(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_lock_release(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    fw_lock *get() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_lock, fw_lock_free> raw_;
+};
+
+/** One that stands for election, and leads when it is its turn. Free it before its client. */
+class election {
+public:
+    explicit election(fw_election *raw) noexcept : raw_(raw) {}
+    static expected<election> join(client &client, std::string_view path, std::string_view id,
+                                   timeout patience = {}) noexcept {
+        return detail::receive<election, fw_election>([&](fw_election **election, fw_error **why) {
+            return fw_election_join(client.get_raw(), detail::chars(path), path.size(),
+                                    detail::bytes(id), id.size(), detail::wait(patience), election,
+                                    why);
+        });
+    }
+    /** Waits until this one leads; after `FW_TIMEOUT` it is in line still. */
+    expected<done> lead(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_election_lead(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    /** Who leads now: its id is the answer's data, its token the number. */
+    expected<answer> leader(timeout patience = {}) noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **leader, fw_error **why) {
+            return fw_election_leader(raw_.get(), detail::wait(patience), leader, why);
+        });
+    }
+    std::int64_t token() const noexcept { return fw_election_token(raw_.get()); }
+    fw_standing standing() const noexcept { return fw_election_standing(raw_.get()); }
+    /** The token, if this one leads and nobody else can at this moment: ask before each act. */
+    expected<std::int64_t> check() const noexcept {
+        std::int64_t token = 0;
+        fw_error *why = nullptr;
+        fw_status status = fw_election_check(raw_.get(), &token, &why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return token;
+    }
+    expected<done> resign(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_election_resign(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    fw_election *get() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_election, fw_election_free> raw_;
+};
+
 } // namespace farwatch
 
 #endif /* FARWATCH_HPP */

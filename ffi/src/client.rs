@@ -13,7 +13,7 @@ use crate::callback::Gate;
 use crate::config::{ConfigBody, fw_config};
 use crate::error::{Failure, fw_error};
 use crate::event::{StateCell, Teller, fw_session_state};
-use crate::guard::{Opaque, borrow, free, give, out, view};
+use crate::guard::{Opaque, borrow, free, give, out, view, without_signals};
 use crate::status::fw_status;
 
 mod calls;
@@ -29,7 +29,7 @@ const REQUEST_TIMEOUT_MS: u64 = 30_000;
 const CLOSE_TIMEOUT_MS: u64 = 2_000;
 
 /// How long a freed client waits for a callback that is running.
-const CALLBACK_PATIENCE: Duration = Duration::from_secs(2);
+pub const CALLBACK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ephemeral nodes that one client remembers, to tell which ones an expired session took along.
 pub const EPHEMERALS_MAX: usize = 65_536;
@@ -154,12 +154,17 @@ impl ClientBody {
         if let Some(seed) = config.number("seed", 0..=u64::MAX)? {
             options = options.seed(seed);
         }
-        let client = Client::open(connect, options)?;
+        let client = without_signals(|| Client::open(connect, options))?;
         Ok(Self { client, gate, state, ephemerals, renews, request_timeout, close_timeout })
     }
 
+    /// The client itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Negative is the configured one.
-    fn timeout(&self, timeout_ms: i64) -> Duration {
+    pub fn timeout(&self, timeout_ms: i64) -> Duration {
         u64::try_from(timeout_ms).map_or(self.request_timeout, patience)
     }
 

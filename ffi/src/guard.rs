@@ -258,6 +258,31 @@ pub unsafe fn call(
     status
 }
 
+/// Runs what starts threads with every signal blocked, which they inherit: a host's signals are
+/// handled on its own threads.
+pub fn without_signals<R>(start: impl FnOnce() -> R) -> R {
+    struct Restore(libc::sigset_t);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: the mask was filled by the call below; no old one is asked for.
+            unsafe {
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
+            };
+        }
+    }
+
+    // SAFETY: a set of signals is plain numbers, of which zero is none.
+    let (mut all, mut before) = unsafe { std::mem::zeroed::<(libc::sigset_t, libc::sigset_t)>() };
+    // SAFETY: both sets are there; only this thread's mask changes.
+    let blocked = unsafe {
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) == 0
+    };
+    let _restore = blocked.then_some(Restore(before));
+    start()
+}
+
 /// What a panic is to C. Its payload is forgotten: dropping it could panic again.
 pub fn panicked(panic: Box<dyn Any + Send>) -> Failure {
     let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -12,7 +12,7 @@ use crate::status::fw_status;
 
 /// A node of an observer's replica, while a function looks at it. What is asked of it lies in the
 /// replica's memory and is valid until the function returns, or, in a view, until the view is freed. All
-/// functions on it: the thread that it was lent to; they never block.
+/// functions on it: any thread, as long as it is lent; they never block.
 pub struct fw_node {
     _private: [u8; 0],
 }

@@ -47,6 +47,24 @@ static void a_storm_of_signals(const char *connect) {
     pthread_join(thread, NULL);
 }
 
+/* The library's threads take none of the host's signals: one that the host blocks stays pending. */
+static void signals_are_the_hosts(const char *connect) {
+    struct sigaction action = {.sa_handler = count_storm};
+    sigset_t blocked, pending;
+    sigaction(SIGUSR2, &action, NULL);
+    fw_client *client = opened(connect);
+    OK(fw_client_sync(client, "/", 1, -1, &error));
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR2);
+    CHECK(pthread_sigmask(SIG_BLOCK, &blocked, NULL) == 0);
+    storms = 0;
+    kill(getpid(), SIGUSR2);
+    for (int i = 0; i < 20; i++) OK(fw_client_sync(client, "/", 1, -1, &error));
+    CHECK(storms == 0 && sigpending(&pending) == 0 && sigismember(&pending, SIGUSR2) == 1);
+    CHECK(pthread_sigmask(SIG_UNBLOCK, &blocked, NULL) == 0 && storms == 1);
+    fw_client_free(client);
+}
+
 static void a_child_is_told(const char *connect) {
     fw_client *client = opened(connect), *own = NULL;
     fw_queue *queue = NULL;
@@ -119,6 +137,7 @@ int main(int count, char **arguments) {
     signals_as_they_were(arguments[1]);
     a_child_is_told(arguments[1]);
     no_descriptor_to_be_had(arguments[1]);
+    signals_are_the_hosts(arguments[1]);
     a_storm_of_signals(arguments[1]);
     return 0;
 }

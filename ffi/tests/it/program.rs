@@ -34,18 +34,28 @@ impl Program {
         Self::compile_file(&own("tests/c").join(source))
     }
 
+    /// Compiles `source` of `tests/c` without the library, which it loads by itself.
+    pub fn compile_alone(source: &str) -> Self {
+        Self::compile_with(&own("tests/c").join(source), None)
+    }
+
     /// Compiles the file.
     pub fn compile_file(source: &Path) -> Self {
+        Self::compile_with(source, Some(&library()))
+    }
+
+    fn compile_with(source: &Path, library: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let library = library();
-        // Programs look for the library by its soname.
-        let link = folder.path().join("libfarwatch.so.0");
-        std::os::unix::fs::symlink(&library, link).expect("a link");
         let mut command = Command::new("cc");
         command.args(["-std=gnu11", "-g", "-O1", "-pthread"]).args(WARNINGS);
         command.arg("-I").arg(own("include")).arg("-I").arg(own("tests/c"));
-        command.arg(source).arg("-o").arg(folder.path().join("program")).arg(&library);
-        command.arg(format!("-Wl,-rpath,{}", folder.path().display()));
+        command.arg(source).arg("-o").arg(folder.path().join("program"));
+        if let Some(library) = library {
+            // Programs look for the library by its soname.
+            let link = folder.path().join("libfarwatch.so.0");
+            std::os::unix::fs::symlink(library, link).expect("a link");
+            command.arg(library).arg(format!("-Wl,-rpath,{}", folder.path().display()));
+        }
         run_compiler(command);
         Self { folder }
     }

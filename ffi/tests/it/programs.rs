@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farwatch_client::{Client, Options};
 
-use crate::program::{Program, finish};
+use crate::program::{Program, finish, library};
 use crate::server::{Way, address, own_root};
 
 fn connect() -> String {
@@ -23,8 +23,19 @@ fn callbacks_come_once_each_and_contexts_are_destroyed_once() {
 }
 
 #[test]
+fn locks_admit_one_and_elections_have_one_leader_with_tokens_that_grow() {
+    assert_eq!(Program::compile("recipes.c").run(&[&connect()]), "");
+}
+
+#[test]
 fn the_host_keeps_its_signals_forks_and_limits() {
     assert_eq!(Program::compile("host.c").run(&[&connect()]), "");
+}
+
+#[test]
+fn a_host_may_unload_the_library_while_its_last_thread_ends() {
+    let library = library().display().to_string();
+    assert_eq!(Program::compile_alone("unload.c").run(&[&library, &connect()]), "");
 }
 
 #[test]
