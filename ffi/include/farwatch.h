@@ -35,7 +35,7 @@
 #define FW_STAT_INIT {(uint32_t)sizeof(fw_stat), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** The beginning of an `fw_lag` that is to be filled. */
-#define FW_LAG_INIT {(uint32_t)sizeof(fw_lag), 0, 0, 0, 0}
+#define FW_LAG_INIT {(uint32_t)sizeof(fw_lag), 0, 0, 0, 0, 0}
 
 /** As a zxid to subscribe from: now. */
 #define FW_FROM_NOW ((int64_t)-1)
@@ -773,6 +773,10 @@ typedef struct {
    * Replaced versions that some view or read still keeps in memory.
    */
   uint64_t versions_kept;
+  /**
+   * What the replica takes, these included, bytes.
+   */
+  uint64_t tree_bytes;
 } fw_lag;
 
 /**
@@ -1434,11 +1438,15 @@ fw_status fw_node_stat(const fw_node *node, fw_stat *stat, fw_error **error);
  * - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
  *   it, everything is in memory;
  * - `cpu`: the processor that its thread keeps to;
- * - `windowBytes` (16777216): changes that are kept for feeds that lag behind.
+ * - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
+ * - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
+ *   observer ends, and can still be read.
  *
  * Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used).
  */
-fw_status fw_observer_open(const fw_config *config, fw_observer **observer, fw_error **error);
+fw_status fw_observer_open(const fw_config *config,
+                           fw_observer **observer,
+                           fw_error **error);
 
 /**
  * Waits until the observer has followed an upstream and shows transaction `min_zxid` or a later one: 0

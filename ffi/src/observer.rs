@@ -52,7 +52,7 @@ impl ObserverBody {
 }
 
 /// The settings of `fw_observer_open`.
-const KEYS: [&str; 5] = ["upstreams", "dataDir", "cpu", "windowBytes", "requestTimeout"];
+const KEYS: [&str; 5] = ["upstreams", "dataDir", "cpu", "windowBytes", "treeBytes"];
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
@@ -111,6 +111,8 @@ fn options(config: &ConfigBody) -> Result<Options, Failure> {
     if let Some(bytes) = config.number("windowBytes", 0..=1 << 40)? {
         options.window_bytes_max = bytes as usize;
     }
+    let tree_bytes = config.number("treeBytes", 1 << 20..=1 << 50)?;
+    options.tree_bytes_max = tree_bytes.map(|bytes| bytes as usize);
     Ok(options)
 }
 
@@ -162,7 +164,9 @@ pub unsafe fn find(
 /// - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
 ///   it, everything is in memory;
 /// - `cpu`: the processor that its thread keeps to;
-/// - `windowBytes` (16777216): changes that are kept for feeds that lag behind.
+/// - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
+/// - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
+///   observer ends, and can still be read.
 ///
 /// Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used).
 #[unsafe(no_mangle)]
@@ -213,9 +217,11 @@ pub struct fw_lag {
     pub stale_ms: i64,
     /// Replaced versions that some view or read still keeps in memory.
     pub versions_kept: u64,
+    /// What the replica takes, these included, bytes.
+    pub tree_bytes: u64,
 }
 
-const LAG_BYTES_MIN: usize = 32;
+const LAG_BYTES_MIN: usize = 40;
 const _: () = assert!(size_of::<fw_lag>() == LAG_BYTES_MIN);
 
 /// Fills `lag`, whose `size` must be set. Takes no lock, never blocks, any thread. Fails with `FW_NULL`,
@@ -242,6 +248,7 @@ pub unsafe extern "C" fn fw_observer_lag(
             zxid: now.zxid.as_i64(),
             stale_ms: now.stale.map_or(-1, |stale| stale.as_millis() as i64),
             versions_kept: now.versions_kept as u64,
+            tree_bytes: now.tree_bytes as u64,
         });
         Ok(())
     })

@@ -49,12 +49,16 @@ pub struct Options {
     pub cpu: Option<usize>,
     /// Changes that are kept for subscriptions that lag behind, bytes. Default 16 MiB.
     pub window_bytes_max: usize,
+    /// The most that the tree may take, bytes, what readers keep of its past included. Beyond it the
+    /// observer ends, and can still be read. `None`: no limit.
+    pub tree_bytes_max: Option<usize>,
 }
 
 impl Options {
     /// In memory, from these upstreams.
     pub fn of(upstreams: Vec<(String, u16)>) -> Self {
-        Self { upstreams, data_dir: None, cpu: None, window_bytes_max: 16 << 20 }
+        let window_bytes_max = 16 << 20;
+        Self { upstreams, data_dir: None, cpu: None, window_bytes_max, tree_bytes_max: None }
     }
 
     fn config(&self) -> io::Result<ServerConfig> {
@@ -124,6 +128,8 @@ pub struct Lag {
     pub is_linked: bool,
     /// Replaced versions that some view or read still keeps in memory.
     pub versions_kept: usize,
+    /// What the tree takes, these included, bytes.
+    pub tree_bytes: usize,
 }
 
 /// An observer in this process. All of it may be used from any thread at once.
@@ -144,10 +150,10 @@ impl Observer {
         }
         let config = options.config()?;
         let memory = config.memory_only.then(|| config.data_dir.clone());
-        let (cpu, window) = (options.cpu, options.window_bytes_max);
+        let options = options.clone();
         let (opened, result) = mpsc::channel();
         let thread = std::thread::Builder::new().name("farwatch-embedded".to_owned());
-        let thread = thread.spawn(move || run(&config, cpu, window, &opened));
+        let thread = thread.spawn(move || run(&config, &options, &opened));
         let result = match thread {
             Ok(_) => result.recv().unwrap_or_else(|_| Err(OpenError::Ended("it panicked".into()))),
             Err(ref cause) => Err(io::Error::new(cause.kind(), cause.to_string()).into()),
@@ -250,8 +256,8 @@ type Opened = Sender<Result<Arc<State>, OpenError>>;
 
 /// The observer's thread: servers one after the other, as each may find that the state on disk was
 /// replaced.
-fn run(config: &ServerConfig, cpu: Option<usize>, window_bytes_max: usize, opened: &Opened) {
-    if let Some(cpu) = cpu {
+fn run(config: &ServerConfig, options: &Options, opened: &Opened) {
+    if let Some(cpu) = options.cpu {
         keep_to(cpu);
     }
     let mut state: Option<Arc<State>> = None;
@@ -265,7 +271,7 @@ fn run(config: &ServerConfig, cpu: Option<usize>, window_bytes_max: usize, opene
                     Arc::clone(state)
                 }
                 None => {
-                    let first = Arc::new(State::new(&tree, window_bytes_max));
+                    let first = Arc::new(State::new(&tree, options));
                     first.runs(&server);
                     // Who opens it waits for this.
                     let _ = opened.send(Ok(Arc::clone(&first)));

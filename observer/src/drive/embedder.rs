@@ -26,6 +26,8 @@ pub struct Stands {
     pub stale_ms: u64,
     /// Replaced versions in the tree that some reader keeps.
     pub versions_kept: usize,
+    /// What the tree takes, bytes.
+    pub tree_bytes: usize,
 }
 
 /// As whom a client of this process is seen.
@@ -48,6 +50,7 @@ impl Core {
             follows: self.node.is_serving(),
             stale_ms: self.node.stale_ms().max(0).unsigned_abs(),
             versions_kept: self.node.writer().retired(),
+            tree_bytes: self.node.writer().heap_bytes(),
         });
     }
 }

@@ -8,7 +8,7 @@ use farwatch_core::tree::{Events, Reader, Tree, Visits};
 use farwatch_core::zxid::Zxid;
 
 use super::feed::Feed;
-use super::{Lag, WaitError};
+use super::{Lag, Options, WaitError};
 use crate::drive::{Embedder, Stands};
 use crate::host::{Door, Server, Stopper};
 
@@ -25,6 +25,8 @@ pub(super) struct State {
     current_ms: AtomicU64,
     is_linked: AtomicBool,
     versions_kept: AtomicUsize,
+    tree_bytes: AtomicUsize,
+    tree_bytes_max: Option<usize>,
     waiting: AtomicUsize,
     ended: Mutex<Option<String>>,
     moved: Condvar,
@@ -32,15 +34,17 @@ pub(super) struct State {
 }
 
 impl State {
-    pub fn new(tree: &Arc<Tree>, window_bytes_max: usize) -> Self {
+    pub fn new(tree: &Arc<Tree>, options: &Options) -> Self {
         Self {
             visits: Visits::new(tree),
-            feed: Feed::new(window_bytes_max),
+            feed: Feed::new(options.window_bytes_max),
             tree: Mutex::new(Arc::clone(tree)),
             began: Instant::now(),
             current_ms: AtomicU64::new(NEVER),
             is_linked: AtomicBool::new(false),
             versions_kept: AtomicUsize::new(0),
+            tree_bytes: AtomicUsize::new(0),
+            tree_bytes_max: options.tree_bytes_max,
             waiting: AtomicUsize::new(0),
             ended: Mutex::new(None),
             moved: Condvar::new(),
@@ -68,6 +72,7 @@ impl State {
                 .then(|| Duration::from_millis(now_ms.saturating_sub(current_ms))),
             is_linked: self.is_linked.load(Ordering::Acquire),
             versions_kept: self.versions_kept.load(Ordering::Relaxed),
+            tree_bytes: self.tree_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -106,12 +111,21 @@ impl State {
         self.lock_ended().clone()
     }
 
-    /// Nothing comes any more, for this reason.
+    /// Nothing comes any more, for this reason; the first one that is given.
     pub fn end(&self, reason: String) {
         self.is_linked.store(false, Ordering::Release);
-        *self.lock_ended() = Some(reason.clone());
+        let reason = self.lock_ended().get_or_insert(reason).clone();
         self.moved.notify_all();
         self.feed.end(reason);
+    }
+
+    /// Ends the observer when its tree has outgrown what it may take.
+    fn mind_size(&self, tree_bytes: usize) {
+        let Some(max) = self.tree_bytes_max.filter(|max| *max < tree_bytes) else { return };
+        if self.ended().is_none() {
+            self.end(format!("the tree takes {tree_bytes} bytes, more than the limit of {max}"));
+            self.stop();
+        }
     }
 
     /// This server runs now. It is stopped at once if that was asked for before.
@@ -174,6 +188,8 @@ impl Embedder for Beats {
         let state = &self.state;
         state.is_linked.store(stands.follows, Ordering::Release);
         state.versions_kept.store(stands.versions_kept, Ordering::Relaxed);
+        state.tree_bytes.store(stands.tree_bytes, Ordering::Relaxed);
+        state.mind_size(stands.tree_bytes);
         let was = state.current_ms.load(Ordering::Relaxed);
         if stands.follows || was != NEVER {
             let now_ms = state.began.elapsed().as_millis() as u64;

@@ -275,3 +275,20 @@ fn a_client_of_the_process_reads_and_writes_through_the_observer_and_sees_its_ow
     let client = client.with_request_timeout(Duration::from_millis(50));
     client.get("/node", false).expect_err("nobody answers");
 }
+
+#[test]
+fn a_tree_that_outgrows_its_limit_ends_the_observer_and_can_still_be_read() {
+    let ensemble = voters(&[]);
+    let mut client = patient_client(ensemble.server(1));
+    let made = create(&mut client, "/a", b"small");
+    let options = Options { tree_bytes_max: Some(1 << 20), ..options(&places(&ensemble)) };
+    let observer = Observer::open(&options).expect("an observer");
+    observer.wait_ready(zxid(made), soon()).expect("it fits");
+    for number in 0..4 {
+        create(&mut client, &format!("/large-{number}"), &vec![b'l'; 500_000]);
+    }
+    let waited = observer.wait_ready(Zxid(u64::MAX), soon());
+    let Err(WaitError::Ended(reason)) = waited else { panic!("{waited:?}") };
+    assert!(reason.contains("limit of 1048576"), "{reason}");
+    assert_eq!(text(&observer, "/a").as_deref(), Some("small"));
+}
