@@ -18,11 +18,14 @@ use crate::event::Event;
 use crate::machine::{Abandoned, Machine, RequestId, SessionToken, Settings};
 use crate::operation::Operation;
 use crate::outcome::Outcome;
+use fresh::Synced;
 
+mod fresh;
 mod link;
 mod listeners;
 mod operations;
 
+pub use fresh::Freshness;
 pub(crate) use listeners::{LeaseHold, Subscription, WeakClient, guarded};
 pub use operations::{Children, Created, NodeAcl, NodeData};
 
@@ -148,6 +151,9 @@ struct State {
     stream: Option<Arc<std::net::TcpStream>>,
     /// The server that `stream` leads to.
     server: Option<usize>,
+    /// Connections so far.
+    links: u64,
+    synced: Option<Synced>,
     /// What the reader could not write at once.
     unsent: Vec<u8>,
     /// Whether some thread is writing; it takes along what others add.
@@ -205,6 +211,7 @@ impl Drop for Handle {
 pub struct Client {
     handle: Arc<Handle>,
     request_timeout: Duration,
+    freshness: Freshness,
 }
 
 impl std::fmt::Debug for Client {
@@ -234,6 +241,8 @@ impl Client {
                 machine: Machine::new(settings),
                 stream: None,
                 server: None,
+                links: 0,
+                synced: None,
                 unsent: Vec::new(),
                 writing: false,
                 reader: None,
@@ -253,12 +262,13 @@ impl Client {
             })
             .map_err(OpenError::Thread)?;
         let handle = Arc::new(Handle { shared, reader: Mutex::new(Some(reader)) });
-        Ok(Self { handle, request_timeout: options.request_timeout })
+        let (request_timeout, freshness) = (options.request_timeout, Freshness::default());
+        Ok(Self { handle, request_timeout, freshness })
     }
 
     /// The same session with another timeout for blocking operations.
     pub fn with_request_timeout(&self, request_timeout: Duration) -> Self {
-        Self { handle: Arc::clone(&self.handle), request_timeout }
+        Self { request_timeout, ..self.clone() }
     }
 
     /// Waits until a server serves the session.
@@ -305,6 +315,10 @@ impl Client {
     /// Asks for `operation` and waits for the result.
     pub fn call(&self, operation: &Operation) -> Result<Outcome, ClientError> {
         self.refuse_inside_callback()?;
+        self.call_fresh(operation)
+    }
+
+    fn call_once(&self, operation: &Operation) -> Result<Outcome, ClientError> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let request = self.submit(operation, move |result| drop(sender.send(result)))?;
         match receiver.recv_timeout(self.request_timeout) {

@@ -224,6 +224,7 @@ fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
         Ok(stream) => {
             state.stream = Some(Arc::new(stream));
             state.server = Some(server);
+            state.links += 1;
             state.machine.handle_connected(now_ms);
         }
         Err(error) => {
