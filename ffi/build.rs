@@ -6,7 +6,7 @@ const ABI_VERSION: u32 = 0;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libfarwatch.so.{ABI_VERSION}");
-    // A client that was freed may have a thread for a while: its code must not be unloaded.
+    // A thread of the library may still be on its way out when the program lets go of it.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     println!("cargo:rustc-env=FARWATCH_ABI_VERSION={ABI_VERSION}");
 }

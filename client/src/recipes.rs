@@ -25,6 +25,9 @@
 //! **Fencing.** A lease depends on clocks that run; a [`FencingToken`] does not: pass it with each
 //! use of what is guarded, where a [`Fence`] refuses whoever was overtaken.
 
+//!
+//! `docs/recipes.md` has an example of each.
+
 use std::time::Instant;
 
 use thiserror::Error;
@@ -51,6 +54,7 @@ mod roster;
 mod semaphore;
 mod signal;
 mod snowflake;
+mod tasks;
 mod tenure;
 mod worker_id;
 
@@ -66,6 +70,7 @@ pub use queue::{Item, Queue};
 pub use read_write_lock::ReadWriteLock;
 pub use semaphore::{Permit, Semaphore};
 pub use snowflake::{SNOWFLAKE_EPOCH_MS, SNOWFLAKE_WORKERS, Snowflake, SnowflakeOptions};
+pub use tasks::{Assignment, TaskBoard, Worker};
 pub use tenure::{Standing, Tenure};
 pub use worker_id::{WorkerId, WorkerIds};
 
@@ -133,3 +138,8 @@ fn persist<T>(
         }
     }
 }
+
+/// Compiles the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes.md")]
+struct Guide;

@@ -34,6 +34,12 @@
 /** The beginning of an `fw_stat` that is to be filled. */
 #define FW_STAT_INIT {(uint32_t)sizeof(fw_stat), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
+/** The beginning of an `fw_lag` that is to be filled. */
+#define FW_LAG_INIT {(uint32_t)sizeof(fw_lag), 0, 0, 0, 0, 0}
+
+/** As a zxid to subscribe from: now. */
+#define FW_FROM_NOW ((int64_t)-1)
+
 
 
 
@@ -95,6 +101,10 @@ enum fw_status
    */
   FW_TOO_LARGE = 11,
   /**
+   * The data is longer than the buffer; its length was written.
+   */
+  FW_BUFFER_TOO_SMALL = 12,
+  /**
    * The deadline passed.
    */
   FW_TIMEOUT = 20,
@@ -118,6 +128,10 @@ enum fw_status
    * The server's answer does not decode: perhaps it is no server of this kind.
    */
   FW_BAD_REPLY = 25,
+  /**
+   * Changes were missed: read what is there, and subscribe again.
+   */
+  FW_WINDOW_LOST = 26,
   /**
    * No such node, or no parent of the node to create.
    */
@@ -281,6 +295,35 @@ enum fw_standing
 typedef enum fw_standing fw_standing;
 #else
 typedef int32_t fw_standing;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What happened to a node.
+ */
+enum fw_change_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It was created.
+   */
+  FW_CHANGE_CREATED = 1,
+  /**
+   * It was deleted.
+   */
+  FW_CHANGE_DELETED = 2,
+  /**
+   * Its data was set.
+   */
+  FW_CHANGE_SET = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_change_kind fw_change_kind;
+#else
+typedef int32_t fw_change_kind;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -526,6 +569,11 @@ typedef int32_t fw_event_kind;
 typedef struct fw_acl fw_acl;
 
 /**
+ * One change of one node. All functions on it: any thread, never block.
+ */
+typedef struct fw_change fw_change;
+
+/**
  * A session with a service, and its threads: one. All functions on it: any thread.
  */
 typedef struct fw_client fw_client;
@@ -561,6 +609,12 @@ typedef struct fw_error fw_error;
 typedef struct fw_event fw_event;
 
 /**
+ * The changes at a node and below it, in the order of the history. All functions on it: any thread, one
+ * after the other.
+ */
+typedef struct fw_feed fw_feed;
+
+/**
  * The resource's memory of the largest token. It belongs to the resource and is stored with it: a
  * fence that forgets lets a holder in that was overtaken before. All functions on it: any thread,
  * never block.
@@ -573,6 +627,21 @@ typedef struct fw_fence fw_fence;
  * overtaken. All functions on it: any thread. Free locks before their client.
  */
 typedef struct fw_lock fw_lock;
+
+/**
+ * A node of an observer's replica, while a function looks at it. What is asked of it lies in the
+ * replica's memory and is valid until the function returns, or, in a view, until the view is freed. All
+ * functions on it: any thread, as long as it is lent; they never block.
+ */
+typedef struct fw_node fw_node;
+
+/**
+ * A replica of a service's whole tree in this process, and its threads. It learns from voters or from
+ * other observers, serves reads from memory, survives the loss of its link and heals by itself. Access
+ * control lists are not looked at: whoever has the replica has all of it. All functions on it: any
+ * thread, at once; those that read take no lock, make no system call and wait for nobody.
+ */
+typedef struct fw_observer fw_observer;
 
 /**
  * An operation, to be given to `fw_client_call`, `fw_client_submit` or `fw_client_enqueue`, as
@@ -593,6 +662,13 @@ typedef struct fw_queue fw_queue;
  * not have is null, 0 or `FW_BAD_ARGUMENT`.
  */
 typedef struct fw_result fw_result;
+
+/**
+ * The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile
+ * stays in memory (`versions_kept` of `fw_lag` counts it): free it when the reads are done. It outlives
+ * its observer. All functions on it: any thread, at once; no lock, no system call.
+ */
+typedef struct fw_view fw_view;
 
 /**
  * Called once with what became of a request, on the client's own thread: return soon, block never.
@@ -670,6 +746,49 @@ typedef struct {
    */
   int64_t ephemeral_owner;
 } fw_stat;
+
+/**
+ * How far an observer is, and how sure of it. Set `size` to `sizeof(fw_lag)` before it is filled, or
+ * begin with `FW_LAG_INIT`.
+ */
+typedef struct {
+  /**
+   * `sizeof(fw_lag)` as the program knows it, bytes.
+   */
+  uint32_t size;
+  /**
+   * 1 while it follows an upstream, else 0.
+   */
+  int32_t linked;
+  /**
+   * The last transaction that reads show.
+   */
+  int64_t zxid;
+  /**
+   * Since how many milliseconds it does not know itself to be current; -1 before it was for the first
+   * time. By a clock that never goes back.
+   */
+  int64_t stale_ms;
+  /**
+   * Replaced versions that some view or read still keeps in memory.
+   */
+  uint64_t versions_kept;
+  /**
+   * What the replica takes, these included, bytes.
+   */
+  uint64_t tree_bytes;
+} fw_lag;
+
+/**
+ * Looks at a node in place, without a copy. `node` is valid until the function returns.
+ */
+typedef void (*fw_read_fn)(void *context, const fw_node *node);
+
+/**
+ * Told a node; false ends the scan. `node` is valid until the view is freed only through what its
+ * functions return; the pointer itself until this returns.
+ */
+typedef bool (*fw_scan_fn)(void *context, const fw_node *node);
 
 #ifdef __cplusplus
 extern "C" {
@@ -1111,6 +1230,74 @@ size_t fw_event_lost_count(const fw_event *event);
 const char *fw_event_lost(const fw_event *event, size_t index, size_t *len);
 
 /**
+ * Subscribes to the changes at `path` and below it (`/`: all): those behind transaction `from_zxid`, or
+ * from now on with `FW_FROM_NOW`. To miss nothing: subscribe first, take a view, and pass over the
+ * changes up to the view's zxid. The feed outlives its observer. Takes a lock for an instant, any thread.
+ * Fails with `FW_WINDOW_LOST` (changes behind `from_zxid` are not known any more), `FW_NULL`.
+ */
+fw_status fw_observer_subscribe(const fw_observer *observer,
+                                const char *path,
+                                size_t path_len,
+                                int64_t from_zxid,
+                                fw_feed **feed,
+                                fw_error **error);
+
+/**
+ * Takes the next change and waits up to `timeout_ms` for it: 0 looks and does not wait. Free it with
+ * `fw_change_free`. May block. Fails with `FW_TIMEOUT` (nothing so far), `FW_WINDOW_LOST` (changes were
+ * missed: read what is there and subscribe again from that view's zxid), `FW_CLOSED` (the observer ended).
+ */
+fw_status fw_feed_next(fw_feed *feed,
+                       uint64_t timeout_ms,
+                       fw_change **change,
+                       fw_error **error);
+
+/**
+ * Up to where everything was told; at first, where the feed begins. Waits while another thread is in
+ * `fw_feed_next`.
+ */
+int64_t fw_feed_zxid(const fw_feed *feed);
+
+/**
+ * Frees `feed`; changes that it gave stay valid. Null is allowed. Never blocks.
+ */
+fw_status fw_feed_free(fw_feed *feed);
+
+/**
+ * By which transaction. Changes of one transaction of several operations share it.
+ */
+int64_t fw_change_zxid(const fw_change *change);
+
+/**
+ * What happened.
+ */
+fw_change_kind fw_change_kind_of(const fw_change *change);
+
+/**
+ * The node's whole path; **not** ended by a zero. `len` may be null. Valid until the change is freed.
+ */
+const char *fw_change_path(const fw_change *change,
+                           size_t *len);
+
+/**
+ * The node's data right behind the transaction; null if it is null, or if the node was deleted. `len` may
+ * be null. Valid until the change is freed.
+ */
+const uint8_t *fw_change_data(const fw_change *change,
+                              size_t *len);
+
+/**
+ * Fills `stat`, whose `size` must be set, with the node's right behind the transaction. Fails with
+ * `FW_NO_NODE` (it was deleted), `FW_NULL`, `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_change_stat(const fw_change *change, fw_stat *stat, fw_error **error);
+
+/**
+ * Frees `change`. Null is allowed. Never blocks.
+ */
+fw_status fw_change_free(fw_change *change);
+
+/**
  * Makes a fence that remembers `largest`: what the resource has stored, or 0. Any thread.
  */
 fw_status fw_fence_new(int64_t largest, fw_fence **fence, fw_error **error);
@@ -1226,6 +1413,139 @@ fw_status fw_lock_release(fw_lock *lock, int64_t timeout_ms, fw_error **error);
  * Waits for a callback that is running, up to two seconds, unless it is called from one.
  */
 fw_status fw_lock_free(fw_lock *lock);
+
+/**
+ * The data, or null if it is null; not ended by a zero. `len` may be null.
+ */
+const uint8_t *fw_node_data(const fw_node *node, size_t *len);
+
+/**
+ * The whole path; **not** ended by a zero. Null for null. `len` may be null.
+ */
+const char *fw_node_path(const fw_node *node, size_t *len);
+
+/**
+ * Fills `stat`, whose `size` must be set. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_node_stat(const fw_node *node, fw_stat *stat, fw_error **error);
+
+/**
+ * Starts an observer. Blocks until what `dataDir` has was read; a link it does not wait for, see
+ * `fw_observer_wait_ready`. May block, any thread. Settings:
+ *
+ * - `upstreams`: `host[:port][,host[:port]...]`, whom it learns from, by their peer ports (2888
+ *   unless given), the first that can be reached; the only one that must be set;
+ * - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
+ *   it, everything is in memory;
+ * - `cpu`: the processor that its thread keeps to;
+ * - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
+ * - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
+ *   observer ends, and can still be read.
+ *
+ * Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used).
+ */
+fw_status fw_observer_open(const fw_config *config,
+                           fw_observer **observer,
+                           fw_error **error);
+
+/**
+ * Waits until the observer has followed an upstream and shows transaction `min_zxid` or a later one: 0
+ * for any. `timeout_ms` 0 looks and does not wait. May block, any thread. Fails with `FW_TIMEOUT`,
+ * `FW_CLOSED` (it ended: the error's text says why), `FW_FORKED`.
+ */
+fw_status fw_observer_wait_ready(const fw_observer *observer,
+                                 int64_t min_zxid,
+                                 uint64_t timeout_ms,
+                                 fw_error **error);
+
+/**
+ * Fills `lag`, whose `size` must be set. Takes no lock, never blocks, any thread. Fails with `FW_NULL`,
+ * `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_observer_lag(const fw_observer *observer,
+                          fw_lag *lag,
+                          fw_error **error);
+
+/**
+ * Copies the data of a node to `buffer`, at most `capacity` bytes of it, and says in `len` how long the
+ * data is: when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, `buffer` holds
+ * nothing of use and the call can be repeated with more room. `len` is -1 for null data. `stat` may be
+ * null, else its `size` must be set. Takes no lock, never blocks, any thread. Fails with `FW_NO_NODE`,
+ * `FW_NULL`, `FW_BUFFER_TOO_SMALL`, `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_observer_get(const fw_observer *observer,
+                          const char *path,
+                          size_t path_len,
+                          uint8_t *buffer,
+                          size_t capacity,
+                          int64_t *len,
+                          fw_stat *stat,
+                          fw_error **error);
+
+/**
+ * Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in
+ * the replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It may
+ * read on, and must not close or free the observer. Takes no lock, never blocks, any thread. Fails with
+ * `FW_NO_NODE`, `FW_NULL`.
+ */
+fw_status fw_observer_read(const fw_observer *observer,
+                           const char *path,
+                           size_t path_len,
+                           fw_read_fn read,
+                           void *context,
+                           fw_error **error);
+
+/**
+ * Whether there is a node at `path`: `FW_OK`, or `FW_NO_NODE`. `stat` may be null, else its `size` must be
+ * set. Takes no lock, never blocks, any thread.
+ */
+fw_status fw_observer_exists(const fw_observer *observer,
+                             const char *path,
+                             size_t path_len,
+                             fw_stat *stat,
+                             fw_error **error);
+
+/**
+ * The names of a node's children, in the order of their creation, and its stat. Free the result with
+ * `fw_result_free`. Takes no lock, never blocks, any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
+ */
+fw_status fw_observer_children(const fw_observer *observer,
+                               const char *path,
+                               size_t path_len,
+                               fw_result **result,
+                               fw_error **error);
+
+/**
+ * Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it
+ * writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
+ * that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
+ * `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
+ * thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_FORKED`.
+ */
+fw_status fw_observer_client(const fw_observer *observer,
+                             const fw_config *config,
+                             const char *chroot,
+                             size_t chroot_len,
+                             fw_client **client,
+                             fw_error **error);
+
+/**
+ * Why the observer ended, for people, or null while it has not: it can still be read then. Valid until
+ * it is freed. `len` may be null. Takes a lock for an instant, any thread.
+ */
+const char *fw_observer_ended(const fw_observer *observer,
+                              size_t *len);
+
+/**
+ * Stops the observer and waits for its threads; reads still show what it knew. Twice is once. In a
+ * process that was forked from the one that opened it this does nothing. May block, any thread.
+ */
+fw_status fw_observer_close(fw_observer *observer, fw_error **error);
+
+/**
+ * Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block.
+ */
+fw_status fw_observer_free(fw_observer *observer);
 
 /**
  * Creates a node. Null data with length 0 is null, which is not the same as empty. `mode` is an
@@ -1561,6 +1881,55 @@ uint32_t fw_abi_version(void);
  * "election". False for what it does not know. Any thread, never blocks.
  */
 bool fw_feature(const char *name, size_t name_len);
+
+/**
+ * Keeps the present state. Takes a lock for an instant, any thread. Fails with `FW_NULL`.
+ */
+fw_status fw_observer_view(const fw_observer *observer, fw_view **view, fw_error **error);
+
+/**
+ * The transaction that the state is of.
+ */
+int64_t fw_view_zxid(const fw_view *view);
+
+/**
+ * The data of a node, where it lies: `data` (null for null) and `len` are valid until the view is freed.
+ * `stat` may be null, else its `size` must be set. Fails with `FW_NO_NODE`, `FW_NULL`,
+ * `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_view_get(const fw_view *view,
+                      const char *path,
+                      size_t path_len,
+                      const uint8_t **data,
+                      size_t *len,
+                      fw_stat *stat,
+                      fw_error **error);
+
+/**
+ * The names of a node's children, in the order of their creation, and its stat. Free the result with
+ * `fw_result_free`. Fails with `FW_NO_NODE`, `FW_NULL`.
+ */
+fw_status fw_view_children(const fw_view *view,
+                           const char *path,
+                           size_t path_len,
+                           fw_result **result,
+                           fw_error **error);
+
+/**
+ * Calls `told` with the node at `path` and with all below it, parents first, children in the order of
+ * their creation, in this thread, until it says false. Fails with `FW_NO_NODE`, `FW_NULL`.
+ */
+fw_status fw_view_scan(const fw_view *view,
+                       const char *path,
+                       size_t path_len,
+                       fw_scan_fn told,
+                       void *context,
+                       fw_error **error);
+
+/**
+ * Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long.
+ */
+fw_status fw_view_free(fw_view *view);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -510,6 +510,209 @@ private:
     handle<fw_client, fw_client_free> raw_;
 };
 
+/** A node where it lies in an observer's memory; lent for as long as its source says. */
+class node {
+public:
+    explicit node(const fw_node *raw) noexcept : raw_(raw) {}
+    std::string_view data() const noexcept {
+        std::size_t size = 0;
+        const std::uint8_t *data = fw_node_data(raw_, &size);
+        return detail::lent(reinterpret_cast<const char *>(data), size);
+    }
+    bool is_null() const noexcept { return fw_node_data(raw_, nullptr) == nullptr; }
+    std::string_view path() const noexcept {
+        std::size_t size = 0;
+        const char *path = fw_node_path(raw_, &size);
+        return detail::lent(path, size);
+    }
+    fw_stat stat() const noexcept {
+        fw_stat stat = FW_STAT_INIT;
+        (void)fw_node_stat(raw_, &stat, nullptr);
+        return stat;
+    }
+
+private:
+    const fw_node *raw_;
+};
+
+/** One state of an observer's replica, for as long as this lives. */
+class view {
+public:
+    explicit view(fw_view *raw) noexcept : raw_(raw) {}
+    std::int64_t zxid() const noexcept { return fw_view_zxid(raw_.get()); }
+    /** The data of a node, in place, valid as long as this; nothing if there is no node. */
+    std::optional<std::string_view> get(std::string_view path) const noexcept {
+        const std::uint8_t *data = nullptr;
+        std::size_t size = 0;
+        fw_status status = fw_view_get(raw_.get(), detail::chars(path), path.size(), &data, &size,
+                                       nullptr, nullptr);
+        if (status != FW_OK) return std::nullopt;
+        return detail::lent(reinterpret_cast<const char *>(data), size);
+    }
+    expected<answer> children(std::string_view path) const noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **result, fw_error **why) {
+            return fw_view_children(raw_.get(), detail::chars(path), path.size(), result, why);
+        });
+    }
+    /** Calls `told(node)` with the node at `path` and all below it, until it returns false. */
+    template <class F> expected<done> scan(std::string_view path, F &&told) const noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_view_scan(
+                raw_.get(), detail::chars(path), path.size(),
+                [](void *context, const fw_node *raw) noexcept -> bool {
+                    return (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
+                },
+                std::addressof(told), why);
+        });
+    }
+
+private:
+    handle<fw_view, fw_view_free> raw_;
+};
+
+/** One change of one node. */
+class change {
+public:
+    explicit change(fw_change *raw) noexcept : raw_(raw) {}
+    std::int64_t zxid() const noexcept { return fw_change_zxid(raw_.get()); }
+    fw_change_kind kind() const noexcept { return fw_change_kind_of(raw_.get()); }
+    std::string_view path() const noexcept {
+        std::size_t size = 0;
+        const char *path = fw_change_path(raw_.get(), &size);
+        return detail::lent(path, size);
+    }
+    std::string_view data() const noexcept {
+        std::size_t size = 0;
+        const std::uint8_t *data = fw_change_data(raw_.get(), &size);
+        return detail::lent(reinterpret_cast<const char *>(data), size);
+    }
+
+private:
+    handle<fw_change, fw_change_free> raw_;
+};
+
+/** The changes at a node and below it, in order. */
+class feed {
+public:
+    explicit feed(fw_feed *raw) noexcept : raw_(raw) {}
+    /** The next change. `FW_TIMEOUT`: nothing so far; `FW_WINDOW_LOST`: read anew and subscribe again. */
+    expected<change> next(std::chrono::milliseconds patience) noexcept {
+        std::uint64_t wait = patience.count() < 0 ? 0 : static_cast<std::uint64_t>(patience.count());
+        return detail::receive<change, fw_change>([&](fw_change **change, fw_error **why) {
+            return fw_feed_next(raw_.get(), wait, change, why);
+        });
+    }
+    std::int64_t zxid() const noexcept { return fw_feed_zxid(raw_.get()); }
+
+private:
+    handle<fw_feed, fw_feed_free> raw_;
+};
+
+/** A replica in this process. Everything on it: any thread. */
+class observer {
+public:
+    explicit observer(fw_observer *raw) noexcept : raw_(raw) {}
+
+    /** `settings` of `fw_observer_open`: `upstreams` and more. */
+    static expected<observer> open(config settings) noexcept {
+        fw_error *why = nullptr;
+        fw_status status = settings.failure(&why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return detail::receive<observer, fw_observer>([&](fw_observer **raw, fw_error **why) {
+            return fw_observer_open(settings.get(), raw, why);
+        });
+    }
+    /** In memory, from `host[:port][,host[:port]...]`. */
+    static expected<observer> open(std::string_view upstreams) noexcept {
+        config settings;
+        settings.set("upstreams", upstreams);
+        return open(std::move(settings));
+    }
+    expected<done> wait_ready(std::chrono::milliseconds patience,
+                              std::int64_t min_zxid = 0) const noexcept {
+        std::uint64_t wait = patience.count() < 0 ? 0 : static_cast<std::uint64_t>(patience.count());
+        return detail::attempt([&](fw_error **why) {
+            return fw_observer_wait_ready(raw_.get(), min_zxid, wait, why);
+        });
+    }
+    fw_lag lag() const noexcept {
+        fw_lag lag = FW_LAG_INIT;
+        (void)fw_observer_lag(raw_.get(), &lag, nullptr);
+        return lag;
+    }
+    /** Calls `read(node)` with the node where it lies; false if there is none. It must return at once. */
+    template <class F> bool read(std::string_view path, F &&read) const noexcept {
+        return fw_observer_read(
+                   raw_.get(), detail::chars(path), path.size(),
+                   [](void *context, const fw_node *raw) noexcept {
+                       (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
+                   },
+                   std::addressof(read), nullptr)
+            == FW_OK;
+    }
+    /** A copy of the data; nothing if there is no node. */
+    std::optional<std::string> get(std::string_view path) const {
+        std::size_t room = 256;
+        for (;;) {
+            std::string copy(room, '\0');
+            std::int64_t size = 0;
+            fw_status status = fw_observer_get(
+                raw_.get(), detail::chars(path), path.size(),
+                reinterpret_cast<std::uint8_t *>(copy.data()), copy.size(), &size, nullptr, nullptr);
+            if (status == FW_BUFFER_TOO_SMALL) {
+                room = static_cast<std::size_t>(size);
+                continue;
+            }
+            if (status != FW_OK) return std::nullopt;
+            copy.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+            return copy;
+        }
+    }
+    bool exists(std::string_view path) const noexcept {
+        return fw_observer_exists(raw_.get(), detail::chars(path), path.size(), nullptr, nullptr)
+            == FW_OK;
+    }
+    expected<answer> children(std::string_view path) const noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **result, fw_error **why) {
+            return fw_observer_children(raw_.get(), detail::chars(path), path.size(), result, why);
+        });
+    }
+    /** Keeps the present state. */
+    expected<farwatch::view> view() const noexcept {
+        return detail::receive<farwatch::view, fw_view>([&](fw_view **view, fw_error **why) {
+            return fw_observer_view(raw_.get(), view, why);
+        });
+    }
+    expected<feed> subscribe(std::string_view path,
+                             std::int64_t from_zxid = FW_FROM_NOW) const noexcept {
+        return detail::receive<feed, fw_feed>([&](fw_feed **feed, fw_error **why) {
+            return fw_observer_subscribe(raw_.get(), detail::chars(path), path.size(), from_zxid,
+                                         feed, why);
+        });
+    }
+    /** A client in this process that writes through the observer. */
+    expected<farwatch::client> client(std::string_view chroot = {}) const noexcept {
+        return detail::receive<farwatch::client, fw_client>(
+            [&](fw_client **client, fw_error **why) {
+                return fw_observer_client(raw_.get(), nullptr, detail::chars(chroot), chroot.size(),
+                                          client, why);
+            });
+    }
+    /** Why it ended; empty while it has not. */
+    std::string_view ended() const noexcept {
+        std::size_t size = 0;
+        const char *reason = fw_observer_ended(raw_.get(), &size);
+        return detail::lent(reason, size);
+    }
+    expected<done> close() noexcept {
+        return detail::attempt([&](fw_error **why) { return fw_observer_close(raw_.get(), why); });
+    }
+    fw_observer *get_raw() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_observer, fw_observer_free> raw_;
+};
+
 /** A lock that is held; it is released with this. Free it before its client. */
 class lock {
 public:

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use farwatch_client::{Client, ClientError, Options};
 
+use farwatch_observer::embedded::Door;
+
 use crate::bytes::Text;
 use crate::callback::Gate;
 use crate::config::{ConfigBody, fw_config};
@@ -107,6 +109,21 @@ impl ClientBody {
             let text = "the setting \"connect\" is missing: host:port[,host:port...][/chroot]";
             Failure::new(fw_status::FW_BAD_ARGUMENT, text)
         })?;
+        Self::open_at(&connect, Options::default(), config)
+    }
+
+    /// A client of an observer in this process, below the path `chroot`, which may be empty.
+    pub fn open_through(door: Door, chroot: &str, config: &ConfigBody) -> Result<Self, Failure> {
+        config.refuse_unknown(&KEYS)?;
+        if config.get("connect").is_some() {
+            let text = "the setting \"connect\" has no place here: the client is the observer's";
+            return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text));
+        }
+        let options = Options::default().transport(move || door.connect());
+        Self::open_at(&format!("observer:1{chroot}"), options, config)
+    }
+
+    fn open_at(connect: &str, options: Options, config: &ConfigBody) -> Result<Self, Failure> {
         let renews = config.truth("renewExpired")?.unwrap_or(false);
         let milliseconds = 1..=u64::from(i32::MAX as u32);
         let request_ms = config.number("requestTimeout", milliseconds.clone())?;
@@ -123,7 +140,7 @@ impl ClientBody {
         };
         let (gate, state) = (Arc::clone(&teller.gate), Arc::clone(&teller.state));
         let ephemerals = Arc::clone(&teller.ephemerals);
-        let mut options = Options::default()
+        let mut options = options
             .request_timeout(request_timeout)
             .read_only(config.truth("readOnly")?.unwrap_or(false))
             .renew_expired(renews)
@@ -137,7 +154,7 @@ impl ClientBody {
         if let Some(seed) = config.number("seed", 0..=u64::MAX)? {
             options = options.seed(seed);
         }
-        let client = without_signals(|| Client::open(&connect, options))?;
+        let client = without_signals(|| Client::open(connect, options))?;
         Ok(Self { client, gate, state, ephemerals, renews, request_timeout, close_timeout })
     }
 

@@ -1,4 +1,4 @@
-//! libfarwatch: the C ABI of the client and its locks and elections.
+//! libfarwatch: the C ABI of the client, its locks and elections, and of an observer in the process.
 //!
 //! ```text
 //! C ──► entry point ──► guard: panic caught, null and handle checked ──► the crate that does it
@@ -22,11 +22,15 @@ pub mod config;
 pub mod election;
 pub mod error;
 pub mod event;
+pub mod feed;
 pub mod fence;
 pub mod lock;
+pub mod node;
+pub mod observer;
 pub mod op;
 pub mod queue;
 pub mod result;
 pub mod status;
 pub mod tenure;
 pub mod version;
+pub mod view;

@@ -29,6 +29,8 @@ pub enum fw_status {
     FW_BAD_PATH = 10,
     /// More bytes than the library or the server accepts.
     FW_TOO_LARGE = 11,
+    /// The data is longer than the buffer; its length was written.
+    FW_BUFFER_TOO_SMALL = 12,
 
     /// The deadline passed.
     FW_TIMEOUT = 20,
@@ -42,6 +44,8 @@ pub enum fw_status {
     FW_OVERLOADED = 24,
     /// The server's answer does not decode: perhaps it is no server of this kind.
     FW_BAD_REPLY = 25,
+    /// Changes were missed: read what is there, and subscribe again.
+    FW_WINDOW_LOST = 26,
 
     /// No such node, or no parent of the node to create.
     FW_NO_NODE = 40,

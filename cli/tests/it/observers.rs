@@ -8,8 +8,10 @@
 
 mod crowd;
 mod cuts;
+mod embedded;
 mod interrupted;
 mod leaders;
+mod links;
 mod reach;
 mod readers;
 mod relays;

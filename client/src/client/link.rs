@@ -224,6 +224,7 @@ fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
         Ok(stream) => {
             state.stream = Some(Arc::new(stream));
             state.server = Some(server);
+            state.links += 1;
             state.machine.handle_connected(now_ms);
         }
         Err(error) => {
@@ -235,6 +236,9 @@ fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
 
 /// Resolves the name anew, because addresses move, and tries all that it has.
 fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Result<TcpStream> {
+    if let Some(transport) = &shared.transport {
+        return transport();
+    }
     let mut addresses: Vec<SocketAddr> =
         (name.host.as_str(), name.port).to_socket_addrs()?.collect();
     if !addresses.is_empty() {

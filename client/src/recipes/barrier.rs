@@ -55,7 +55,7 @@ impl Barrier {
     /// Waits until the way is free. Blocks. All that wait are woken by one event each.
     pub fn wait(&self, deadline: Instant) -> Result<(), RecipeError> {
         let (client, path) = (&self.place.client, &self.place.path);
-        look_until(client, path, deadline, || {
+        look_until(client, &[path], deadline, || {
             // Reading data, and not whether it exists, leaves no watch where there is no node.
             match persist(client, deadline, |client| client.get(path, true)) {
                 Ok(_barred) => Ok(None),
@@ -92,7 +92,7 @@ impl DoubleBarrier {
     pub fn enter(&self, deadline: Instant) -> Result<Inside, RecipeError> {
         let contender = Contender::enter(&self.place, "-member-", b"", deadline)?;
         let (client, ready) = (&self.place.client, self.place.child(READY));
-        look_until(client, &ready, deadline, || {
+        look_until(client, &[&ready], deadline, || {
             contender.tenure().hold()?;
             if persist(client, deadline, |client| client.exists(&ready, true))?.is_some() {
                 return Ok(Some(()));

@@ -123,7 +123,7 @@ impl Contender {
     /// next, and nobody else.
     pub(super) fn wait_among(&self, count: usize, deadline: Instant) -> Result<(), RecipeError> {
         let (client, path) = (&self.place.client, &self.place.path);
-        look_until(client, path, deadline, || {
+        look_until(client, &[path], deadline, || {
             self.tenure.hold()?;
             let line = line(self.place.names(true, deadline)?);
             let Some(own) = line.iter().position(|rival| self.is(rival)) else {

@@ -64,7 +64,7 @@ impl Group {
                 membership.tenure.take_office(deadline)?;
                 return Ok(membership);
             }
-            let gone = look_until(client, &path, deadline, || {
+            let gone = look_until(client, &[&path], deadline, || {
                 match persist(client, deadline, |client| client.get(&path, true)) {
                     Ok(_taken) => Ok(None),
                     Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => {

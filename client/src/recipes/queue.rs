@@ -113,7 +113,7 @@ impl Queue {
         }
         let _turn = self.waiting.acquire(deadline)?;
         self.make(deadline)?;
-        look_until(&self.items.client, &self.items.path, deadline, || {
+        look_until(&self.items.client, &[&self.items.path], deadline, || {
             self.take_first(self.items.names(true, deadline)?, deadline)
         })
     }

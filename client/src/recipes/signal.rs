@@ -38,18 +38,24 @@ impl Signal {
     }
 }
 
-/// Looks until there is something. `look` sets the watch whose events at `path` make it look again;
+/// Looks until there is something. `look` sets the watches whose events at `paths` make it look again;
 /// so does each change of the session's state.
 pub(super) fn look_until<T>(
     client: &Client,
-    path: &str,
+    paths: &[&str],
     deadline: Instant,
     mut look: impl FnMut() -> Result<Option<T>, RecipeError>,
 ) -> Result<T, RecipeError> {
     let signal = Arc::new(Signal::default());
-    let (by_node, by_session) = (Arc::clone(&signal), Arc::clone(&signal));
-    let _node = client.on_node(path, move |_event| by_node.raise());
+    let by_session = Arc::clone(&signal);
     let (_session, _state) = client.on_session(move |_state| by_session.raise());
+    let _nodes: Vec<_> = paths
+        .iter()
+        .map(|path| {
+            let by_node = Arc::clone(&signal);
+            client.on_node(path, move |_event| by_node.raise())
+        })
+        .collect();
     loop {
         let seen = signal.raised();
         if let Some(found) = look()? {

@@ -10,6 +10,7 @@ mod meetings;
 mod numbers;
 mod queues;
 mod sharing;
+mod tasks;
 mod way;
 
 use std::sync::Arc;

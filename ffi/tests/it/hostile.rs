@@ -75,8 +75,8 @@ fn role(parameter: &str) -> Role {
         "const uint8_t *" => Role::Bytes,
         "void *" => Role::Opaque,
         "size_t" if name.ends_with("_len") => Role::Length,
-        "fw_stat *" | "size_t *" | "uint64_t *" | "bool *" | "int64_t *" | "uint32_t *"
-        | "double *" => Role::Output,
+        "fw_stat *" | "fw_lag *" | "size_t *" | "uint64_t *" | "bool *" | "int64_t *"
+        | "uint32_t *" | "double *" => Role::Output,
         kind if kind.ends_with("_fn") => Role::Function,
         kind if kind.contains("fw_") && kind.ends_with('*') => Role::Handle,
         kind if kind.ends_with('*') => Role::Output,

@@ -6,6 +6,7 @@
 mod abi;
 mod header;
 mod hostile;
+mod observer;
 mod program;
 mod programs;
 mod server;
