@@ -258,8 +258,11 @@ impl<C> Machine<C> {
         }
     }
 
-    /// Command: begins to connect.
+    /// Command: begins to connect, unless it was closed before.
     pub fn start(&mut self, now_ms: u64) {
+        if self.is_over() {
+            return;
+        }
         assert!(matches!(self.phase, Phase::Idle), "a machine is started once");
         self.phase = Phase::Waiting { until_ms: now_ms };
         self.handle_timeout(now_ms);

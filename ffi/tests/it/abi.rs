@@ -33,6 +33,7 @@ fn the_shared_library_is_found_by_the_number_of_its_abi() {
     let output = String::from_utf8(output.stdout).expect("text");
     let soname = format!("[libfarwatch.so.{}]", farwatch::version::ABI_VERSION);
     assert!(output.contains(&soname), "{output}");
+    assert!(output.contains("NODELETE"), "a thread of a freed client may still run\n{output}");
     let header = std::fs::read_to_string(own("include/farwatch.h")).expect("the header");
     assert!(
         header.contains(&format!("#define FW_ABI_VERSION {}\n", farwatch::version::ABI_VERSION))

@@ -86,6 +86,7 @@ pub fn finish(mut child: Child) -> String {
     let output = child.wait_with_output().expect("a child");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}", output.status);
+    assert_eq!(said, "", "a program that ends well has nothing to complain of");
     String::from_utf8(output.stdout).expect("text")
 }
 

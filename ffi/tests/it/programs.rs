@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farwatch_client::{Client, Options};
 
-use crate::program::{Program, finish, library};
+use crate::program::{Program, finish, library, own};
 use crate::server::{Way, address, own_root};
 
 fn connect() -> String {
@@ -15,6 +15,28 @@ fn connect() -> String {
 #[test]
 fn every_operation_answers_what_it_should() {
     assert_eq!(Program::compile("operations.c").run(&[&connect()]), "");
+}
+
+/// The programs for `farwatch.h` in a document.
+fn programs_of(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(own("..").join(document)).expect("a document");
+    let blocks = text.split("```c\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|code| code.contains("<farwatch.h>")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documents_programs_work_as_they_are_written() {
+    for (document, said) in [("docs/c-api.md", "/hello is world\n"), ("README.md", "zookeeper\n")] {
+        let programs = programs_of(document);
+        assert_eq!(programs.len(), 1, "{document}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("program.c");
+        assert!(programs[0].contains("127.0.0.1:2181"), "{document}");
+        let source = programs[0].replace("127.0.0.1:2181", address());
+        std::fs::write(&file, source).expect("a file");
+        let output = Program::compile_file(&file).run(&[]);
+        assert!(output.contains(said), "{document}: {output}");
+    }
 }
 
 #[test]
