@@ -5,12 +5,14 @@
 //! ceiling (a canned server: what the sockets alone cost)  ◄───────────┴─ load (referee, figures)
 //! ```
 //!
-//! Nothing here uses the codec of `farwatch-core`: a mistake in it cannot hide on both sides of
-//! the socket.
+//! Nothing here speaks to clients' ports with the codec of `farwatch-core`: a mistake in it cannot
+//! hide on both sides of the socket. Only the learners that throw everything away (`observers`) are
+//! made of the servers' own parts.
 #![deny(missing_docs)]
 
 pub mod ceiling;
 pub mod differential;
 pub mod load;
+pub mod observers;
 pub mod raw;
 pub mod subject;

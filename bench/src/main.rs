@@ -11,6 +11,7 @@ use farwatch_bench::load::failover::{self, Kill};
 use farwatch_bench::load::referee::{self, Contestant, Pace, Spread};
 use farwatch_bench::load::report::{self, CEILING, FARWATCH, ZOOKEEPER};
 use farwatch_bench::load::{Kind, Load, Workload, startup};
+use farwatch_bench::observers::Observers;
 use farwatch_bench::subject::{Ensemble, Options, Subject};
 
 /// Measures servers that speak the ZooKeeper protocol.
@@ -27,6 +28,8 @@ enum Action {
     Compare(Compare),
     /// Kills the leaders of two ensembles in turn, and tells what clients of the others saw.
     Failover(Failover),
+    /// Measures what observers cost, and what a cut costs them, beside ZooKeeper's.
+    Observers(Observers),
     /// Loads one running server and prints what it reaches.
     Load(LoadOne),
     /// Serves canned replies: what sockets alone cost.
@@ -151,6 +154,7 @@ fn main() -> Result<()> {
     match Command::parse().action {
         Action::Compare(compare) => compare.run(),
         Action::Failover(failover) => failover.run(),
+        Action::Observers(observers) => observers.run(),
         Action::Load(load) => load.run(),
         Action::Ceiling { value_bytes } => ceiling::run(value_bytes),
     }

@@ -9,7 +9,6 @@ pub mod dump;
 pub mod last_words;
 pub mod leader_command;
 pub mod log_command;
-pub mod memory_dir;
 pub mod port_holder;
 pub mod serve;
 pub mod shell;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use farwatch_cli::demo::{self, DemoArgs};
+use farwatch_cli::last_words;
 use farwatch_cli::leader_command::{self, LeaderArgs};
 use farwatch_cli::log_command::{self, LogArgs};
 use farwatch_cli::serve::{self, ServeArgs};
@@ -13,10 +14,10 @@ use farwatch_cli::shell::{self, ShellArgs};
 use farwatch_cli::signals::StopSignals;
 use farwatch_cli::snapshot_command::{self, SnapshotArgs};
 use farwatch_cli::status::{self, StatusArgs};
-use farwatch_cli::{last_words, memory_dir};
 use farwatch_observer::config::ServerConfig;
 use farwatch_observer::drive::Ended;
-use farwatch_voter::{Server, StartError};
+use farwatch_observer::host::StartError;
+use farwatch_observer::memory_dir;
 use tracing_subscriber::EnvFilter;
 
 /// glibc's allocator costs half as much again on the tree's small blocks.
@@ -158,7 +159,7 @@ fn demo(args: &DemoArgs) -> ExitCode {
 /// Runs the server until it is asked to stop.
 fn start(config: ServerConfig, signals: StopSignals, with_stdin: bool) -> anyhow::Result<()> {
     let said = config.clone();
-    let server = Server::open(config).map_err(|error| match error {
+    let server = farwatch_voter::open(config).map_err(|error| match error {
         StartError::Bind { address, cause } => {
             anyhow::anyhow!(serve::explain_bind(address, &cause))
         }

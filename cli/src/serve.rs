@@ -10,21 +10,19 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::Args;
-use farwatch_observer::config::{Autopurge, ServerConfig, ServerRole, Standing};
+use farwatch_observer::config::{ServerConfig, ServerRole, Standing};
 
 use crate::config_file::{
     self, BUILT_IN, BUILT_IN_OBSERVER, ConfigError, Input, Loaded, Surroundings, container,
 };
-use crate::{memory_dir, port_holder};
+use crate::port_holder;
+use farwatch_observer::memory_dir;
 
 /// Exit code of a configuration that cannot be used. ZooKeeper's.
 pub const EXIT_BAD_CONFIG: u8 = 2;
 
 /// Exit code of a data directory that cannot be used. ZooKeeper's.
 pub const EXIT_DATA_DIR: u8 = 3;
-
-/// Log in memory after which a snapshot takes its place.
-const MEMORY_LOG_BYTES: u64 = 64 << 20;
 
 /// Starts a server. Without options and ZOO_* variables: alone, on 127.0.0.1:2181, with its data in
 /// ./farwatch-data.
@@ -136,14 +134,7 @@ pub fn prepare(
         let place = PathBuf::from("/dev/shm");
         let own =
             memory_dir::claim().map_err(|error| ServeError::DataDir { path: place, error })?;
-        (config.data_dir, config.data_log_dir) = (own.clone(), own);
-        // Nothing is ever recovered from an older one, and what is kept costs memory.
-        config.autopurge = Autopurge { snapshots_retained: 1, ..Autopurge::default() };
-        let bytes = config.snapshot_log_bytes;
-        config.snapshot_log_bytes = match bytes {
-            0 => MEMORY_LOG_BYTES,
-            bytes => bytes.min(MEMORY_LOG_BYTES),
-        };
+        config.keep_in_memory(own);
     }
     if config.memory_only && args.check {
         return Ok(config);

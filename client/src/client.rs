@@ -18,11 +18,14 @@ use crate::event::Event;
 use crate::machine::{Abandoned, Machine, RequestId, SessionToken, Settings};
 use crate::operation::Operation;
 use crate::outcome::Outcome;
+use fresh::Synced;
 
+mod fresh;
 mod link;
 mod listeners;
 mod operations;
 
+pub use fresh::Freshness;
 pub(crate) use listeners::{LeaseHold, Subscription, WeakClient, guarded};
 pub use operations::{Children, Created, NodeAcl, NodeData};
 
@@ -31,6 +34,9 @@ type Completion = Box<dyn FnOnce(Result<Outcome, ClientError>) + Send>;
 
 /// What is called with each event, on the client's reader thread.
 type EventHandler = Box<dyn FnMut(Event) + Send>;
+
+/// How a connection is made where it is not dialled by name.
+pub(crate) type Transport = Box<dyn Fn() -> std::io::Result<std::net::TcpStream> + Send + Sync>;
 
 /// How a client behaves. `Options::default()` is what ZooKeeper's own clients do.
 pub struct Options {
@@ -42,6 +48,7 @@ pub struct Options {
     seed: Option<u64>,
     frame_bytes_max: usize,
     on_event: Option<EventHandler>,
+    transport: Option<Transport>,
 }
 
 impl Default for Options {
@@ -55,6 +62,7 @@ impl Default for Options {
             seed: None,
             frame_bytes_max: CLIENT_FRAME_BYTES_MAX,
             on_event: None,
+            transport: None,
         }
     }
 }
@@ -103,6 +111,17 @@ impl Options {
         self
     }
 
+    /// Takes connections from `transport` instead of dialling the servers that the connect string names:
+    /// whatever is a stream, as a socket pair to a server in this process. Called on the client's reader
+    /// thread, and again after each loss.
+    pub fn transport(
+        mut self,
+        transport: impl Fn() -> std::io::Result<std::net::TcpStream> + Send + Sync + 'static,
+    ) -> Self {
+        self.transport = Some(Box::new(transport));
+        self
+    }
+
     /// Where events go, in order, on the client's reader thread: it must not block. A channel does:
     /// `on_event(move |event| drop(sender.send(event)))`.
     pub fn on_event(mut self, handler: impl FnMut(Event) + Send + 'static) -> Self {
@@ -123,17 +142,25 @@ impl std::fmt::Debug for Options {
     }
 }
 
+/// How long a dropped client tries to tell a server that takes nothing.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
 struct State {
     machine: Machine<Completion>,
     /// The connection that the machine's bytes belong to.
     stream: Option<Arc<std::net::TcpStream>>,
     /// The server that `stream` leads to.
     server: Option<usize>,
+    /// Connections so far.
+    links: u64,
+    synced: Option<Synced>,
     /// What the reader could not write at once.
     unsent: Vec<u8>,
     /// Whether some thread is writing; it takes along what others add.
     writing: bool,
     reader: Option<ThreadId>,
+    /// The reader has delivered everything.
+    has_ended: bool,
 }
 
 struct Shared {
@@ -142,6 +169,7 @@ struct Shared {
     changed: Condvar,
     listeners: listeners::Listeners,
     servers: Vec<ServerName>,
+    transport: Option<Transport>,
     started: Instant,
 }
 
@@ -168,7 +196,7 @@ impl Drop for Handle {
         let mut state = self.shared.lock();
         let now_ms = self.shared.now_ms();
         state.machine.close(now_ms, Box::new(|_result| {}));
-        link::flush(&self.shared, state);
+        link::flush_within(&self.shared, state, CLOSE_PATIENCE);
         self.shared.changed.notify_all();
     }
 }
@@ -183,6 +211,7 @@ impl Drop for Handle {
 pub struct Client {
     handle: Arc<Handle>,
     request_timeout: Duration,
+    freshness: Freshness,
 }
 
 impl std::fmt::Debug for Client {
@@ -212,13 +241,17 @@ impl Client {
                 machine: Machine::new(settings),
                 stream: None,
                 server: None,
+                links: 0,
+                synced: None,
                 unsent: Vec::new(),
                 writing: false,
                 reader: None,
+                has_ended: false,
             }),
             changed: Condvar::new(),
             listeners: listeners::Listeners::default(),
             servers,
+            transport: options.transport,
             started: Instant::now(),
         });
         let reader = std::thread::Builder::new()
@@ -229,12 +262,13 @@ impl Client {
             })
             .map_err(OpenError::Thread)?;
         let handle = Arc::new(Handle { shared, reader: Mutex::new(Some(reader)) });
-        Ok(Self { handle, request_timeout: options.request_timeout })
+        let (request_timeout, freshness) = (options.request_timeout, Freshness::default());
+        Ok(Self { handle, request_timeout, freshness })
     }
 
     /// The same session with another timeout for blocking operations.
     pub fn with_request_timeout(&self, request_timeout: Duration) -> Self {
-        Self { handle: Arc::clone(&self.handle), request_timeout }
+        Self { request_timeout, ..self.clone() }
     }
 
     /// Waits until a server serves the session.
@@ -281,6 +315,10 @@ impl Client {
     /// Asks for `operation` and waits for the result.
     pub fn call(&self, operation: &Operation) -> Result<Outcome, ClientError> {
         self.refuse_inside_callback()?;
+        self.call_fresh(operation)
+    }
+
+    fn call_once(&self, operation: &Operation) -> Result<Outcome, ClientError> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let request = self.submit(operation, move |result| drop(sender.send(result)))?;
         match receiver.recv_timeout(self.request_timeout) {
@@ -296,24 +334,41 @@ impl Client {
     }
 
     /// Ends the session: its ephemeral nodes are gone when this returns `Ok`. With no server at
-    /// hand it fails with a connection loss, and the session ends by its timeout.
+    /// hand it fails with a connection loss, and the session ends by its timeout. Takes no longer
+    /// than the request timeout; no callback comes after it unless one was still running then.
     pub fn close(&self) -> Result<(), ClientError> {
         self.refuse_inside_callback()?;
         let (sender, receiver) = mpsc::sync_channel(1);
         let shared = &self.handle.shared;
         let mut state = shared.lock();
+        if state.has_ended {
+            return Ok(()); // nobody would deliver the result
+        }
         let completion: Completion = Box::new(move |result| drop(sender.send(result)));
+        let deadline = Instant::now() + self.request_timeout;
         state.machine.close(shared.now_ms(), completion);
-        link::flush(shared, state);
+        link::flush_within(shared, state, self.request_timeout);
         shared.changed.notify_all();
-        let result = match receiver.recv_timeout(self.request_timeout) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let result = match receiver.recv_timeout(left) {
             Ok(result) => result.map(drop),
             Err(RecvTimeoutError::Disconnected) => return Ok(()), // it had ended before
             Err(RecvTimeoutError::Timeout) => {
                 return Err(ClientError::Timeout { maybe_applied: true });
             }
         };
-        self.join_reader(); // it has delivered our result and ends
+        // The reader has delivered our result and ends, unless a callback keeps it.
+        let mut state = shared.lock();
+        while !state.has_ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return result;
+            }
+            let waited = shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
+        self.join_reader();
         result
     }
 
@@ -342,8 +397,13 @@ impl Client {
     }
 
     pub(crate) fn refuse_inside_callback(&self) -> Result<(), ClientError> {
-        let inside = self.handle.shared.lock().reader == Some(std::thread::current().id());
-        if inside { Err(ClientError::InsideCallback) } else { Ok(()) }
+        if self.is_inside_callback() { Err(ClientError::InsideCallback) } else { Ok(()) }
+    }
+
+    /// Whether this thread delivers the client's results and events, so that it must not wait for
+    /// one.
+    pub fn is_inside_callback(&self) -> bool {
+        self.handle.shared.lock().reader == Some(std::thread::current().id())
     }
 
     /// Whether a server serves the session now.

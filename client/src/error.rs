@@ -35,6 +35,14 @@ pub enum ClientError {
     /// The session is over: its ephemeral nodes are gone. Open a new client.
     #[error("the session has expired and its ephemeral nodes are gone; open a new session")]
     SessionExpired,
+    /// A read that must show a transaction which no server knows: see [`crate::Freshness`].
+    #[error("transaction {wanted:#x} is not known: the newest is {seen:#x}")]
+    Stale {
+        /// The transaction that was wanted.
+        wanted: i64,
+        /// The newest that the leader's history had here when it was asked.
+        seen: i64,
+    },
     /// The client was closed.
     #[error("the client is closed; open a new one")]
     Closed,
@@ -105,6 +113,7 @@ impl ClientError {
             | Self::BadPath { .. }
             | Self::TooLarge { .. }
             | Self::Overloaded { .. }
+            | Self::Stale { .. }
             | Self::InsideCallback
             | Self::UnknownCode(_)
             | Self::BadReply => None,

@@ -22,7 +22,7 @@ pub mod outcome;
 pub mod recipes;
 mod watch_set;
 
-pub use client::{Children, Client, Created, NodeAcl, NodeData, Options};
+pub use client::{Children, Client, Created, Freshness, NodeAcl, NodeData, Options};
 pub use connect_string::{ConnectString, ServerName};
 pub use error::{ClientError, ConnectStringError, OpenError};
 pub use event::{Event, NodeEvent, NodeEventKind, SessionState};

@@ -113,6 +113,18 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(u64);
 
+impl RequestId {
+    /// The id as a number, for those who keep it where this type cannot go.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The id that has this number. One that was never given is that of a completed request.
+    pub fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// What the owner of the machine does with the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkAction {
@@ -246,8 +258,11 @@ impl<C> Machine<C> {
         }
     }
 
-    /// Command: begins to connect.
+    /// Command: begins to connect, unless it was closed before.
     pub fn start(&mut self, now_ms: u64) {
+        if self.is_over() {
+            return;
+        }
         assert!(matches!(self.phase, Phase::Idle), "a machine is started once");
         self.phase = Phase::Waiting { until_ms: now_ms };
         self.handle_timeout(now_ms);

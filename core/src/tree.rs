@@ -14,6 +14,7 @@ pub mod events;
 mod hash;
 mod ledger;
 pub mod node;
+mod places;
 pub mod quota;
 mod rcu;
 mod registry;
@@ -26,6 +27,7 @@ mod tests;
 pub use events::{Applied, Event, Events};
 pub use node::Node;
 pub use quota::{QuotaFacts, QuotaLimits, QuotaUsage};
+pub use rcu::visits::{Visit, Visits};
 pub use restore::{RestoreError, Restorer};
 pub use writer::Writer;
 
@@ -66,6 +68,11 @@ impl Tree {
         Reader { slot: rcu::Slot::join(&self.shared), not_sync: PhantomData }
     }
 
+    /// The present state, to be kept. Takes a lock, once.
+    pub fn still(self: &Arc<Self>) -> Still {
+        Still { slot: rcu::Slot::join(&self.shared) }
+    }
+
     /// The last transaction that is completely in the tree.
     pub fn applied(&self) -> Zxid {
         Zxid(self.shared.registry.applied())
@@ -84,6 +91,19 @@ impl Tree {
     /// Ephemeral nodes of all sessions.
     pub fn ephemeral_count(&self) -> u64 {
         self.counters.ephemerals()
+    }
+}
+
+/// One state, for as long as this lives and for any number of threads. What is replaced meanwhile stays
+/// in memory.
+pub struct Still {
+    slot: rcu::Slot,
+}
+
+impl Still {
+    /// The state.
+    pub fn view(&self) -> View<'_> {
+        View { pin: self.slot.pin(self.slot.view()) }
     }
 }
 

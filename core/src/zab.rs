@@ -204,6 +204,7 @@ impl Zab {
             }
             Event::Tick => self.tick(out),
             Event::Received { from, message } => self.received(from, message, out),
+            Event::Arriving(from) => self.arriving(from),
             Event::Upstream { peer, rank } => self.linked(peer, rank, out),
             Event::Disconnected(peer) => self.disconnected(peer, out),
             Event::EpochsSaved(_)
@@ -282,6 +283,7 @@ impl Zab {
             Event::Start
             | Event::Tick
             | Event::Received { .. }
+            | Event::Arriving(_)
             | Event::Upstream { .. }
             | Event::Disconnected(_)
             | Event::Proposed(_)
@@ -326,6 +328,7 @@ impl Zab {
             Event::Start
             | Event::Tick
             | Event::Received { .. }
+            | Event::Arriving(_)
             | Event::Upstream { .. }
             | Event::Disconnected(_)
             | Event::EpochsSaved(_)

@@ -59,6 +59,10 @@ pub const WRITE_WAIT_MS: u32 = 10_000;
 /// needs that changes, or a firewall that is loaded anew.
 pub const OBSERVER_SESSION_GRACE_MS: u32 = 5000;
 
+/// Fewest bytes a second that a link to an observer may be held back to: an observer that is sent less
+/// is no replica, and who hears something less often than four times a second is silent.
+pub const LINK_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+
 /// Milliseconds that a leader's own disk may take for a write before it hands over, by default.
 pub const LEADER_STALL_MS: u32 = 3000;
 
@@ -114,6 +118,11 @@ pub struct ServerConfig {
     pub observer_session_grace_ms: u32,
     /// Bytes a second at which a leader sends a snapshot to a learner; 0 is no limit. Default 0.
     pub snapshot_transfer_bytes_per_second: u64,
+    /// Bytes a second that are sent over one link to an observer, all that is said to it together; 0 is no
+    /// limit, anything else at least [`LINK_BYTES_PER_SECOND_MIN`]. Default 0.
+    pub link_bytes_per_second: u64,
+    /// Whether links of which one side observes are compressed. Default automatic.
+    pub link_compression: LinkCompression,
     /// Milliseconds without a finished write of its own disk after which a leader hands over to a
     /// voter that is well. Default 3000.
     pub leader_stall_ms: u32,
@@ -183,6 +192,9 @@ pub struct ServerConfig {
     /// Whether an observer keeps nothing: its data directory is one in memory, made for it and gone with
     /// it. Default false.
     pub memory_only: bool,
+    /// Whether the server lives in a program of somebody else, whose process it never ends. No key sets
+    /// it.
+    pub is_embedded: bool,
     /// Of a guest, an observer that no list names: where others can learn from it. Default none.
     pub peer_addrs: Vec<SocketAddr>,
     /// Whether an observer keeps its own log and snapshots. Default true.
@@ -220,6 +232,8 @@ impl Default for ServerConfig {
             on_partition: OnPartition::Bounded,
             observer_session_grace_ms: OBSERVER_SESSION_GRACE_MS,
             snapshot_transfer_bytes_per_second: 0,
+            link_bytes_per_second: 0,
+            link_compression: LinkCompression::Auto,
             leader_stall_ms: LEADER_STALL_MS,
             rejoin: false,
             connect_limit_ticks: 0,
@@ -250,6 +264,7 @@ impl Default for ServerConfig {
             leader_serves: true,
             upstreams: Vec::new(),
             memory_only: false,
+            is_embedded: false,
             peer_addrs: Vec::new(),
             observer_keeps_log: true,
             reaping: Reaping::default(),
@@ -260,7 +275,22 @@ impl Default for ServerConfig {
     }
 }
 
+/// Log in memory after which a snapshot takes its place.
+const MEMORY_LOG_BYTES: u64 = 64 << 20;
+
 impl ServerConfig {
+    /// Keeps the data in `dir`, which is memory and not disk.
+    pub fn keep_in_memory(&mut self, dir: PathBuf) {
+        (self.data_dir, self.data_log_dir) = (dir.clone(), dir);
+        self.memory_only = true;
+        // Nothing is ever recovered from an older one, and what is kept costs memory.
+        self.autopurge = Autopurge { snapshots_retained: 1, ..Autopurge::default() };
+        self.snapshot_log_bytes = match self.snapshot_log_bytes {
+            0 => MEMORY_LOG_BYTES,
+            bytes => bytes.min(MEMORY_LOG_BYTES),
+        };
+    }
+
     /// The members as `/zookeeper/config` and `conf` show them, by their numbers. The version grows
     /// with membership changes, of which there are none.
     pub fn membership(&self) -> String {
@@ -468,6 +498,17 @@ pub enum SocketDriver {
     IoUring,
     /// epoll.
     Epoll,
+}
+
+/// Whether links of which one side observes are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkCompression {
+    /// What is sent over links that are long, where it pays and the other side can read it.
+    Auto,
+    /// The same over every link.
+    On,
+    /// Never, in either direction.
+    Off,
 }
 
 /// How the log is written.

@@ -11,6 +11,7 @@
 //! awaits between reading the machine's state and changing it.
 
 mod distribute;
+mod embedder;
 mod epochs;
 mod report;
 mod snapshots;
@@ -43,6 +44,7 @@ use crate::reactor::Reactor;
 use crate::runtime::{self, Doorbell, Signal};
 use crate::server::{Shared, wall_ms};
 use crate::storage::Storage;
+pub use embedder::{Embedder, Stands};
 use epochs::EpochThread;
 use snapshots::Snapshots;
 
@@ -104,6 +106,8 @@ pub struct CoreParts {
     pub ensemble: Box<dyn Ensemble>,
     /// Poked when there is something to do.
     pub wake: Signal,
+    /// Who else is told.
+    pub embedder: Option<Box<dyn Embedder>>,
 }
 
 /// The core of a server, on its thread.
@@ -131,13 +135,14 @@ pub struct Core {
     ended: Option<Ended>,
     /// The ensemble that this server joins when its log is at rest, and whether that has a history.
     adopting: Option<(ClusterId, bool)>,
+    embedder: Option<Box<dyn Embedder>>,
 }
 
 impl Core {
     /// A core that has recovered and looks for a leader in its first turn.
     pub fn new(parts: CoreParts) -> io::Result<Self> {
-        let CoreParts { shared, node, log, dir, replayed, inbox, save_epochs, ensemble, wake } =
-            parts;
+        let CoreParts { shared, node, log, dir, replayed, inbox, .. } = parts;
+        let CoreParts { save_epochs, ensemble, wake, embedder, .. } = parts;
         let snapshots = Snapshots::new(&shared, replayed);
         let epochs = EpochThread::start(save_epochs, log.bell()?)?;
         let cap = shared.config.snapshot_transfer_bytes_per_second;
@@ -162,6 +167,7 @@ impl Core {
             role_since: Instant::now(),
             ended: None,
             adopting: None,
+            embedder,
         })
     }
 
@@ -264,6 +270,7 @@ impl Core {
         self.carry_out();
         self.mind_snapshots();
         self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
+        self.tell_where_it_stands();
     }
 
     fn step(&mut self, event: ZabEvent) {
@@ -280,6 +287,7 @@ impl Core {
                 PeerEvent::Received { from, message } => {
                     self.node.step(Event::Heard { from, message, clock }, &mut self.output);
                 }
+                PeerEvent::Arriving(from) => self.step(ZabEvent::Arriving(from)),
                 PeerEvent::Upstream { peer, rank } => {
                     self.step(ZabEvent::Upstream { peer, rank });
                 }
@@ -386,6 +394,7 @@ impl Core {
                 Some(ToCore::Question(question, back)) => self.answer(question, &back),
                 Some(ToCore::Admin(request, back)) => self.administer(request, &back),
                 Some(ToCore::SnapshotDone(result)) => self.snapshot_done(result),
+                Some(ToCore::Adopt(stream)) => self.take_in(stream),
                 Some(ToCore::Stop) => {
                     self.ended.get_or_insert(Ended::Stopped);
                 }

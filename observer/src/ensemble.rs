@@ -19,6 +19,8 @@ pub enum PeerEvent {
         /// What.
         message: Message,
     },
+    /// A part of a message has come, and not its end. Only said between servers of which one observes.
+    Arriving(ServerId),
     /// There is a connection with a server of the list that this one learns from.
     Upstream {
         /// Which.

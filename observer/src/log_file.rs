@@ -82,6 +82,9 @@ pub struct LogOptions {
     pub writer: Option<LogWriter>,
     /// A write that takes so long is told to the operator.
     pub slow_write: Duration,
+    /// Whether a disk that failed ends this thread, by unwinding with the reason as a `String`, and not
+    /// the process.
+    pub is_embedded: bool,
 }
 
 impl Default for LogOptions {
@@ -93,6 +96,7 @@ impl Default for LogOptions {
             driver: None,
             writer: None,
             slow_write: SLOW_WRITE,
+            is_embedded: false,
         }
     }
 }
@@ -543,7 +547,7 @@ impl LogFile {
 
     fn full_or_fail(&mut self, error: &DiskError) -> LogFull {
         if error.cause != DiskCause::Full {
-            abort(&error.to_string());
+            self.give_up(&error.to_string());
         }
         // Known from here on, whoever found it: writes are refused and not taken in without end.
         self.disk_is_full = true;
@@ -567,14 +571,28 @@ impl LogFile {
         let name = self.log.current().expect("a segment was begun").name();
         match driver::open(&self.dir.path(&name), self.rung) {
             Ok(file) => self.file = Some(file),
-            Err(error) => abort(&disk_error("open", &name, &error).to_string()),
+            Err(error) => self.give_up(&disk_error("open", &name, &error).to_string()),
         }
         self.end = self.log.end().expect("a segment was begun");
     }
 
     fn fail(&self, operation: &'static str, error: &io::Error) -> ! {
         let name = self.log.current().map_or_else(|| "log".to_owned(), |segment| segment.name());
-        abort(&disk_error(operation, &name, error).to_string())
+        self.give_up(&disk_error(operation, &name, error).to_string())
+    }
+
+    /// Ends the process, or this thread alone. It is not known what of the last writes is on disk; a
+    /// restart finds out.
+    fn give_up(&self, what: &str) -> ! {
+        let said = format!(
+            "{what}: what the log's disk holds is not known now, so this server stops without \
+             acknowledging it. Check the disk, then start it again"
+        );
+        if self.options.is_embedded {
+            std::panic::resume_unwind(Box::new(said));
+        }
+        eprintln!("farwatch: {said}");
+        std::process::abort()
     }
 }
 
@@ -606,13 +624,4 @@ fn choose_driver(
     let chosen = driver::choose(&dir.path(PROBE), rungs, event);
     dir.remove(PROBE)?;
     chosen.map_err(|cause| OpenError::Driver { directory: dir.path("log"), cause })
-}
-
-/// Ends the process. It is not known what of the last writes is on disk; a restart finds out.
-fn abort(what: &str) -> ! {
-    eprintln!(
-        "farwatch: {what}: what the log's disk holds is not known now, so this server stops without \
-         acknowledging it. Check the disk, then start it again"
-    );
-    std::process::abort()
 }

@@ -16,6 +16,7 @@
 mod accept;
 mod admission;
 mod backoff;
+pub mod block;
 mod dial;
 pub mod frame;
 mod greeting;
@@ -23,7 +24,10 @@ pub mod handshake;
 mod hub;
 mod link;
 mod peer;
+mod queue;
+mod receive;
 mod refusal;
+mod send;
 mod upstream;
 mod voice;
 mod wire;
@@ -34,6 +38,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::config::{LinkCompression, ServerConfig};
 use crate::runtime::{self, Listener, Signal};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
@@ -54,6 +59,19 @@ const END_LOOK: Duration = Duration::from_millis(2);
 /// are not acknowledged; a link that was made anew may hold that twice, and beside it one message
 /// as large as they get.
 const QUEUE_BYTES_MAX: usize = FRAME_BYTES_MAX + (32 << 20);
+
+/// Bytes that wait for a peer that observes, one message aside. Zab's window keeps them below 8
+/// MiB, twice that over a link that was made anew.
+const OBSERVER_QUEUE_BYTES_MAX: usize = 24 << 20;
+
+/// At the 60 MB that one core compresses in a second, where a hundred links push each other out of
+/// its cache, a fifth of it: the core's thread has other things to do, and on links that take more
+/// than this bytes are cheap.
+const COMPRESSED_BYTES_PER_SECOND: u64 = 12 << 20;
+
+/// From this round trip on a link is compressed: bytes that stay within a building cost less than what
+/// compressing them takes.
+const COMPRESSED_FROM: Duration = Duration::from_millis(5);
 
 /// Bytes of one peer that were received and not yet taken, before it is no longer read.
 const RECEIVED_BYTES_MAX: usize = 16 << 20;
@@ -121,6 +139,18 @@ pub struct PeerLimits {
     pub stall: Duration,
     /// Bytes that wait for one peer before its link is cut.
     pub queue_bytes_max: usize,
+    /// The same for a peer that observes, for which one message of any size may wait besides: there
+    /// may be a thousand of them.
+    pub observer_queue_bytes_max: usize,
+    /// Bytes that are sent in a second over one link to a server that observes; 0: as many as it
+    /// takes. Fewer than 16 KiB are taken for that.
+    pub observer_bytes_per_second: u64,
+    /// Bytes that all links together compress in a second, beyond which they are sent as they are;
+    /// 0: nothing is compressed, in either direction. Default 12 MiB: about a fifth of a core.
+    /// Only links on which one side observes are compressed.
+    pub compressed_bytes_per_second: u64,
+    /// Only what is sent over links whose round trip is no shorter is compressed. Default 5 ms.
+    pub compressed_from: Duration,
     /// Guests that are taken in a second, when many come at once. Default 50: a thousand are back
     /// within half a minute, and a voter's core spends a few percent of its time on them.
     pub guests_per_second: u32,
@@ -128,6 +158,19 @@ pub struct PeerLimits {
     pub guests_at_once: u32,
     /// Bytes of one peer that were not taken by [`Peers::take_events`], before it is not read.
     pub received_bytes_max: usize,
+}
+
+impl PeerLimits {
+    /// The usual ones, and what the operator chose.
+    pub fn of(config: &ServerConfig) -> Self {
+        let usual = Self::default();
+        let chosen = Self { observer_bytes_per_second: config.link_bytes_per_second, ..usual };
+        match config.link_compression {
+            LinkCompression::Auto => chosen,
+            LinkCompression::On => Self { compressed_from: Duration::ZERO, ..chosen },
+            LinkCompression::Off => Self { compressed_bytes_per_second: 0, ..chosen },
+        }
+    }
 }
 
 impl Default for PeerLimits {
@@ -138,6 +181,10 @@ impl Default for PeerLimits {
             silence: Duration::from_secs(4),
             stall: Duration::from_secs(10),
             queue_bytes_max: QUEUE_BYTES_MAX,
+            observer_queue_bytes_max: OBSERVER_QUEUE_BYTES_MAX,
+            observer_bytes_per_second: 0,
+            compressed_bytes_per_second: COMPRESSED_BYTES_PER_SECOND,
+            compressed_from: COMPRESSED_FROM,
             received_bytes_max: RECEIVED_BYTES_MAX,
             guests_per_second: 50,
             guests_at_once: 100,
@@ -157,6 +204,9 @@ pub enum PeerEvent {
         /// What.
         message: Message,
     },
+    /// A part of a message has come within the last tenth of a second, and not its end: only between
+    /// servers of which one observes, which may be far from each other.
+    Arriving(ServerId),
     /// A link is over; what was sent and not acknowledged may be lost.
     Disconnected(ServerId),
     /// A peer's id of the ensemble counts more than this server's. It is to be stored, and then
@@ -171,7 +221,7 @@ pub enum PeerEvent {
 }
 
 /// How a peer is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerState {
     /// Its number. Of an upstream where nobody was met yet, [`ServerId::ANYONE`].
     pub id: ServerId,
@@ -197,6 +247,15 @@ pub struct PeerState {
     pub bytes_in: u64,
     /// Sent over all links.
     pub bytes_out: u64,
+    /// What was received, as frames: more than was received, where it was compressed.
+    pub plain_in: u64,
+    /// What was sent, as frames.
+    pub plain_out: u64,
+    /// Whether what is said to it is compressed where that pays.
+    pub compresses: bool,
+    /// How long a word and its answer take, microseconds, smoothed, while there is a link and once
+    /// it was measured.
+    pub rtt_us: Option<u64>,
     /// Waiting to be sent.
     pub queued_bytes: u64,
 }
@@ -264,8 +323,13 @@ impl Peers {
     /// before. Without a link it is dropped; a peer that lets too much wait loses its link.
     pub fn send(&self, to: ServerId, message: &Message) {
         let Some(link) = self.0.peer(to).and_then(|peer| peer.link()) else { return };
-        let waiting = link.queue(message);
-        if waiting > self.0.limits.queue_bytes_max {
+        let limits = &self.0.limits;
+        let (before, waiting) = link.queue(message);
+        let is_slow = match link.observed {
+            false => waiting > limits.queue_bytes_max,
+            true => before > limits.observer_queue_bytes_max,
+        };
+        if is_slow {
             self.0.cut(&link, &format!("too slow: {waiting} bytes wait for it"));
         }
     }
@@ -290,6 +354,12 @@ impl Peers {
     /// How each peer is doing, by number.
     pub fn report(&self) -> Vec<PeerState> {
         self.0.report()
+    }
+
+    /// How long a word to that server and its answer take, as measured lately; `None` while it is
+    /// not linked, or does not answer echoes. What waits to be sent on either side counts.
+    pub fn round_trip(&self, to: ServerId) -> Option<Duration> {
+        self.0.peer(to)?.link()?.round_trip()
     }
 
     /// The last connection that was turned away at this server's port.

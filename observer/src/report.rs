@@ -74,6 +74,11 @@ pub struct CoreReport {
     pub peer_state: Option<String>,
     /// Of a member: how many voters its ensemble has.
     pub voters: Option<u64>,
+    /// Of an observer: the server that it learns from.
+    pub learns_from: Option<u64>,
+    /// Of a member that does not lead: how long a word to the server that it learns from and the answer
+    /// take, microseconds, once that was measured.
+    pub upstream_rtt_us: Option<u64>,
     /// Of a leader: since when it leads, milliseconds.
     pub leading_ms: u64,
     /// Of a leader: connected learners.
@@ -164,6 +169,27 @@ pub struct PeerReport {
     pub last_error: Option<String>,
     /// Milliseconds since that.
     pub last_error_ms: Option<u64>,
+    /// Received from it since this server started; of a guest, since it came.
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Sent to it.
+    #[serde(default)]
+    pub bytes_out: u64,
+    /// What was received, before it was compressed.
+    #[serde(default)]
+    pub plain_in: u64,
+    /// What was sent, before it was compressed.
+    #[serde(default)]
+    pub plain_out: u64,
+    /// Whether the connection is compressed where that pays.
+    #[serde(default)]
+    pub compresses: bool,
+    /// Bytes that wait to be sent to it.
+    #[serde(default)]
+    pub queued_bytes: u64,
+    /// How long a word to it and its answer take, microseconds.
+    #[serde(default)]
+    pub rtt_us: Option<u64>,
     /// Of a leader's learner: whether it has the leader's history.
     pub synced: Option<bool>,
     /// Of a leader's learner: how far it has made the history durable.

@@ -5,21 +5,28 @@
 //! which lets its read return; a task never wakes itself; the process ends instead of dropping a
 //! runtime with operations in flight.
 
+mod tasks;
+
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use monoio::buf::{IoBuf, IoBufMut};
+use monoio::buf::{IoBuf, IoBufMut, IoVecBuf};
 use monoio::io::{
     AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable,
 };
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+
+use self::tasks::Tasks;
 
 /// How this thread's sockets are driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +68,22 @@ where
     Ok(runtime.block_on(main(IoDriver::Epoll)))
 }
 
+/// As [`block_on`], by epoll, in a process that goes on: the tasks that `main` leaves behind are ended.
+pub fn block_on_and_end<F, T>(main: impl FnOnce(IoDriver) -> F) -> io::Result<T>
+where
+    F: Future<Output = T>,
+{
+    let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
+    Ok(runtime.block_on(tasks::ended_with(main(IoDriver::Epoll))))
+}
+
 /// Starts a task on this thread.
 pub fn spawn(task: impl Future<Output = ()> + 'static) {
-    drop(monoio::spawn(task)); // a dropped handle detaches the task
+    // A dropped handle detaches the task.
+    match Tasks::of_this_thread() {
+        None => drop(monoio::spawn(task)),
+        Some(tasks) => drop(monoio::spawn(tasks.with(task))),
+    }
 }
 
 /// Waits; about a millisecond late, always.
@@ -118,7 +138,7 @@ pub struct Socket(Rc<Cell<Option<i32>>>);
 
 /// Ties an accepted connection to this thread.
 pub fn adopt(stream: StdStream) -> io::Result<(ReadHalf, WriteHalf, Socket)> {
-    stream.set_nodelay(true)?;
+    let _pair_of_this_process = stream.set_nodelay(true); // it has no such option, and no need of it
     stream.set_nonblocking(is_epoll())?;
     let stream = TcpStream::from_std(stream)?;
     let fd = stream.as_raw_fd();
@@ -147,14 +167,101 @@ impl WriteHalf {
 
     /// Writes some of `buffer` from byte `from` on: as much as the socket takes at once, so that
     /// the caller sees progress. The buffer comes back.
-    pub async fn write_some(
-        &mut self,
-        buffer: Vec<u8>,
-        from: usize,
-    ) -> (io::Result<usize>, Vec<u8>) {
+    async fn write_some(&mut self, buffer: Vec<u8>, from: usize) -> (io::Result<usize>, Vec<u8>) {
         assert!(from < buffer.len(), "a write needs bytes");
         let (result, slice) = self.0.write(buffer.slice(from..)).await;
         (result, slice.into_inner())
+    }
+}
+
+/// Bytes that are written: this writer's own, or a stretch of what others write too.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Nobody else has them.
+    Own(Vec<u8>),
+    /// These of them.
+    Shared(Arc<[u8]>, Range<usize>),
+}
+
+impl Part {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes, range) => &bytes[range.clone()],
+        }
+    }
+
+    /// Keeps the first so many bytes, and hands back the others.
+    pub fn split_off(&mut self, at: usize) -> Self {
+        match self {
+            Self::Own(bytes) => Self::Own(bytes.split_off(at)),
+            Self::Shared(bytes, range) => {
+                let rest = Self::Shared(Arc::clone(bytes), range.start + at..range.end);
+                range.end = range.start + at;
+                rest
+            }
+        }
+    }
+}
+
+/// As many parts as one write takes at most: the kernel's limit is 1024, and a write that is larger
+/// than a socket's buffer gains nothing.
+const PARTS_MAX: usize = 64;
+
+/// Parts, and where the kernel finds what of them is to be written.
+struct Gathered {
+    parts: VecDeque<Part>,
+    places: Vec<libc::iovec>,
+}
+
+impl Gathered {
+    fn new(parts: VecDeque<Part>, mut from: usize) -> Self {
+        let mut places = Vec::with_capacity(parts.len().min(PARTS_MAX));
+        for part in parts.iter().take(PARTS_MAX) {
+            let bytes = &part.bytes()[from..];
+            from = 0;
+            places.push(libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            });
+        }
+        Self { parts, places }
+    }
+}
+
+// SAFETY: `places` is a vector's heap memory with as many entries as it says. Each points into the
+// heap memory of a part, which stays where it is when `parts` is moved, lives as long as `parts`,
+// and is changed by nobody: `Gathered` is private and lends its parts to none while it exists, and
+// what is shared is behind an `Arc` without interior mutability. A write only reads from it.
+unsafe impl IoVecBuf for Gathered {
+    fn read_iovec_ptr(&self) -> *const libc::iovec {
+        self.places.as_ptr()
+    }
+
+    fn read_iovec_len(&self) -> usize {
+        self.places.len()
+    }
+}
+
+impl WriteHalf {
+    /// Writes some of `parts`, which are not empty, from byte `from` of the first one on, which is
+    /// longer. They come back as they were.
+    pub async fn write_parts(
+        &mut self,
+        mut parts: VecDeque<Part>,
+        from: usize,
+    ) -> (io::Result<usize>, VecDeque<Part>) {
+        if let [Part::Own(_)] = parts.make_contiguous()
+            && let Some(Part::Own(own)) = parts.pop_front()
+        {
+            // The kernel has a shorter way for bytes in one place.
+            let (result, own) = self.write_some(own, from).await;
+            parts.push_front(Part::Own(own));
+            return (result, parts);
+        }
+        let (result, gathered) = self.0.writev(Gathered::new(parts, from)).await;
+        (result, gathered.parts)
     }
 }
 

@@ -167,7 +167,8 @@ impl Asker<'_> {
             peer_state: role.peer_state,
             applied: shared.applied(),
             stale_ms: role.stale_ms,
-            learns_from: None,
+            learns_from: role.learns_from,
+            upstream_rtt_us: role.upstream_rtt_us,
             gauges: Gauges {
                 connections: u64::from(shared.connections()),
                 outstanding: shared.outstanding() as u64,

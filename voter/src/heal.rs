@@ -28,7 +28,7 @@ use farwatch_observer::recover::RecoverError;
 use farwatch_observer::runtime::{self, Signal};
 use tracing::{info, warn};
 
-use crate::ensemble;
+use farwatch_observer::host::{self, Healed};
 use farwatch_observer::peers::{PeerEvent, PeerLimits, PeerOptions, Peers};
 
 /// The clock of a healing. An answer may take a long batch of the log to read, on a busy disk.
@@ -39,14 +39,6 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// When a peer that did not have the records is asked again: it may be about to heal or to start.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// What became of damage that was met.
-pub(crate) enum Healed {
-    /// The records are back: the log is to be recovered again. Where they were.
-    Closed { segment: Zxid, offset: u64 },
-    /// It stays as it is, and why; that was said.
-    Not,
-}
 
 /// Heals the damage that recovery met, if it is of a kind that can be and this server has others to
 /// ask. `listeners` are closed at the end.
@@ -143,7 +135,7 @@ async fn fetch(
         cluster: dir.identity().cluster,
         tentative: dir.is_tentative(),
         boot: u64::from_ne_bytes(farwatch_observer::server::random()),
-        peers: ensemble::addresses(&config, me),
+        peers: host::addresses(&config, me),
         upstreams: Vec::new(),
         guests_max: 0, // nobody is served yet
         listeners,
@@ -199,7 +191,7 @@ fn happened(
             out.push((from, Message::Fetched { after, bytes }));
         }
         // A log makes an ensemble's id firm, and what is said of elections is for later.
-        PeerEvent::Adopt { .. } | PeerEvent::Received { .. } => {}
+        PeerEvent::Adopt { .. } | PeerEvent::Arriving(_) | PeerEvent::Received { .. } => {}
     }
     Ok(Progress::Open)
 }

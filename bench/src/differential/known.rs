@@ -143,7 +143,12 @@ pub const KNOWN: &[Known] = &[
         reason: "ZooKeeper fails inside of itself over a null token and closes; Farwatch answers \
                  as to any other token, that there is no SASL",
         explains: |kinds, step, _| {
-            let null = matches!(&step.act, Act::Send { op: Op::Sasl { token: Data(None) }, .. });
+            let is_null = |op: &Op| matches!(op, Op::Sasl { token: Data(None) });
+            let null = match &step.act {
+                Act::Send { op: Op::Padded { op }, .. } => is_null(op),
+                Act::Send { op, .. } => is_null(op),
+                Act::Reconnect(_) | Act::Garbage(_) => false,
+            };
             kinds.is_farwatch_against_zookeeper() && null
         },
     },

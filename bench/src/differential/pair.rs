@@ -191,8 +191,9 @@ impl Pair {
         let names = |frames: &[Value]| frames.iter().map(Value::name).collect::<Vec<_>>();
         if unexplained.is_empty() && names(a) != names(b) {
             // One connection may be closed and the other not: both start over.
+            let [a, b] = sides.each_ref().map(|side| side.zxids_seen(step.client));
             for side in sides {
-                side.forget_connection(step.client);
+                side.forget_connection(step.client, a.min(b));
             }
         }
         unexplained

@@ -100,10 +100,17 @@ impl Side {
         self.closings.contains(&zxid)
     }
 
+    /// How many zxids the client has seen.
+    pub(super) fn zxids_seen(&self, client: usize) -> usize {
+        self.clients[client].zxids.len()
+    }
+
     /// Drops a client's connection, so that its next step resumes the session: whatever was
-    /// different between the two servers on this connection is over.
-    pub(super) fn forget_connection(&mut self, client: usize) {
+    /// different between the two servers on this connection is over. Replies that only one of them
+    /// gave came last and are not counted either: `zxids_seen` is what both have shown.
+    pub(super) fn forget_connection(&mut self, client: usize, zxids_seen: usize) {
         self.clients[client].connection = None;
+        self.clients[client].zxids.truncate(zxids_seen);
     }
 
     /// Sends what the step sends, after a handshake if the client has no connection.

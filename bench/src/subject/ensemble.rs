@@ -26,6 +26,12 @@ const JOIN_MILLIS: u32 = 60_000;
 #[derive(Debug)]
 pub struct Ensemble {
     servers: Vec<Subject>,
+    observers: Vec<Subject>,
+    /// Where servers reach each other: of the voters, then of the observers, their first port and the
+    /// one that only elections of ZooKeeper use.
+    peers: Vec<[SocketAddr; 2]>,
+    /// What every list begins with.
+    limits: String,
 }
 
 impl Ensemble {
@@ -67,26 +73,60 @@ impl Ensemble {
 
     fn stopped(program: &Program, voters: u32, options: &Options) -> Result<Self> {
         // For each its clients', its peers' and its election's.
-        let addresses = free_addresses(3 * voters)?;
-        let mut list = String::new();
+        let addresses = free_addresses(3 * (voters + options.observer_count()))?;
+        let mut limits = String::new();
         for (limit, millis) in [("initLimit", JOIN_MILLIS), ("syncLimit", SILENCE_MILLIS)] {
             if !options.sets(limit) {
                 let ticks = millis.div_ceil(options.tick());
-                writeln!(list, "{limit}={ticks}").expect("a String takes it");
+                writeln!(limits, "{limit}={ticks}").expect("a String takes it");
             }
         }
-        for (number, own) in (1..).zip(addresses.chunks(3)) {
-            let (peer, election) = (own[1], own[2].port());
-            writeln!(list, "server.{number}={peer}:{election}").expect("a String takes it");
-        }
+        let peers: Vec<[SocketAddr; 2]> = addresses.chunks(3).map(|own| [own[1], own[2]]).collect();
+        let list = format!("{limits}{}", list(&peers, voters));
         let server = |(number, own): (u32, &[SocketAddr])| {
             let mut server = Subject::stopped(program.clone(), options.clone(), own[0])?;
             server.membership.clone_from(&list);
             fs::write(server.data_directory().join("myid"), format!("{number}\n"))?;
             Ok(server)
         };
-        let servers = (1..).zip(addresses.chunks(3)).map(server).collect::<Result<_>>()?;
-        Ok(Self { servers })
+        let all = (1..).zip(addresses.chunks(3)).map(server).collect::<Result<Vec<_>>>()?;
+        let mut servers = all;
+        let mut observers = servers.split_off(voters as usize);
+        for observer in &mut observers {
+            observer.membership.push_str("peerType=observer\n");
+        }
+        Ok(Self { servers, observers, peers, limits })
+    }
+
+    /// Observer `at`, from 0: see [`Options::observers`]. Start it with [`Subject::restart`].
+    #[must_use]
+    pub fn observer(&self, at: usize) -> &Subject {
+        &self.observers[at]
+    }
+
+    /// The same, to start and stop it.
+    pub fn observer_mut(&mut self, at: usize) -> &mut Subject {
+        &mut self.observers[at]
+    }
+
+    /// Where servers reach the voters: of each its first port and that of elections.
+    #[must_use]
+    pub fn voter_places(&self) -> &[[SocketAddr; 2]] {
+        &self.peers[..self.servers.len()]
+    }
+
+    /// Where servers reach observer `at`.
+    #[must_use]
+    pub fn observer_place(&self, at: usize) -> SocketAddr {
+        self.peers[self.servers.len() + at][0]
+    }
+
+    /// Lets observer `at` reach the voters at these places from its next start on: through a proxy.
+    pub fn route_observer(&mut self, at: usize, voters: &[[SocketAddr; 2]]) {
+        let mut peers = self.peers.clone();
+        peers[..voters.len()].copy_from_slice(voters);
+        let list = list(&peers, self.servers.len() as u32);
+        self.observers[at].membership = format!("{}{list}peerType=observer\n", self.limits);
     }
 
     /// All at once: each waits for the others.
@@ -174,4 +214,15 @@ impl Ensemble {
         }
         bail!("no server of the ensemble became a {mode} within {READY_WITHIN:?}")
     }
+}
+
+/// The lines of all members.
+fn list(peers: &[[SocketAddr; 2]], voters: u32) -> String {
+    let mut list = String::new();
+    for (number, [peer, election]) in (1..).zip(peers) {
+        let role = if number <= voters { "" } else { ":observer" };
+        let election = election.port();
+        writeln!(list, "server.{number}={peer}:{election}{role}").expect("a String takes it");
+    }
+    list
 }

@@ -16,6 +16,7 @@ pub struct Options {
     lines: Vec<String>,
     properties: Vec<(String, String)>,
     java_flags: Vec<String>,
+    observers: u32,
 }
 
 impl Default for Options {
@@ -27,6 +28,7 @@ impl Default for Options {
             lines: Vec::new(),
             properties: Vec::new(),
             java_flags: Vec::new(),
+            observers: 0,
         }
     }
 }
@@ -85,6 +87,17 @@ impl Options {
     pub fn java_flag(mut self, flag: &str) -> Self {
         self.java_flags.push(flag.to_owned());
         self
+    }
+
+    /// Lists so many observers beside an ensemble's voters. They are started one by one.
+    #[must_use]
+    pub fn observers(mut self, count: u32) -> Self {
+        self.observers = count;
+        self
+    }
+
+    pub(super) fn observer_count(&self) -> u32 {
+        self.observers
     }
 
     /// One `tickTime`, in milliseconds.

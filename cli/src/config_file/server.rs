@@ -6,9 +6,9 @@ use farwatch_core::auth::SuperDigest;
 use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
 use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{
-    DigestAlgorithm, LocalSessions, LogDriver, SESSION_TIMEOUT_TICKS_MAX,
-    SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig, ServerRole, SocketDriver,
-    Standing,
+    DigestAlgorithm, LINK_BYTES_PER_SECOND_MIN, LinkCompression, LocalSessions, LogDriver,
+    SESSION_TIMEOUT_TICKS_MAX, SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig,
+    ServerRole, SocketDriver, Standing,
 };
 use farwatch_observer::four_letter::{Whitelist, Word};
 
@@ -28,6 +28,7 @@ impl Reader<'_> {
         self.snapshots(config)?;
         self.permissions(config)?;
         self.sessions(config)?;
+        self.links(config)?;
         self.drivers(config)
     }
 
@@ -269,6 +270,31 @@ impl Reader<'_> {
             // Clients that look for a writable server ask with it.
             config.four_letter_words = config.four_letter_words.with(Word::Isro);
         }
+    }
+
+    /// What is sent to observers, and how.
+    fn links(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {
+        if let Some((rate, place)) =
+            self.settings.number("farwatch.linkBytesPerSecond", 0, i64::MAX)?
+        {
+            config.link_bytes_per_second = rate as u64;
+            if (1..LINK_BYTES_PER_SECOND_MIN).contains(&config.link_bytes_per_second) {
+                config.link_bytes_per_second = LINK_BYTES_PER_SECOND_MIN;
+                let text = format!(
+                    "raised to {LINK_BYTES_PER_SECOND_MIN}, the least that a link works with"
+                );
+                self.settings.notice(place, text);
+            }
+        }
+        if let Some(compression) = self.settings.take("farwatch.linkCompression") {
+            config.link_compression = match compression.value.as_str() {
+                "auto" => LinkCompression::Auto,
+                "on" => LinkCompression::On,
+                "off" => LinkCompression::Off,
+                _ => return Err(word(&compression, "auto, on or off")),
+            };
+        }
+        Ok(())
     }
 
     fn drivers(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {

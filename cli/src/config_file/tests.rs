@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use farwatch_core::node::OnPartition;
-use farwatch_observer::config::{LocalSessions, ServerConfig, ServerRole, Standing};
+use farwatch_observer::config::{
+    LinkCompression, LocalSessions, ServerConfig, ServerRole, Standing,
+};
 use farwatch_observer::four_letter::Word;
 
 use super::{BUILT_IN, ConfigError, Fault, Input, Loaded, Surroundings, container, load, parse};
@@ -301,6 +303,25 @@ fn an_observer_with_a_list_needs_no_line_and_one_without_a_directory_keeps_nothi
         let text = error(&format!("dataDir=/d\nclientPort=1\n{wrong}"));
         assert!(text.contains(expected), "{wrong}: {text}");
     }
+}
+
+#[test]
+fn what_observers_are_sent_is_configured_and_bounded() {
+    let shown = |text: &str| {
+        let config = config(&format!("{THREE}{text}"));
+        (config.link_bytes_per_second, config.link_compression)
+    };
+    assert_eq!(shown(""), (0, LinkCompression::Auto));
+    let both = "farwatch.linkBytesPerSecond=5000000000\nfarwatch.linkCompression=off\n";
+    assert_eq!(shown(both), (5_000_000_000, LinkCompression::Off));
+    assert_eq!(shown("farwatch.linkCompression=auto\n").1, LinkCompression::Auto);
+    assert_eq!(shown("farwatch.linkCompression=on\n").1, LinkCompression::On);
+    assert_eq!(shown("farwatch.linkBytesPerSecond=1\n").0, 16 << 10);
+    let slow = format!("{THREE}farwatch.linkBytesPerSecond=1\n");
+    assert!(notices(&slow)[0].contains("raised to 16384"));
+    let error = |text: &str| error(&format!("{THREE}{text}\n"));
+    assert!(error("farwatch.linkBytesPerSecond=-1").contains("no number from 0"));
+    assert!(error("farwatch.linkCompression=zstd").contains("auto, on or off"));
 }
 
 #[test]

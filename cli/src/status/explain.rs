@@ -13,6 +13,10 @@ use farwatch_observer::report::{EnsembleReport, PeerReport};
 /// two messages of servers that are well.
 const HEARD_MS: u64 = 1500;
 
+/// Microseconds there and back from which on a server is called far: beyond what one building and a
+/// busy machine explain.
+const FAR_US: u64 = 5000;
+
 /// Explains the ensemble that `reports` tell about, a sentence or two each line; nothing for a
 /// server that stands alone.
 pub fn explain(reports: &[EnsembleReport]) -> Vec<String> {
@@ -89,6 +93,7 @@ fn learner(peer: &PeerReport) -> String {
     if !is_heard(peer) {
         return format!("{kind} {id} ({}) is missing: {}", peer.address, silence(peer));
     }
+    let away = away(peer).map_or_else(String::new, |away| format!(", {away}"));
     let state = match (peer.synced, peer.lag) {
         (Some(true), None | Some(0)) => "follows, in sync".to_owned(),
         (Some(true), Some(lag)) => format!("follows, {} behind", transactions(lag)),
@@ -96,9 +101,15 @@ fn learner(peer: &PeerReport) -> String {
         (Some(false) | None, Some(lag)) => format!("catches up, {} behind", transactions(lag)),
     };
     match error(peer) {
-        Some(error) => format!("{kind} {id} {state} ({error})"),
-        None => format!("{kind} {id} {state}"),
+        Some(error) => format!("{kind} {id} {state}{away} ({error})"),
+        None => format!("{kind} {id} {state}{away}"),
     }
+}
+
+/// How far away a server is, there and back, if that is farther than the next rack.
+fn away(peer: &PeerReport) -> Option<String> {
+    let us = peer.rtt_us.filter(|&us| FAR_US <= us)?;
+    Some(format!("{} ms away", (us + 500) / 1000))
 }
 
 fn learning(report: &EnsembleReport) -> String {
@@ -106,9 +117,11 @@ fn learning(report: &EnsembleReport) -> String {
     let of = report.leader.map_or_else(String::new, |leader| format!(" server {leader}"));
     let verb = if role == "following" { "follows" } else { "learns from" };
     let since = span(report.role_for_ms);
+    let upstream = report.peers.iter().find(|peer| Some(peer.id) == report.leader);
+    let away = upstream.and_then(away).map_or_else(String::new, |away| format!(" ({away})"));
     match phase.as_str() {
         "broadcast" => format!(
-            "server {me} {verb}{of} in epoch {epoch} for {since}; applied up to {:#x}",
+            "server {me} {verb}{of}{away} in epoch {epoch} for {since}; applied up to {:#x}",
             report.applied
         ),
         phase => format!("server {me} is about to follow{of}: {phase} for {since}"),

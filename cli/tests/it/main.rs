@@ -10,6 +10,7 @@ mod limits;
 mod observers;
 mod operator;
 mod ordering;
+mod peer_corpus;
 mod process;
 mod subject;
 mod tidy;

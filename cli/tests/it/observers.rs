@@ -8,10 +8,13 @@
 
 mod crowd;
 mod cuts;
+mod embedded;
 mod interrupted;
 mod leaders;
+mod links;
 mod reach;
 mod readers;
 mod relays;
+mod sinks;
 mod sites;
 mod watches;

@@ -27,7 +27,17 @@ const TICK_MS_MIN: u64 = 10;
 ///
 /// The reader gives up for now when the socket is full. It must go on reading: a server that holds
 /// back because its answers are not taken would otherwise wait for us while we wait for it.
-pub(super) fn flush<'s>(shared: &'s Shared, mut state: MutexGuard<'s, State>) {
+pub(super) fn flush<'s>(shared: &'s Shared, state: MutexGuard<'s, State>) {
+    let patience = Duration::from_millis(state.machine.session_timeout_ms());
+    flush_within(shared, state, patience);
+}
+
+/// As [`flush`], and gives the connection up when nothing of it has moved for `patience`.
+pub(super) fn flush_within<'s>(
+    shared: &'s Shared,
+    mut state: MutexGuard<'s, State>,
+    patience: Duration,
+) {
     if state.writing {
         return;
     }
@@ -43,9 +53,8 @@ pub(super) fn flush<'s>(shared: &'s Shared, mut state: MutexGuard<'s, State>) {
             bytes.clear();
             continue; // the link went down, and its bytes with it
         };
-        let stall = Duration::from_millis(state.machine.session_timeout_ms());
         drop(state);
-        let written = write(&stream, &bytes, if is_reader { Duration::ZERO } else { stall });
+        let written = write(&stream, &bytes, if is_reader { Duration::ZERO } else { patience });
         state = shared.lock();
         match written {
             Ok(count) if count < bytes.len() => {
@@ -124,6 +133,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
             None => {}
         }
         if state.machine.is_over() {
+            state.has_ended = true;
             shared.changed.notify_all();
             return;
         }
@@ -214,6 +224,7 @@ fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
         Ok(stream) => {
             state.stream = Some(Arc::new(stream));
             state.server = Some(server);
+            state.links += 1;
             state.machine.handle_connected(now_ms);
         }
         Err(error) => {
@@ -225,6 +236,9 @@ fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
 
 /// Resolves the name anew, because addresses move, and tries all that it has.
 fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Result<TcpStream> {
+    if let Some(transport) = &shared.transport {
+        return transport();
+    }
     let mut addresses: Vec<SocketAddr> =
         (name.host.as_str(), name.port).to_socket_addrs()?.collect();
     if !addresses.is_empty() {

@@ -111,7 +111,8 @@ impl WeakClient {
     /// `None` once the last clone is gone, and the session with it.
     pub(crate) fn upgrade(&self) -> Option<Client> {
         let handle = self.handle.upgrade()?;
-        Some(Client { handle, request_timeout: self.request_timeout })
+        let freshness = super::Freshness::default();
+        Some(Client { handle, request_timeout: self.request_timeout, freshness })
     }
 }
 

@@ -494,6 +494,14 @@ fn close_comes_behind_what_was_submitted_and_nothing_comes_behind_close() {
 }
 
 #[test]
+fn what_was_closed_before_its_start_does_not_connect() {
+    let mut machine = Machine::new(Settings::new(1, 7));
+    machine.close(0, "close");
+    machine.start(0);
+    assert!(machine.is_over() && machine.poll_link().is_none());
+}
+
+#[test]
 fn an_abandoned_request_is_silent_and_keeps_its_place() {
     let mut stage = Stage::up(Settings::new(1, 1));
     let sent = stage.submit("given up", set("/a")).unwrap();

@@ -111,6 +111,7 @@ impl Node {
             zab::Event::Start
             | zab::Event::Tick
             | zab::Event::Received { .. }
+            | zab::Event::Arriving(_)
             | zab::Event::Upstream { .. }
             | zab::Event::Disconnected(_)
             | zab::Event::EpochsSaved(_)

@@ -113,7 +113,18 @@ impl<'r> Node<'r> {
 
     /// Visits this node and all below it, parents first, children in order of creation.
     pub(super) fn walk(&self, visit: &mut dyn FnMut(Node<'r>)) {
-        visit(*self);
+        let _never_stops = self.walk_while(&mut |node| {
+            visit(node);
+            true
+        });
+    }
+
+    /// Visits this node and all below it, parents first, children in order of creation, until `visit`
+    /// says false. Whether it visited all. Keeps a stack, as deep as the tree.
+    pub fn walk_while(&self, visit: &mut dyn FnMut(Node<'r>) -> bool) -> bool {
+        if !visit(*self) {
+            return false;
+        }
         let mut open = vec![self.version.children()];
         while let Some(siblings) = open.last_mut() {
             let Some(child) = siblings.next() else {
@@ -121,10 +132,13 @@ impl<'r> Node<'r> {
                 continue;
             };
             let node = Node::new(child);
-            visit(node);
+            if !visit(node) {
+                return false;
+            }
             if node.num_children() != 0 {
                 open.push(child.children());
             }
         }
+        true
     }
 }

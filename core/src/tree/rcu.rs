@@ -6,8 +6,8 @@
 //!                   └─► entries ─► newest version of /a/b ──prev──► …
 //! ```
 //!
-//! All `unsafe` code of the tree is here, in [`store`], its writing half, and in [`remains`], which makes and
-//! frees blocks. [`store::Store`] is the only writer (it is not `Clone`, and
+//! All `unsafe` code of the tree is here, in [`store`], its writing half, in [`remains`], which makes and
+//! frees blocks, and in [`visits`], reads of any thread. [`store::Store`] is the only writer (it is not `Clone`, and
 //! every change takes `&mut`); a [`Pin`] is a reader's view at one zxid. The proofs rest on five facts:
 //!
 //! 1. **A block never changes once it is published**, except for atomics. Publishing is a Release
@@ -27,6 +27,7 @@
 
 mod remains;
 pub(super) mod store;
+pub(super) mod visits;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;

@@ -20,6 +20,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use super::places::Places;
+
 /// What a reader announced, alone on its cache lines: the writer's look must not slow a neighbour.
 #[repr(align(128))]
 pub(super) struct Announcement(AtomicU64);
@@ -39,11 +41,24 @@ pub(super) type Handle = Arc<Announcement>;
 pub(super) struct Registry {
     applied: AtomicU64,
     readers: Mutex<Vec<Handle>>,
+    /// Of those who come for an instant and do not join, where there are any.
+    visitors: Mutex<Option<std::sync::Arc<Places>>>,
 }
 
 impl Registry {
     pub(super) fn new() -> Self {
-        Self { applied: AtomicU64::new(0), readers: Mutex::new(Vec::new()) }
+        Self {
+            applied: AtomicU64::new(0),
+            readers: Mutex::new(Vec::new()),
+            visitors: Mutex::new(None),
+        }
+    }
+
+    /// Heeds these visitors from now on. Before the first of them comes.
+    pub(super) fn heed(&self, visitors: std::sync::Arc<Places>) {
+        let mut heeded = self.visitors.lock().expect("nothing panics under this lock");
+        assert!(heeded.is_none()); // a tree has one door
+        *heeded = Some(visitors);
     }
 
     /// The last transaction that is completely in the tree. Acquire: whoever knows the number sees
@@ -76,9 +91,12 @@ impl Registry {
 
     /// The smallest view that a reader may look at, or `u64::MAX` when there is no reader.
     pub(super) fn horizon(&self) -> u64 {
+        let visitors = self.visitors.lock().expect("nothing panics under this lock");
+        let floor = visitors.as_ref().map_or(u64::MAX, |places| places.floor(self.applied()));
+        drop(visitors);
         let readers = self.readers.lock().expect("nothing panics under this lock");
         let views = readers.iter().map(|reader| reader.0.load(Ordering::Acquire));
-        views.min().unwrap_or(u64::MAX)
+        views.min().unwrap_or(u64::MAX).min(floor)
     }
 }
 

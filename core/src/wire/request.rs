@@ -331,10 +331,10 @@ impl<'a> Request<'a> {
                 config_version: r.long()?,
             }),
             OpCode::CheckWatches => {
-                Self::CheckWatches(PathKind { path: null_is_empty(r)?, kind: r.int()? })
+                Self::CheckWatches(PathKind { path: watched(r)?, kind: r.int()? })
             }
             OpCode::RemoveWatches => {
-                Self::RemoveWatches(PathKind { path: null_is_empty(r)?, kind: r.int()? })
+                Self::RemoveWatches(PathKind { path: watched(r)?, kind: r.int()? })
             }
             OpCode::Auth => {
                 let _type_ignored = r.int()?;
@@ -346,7 +346,7 @@ impl<'a> Request<'a> {
             OpCode::GetEphemerals => Self::GetEphemerals { prefix: r.buffer()? },
             OpCode::GetAllChildrenNumber => Self::GetAllChildrenNumber { path: r.string()? },
             OpCode::AddWatch => {
-                Self::AddWatch(AddWatchRequest { path: null_is_empty(r)?, mode: r.int()? })
+                Self::AddWatch(AddWatchRequest { path: watched(r)?, mode: r.int()? })
             }
             OpCode::WhoAmI => Self::WhoAmI,
             OpCode::CloseSession => Self::CloseSession,
@@ -397,6 +397,24 @@ impl<'a> Request<'a> {
 /// the path before anything else, or takes any text for one.
 fn null_is_empty<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
     Ok(r.buffer()?.unwrap_or_default())
+}
+
+/// The path of a watch. ZooKeeper takes any text for one, and a null for one that no text equals;
+/// a byte that no text begins with stands for it.
+fn watched<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    Ok(r.buffer()?.unwrap_or(b"\xff"))
+}
+
+/// Whether a request of its own may have a null path that a part of a multi may not.
+const fn is_tolerant_of_null(op: OpCode) -> bool {
+    matches!(
+        op,
+        OpCode::SetData
+            | OpCode::Create
+            | OpCode::Create2
+            | OpCode::CreateContainer
+            | OpCode::CreateTtl
+    )
 }
 
 fn take_rest<'a>(r: &mut Reader<'a>) -> &'a [u8] {
@@ -524,7 +542,7 @@ impl<'a> MultiParts<'a> {
             return Err(DecodeError::UnknownValue(header.kind)); // they do not nest
         }
         let mut ahead = self.r;
-        if op == OpCode::SetData {
+        if is_tolerant_of_null(op) {
             ahead.string()?; // inside a multi a null path spoils the whole, as in ZooKeeper
         }
         Request::decode_from(op, &mut self.r).map(Some)

@@ -21,6 +21,9 @@ pub enum Event {
         /// What.
         message: Message,
     },
+    /// A part of a message of this peer has come, and not its end: one that is large takes long over a
+    /// slow way. A hint, of use to those who do not vote: nobody need say it of voters.
+    Arriving(ServerId),
     /// There is a connection with a server that this one can learn from; see
     /// [`super::Options::listed`]. Until [`Event::Disconnected`] saying it again changes nothing.
     Upstream {

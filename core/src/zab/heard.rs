@@ -201,6 +201,15 @@ impl Zab {
         Next::Stay
     }
 
+    pub(super) fn arriving(&mut self, from: ServerId) -> Next {
+        if let Role::Learning(learning) = &mut self.role
+            && learning.leader() == from
+        {
+            learning.arriving(&self.base);
+        }
+        Next::Stay
+    }
+
     pub(super) fn disconnected(&mut self, peer: ServerId, out: &mut Vec<Action>) -> Next {
         let base = &mut self.base;
         base.forget(peer);

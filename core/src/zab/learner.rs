@@ -13,6 +13,7 @@
 //! Synced is history, epoch, answer; it must never change.
 
 mod feeding;
+mod patience;
 
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub(super) struct Learning {
     sent: u64,
     received: u64,
     heard: u64,
+    /// When it last said something to its leader.
+    said_at: u64,
     deadline: u64,
     phase: Phase,
     epoch: Epoch,
@@ -80,6 +83,7 @@ impl Learning {
             sent: 0,
             received: 0,
             heard: base.now,
+            said_at: base.now,
             deadline: base.now + base.timing.join_ticks,
             phase: Phase::Joining { resend_at: base.now },
             epoch: Epoch::ZERO,
@@ -182,6 +186,7 @@ impl Learning {
     fn say(&mut self, base: &Base, body: ToLeader, out: &mut Vec<Action>) {
         let (mut session, sequence) = (self.session, self.sent);
         self.sent += 1;
+        self.said_at = base.now;
         if base.planted(Mutant::AcksInOldSession) && matches!(body, ToLeader::Ack(_)) {
             session -= 1;
         }
@@ -210,6 +215,7 @@ impl Learning {
         if silent || (joining && base.now > self.deadline) {
             return self.leave(base, out);
         }
+        self.say_something(base, out);
         self.feed_on_tick(base, out);
         self.seek_better(base, out);
         Next::Stay
@@ -474,6 +480,7 @@ impl Learning {
         let Ok(run) = Run::read(after, bytes) else {
             return self.violation(base, Anomaly::Records, out);
         };
+        self.progressed(base);
         base.log = run.upto();
         self.unacknowledged += run.bytes().len() as u64;
         let upto = run.upto().zxid;
@@ -624,7 +631,7 @@ impl Learning {
     /// Says how far the log is durable. Nobody waits for that of a learner that does not vote: it says
     /// so when it is asked, and before what is sent to it could be held up.
     fn acknowledge(&mut self, base: &Base, asked: bool, out: &mut Vec<Action>) {
-        let joined = !matches!(self.phase, Phase::Joining { .. } | Phase::Promising);
+        let joined = self.has_joined();
         let little = self.unacknowledged < base.timing.flight_bytes / 8;
         if !asked && little && self.is_following() && !base.is_voter() {
             return;

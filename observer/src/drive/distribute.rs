@@ -12,6 +12,9 @@ use crate::reactor::{ConnectionKey, Delivery};
 impl Core {
     pub(super) fn distribute(&mut self) {
         let upto = self.node.applied();
+        if let Some(embedder) = &mut self.embedder {
+            embedder.applied(upto, self.output.events());
+        }
         let mut replies: Vec<Vec<_>> = Vec::new();
         let alone = self.reactors.len() == 1;
         if !alone {

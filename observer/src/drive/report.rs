@@ -73,13 +73,20 @@ impl Core {
         let status = self.node.zab().status();
         let voters: Vec<u64> = self.shared.config.voters().map(|spec| spec.id).collect();
         let votes = |id: ServerId| voters.contains(&u64::from(id.0));
+        let mode = self.mode(serving);
+        let upstream = status.leader.filter(|&leader| leader != self.node.zab().me());
+        let round_trip_us = |id: ServerId| {
+            self.ensemble.report().iter().find(|peer| peer.id == id.0).and_then(|peer| peer.rtt_us)
+        };
         let synced = |of_voters| status.synced.iter().filter(|it| votes(it.0) == of_voters).count();
         CoreReport {
-            mode: self.mode(serving),
+            mode,
             serving,
             stale_ms: Some(self.stale_ms()),
             peer_state: Some(format!("{} - {}", status.role, status.phase)),
             voters: Some(voters.len() as u64),
+            learns_from: upstream.filter(|_| mode == Mode::Observer).map(|id| u64::from(id.0)),
+            upstream_rtt_us: upstream.and_then(round_trip_us),
             leading_ms: self.role_since.elapsed().as_millis() as u64,
             learners: self.node.zab().served().count() as u64,
             synced_followers: synced(true) as u64,

@@ -60,6 +60,7 @@ fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, temp
         save_epochs: Arc::new(|_, _| {}),
         ensemble: Box::new(Nobody),
         wake: Signal::default(),
+        embedder: None,
     };
     (Core::new(parts).unwrap(), root)
 }

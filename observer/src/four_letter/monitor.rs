@@ -22,6 +22,9 @@ pub struct MonitorFacts {
     pub stale_ms: Option<u64>,
     /// On an observer: the server that it learns from.
     pub learns_from: Option<u64>,
+    /// On a member that does not lead: how far away the server is that it learns from, microseconds
+    /// there and back.
+    pub upstream_rtt_us: Option<u64>,
     /// What every server has.
     pub gauges: Gauges,
     /// Voters of the ensemble, on a member.
@@ -91,6 +94,9 @@ pub fn mntr(facts: &MonitorFacts, counters: &ServerCounters) -> String {
     }
     if let Some(id) = facts.learns_from {
         lines.put("observer_master_id", id);
+    }
+    if let Some(us) = facts.upstream_rtt_us {
+        lines.put("upstream_rtt_us", us); // Farwatch's own
     }
     everywhere(&facts.gauges, counters, &mut lines);
     ensemble(facts, &mut lines);

@@ -217,9 +217,19 @@ fn envi_has_zookeepers_keys_in_order() {
 fn monitor(mode: Mode, leader: Option<LeaderGauges>) -> MonitorFacts {
     let gauges = Gauges { nodes: 5, watches: 3, ..Gauges::default() };
     let peer_state = None;
-    let (learns_from, quorum_size) = (None, None);
+    let (learns_from, upstream_rtt_us, quorum_size) = (None, None, None);
     let (applied, stale_ms) = (Zxid(0x1_0000_0007), None);
-    MonitorFacts { mode, peer_state, applied, stale_ms, learns_from, gauges, quorum_size, leader }
+    MonitorFacts {
+        mode,
+        peer_state,
+        applied,
+        stale_ms,
+        learns_from,
+        upstream_rtt_us,
+        gauges,
+        quorum_size,
+        leader,
+    }
 }
 
 /// Keys that monitoring tools look for on every server.
@@ -298,9 +308,16 @@ fn mntr_of_members_has_the_lines_of_zookeepers_members_and_no_others() {
     let expected =
         ["zk_server_state follower", "zk_peer_state following - broadcast", "zk_quorum_size 3"];
     assert_eq!(of_members(&follower), expected);
-    // And the two that are Farwatch's own, where a member says how stale it is.
+    // And the three that are Farwatch's own: how stale a member is, and how far away.
+    let upstream_rtt_us = Some(80_250);
     let stale = MonitorFacts { stale_ms: Some(12), ..monitor(Mode::Follower, None) };
-    let expected = ["zk_server_state follower", "zk_staleness_ms 12", "zk_applied_zxid 4294967303"];
+    let stale = MonitorFacts { upstream_rtt_us, ..stale };
+    let expected = [
+        "zk_server_state follower",
+        "zk_staleness_ms 12",
+        "zk_applied_zxid 4294967303",
+        "zk_upstream_rtt_us 80250",
+    ];
     assert_eq!(of_members(&stale), expected);
     let gauges = LeaderGauges {
         learners: 3,

@@ -8,7 +8,7 @@ use farwatch_core::snapshot::format::SnapshotError;
 use farwatch_core::zxid::Zxid;
 use thiserror::Error;
 
-use super::{LogFile, abort};
+use super::LogFile;
 
 /// Why the log was not cut. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -75,10 +75,10 @@ impl LogFile {
         let cut = match self.log.begin_cut(&self.dir, to) {
             Ok(cut) => cut,
             Err(error) if error.cause == DiskCause::Full => return Err(TruncateError::Full),
-            Err(error) => abort(&error.to_string()),
+            Err(error) => self.give_up(&error.to_string()),
         };
         if let Err(error) = self.log.finish_cut(&self.dir, cut) {
-            abort(&error.to_string());
+            self.give_up(&error.to_string());
         }
         (self.file, self.end) = (None, 0);
         self.reported = to.zxid;

@@ -46,15 +46,15 @@ async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr) {
     let accepted = greet(&hub, &greeting, &mut read, &mut write, &socket, address).await;
     hub.greeted(&greeting);
     match accepted {
-        Some((link, input)) if !hub.is_stopped() => {
-            link::run(&hub, &link, read, write, input).await;
+        Some((link, answer, input)) if !hub.is_stopped() => {
+            link::run(&hub, &link, (read, write), answer, input).await;
         }
         _ => socket.forget(),
     }
 }
 
-/// Reads a hello and answers it. A link that comes of it is installed, with the acceptance as the
-/// first bytes that it sends: nothing can happen between the verdict and the link.
+/// Reads a hello and answers it. A link that comes of it is installed, and the acceptance, which
+/// comes back with it, is what it sends first: nothing can happen between the verdict and the link.
 async fn greet(
     hub: &Rc<Hub>,
     greeting: &Greeting,
@@ -62,7 +62,7 @@ async fn greet(
     write: &mut Outgoing,
     socket: &Socket,
     address: SocketAddr,
-) -> Option<(Rc<Link>, Vec<u8>)> {
+) -> Option<(Rc<Link>, Vec<u8>, Vec<u8>)> {
     let (hello, input) = match read_whole(read, greeting, Hello::decode).await {
         Ok(read) => read,
         Err(reason) => {
@@ -78,9 +78,10 @@ async fn greet(
     match judge(hub, &own, &hello) {
         Ok((peer, version)) => {
             Answer { hello: own, verdict: Ok(version) }.encode(&mut answer);
-            let link = Link::new(&peer, &hello, (address, None), socket.clone(), answer);
+            let link =
+                Link::new(&peer, (&own, &hello), (address, None), &hub.limits, socket.clone());
             hub.install(&link, &hello);
-            Some((link, input))
+            Some((link, answer, input))
         }
         Err(refusal) => {
             if matches!(refusal, Refusal::Adopting { .. }) {

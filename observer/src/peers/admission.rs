@@ -35,6 +35,19 @@ impl Bucket {
         fits
     }
 
+    /// Takes `count`, which has happened already, and says how long to wait before more may: not
+    /// at all while less than the burst is owed.
+    pub fn charge(&self, now: Instant, count: u64) -> Duration {
+        let owed = self.owed(now) + self.time(count);
+        self.full_at.set(Some(now + owed));
+        owed.saturating_sub(self.time(self.burst))
+    }
+
+    /// Whether anything is left of it.
+    pub fn is_empty(&self, now: Instant) -> bool {
+        self.time(self.burst) <= self.owed(now)
+    }
+
     /// Until it is full.
     fn owed(&self, now: Instant) -> Duration {
         self.full_at.get().map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
@@ -63,5 +76,21 @@ mod tests {
         assert_eq!(taken(begin + Duration::from_millis(1020)), 50);
         // However long nobody came: the next crowd finds a burst and not a flood.
         assert_eq!(taken(begin + Duration::from_secs(3600)), 100);
+    }
+
+    #[test]
+    fn what_was_written_is_waited_for_so_that_the_rate_holds() {
+        let (begin, rate, burst) = (Instant::now(), 1_000_000, 50_000);
+        let bucket = Bucket::new(rate, burst);
+        let (mut now, mut sent) = (begin, 0);
+        while sent < 3_000_000 {
+            sent += 40_000;
+            now += bucket.charge(now, 40_000);
+            let allowed = rate * (now - begin).as_millis() as u64 / 1000 + burst + 1000;
+            assert!(sent <= allowed, "{sent} bytes after {:?}", now - begin);
+        }
+        assert!(now - begin < Duration::from_millis(3000), "and it is used");
+        bucket.charge(now, burst);
+        assert!(bucket.is_empty(now));
     }
 }

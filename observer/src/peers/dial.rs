@@ -213,14 +213,14 @@ async fn serve(
         if let Some(old) = peer.link() {
             return Err(already_linked(&peer, &old));
         }
-        let from = (address, Some(target.clone()));
-        let link = Link::new(&peer, &answer.hello, from, socket.clone(), Vec::new());
+        let (own, from) = (hub.hello(target.sought()), (address, Some(target.clone())));
+        let link = Link::new(&peer, (&own, &answer.hello), from, &hub.limits, socket.clone());
         hub.install(&link, &answer.hello);
         Ok((link, input))
     });
     match linked {
         Ok((link, input)) => {
-            link::run(hub, &link, read, write, input).await;
+            link::run(hub, &link, (read, write), Vec::new(), input).await;
             Ok(link.age())
         }
         Err(reason) => {

@@ -3,7 +3,12 @@
 //! ```text
 //! 0        4        8
 //! ├ length ┼ crc32c ┼ message …        length and crc are of the message; 0 and 0: a heartbeat
+//!
+//! 0            4        8      9        17
+//! ├ 0x80000009 ┼ crc32c ┼ kind ┼ moment ┤    an echo: 1 asks, 2 answers with what was asked
 //! ```
+
+use std::sync::Arc;
 
 use farwatch_core::limits::{RECORD_BYTES_MAX, WRITE_BYTES_OUTSTANDING_MAX};
 use farwatch_core::zab::message::{DecodeError, Message};
@@ -26,6 +31,15 @@ const _: () = assert!(FRAME_BYTES_MAX <= u32::MAX as usize);
 /// Says that the sender lives, when it has nothing else to say.
 pub const HEARTBEAT: [u8; HEAD_BYTES] = [0; HEAD_BYTES];
 
+/// In the place of a length no message has: an echo.
+const ECHO_MARK: u32 = 0x8000_0000 | ECHO_BODY_BYTES as u32;
+
+/// Kind and moment.
+const ECHO_BODY_BYTES: usize = 9;
+
+const ASKS: u8 = 1;
+const ANSWERS: u8 = 2;
+
 /// Why what arrives is no frame. The link cannot go on: where the next frame begins is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
@@ -35,6 +49,9 @@ pub enum FrameError {
     /// Something on the way changed it, or the sender did not mean it as a frame.
     #[error("a message of {0} bytes fails its checksum: something on the way changes bytes")]
     Checksum(usize),
+    /// An echo that is neither a question nor an answer.
+    #[error("an echo of kind {0} arrived, of which this build knows nothing")]
+    Echo(u8),
     /// A whole frame with no message in it.
     #[error(transparent)]
     Message(#[from] DecodeError),
@@ -45,6 +62,10 @@ pub enum FrameError {
 pub enum Frame {
     /// Nothing but a sign of life.
     Heartbeat,
+    /// To be sent back at once as [`Frame::Echoed`].
+    Echo(u64),
+    /// What was sent as [`Frame::Echo`].
+    Echoed(u64),
     /// Something to say.
     Message(Message),
 }
@@ -58,17 +79,31 @@ pub enum Found {
     Needs(usize),
 }
 
-/// Appends `message` as a frame. Panics when it is longer than [`FRAME_BYTES_MAX`], which no
-/// machine of ours makes.
-pub fn append(message: &Message, out: &mut Vec<u8>) {
+/// Appends `message` as a frame, without the records at its end, which are handed back and follow.
+/// Panics when it is longer than [`FRAME_BYTES_MAX`], which no machine of ours makes.
+pub fn append_head<'a>(message: &'a Message, out: &mut Vec<u8>) -> Option<&'a Arc<[u8]>> {
     let head = out.len();
     out.extend_from_slice(&HEARTBEAT);
-    message.encode(out);
+    let records = message.encode_head(out);
+    let behind: &[u8] = records.map_or(&[], |records| records);
     let body = &out[head + HEAD_BYTES..];
-    assert!(body.len() <= FRAME_BYTES_MAX, "a message of {} bytes", body.len());
-    let (length, crc) = (body.len() as u32, crc32c::crc32c(body));
-    out[head..head + 4].copy_from_slice(&length.to_le_bytes());
+    let length = body.len() + behind.len();
+    assert!(length <= FRAME_BYTES_MAX, "a message of {length} bytes");
+    let crc = crc32c::crc32c_append(crc32c::crc32c(body), behind);
+    out[head..head + 4].copy_from_slice(&(length as u32).to_le_bytes());
     out[head + 4..head + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+    records
+}
+
+/// An echo that asks, or answers what the other side asked.
+pub fn echo(asks: bool, moment: u64) -> [u8; HEAD_BYTES + ECHO_BODY_BYTES] {
+    let mut frame = [0; HEAD_BYTES + ECHO_BODY_BYTES];
+    frame[8] = if asks { ASKS } else { ANSWERS };
+    frame[9..].copy_from_slice(&moment.to_le_bytes());
+    let crc = crc32c::crc32c(&frame[HEAD_BYTES..]);
+    frame[..4].copy_from_slice(&ECHO_MARK.to_le_bytes());
+    frame[4..8].copy_from_slice(&crc.to_le_bytes());
+    frame
 }
 
 /// The frame that `bytes` begin with.
@@ -77,8 +112,10 @@ pub fn first(bytes: &[u8]) -> Result<Found, FrameError> {
         return Ok(Found::Needs(HEAD_BYTES));
     };
     let [l0, l1, l2, l3, c0, c1, c2, c3] = *head;
-    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    let mark = u32::from_le_bytes([l0, l1, l2, l3]);
     let crc = u32::from_le_bytes([c0, c1, c2, c3]);
+    let is_echo = mark == ECHO_MARK;
+    let length = if is_echo { ECHO_BODY_BYTES } else { mark as usize };
     if length > FRAME_BYTES_MAX {
         return Err(FrameError::TooLong(length));
     }
@@ -88,9 +125,27 @@ pub fn first(bytes: &[u8]) -> Result<Found, FrameError> {
     if crc32c::crc32c(body) != crc {
         return Err(FrameError::Checksum(length));
     }
-    let frame =
-        if body.is_empty() { Frame::Heartbeat } else { Frame::Message(Message::decode(body)?) };
+    let frame = match body {
+        [] => Frame::Heartbeat,
+        [kind, moment @ ..] if is_echo => {
+            let moment = u64::from_le_bytes(moment.try_into().expect("nine bytes, less one"));
+            match *kind {
+                ASKS => Frame::Echo(moment),
+                ANSWERS => Frame::Echoed(moment),
+                unknown => return Err(FrameError::Echo(unknown)),
+            }
+        }
+        message => Frame::Message(Message::decode(message)?),
+    };
     Ok(Found::Frame(frame, HEAD_BYTES + length))
+}
+
+/// Appends `message` as a whole frame.
+#[cfg(test)]
+pub fn append(message: &Message, out: &mut Vec<u8>) {
+    if let Some(records) = append_head(message, out) {
+        out.extend_from_slice(records);
+    }
 }
 
 #[cfg(test)]
@@ -147,8 +202,11 @@ mod tests {
                 append(message, &mut bytes);
             }
             bytes.extend_from_slice(&HEARTBEAT);
+            bytes.extend_from_slice(&echo(true, seed));
+            bytes.extend_from_slice(&echo(false, u64::MAX - seed));
             let mut wanted: Vec<Frame> = messages.into_iter().map(Frame::Message).collect();
             wanted.push(Frame::Heartbeat);
+            wanted.extend([Frame::Echo(seed), Frame::Echoed(u64::MAX - seed)]);
             let cut = prng.below(bytes.len() as u64 + 1) as usize;
             let (mut got, rest) = all(&bytes[..cut]);
             let rest = rest.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -185,7 +243,8 @@ mod tests {
                 // A right head around a random body, so that message decoding is reached.
                 let body = bytes.split_off(HEAD_BYTES);
                 bytes.clear();
-                bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+                let mark = if body.len() == 9 { 1 << 31 } else { 0 };
+                bytes.extend_from_slice(&(body.len() as u32 | mark).to_le_bytes());
                 bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
                 bytes.extend_from_slice(&body);
             }
@@ -198,5 +257,8 @@ mod tests {
         let mut head = HEARTBEAT;
         head[..4].copy_from_slice(&(FRAME_BYTES_MAX as u32 + 1).to_le_bytes());
         assert_eq!(first(&head), Err(FrameError::TooLong(FRAME_BYTES_MAX + 1)));
+        // Nothing but an echo has the highest bit.
+        head[..4].copy_from_slice(&0x8000_000a_u32.to_le_bytes());
+        assert_eq!(first(&head), Err(FrameError::TooLong(0x8000_000a)));
     }
 }

@@ -36,6 +36,14 @@ pub const TEXT_BYTES_MAX: usize = 512;
 /// Longest answer that is read.
 pub const ANSWER_BYTES_MAX: usize = ANSWER_HEAD_BYTES + HELLO_BYTES_MAX + TEXT_BYTES_MAX;
 
+/// The capability to answer echoes, by which the other side measures how far away this one is.
+pub const ECHOES: u64 = 1;
+
+/// The capability to read and write blocks (`peers/block.rs`), in which frames are compressed. Two
+/// servers that both have it, and of which one observes, say nothing but blocks behind the
+/// handshake.
+pub const BLOCKS: u64 = 2;
+
 const HELLO_MAGIC: [u8; 4] = *b"FWPH";
 const ANSWER_MAGIC: [u8; 4] = *b"FWPA";
 

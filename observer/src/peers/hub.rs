@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use super::admission::Bucket;
 use super::dial::Dialed;
 use super::greeting::Greeting;
-use super::handshake::{Hello, VERSION_MAX, VERSION_MIN};
+use super::handshake::{BLOCKS, ECHOES, Hello, VERSION_MAX, VERSION_MIN};
 use super::link::Link;
 use super::peer::Peer;
 use super::refusal::{self, Refusal, Standing};
@@ -44,6 +44,8 @@ pub struct Hub {
     pub me: ServerId,
     /// How long and how much.
     pub limits: PeerLimits,
+    /// What all links may spend on compressing.
+    pub effort: Bucket,
     votes: bool,
     boot: u64,
     /// The oldest and the newest protocol version that are spoken.
@@ -90,9 +92,11 @@ impl Hub {
     pub fn new(options: HubOptions, wake: Signal) -> Self {
         let HubOptions { ours: (me, votes, boot), cluster, limits, .. } = options;
         let peers = options.peers.into_iter().map(|peer| (peer.id, Rc::new(peer)));
+        let effort = limits.compressed_bytes_per_second.max(1);
         Self {
             me,
             limits,
+            effort: Bucket::new(effort, effort),
             votes,
             boot,
             versions: Cell::new((VERSION_MIN, VERSION_MAX)),
@@ -151,7 +155,10 @@ impl Hub {
             cluster,
             tentative,
             boot: self.boot,
-            capabilities: 0,
+            capabilities: match self.limits.compressed_bytes_per_second {
+                0 => ECHOES,
+                _ => ECHOES | BLOCKS,
+            },
             me: self.me,
             you,
         }

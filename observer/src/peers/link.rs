@@ -1,8 +1,8 @@
 //! One live link: a task that reads, a task that writes, and what waits between them and the core.
 //!
 //! ```text
-//! send ─► queue ─► writer ─► socket ─► reader ─► events ─► take_events
-//!          └ bounded: cut                └ bounded: waits until they are taken
+//! send ─► queue ─► writer (blocks, cap) ─► socket ─► reader (blocks) ─► events ─► take_events
+//!          └ bounded: cut                                         └ bounded: waits for it
 //! ```
 
 use std::cell::{Cell, RefCell};
@@ -15,23 +15,25 @@ use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
 
 use super::dial::Target;
-use super::frame::{self, Found, Frame, FrameError, HEARTBEAT};
-use super::handshake::Hello;
+use super::frame::{self, HEARTBEAT};
+use super::handshake::{BLOCKS, ECHOES, Hello};
 use super::hub::Hub;
 use super::peer::Peer;
+use super::queue::Queue;
 use super::upstream::Upstream;
 use super::wire::{Incoming, Outgoing};
-use super::{PeerEvent, SWEEP, sweeps};
-
-/// Bytes asked of the socket at once: many small messages fit, and large ones come in few reads.
-const READ_BYTES: usize = 128 << 10;
-
-/// A buffer that grew for one large message is given back when it is larger than this.
-const KEPT_BYTES_MAX: usize = 1 << 20;
+use super::{PeerEvent, PeerLimits, SWEEP, receive, send, sweeps};
 
 /// A link with nothing to say says that it lives this often. Twice within the second after which
 /// another server of the same number may take its place.
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(400);
+
+/// How often the round trip is measured. It is said with the first words of a link, and then for
+/// whoever chooses between upstreams, who need not know of each hiccup.
+const ECHO_EVERY: Duration = Duration::from_secs(2);
+
+/// Of a new measurement this share enters the round trip, as TCP does it.
+const ROUND_TRIP_SHARE: u64 = 8;
 
 const _: () = assert!(SWEEP.as_millis() <= HEARTBEAT_EVERY.as_millis());
 
@@ -47,60 +49,98 @@ pub struct Link {
     pub boot: u64,
     /// The ensemble that both belonged to when the link was made.
     pub cluster: ClusterId,
+    /// Whether the other side observes.
+    pub observed: bool,
+    /// Whether frames travel in blocks.
+    pub blocks: bool,
+    /// A part of a message has come lately, and not its end.
+    pub partial: Cell<bool>,
     /// When something was last received.
     pub heard: Cell<Instant>,
+    /// Whether it is over.
+    pub closed: Cell<bool>,
+    /// What waits to be sent.
+    pub queue: RefCell<Queue>,
+    /// Notified when something waits, and at the end.
+    pub work: Signal,
+    /// Taken from the queue and not yet written.
+    pub unwritten: Cell<usize>,
+    /// Notified when what was received was taken, and at the end.
+    pub room: Signal,
+    /// Whether either side observes.
+    observes: bool,
     made: Instant,
+    echoes: bool,
+    echo: Cell<Option<u64>>,
+    round_trip_us: Cell<Option<u64>>,
+    /// The shortest one: what waited is not in it.
+    nearest_us: Cell<Option<u64>>,
+    compressed_from: Duration,
     socket: Socket,
-    closed: Cell<bool>,
-    queue: RefCell<Vec<u8>>,
-    unwritten: Cell<usize>,
-    work: Signal,
     written_out: Signal,
     pending: Cell<usize>,
-    room: Signal,
     silent_sweeps: Cell<u32>,
     stalled_sweeps: Cell<u32>,
     quiet_sweeps: Cell<u32>,
+    echo_sweeps: Cell<u32>,
 }
 
 impl Link {
-    /// A link whose first bytes are `queue`. Where it leads, and what was dialed if this side did.
+    /// A link between who said these: where it leads, and what was dialed if this side did.
     pub fn new(
         peer: &Rc<Peer>,
-        hello: &Hello,
+        (own, hello): (&Hello, &Hello),
         (address, dialed): (SocketAddr, Option<Target>),
+        limits: &PeerLimits,
         socket: Socket,
-        queue: Vec<u8>,
     ) -> Rc<Self> {
         let now = Instant::now();
+        let both = own.capabilities & hello.capabilities;
         Rc::new(Self {
             peer: Rc::clone(peer),
             address,
             dialed,
             boot: hello.boot,
             cluster: hello.cluster,
+            observed: !hello.votes,
+            // Voters are near each other, and what they say is what a write waits for.
+            blocks: both & BLOCKS != 0 && !(own.votes && hello.votes),
+            observes: !(own.votes && hello.votes),
+            partial: Cell::new(false),
             heard: Cell::new(now),
-            made: now,
-            socket,
             closed: Cell::new(false),
-            queue: RefCell::new(queue),
-            unwritten: Cell::new(0),
+            queue: RefCell::default(),
             work: Signal::default(),
+            unwritten: Cell::new(0),
+            room: Signal::default(),
+            made: now,
+            echoes: both & ECHOES != 0,
+            echo: Cell::new(None),
+            round_trip_us: Cell::new(None),
+            nearest_us: Cell::new(None),
+            compressed_from: limits.compressed_from,
+            socket,
             written_out: Signal::default(),
             pending: Cell::new(0),
-            room: Signal::default(),
             silent_sweeps: Cell::new(0),
             stalled_sweeps: Cell::new(0),
             quiet_sweeps: Cell::new(0),
+            echo_sweeps: Cell::new(0),
         })
     }
 
     /// Queues `message`; the writer takes all that a turn of the core queued at once. Answers how
-    /// many bytes then wait.
-    pub fn queue(&self, message: &Message) -> usize {
-        frame::append(message, &mut self.queue.borrow_mut());
+    /// many bytes waited before it, and how many do with it.
+    pub fn queue(&self, message: &Message) -> (usize, usize) {
+        let before = self.queued_bytes();
+        self.queue.borrow_mut().push(message);
         self.work.notify();
-        self.queued_bytes()
+        (before, self.queued_bytes())
+    }
+
+    fn queue_urgent(&self, frame: &[u8]) {
+        self.queue.borrow_mut().push_urgent(frame);
+        self.work.notify();
     }
 
     /// The upstream through which it was found.
@@ -113,7 +153,7 @@ impl Link {
 
     /// Bytes that wait to be sent.
     pub fn queued_bytes(&self) -> usize {
-        self.queue.borrow().len() + self.unwritten.get()
+        self.queue.borrow().bytes() + self.unwritten.get()
     }
 
     /// What was received was taken: the reader may go on.
@@ -123,9 +163,71 @@ impl Link {
         }
     }
 
+    /// This much was received that is to be taken. Whether it is the first since all was.
+    pub fn add_pending(&self, bytes: usize) -> bool {
+        self.pending.replace(self.pending.get() + bytes) == 0
+    }
+
+    /// Whether more than may wait was received and not taken.
+    pub fn is_full(&self, hub: &Hub) -> bool {
+        self.pending.get() > hub.limits.received_bytes_max
+    }
+
     /// How long it has been there.
     pub fn age(&self) -> Duration {
         self.made.elapsed()
+    }
+
+    /// How long a word to the other side and its answer take, as measured lately.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip_us.get().map(Duration::from_micros)
+    }
+
+    /// Whether what is sent over it is compressed where that pays.
+    pub fn compresses(&self) -> bool {
+        let nearest = self.nearest_us.get().map(Duration::from_micros);
+        self.blocks && self.compressed_from <= nearest.unwrap_or_default()
+    }
+
+    /// The other side asks for an echo.
+    pub fn answer_echo(&self, moment: u64) {
+        self.queue_urgent(&frame::echo(false, moment));
+    }
+
+    /// The other side answers an echo. One that was not asked for says nothing.
+    pub fn echoed(&self, moment: u64) {
+        if self.echo.get() != Some(moment) {
+            return;
+        }
+        self.echo.set(None);
+        let new = (self.age().as_micros() as u64).saturating_sub(moment);
+        self.nearest_us.set(Some(self.nearest_us.get().map_or(new, |old| old.min(new))));
+        let smooth = self
+            .round_trip_us
+            .get()
+            .map_or(new, |old| (old * (ROUND_TRIP_SHARE - 1) + new) / ROUND_TRIP_SHARE);
+        self.round_trip_us.set(Some(smooth));
+    }
+
+    /// Asks for an echo, unless one is awaited.
+    fn ask_echo(&self) {
+        if self.echoes && self.echo.get().is_none() {
+            let moment = self.age().as_micros() as u64;
+            self.echo.set(Some(moment));
+            self.queue_urgent(&frame::echo(true, moment));
+        }
+    }
+
+    /// Something arrived.
+    pub fn hears(&self) {
+        self.heard.set(Instant::now());
+        self.silent_sweeps.set(0);
+    }
+
+    /// Something was written.
+    pub fn speaks(&self) {
+        self.stalled_sweeps.set(0);
+        self.quiet_sweeps.set(0);
     }
 
     /// Ends both tasks.
@@ -149,15 +251,17 @@ impl Link {
             let (waiting, stall) = (self.queued_bytes(), limits.stall.as_millis());
             return Some(format!("too slow: it took nothing of {waiting} bytes for {stall} ms"));
         }
+        if self.partial.take() && self.observes {
+            hub.tell(PeerEvent::Arriving(self.peer.id));
+        }
+        if step(&self.echo_sweeps) >= sweeps(ECHO_EVERY) {
+            self.echo_sweeps.set(0);
+            self.ask_echo();
+        }
         if step(&self.quiet_sweeps) >= sweeps(HEARTBEAT_EVERY) && self.queued_bytes() == 0 {
-            self.queue.borrow_mut().extend_from_slice(&HEARTBEAT);
-            self.work.notify();
+            self.queue_urgent(&HEARTBEAT);
         }
         None
-    }
-
-    fn is_full(&self, hub: &Hub) -> bool {
-        self.pending.get() > hub.limits.received_bytes_max
     }
 }
 
@@ -166,112 +270,26 @@ fn step(count: &Cell<u32>) -> u32 {
     count.get()
 }
 
-/// Serves a link to its end. `input` is what arrived behind the handshake. The link is installed.
+/// Serves a link to its end. `first` is written before anything else, as it is; `input` is what
+/// arrived behind the handshake. The link is installed.
 pub async fn run(
     hub: &Rc<Hub>,
     link: &Rc<Link>,
-    mut read: Incoming,
-    write: Outgoing,
+    (mut read, write): (Incoming, Outgoing),
+    first: Vec<u8>,
     input: Vec<u8>,
 ) {
+    link.ask_echo();
     let (writing_hub, writing) = (Rc::clone(hub), Rc::clone(link));
     runtime::spawn(async move {
-        if let Err(reason) = send_all(&writing, write).await {
+        if let Err(reason) = send::send_all(&writing_hub, &writing, write, first).await {
             writing_hub.cut(&writing, &reason);
         }
         writing.written_out.notify();
     });
-    let reason = receive(hub, link, &mut read, input).await;
+    let reason = receive::receive(hub, link, &mut read, input).await;
     hub.cut(link, &reason);
     link.written_out.wait().await;
     // The descriptor lives until its second half, which is `read`, is dropped.
     link.socket.forget();
-}
-
-async fn send_all(link: &Link, mut write: Outgoing) -> Result<(), String> {
-    let mut spare = Vec::new();
-    while !link.closed.get() {
-        if link.queue.borrow().is_empty() {
-            link.work.wait().await;
-            continue;
-        }
-        let mut batch = link.queue.replace(spare);
-        let mut from = 0;
-        while from < batch.len() && !link.closed.get() {
-            link.unwritten.set(batch.len() - from);
-            let result;
-            (result, batch) = write.write_some(batch, from).await;
-            match result {
-                Ok(0) => return Err("the connection takes nothing any more".to_owned()),
-                Ok(count) => {
-                    from += count;
-                    link.peer.bytes_out.set(link.peer.bytes_out.get() + count as u64);
-                    link.stalled_sweeps.set(0);
-                    link.quiet_sweeps.set(0);
-                }
-                Err(error) => return Err(format!("sending failed: {error}")),
-            }
-        }
-        link.unwritten.set(0);
-        batch.clear();
-        spare = if batch.capacity() > KEPT_BYTES_MAX { Vec::new() } else { batch };
-    }
-    Ok(())
-}
-
-/// Reads until the link is over, and says why it is.
-async fn receive(hub: &Hub, link: &Rc<Link>, read: &mut Incoming, mut input: Vec<u8>) -> String {
-    loop {
-        let needed = match take_frames(hub, link, &mut input) {
-            Ok(needed) => needed,
-            Err(error) => return error.to_string(),
-        };
-        while link.is_full(hub) && !link.closed.get() {
-            link.room.wait().await;
-        }
-        if link.closed.get() {
-            return "closed here".to_owned();
-        }
-        if input.is_empty() && input.capacity() > KEPT_BYTES_MAX {
-            input = Vec::new();
-        }
-        let missing = needed - input.len(); // more than is there, or it would have been taken
-        if input.capacity() - input.len() < missing {
-            input.reserve_exact(missing.max(READ_BYTES));
-        }
-        let result;
-        (result, input) = read.read(input).await;
-        match result {
-            Ok(0) => return "the peer closed the connection".to_owned(),
-            Ok(count) => {
-                link.peer.bytes_in.set(link.peer.bytes_in.get() + count as u64);
-                link.heard.set(Instant::now());
-                link.silent_sweeps.set(0);
-            }
-            Err(error) => return format!("receiving failed: {error}"),
-        }
-    }
-}
-
-/// Hands over every whole frame of `input`, and says how many bytes the rest needs to become one.
-fn take_frames(hub: &Hub, link: &Rc<Link>, input: &mut Vec<u8>) -> Result<usize, FrameError> {
-    let mut used = 0;
-    let needed = loop {
-        if link.closed.get() {
-            break 0; // what is behind the end of a link is not its peer's word any more
-        }
-        match frame::first(&input[used..])? {
-            Found::Needs(needed) => break needed,
-            Found::Frame(Frame::Heartbeat, length) => used += length,
-            Found::Frame(Frame::Message(message), length) => {
-                used += length;
-                if link.pending.replace(link.pending.get() + length) == 0 {
-                    hub.has_received(link);
-                }
-                hub.tell(PeerEvent::Received { from: link.peer.id, message });
-            }
-        }
-    };
-    input.drain(..used);
-    Ok(needed)
 }

@@ -18,6 +18,22 @@ use super::link::Link;
 use super::upstream::Upstream;
 use super::voice::Voice;
 
+/// A count of bytes.
+#[derive(Debug, Default)]
+pub struct Counter(Cell<u64>);
+
+impl Counter {
+    /// So many more.
+    pub fn add(&self, count: u64) {
+        self.0.set(self.0.get() + count);
+    }
+
+    /// So many in all.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
 /// Another server.
 pub struct Peer {
     /// Its number.
@@ -29,9 +45,13 @@ pub struct Peer {
     /// Whether this server dials it by its number.
     pub dials: bool,
     /// Received from it over all its links.
-    pub bytes_in: Cell<u64>,
+    pub bytes_in: Counter,
     /// Sent to it over all its links.
-    pub bytes_out: Cell<u64>,
+    pub bytes_out: Counter,
+    /// What was received, as frames.
+    pub plain_in: Counter,
+    /// What was sent, as frames.
+    pub plain_out: Counter,
     votes: Cell<bool>,
     link: RefCell<Option<Rc<Link>>>,
     since: Cell<Instant>,
@@ -48,8 +68,10 @@ impl Peer {
             hosts,
             listed: true,
             dials,
-            bytes_in: Cell::new(0),
-            bytes_out: Cell::new(0),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            plain_in: Counter::default(),
+            plain_out: Counter::default(),
             votes: Cell::new(votes),
             link: RefCell::new(None),
             since: Cell::new(Instant::now()),
@@ -147,6 +169,10 @@ impl Peer {
             last_error: self.last_error.borrow().clone(),
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),
+            plain_in: self.plain_in.get(),
+            plain_out: self.plain_out.get(),
+            compresses: link.as_ref().is_some_and(|link| link.compresses()),
+            rtt_us: link.as_ref().and_then(|it| it.round_trip()).map(|it| it.as_micros() as u64),
             queued_bytes: link.map_or(0, |link| link.queued_bytes() as u64),
         }
     }

@@ -1,6 +1,7 @@
 //! Servers that link to each other over real sockets, all on one thread, by either driver.
 
 mod bounds;
+mod far;
 mod guests;
 mod refusals;
 mod upstreams;
@@ -48,6 +49,8 @@ struct Server {
     peers: Peers,
     wake: Signal,
     events: RefCell<VecDeque<PeerEvent>>,
+    /// How often a part of a message had come.
+    arriving: Cell<usize>,
     at: SocketAddr,
 }
 
@@ -92,7 +95,7 @@ impl Server {
         options.listeners = vec![listener];
         let wake = Signal::default();
         let peers = Peers::start(options, wake.clone()).expect("links start");
-        Self { peers, wake, events: RefCell::default(), at }
+        Self { peers, wake, events: RefCell::default(), arriving: Cell::default(), at }
     }
 
     /// The next event.
@@ -103,7 +106,10 @@ impl Server {
             }
             let mut taken = Vec::new();
             self.peers.take_events(&mut taken);
-            if taken.is_empty() {
+            let heard = taken.len();
+            taken.retain(|event| !matches!(event, PeerEvent::Arriving(_)));
+            self.arriving.set(self.arriving.get() + heard - taken.len());
+            if heard == 0 {
                 self.wake.wait().await;
             }
             self.events.borrow_mut().extend(taken);
@@ -169,7 +175,10 @@ fn numbered(sequence: u64) -> Message {
 }
 
 fn of_bytes(count: usize) -> Message {
-    let bytes: Vec<u8> = (0..count).map(|at| (at / 3) as u8).collect();
+    // Three of each byte, again and again: fast to make also where nothing is optimized.
+    let pattern: Vec<u8> = (0..768).map(|at| (at / 3) as u8).collect();
+    let mut bytes = pattern.repeat(count / pattern.len() + 1);
+    bytes.truncate(count);
     let body = ToLearner::Records { after: Position::default(), bytes: bytes.into() };
     Message::ToLearner { session: 1, sequence: 1, body }
 }

@@ -92,22 +92,14 @@ impl Upstream {
             Some(peer) => peer.state(),
             None => PeerState {
                 id: ServerId::ANYONE,
-                votes: false,
-                listed: false,
-                upstream: None,
-                connected: false,
-                dials: true,
-                address: None,
-                silent_ms: None,
                 since_ms: self.begun.elapsed().as_millis() as u64,
-                last_error: None,
-                bytes_in: 0,
-                bytes_out: 0,
-                queued_bytes: 0,
+                ..PeerState::default()
             },
         };
         if !is_linked {
-            state = PeerState { connected: false, address: None, silent_ms: None, ..state };
+            let nothing = PeerState::default();
+            let (address, silent_ms, rtt_us) = (nothing.address, nothing.silent_ms, nothing.rtt_us);
+            state = PeerState { connected: false, address, silent_ms, rtt_us, ..state };
         }
         let own_error = self.last_error.borrow().clone();
         PeerState {

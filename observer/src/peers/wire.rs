@@ -2,10 +2,11 @@
 //! that encryption would be here and nowhere else: it would turn the bytes of [`Outgoing`] into
 //! others on their way out, and back in [`Incoming`]. Today they pass as they are.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 
-use crate::runtime::{self, ReadHalf, Socket, WriteHalf};
+use crate::runtime::{self, Part, ReadHalf, Socket, WriteHalf};
 
 /// What the peer sends.
 #[derive(Debug)]
@@ -29,13 +30,13 @@ impl Incoming {
 }
 
 impl Outgoing {
-    /// Writes some of `buffer` from byte `from` on.
+    /// Writes some of `parts`, from byte `from` of the first one on.
     pub async fn write_some(
         &mut self,
-        buffer: Vec<u8>,
+        parts: VecDeque<Part>,
         from: usize,
-    ) -> (io::Result<usize>, Vec<u8>) {
-        self.0.write_some(buffer, from).await
+    ) -> (io::Result<usize>, VecDeque<Part>) {
+        self.0.write_parts(parts, from).await
     }
 
     /// Writes all of `buffer`.

@@ -85,6 +85,24 @@ fn a_healthy_ensemble_is_its_leader_and_who_follows() {
 }
 
 #[test]
+fn how_far_away_a_server_is_is_said_of_those_that_are_far() {
+    let far = |id, rtt_us| PeerReport { votes: false, rtt_us: Some(rtt_us), ..synced(id, 0) };
+    let leader = report(2, "leading", "broadcast", vec![far(4, 80_600), far(5, 4_999)]);
+    let upstream = PeerReport { rtt_us: Some(81_400), ..heard(2) };
+    let observer =
+        EnsembleReport { leader: Some(2), ..report(4, "learning", "broadcast", vec![upstream]) };
+    check(
+        &[observer, leader],
+        expect![[r#"
+            server 2 leads epoch 3 for 4.2 s: 1 of 1 voters are in sync, 1 are needed; committed up to 0x30000000f
+              observer 4 follows, in sync, 81 ms away
+              observer 5 follows, in sync
+            server 4 learns from server 2 (81 ms away) in epoch 3 for 4.2 s; applied up to 0x30000000f
+        "#]],
+    );
+}
+
+#[test]
 fn a_missing_a_frozen_and_a_late_follower_are_told_apart() {
     let frozen = PeerReport { silent_ms: Some(5000), ..synced(3, 0) };
     let late = PeerReport {

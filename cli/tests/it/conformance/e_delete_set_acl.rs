@@ -214,11 +214,15 @@ fn e12_a_null_path_in_a_write_is_refused_and_a_cut_body_is_a_marshalling_error()
     // These two validate the path before anything else, and null is an invalid path.
     let validated = [
         Request::new(op::SET_DATA, null.clone().buffer(None).int(-1)),
-        Request::new(op::SET_ACL, null.acls(&ids::open()).int(-1)),
+        Request::new(op::SET_ACL, null.clone().acls(&ids::open()).int(-1)),
     ];
     for request in validated {
         assert_eq!(client.err(&request), code::BAD_ARGUMENTS, "{request:?}");
     }
+    // A part of a multi that has none spoils the whole before anything else of it is looked at.
+    let bad_mode = null.clone().buffer(None).acls(&ids::open()).int(0).long(1);
+    let parts = [request::delete("/e12-is-missing", -1), Request::new(op::CREATE_TTL, bad_mode)];
+    assert_eq!(client.err(&request::multi(&parts)), code::MARSHALLING_ERROR);
     // A body that ends too early spoils nothing behind it.
     let cut = Request::new(op::CREATE, Body::new().int(50).raw(b"/cut"));
     assert_eq!(client.err(&cut), code::MARSHALLING_ERROR);

@@ -409,3 +409,14 @@ fn g19_a_closed_session_takes_its_ephemerals_in_one_zxid() {
     let stat = watcher.stat(&format!("{root}/x"));
     assert_eq!((stat.pzxid, stat.num_children, stat.cversion), (zxid, 0, 2));
 }
+
+#[test]
+fn g20_a_null_path_has_no_watch_of_an_empty_one() {
+    let mut client = Client::new(Kind::Plain);
+    client.ok(&request::get_data("/", true));
+    client.ok(&request::add_watch("", PERSISTENT));
+    let null = |op| Request::new(op, Body::new().null().int(3));
+    assert_eq!(client.err(&null(op::CHECK_WATCHES)), code::NO_WATCHER);
+    assert_eq!(client.err(&null(op::REMOVE_WATCHES)), code::NO_WATCHER);
+    client.ok(&request::remove_watches("", 3));
+}

@@ -5,6 +5,8 @@
 //! ├version─┼kind─┼ fields …          lists and byte strings: u32 length, then the content
 //! ```
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::{Ballot, Join, Message, Offer, Relayed, Stance, ToLeader, ToLearner, Vote};
@@ -305,6 +307,39 @@ impl Message {
         }
     }
 
+    /// As [`Message::encode`], without the records that end a message of records: they are handed
+    /// back, and follow what was appended. All who are sent them can be sent the same memory.
+    pub fn encode_head(&self, out: &mut Vec<u8>) -> Option<&Arc<[u8]>> {
+        let Self::ToLearner { session, sequence, body } = self else {
+            self.encode(out);
+            return None;
+        };
+        let (kind, after, bytes) = match body {
+            ToLearner::Records { after, bytes } => (RECORDS, after, bytes),
+            ToLearner::Inform { after, bytes } => (INFORM, after, bytes),
+            ToLearner::NewEpoch(_)
+            | ToLearner::Compare(_)
+            | ToLearner::Snapshot { .. }
+            | ToLearner::NewLeader { .. }
+            | ToLearner::UpToDate(_)
+            | ToLearner::Commit(_)
+            | ToLearner::Ping(_)
+            | ToLearner::TakeOver
+            | ToLearner::Queued
+            | ToLearner::Response(_)
+            | ToLearner::Relayed(_)
+            | ToLearner::Dismiss { .. }
+            | ToLearner::Age(_) => {
+                self.encode(out);
+                return None;
+            }
+        };
+        let mut encoder = Encoder(out);
+        encoder.u8(MESSAGE_VERSION).u8(kind).u64(*session).u64(*sequence).position(*after);
+        encoder.u32(bytes.len() as u32);
+        Some(bytes)
+    }
+
     /// The message that is exactly `bytes`. Records inside are not looked at.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut decoder = Decoder(bytes);
@@ -341,8 +376,6 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::prng::Prng;
 
@@ -425,6 +458,18 @@ mod tests {
             }
             bytes.push(0);
             assert_eq!(Message::decode(&bytes), Err(DecodeError::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_message_in_two_parts_is_the_message() {
+        for message in samples() {
+            let (mut whole, mut parts) = (Vec::new(), Vec::new());
+            message.encode(&mut whole);
+            if let Some(records) = message.encode_head(&mut parts) {
+                parts.extend_from_slice(records);
+            }
+            assert_eq!(parts, whole, "{message:?}");
         }
     }
 

@@ -152,3 +152,32 @@ fn what_was_asked_on_a_way_that_its_server_has_left_is_not_taken() {
     let Relayed { server, .. } = relayed;
     assert!(room.servers[0].serves(server), "its newer way is forgotten");
 }
+
+/// Lets time pass in which server 1 hears server 2, and server 2 hears of server 1 nothing or, if
+/// `arriving`, that something comes.
+fn pass_one_way(room: &mut Room, ticks: u64, arriving: bool) {
+    for tick in 0..ticks {
+        room.tick();
+        if arriving && tick % 20 == 0 {
+            room.step(1, Event::Arriving(ServerId(1)));
+        }
+        while let Some((to, event)) = room.waiting.pop_front() {
+            let lost = to == 1 && matches!(event, Event::Received { .. });
+            if !lost {
+                room.step(to, event);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_takes_long_parts_nobody_from_a_learner_and_silence_does() {
+    let long = 5 * Timing::default().observer_silence_ticks;
+    let mut coming = room(&[&[1]]);
+    pass_one_way(&mut coming, long, true);
+    assert_eq!(path(&coming, 2), [1]);
+    assert!(coming.servers[0].serves(ServerId(2)), "it was heard, and is not taken for gone");
+    let mut silent = room(&[&[1]]);
+    pass_one_way(&mut silent, long, false);
+    assert!(!silent.servers[1].is_following());
+}

@@ -1,25 +1,25 @@
 //! From the configuration to the protocol's terms, and the links as the core sees them.
 
+use crate::config::{ServerConfig, ServerRole, ServerSpec};
+use crate::data_dir::DataDir;
+use crate::drive::TICK_MEMBER;
+use crate::ensemble::{Ensemble, PeerEvent};
+use crate::report::PeerReport;
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
 use farwatch_core::zab::quorum::Quorum;
 use farwatch_core::zab::timing::Timing;
 use farwatch_core::zxid::ServerId;
-use farwatch_observer::config::{ServerConfig, ServerRole, ServerSpec};
-use farwatch_observer::data_dir::DataDir;
-use farwatch_observer::drive::TICK_MEMBER;
-use farwatch_observer::ensemble::{Ensemble, PeerEvent};
-use farwatch_observer::report::PeerReport;
 
-use farwatch_observer::peers::{self, PeerAddress, Peers};
+use crate::peers::{self, PeerAddress, Peers};
 
 /// The number of a server in the configuration.
-pub(crate) fn number(spec: &ServerSpec) -> ServerId {
+pub fn number(spec: &ServerSpec) -> ServerId {
     ServerId(u32::try_from(spec.id).unwrap_or(u32::MAX))
 }
 
 /// The voters of the configuration, if that says who they are, of which a majority decides.
-pub(crate) fn quorum(config: &ServerConfig) -> Quorum {
+pub(super) fn quorum(config: &ServerConfig) -> Quorum {
     if config.is_guest() {
         return Quorum::unknown();
     }
@@ -27,7 +27,7 @@ pub(crate) fn quorum(config: &ServerConfig) -> Quorum {
 }
 
 /// The others of the configuration, as links find them.
-pub(crate) fn addresses(config: &ServerConfig, me: ServerId) -> Vec<PeerAddress> {
+pub fn addresses(config: &ServerConfig, me: ServerId) -> Vec<PeerAddress> {
     let others = config.servers.iter().filter(|spec| number(spec) != me);
     others
         .map(|spec| PeerAddress {
@@ -44,7 +44,7 @@ pub(crate) fn addresses(config: &ServerConfig, me: ServerId) -> Vec<PeerAddress>
 const OBSERVER_SILENCE_MS: u64 = 2_000;
 
 /// How long things take, in ticks of the core.
-pub(crate) fn timing(config: &ServerConfig) -> Timing {
+pub(super) fn timing(config: &ServerConfig) -> Timing {
     let ticks = |ms: u64| (ms / TICK_MEMBER.as_millis() as u64).max(1);
     let tick_ms = u64::from(config.tick_time_ms);
     let silence_ticks = ticks(config.election_timeout_ms.into());
@@ -67,7 +67,7 @@ pub(crate) fn timing(config: &ServerConfig) -> Timing {
 }
 
 /// The links to the others, as the core takes them.
-pub(crate) struct Links {
+pub(super) struct Links {
     peers: Peers,
     dir: DataDir,
     addresses: Vec<PeerAddress>,
@@ -99,6 +99,7 @@ impl Ensemble for Links {
             peers::PeerEvent::Received { from, message } => {
                 Some(PeerEvent::Received { from, message })
             }
+            peers::PeerEvent::Arriving(peer) => Some(PeerEvent::Arriving(peer)),
             peers::PeerEvent::Disconnected(peer) => Some(PeerEvent::Disconnected(peer)),
             peers::PeerEvent::Adopt { cluster, firm } => Some(PeerEvent::Adopt { cluster, firm }),
         }));
@@ -129,6 +130,13 @@ impl Ensemble for Links {
                     .silent_ms
                     .or_else(|| state.address.is_some().then_some(state.since_ms)),
                 last_error: state.last_error,
+                bytes_in: state.bytes_in,
+                bytes_out: state.bytes_out,
+                plain_in: state.plain_in,
+                plain_out: state.plain_out,
+                compresses: state.compresses,
+                queued_bytes: state.queued_bytes,
+                rtt_us: state.rtt_us,
                 last_error_ms: (!state.connected).then_some(state.since_ms),
                 ..PeerReport::default()
             })

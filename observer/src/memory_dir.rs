@@ -9,20 +9,30 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Linux mounts memory there.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// What such a directory's name begins with; the number of its process follows.
+/// What such a directory's name begins with; the number of its process follows, and a further one
+/// where a process has several.
 const PREFIX: &str = "farwatch-observer-";
 
-/// The directory of this process, and no others of this user whose processes are gone.
+/// The directory of this process, the same every time. Others of this user whose processes are gone
+/// go.
 pub fn claim() -> io::Result<PathBuf> {
-    claim_in(Path::new(SHARED_MEMORY), std::process::id())
+    claim_in(Path::new(SHARED_MEMORY), &std::process::id().to_string())
 }
 
-fn claim_in(root: &Path, process: u32) -> io::Result<PathBuf> {
-    let own = root.join(format!("{PREFIX}{process}"));
+/// A further directory of this process, another one every time; otherwise as [`claim`].
+pub fn claim_another() -> io::Result<PathBuf> {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    claim_in(Path::new(SHARED_MEMORY), &format!("{}-{number}", std::process::id()))
+}
+
+fn claim_in(root: &Path, name: &str) -> io::Result<PathBuf> {
+    let own = root.join(format!("{PREFIX}{name}"));
     DirBuilder::new().recursive(true).mode(0o700).create(&own)?;
     let user = fs::metadata(&own)?.uid();
     for entry in fs::read_dir(root)?.flatten() {
@@ -68,12 +78,12 @@ mod tests {
         let foreign = root.path().join("something-else");
         fs::create_dir(&foreign).unwrap();
         fs::write(foreign.join("lock"), "2\n").unwrap();
-        let own = claim_in(root.path(), 4).unwrap();
+        let own = claim_in(root.path(), "4").unwrap();
         assert!(own.is_dir() && used.is_dir() && fresh.is_dir() && foreign.is_dir());
         assert!(!left.exists(), "the memory of a server that was killed is kept for ever");
         fs::write(own.join("log"), "records").unwrap();
         // It begins anew in place, from what it has.
-        assert_eq!(claim_in(root.path(), 4).unwrap(), own);
+        assert_eq!(claim_in(root.path(), "4").unwrap(), own);
         assert!(own.join("log").exists());
         give_back(&own);
         assert!(!own.exists());

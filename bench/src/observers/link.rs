@@ -1,0 +1,254 @@
+//! What crosses the long way to an observer, and what a cut of it costs.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::way::{Quality, Way};
+use super::{set_level, until_shown};
+use crate::raw::request::{create, get_data, set_data};
+use crate::raw::{Connection, Handshake, Request, framed, ids, request_bytes};
+use crate::subject::{Ensemble, Options};
+
+/// The parent of the services.
+const SERVICES: &str = "/services";
+
+/// Services that are registered, and then change.
+const SERVICE_COUNT: u64 = 2000;
+
+/// A cut lasts at least this long: longer than either kind of server takes to notice it.
+const CUT: Duration = Duration::from_secs(12);
+
+/// How long an answer of an observer is waited for before it counts as failed.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Readers through a cut.
+const READERS: usize = 8;
+
+/// Puts a way between the voters and observer `at`, which starts again behind it, with these options.
+pub fn route(
+    ensemble: &mut Ensemble,
+    at: usize,
+    quality: Quality,
+    options: Options,
+) -> Result<Way> {
+    let targets = ensemble.voter_places().concat();
+    let way = Way::start(&targets, quality)?;
+    let places: Vec<[SocketAddr; 2]> =
+        way.places().chunks(2).map(|pair| [pair[0], pair[1]]).collect();
+    ensemble.route_observer(at, &places);
+    ensemble.observer_mut(at).restart_with(options)?;
+    set_level(ensemble.address(1), ensemble.observer(at).address())?;
+    Ok(way)
+}
+
+/// A write of a directory of services: one registers, or what is said of one changes.
+fn service(number: u64) -> Request {
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let at = number % SERVICE_COUNT;
+    let path = format!("{SERVICES}/svc-{:03}-{at:05}", at % 120);
+    let status = if mixed.is_multiple_of(5) { "DRAINING" } else { "UP" };
+    let data = format!(
+        r#"{{"id":"{mixed:016x}","host":"10.1.{}.{}","port":{},"status":"{status}","zone":"eu-west-1{}","since":{number}}}"#,
+        at % 251,
+        mixed % 241,
+        8000 + at % 7,
+        ["a", "b", "c"][at as usize % 3],
+    );
+    if number < SERVICE_COUNT {
+        create(&path, Some(data.as_bytes()), &ids::open(), 0)
+    } else {
+        set_data(&path, Some(data.as_bytes()), -1)
+    }
+}
+
+/// Sends `requests` on one connection, so many of them under way. Answers must not be errors, but
+/// that a node exists.
+pub fn write_all(
+    at: SocketAddr,
+    outstanding: usize,
+    requests: impl Iterator<Item = Request>,
+) -> Result<u64> {
+    const NODE_EXISTS: i32 = -110;
+    let (mut connection, _) = Connection::connect(at, &Handshake::default())?;
+    let (mut sent, mut answered) = (0_u64, 0_u64);
+    let mut take = |connection: &mut Connection| -> Result<()> {
+        let reply = connection.receive_reply()?;
+        ensure!(reply.err == 0 || reply.err == NODE_EXISTS, "a write failed: {}", reply.err);
+        answered += 1;
+        Ok(())
+    };
+    let mut under_way = 0;
+    for request in requests {
+        sent += 1;
+        connection.send_raw(&framed(&request_bytes(sent as i32, &request)))?;
+        under_way += 1;
+        if under_way == outstanding {
+            take(&mut connection)?;
+            under_way -= 1;
+        }
+    }
+    for _ in 0..under_way {
+        take(&mut connection)?;
+    }
+    connection.call(&crate::raw::request::close_session())?;
+    Ok(answered)
+}
+
+/// Registers all services, if they are not.
+pub fn register(ensemble: &Ensemble) -> Result<()> {
+    let parent = std::iter::once(create(SERVICES, None, &ids::open(), 0));
+    write_all(ensemble.address(1), 1000, parent.chain((0..SERVICE_COUNT).map(service)))?;
+    Ok(())
+}
+
+/// Changes so many services, as [`bytes_per_write`] does.
+pub fn write_services(at: SocketAddr, outstanding: usize, writes: u64) -> Result<()> {
+    let first = SERVICE_COUNT * 7;
+    write_all(at, outstanding, (first..first + writes).map(service)).map(|_| ())
+}
+
+/// Bytes for one write over the way to observer `at`, and back, of so many writes.
+pub fn bytes_per_write(
+    ensemble: &Ensemble,
+    (at, way): (usize, &Way),
+    (writes, outstanding): (u64, usize),
+    seed: u64,
+) -> Result<[f64; 2]> {
+    let observer = ensemble.observer(at).address();
+    set_level(ensemble.address(1), observer)?;
+    let before = way.carried();
+    let first = SERVICE_COUNT * (1 + seed);
+    write_all(ensemble.address(1), outstanding, (first..first + writes).map(service))?;
+    set_level(ensemble.address(1), observer)?;
+    let after = way.carried();
+    Ok([1, 0].map(|way: usize| (after[way] - before[way]) as f64 / writes as f64))
+}
+
+/// What a cut came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Outage {
+    /// How many writes it missed.
+    pub missed: u64,
+    /// How long the way was cut.
+    pub cut: Duration,
+    /// From the heal until the observer showed everything.
+    pub caught_up: Duration,
+    /// Over the way meanwhile, to the observer.
+    pub bytes: u64,
+    /// Reads at the observer, from before the cut until behind all.
+    pub reads: u64,
+    /// Those that failed, or were not answered in time.
+    pub failed: u64,
+    /// Connections that readers lost.
+    pub dropped: u64,
+    /// The longest time in which a reader was not answered.
+    pub longest: Duration,
+}
+
+/// Cuts the way, writes so much, heals it.
+pub fn outage(ensemble: &Ensemble, (at, way): (usize, &Way), missed: u64) -> Result<Outage> {
+    let observer = ensemble.observer(at).address();
+    set_level(ensemble.address(1), observer)?;
+    let stop = AtomicBool::new(false);
+    let seen = Seen::default();
+    thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| read(observer, &stop, &seen));
+        }
+        sleep(Duration::from_millis(300));
+        let begin = Instant::now();
+        way.cut();
+        let result = (|| -> Result<Outage> {
+            let first = SERVICE_COUNT * 1000;
+            write_all(ensemble.address(1), 1000, (first..first + missed).map(service))?;
+            let shown = set_marker(ensemble)?;
+            sleep(CUT.saturating_sub(begin.elapsed()));
+            let before = way.carried()[1];
+            let cut = begin.elapsed();
+            let healed = Instant::now();
+            way.heal();
+            until_shown(observer, &shown)?;
+            let (caught_up, bytes) = (healed.elapsed(), way.carried()[1] - before);
+            sleep(Duration::from_millis(300));
+            let none = Outage {
+                missed,
+                cut,
+                caught_up,
+                bytes,
+                reads: 0,
+                failed: 0,
+                dropped: 0,
+                longest: Duration::ZERO,
+            };
+            Ok(none)
+        })();
+        stop.store(true, Ordering::Relaxed);
+        result
+    })
+    .map(|outage| seen.fill(outage))
+}
+
+fn set_marker(ensemble: &Ensemble) -> Result<String> {
+    super::mark(ensemble.address(1))
+}
+
+/// What all readers saw.
+#[derive(Default)]
+struct Seen {
+    reads: AtomicU64,
+    failed: AtomicU64,
+    dropped: AtomicU64,
+    longest_us: AtomicU64,
+}
+
+impl Seen {
+    fn fill(&self, outage: Outage) -> Outage {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Outage {
+            reads: of(&self.reads),
+            failed: of(&self.failed),
+            dropped: of(&self.dropped),
+            longest: Duration::from_micros(of(&self.longest_us)),
+            ..outage
+        }
+    }
+}
+
+/// One client that reads a node again and again, at this server only.
+fn read(at: SocketAddr, stop: &AtomicBool, seen: &Seen) {
+    let connect = || {
+        let (connection, session) = Connection::connect(at, &Handshake::default()).ok()?;
+        connection.set_deadline(ANSWERED_WITHIN).ok()?;
+        (!session.is_expired()).then_some(connection)
+    };
+    let mut connection = connect();
+    let mut answered = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let reply = connection.as_mut().map(|it| it.call(&get_data(SERVICES, false)));
+        let waited = answered.elapsed().as_micros() as u64;
+        match reply {
+            Some(Ok(reply)) if reply.err == 0 => {
+                seen.reads.fetch_add(1, Ordering::Relaxed);
+                seen.longest_us.fetch_max(waited, Ordering::Relaxed);
+                answered = Instant::now();
+                // A reader, and not a load.
+                sleep(Duration::from_millis(2));
+            }
+            Some(Ok(_)) => _ = seen.failed.fetch_add(1, Ordering::Relaxed),
+            Some(Err(_)) => {
+                seen.failed.fetch_add(1, Ordering::Relaxed);
+                seen.dropped.fetch_add(1, Ordering::Relaxed);
+                connection = None;
+            }
+            None => {
+                seen.longest_us.fetch_max(waited, Ordering::Relaxed);
+                sleep(Duration::from_millis(20));
+                connection = connect();
+            }
+        }
+    }
+}

@@ -1,0 +1,1938 @@
+/*
+ * libfarwatch: client of Farwatch and ZooKeeper servers. The rules are in docs/c-api.md; in short:
+ *
+ * - A function that can fail returns an fw_status and takes an `fw_error **` last, which may be
+ *   null and is written on failure only. Other outputs are written on success only.
+ * - Text and bytes are a pointer and a length. FW_CSTR as a length of text: it ends with a zero.
+ * - What is received as a `type **` belongs to the receiver, who frees it with `fw_type_free`.
+ *   What is received as a `const` pointer is valid as long as what it was asked of.
+ * - A handle is freed once, when no other thread uses it. Freeing null is allowed.
+ * - Callbacks run on the library's threads, without any lock held. They must return soon, must not
+ *   throw, and may call every function that does not block.
+ *
+ * Written by cbindgen from the source: do not edit.
+ */
+
+#ifndef FARWATCH_H
+#define FARWATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+/** The ABI that this header describes; a library that fits says the same: `fw_abi_version()`. */
+#define FW_ABI_VERSION 0
+
+/** As a length of text: the text ends with a zero byte. */
+#define FW_CSTR ((size_t)-1)
+
+/** As a time to wait: what the client was configured with. */
+#define FW_DEFAULT_TIMEOUT ((int64_t)-1)
+
+/** As a version: any. */
+#define FW_ANY_VERSION (-1)
+
+/** The beginning of an `fw_stat` that is to be filled. */
+#define FW_STAT_INIT {(uint32_t)sizeof(fw_stat), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/** The beginning of an `fw_lag` that is to be filled. */
+#define FW_LAG_INIT {(uint32_t)sizeof(fw_lag), 0, 0, 0, 0, 0}
+
+/** As a zxid to subscribe from: now. */
+#define FW_FROM_NOW ((int64_t)-1)
+
+
+
+
+/**
+ * What became of a call. Numbers are never used again for something else; a program must expect
+ * numbers that it does not know, from a newer library.
+ */
+enum fw_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Done; outputs are written.
+   */
+  FW_OK = 0,
+  /**
+   * A pointer that must not be null is null.
+   */
+  FW_NULL = 1,
+  /**
+   * An argument has a value that it cannot have; the error's text says which.
+   */
+  FW_BAD_ARGUMENT = 2,
+  /**
+   * The handle is of another type, or was freed. Found with certainty in debug builds only.
+   */
+  FW_BAD_HANDLE = 3,
+  /**
+   * An earlier call panicked inside the library: this handle can only be freed.
+   */
+  FW_POISONED = 4,
+  /**
+   * A bug of the library. The process lives, the handle can only be freed.
+   */
+  FW_PANIC = 5,
+  /**
+   * The handle comes from the process before `fork`: open a new one in the child.
+   */
+  FW_FORKED = 6,
+  /**
+   * A call that waits, from inside a callback: it would wait for itself.
+   */
+  FW_IN_CALLBACK = 7,
+  /**
+   * No memory for what the arguments ask for.
+   */
+  FW_NO_MEMORY = 8,
+  /**
+   * The system gave no thread or no descriptor.
+   */
+  FW_NO_RESOURCES = 9,
+  /**
+   * The path breaks the rules for names of nodes.
+   */
+  FW_BAD_PATH = 10,
+  /**
+   * More bytes than the library or the server accepts.
+   */
+  FW_TOO_LARGE = 11,
+  /**
+   * The data is longer than the buffer; its length was written.
+   */
+  FW_BUFFER_TOO_SMALL = 12,
+  /**
+   * The deadline passed.
+   */
+  FW_TIMEOUT = 20,
+  /**
+   * The connection broke before the answer came. `fw_error_maybe_applied` says what that means.
+   */
+  FW_CONNECTION_LOSS = 21,
+  /**
+   * The session is over and its ephemeral nodes are gone.
+   */
+  FW_SESSION_EXPIRED = 22,
+  /**
+   * The handle was closed.
+   */
+  FW_CLOSED = 23,
+  /**
+   * Too many calls are unanswered; repeat when some are answered.
+   */
+  FW_OVERLOADED = 24,
+  /**
+   * The server's answer does not decode: perhaps it is no server of this kind.
+   */
+  FW_BAD_REPLY = 25,
+  /**
+   * Changes were missed: read what is there, and subscribe again.
+   */
+  FW_WINDOW_LOST = 26,
+  /**
+   * No such node, or no parent of the node to create.
+   */
+  FW_NO_NODE = 40,
+  /**
+   * The node exists already.
+   */
+  FW_NODE_EXISTS = 41,
+  /**
+   * The node has another version.
+   */
+  FW_BAD_VERSION = 42,
+  /**
+   * The node has children.
+   */
+  FW_NOT_EMPTY = 43,
+  /**
+   * This session's identities do not allow it.
+   */
+  FW_NO_AUTH = 44,
+  /**
+   * An ephemeral node cannot have children.
+   */
+  FW_NO_CHILDREN_FOR_EPHEMERALS = 45,
+  /**
+   * The server does not accept this access control list.
+   */
+  FW_INVALID_ACL = 46,
+  /**
+   * The server refused a credential.
+   */
+  FW_AUTH_FAILED = 47,
+  /**
+   * The server can only read at the moment.
+   */
+  FW_NOT_READ_ONLY = 48,
+  /**
+   * No such watch.
+   */
+  FW_NO_WATCHER = 49,
+  /**
+   * A quota would be passed.
+   */
+  FW_QUOTA_EXCEEDED = 50,
+  /**
+   * The server is too busy and has not executed it.
+   */
+  FW_THROTTLED = 51,
+  /**
+   * A local session cannot have ephemeral nodes here.
+   */
+  FW_EPHEMERAL_ON_LOCAL_SESSION = 52,
+  /**
+   * The server does not know this operation.
+   */
+  FW_UNIMPLEMENTED = 53,
+  /**
+   * The ensemble cannot be changed so, or not now; the error's text says why.
+   */
+  FW_RECONFIG_REFUSED = 54,
+  /**
+   * The server refused for another reason: `fw_error_code` and the error's text say which.
+   */
+  FW_SERVER_REFUSED = 55,
+  /**
+   * What was held is held no more: the session expired, the node was deleted, or it was released.
+   */
+  FW_LOST = 70,
+  /**
+   * No server has confirmed the session in time: it may have been lost. Stop for now.
+   */
+  FW_LEASE_OVER = 71,
+  /**
+   * Another one has it.
+   */
+  FW_TAKEN = 72,
+  /**
+   * A later holder has been here: the token's holder must stop.
+   */
+  FW_STALE_TOKEN = 73,
+  /**
+   * A recipe cannot do it; the error's text says why.
+   */
+  FW_RECIPE_REFUSED = 74,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_status fw_status;
+#else
+typedef int32_t fw_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a session can be.
+ */
+enum fw_session_state
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * There was no server yet.
+   */
+  FW_STATE_CONNECTING = 0,
+  /**
+   * A server serves it. What lasting watches would have told while it was suspended is lost:
+   * read again what matters.
+   */
+  FW_STATE_CONNECTED = 1,
+  /**
+   * As connected, at a server that can only read now.
+   */
+  FW_STATE_CONNECTED_READ_ONLY = 2,
+  /**
+   * No server serves it at the moment. It may live on, or be over already: do not act on locks.
+   */
+  FW_STATE_SUSPENDED = 3,
+  /**
+   * It is over, and its ephemeral nodes are gone: `fw_event_lost`. Follows: nothing, or with
+   * `renewExpired` a new session.
+   */
+  FW_STATE_EXPIRED = 4,
+  /**
+   * It was closed by this client.
+   */
+  FW_STATE_CLOSED = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_session_state fw_session_state;
+#else
+typedef int32_t fw_session_state;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How it stands with something held: a lock, leadership.
+ */
+enum fw_standing
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * A server serves the session.
+   */
+  FW_STANDING_HELD = 0,
+  /**
+   * No server serves the session at the moment. It may come back as held or as lost: stop, or
+   * act only while `_check` agrees.
+   */
+  FW_STANDING_SUSPENDED = 1,
+  /**
+   * It is over: released, the session expired, or somebody deleted the node. Final.
+   */
+  FW_STANDING_LOST = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_standing fw_standing;
+#else
+typedef int32_t fw_standing;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What happened to a node.
+ */
+enum fw_change_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It was created.
+   */
+  FW_CHANGE_CREATED = 1,
+  /**
+   * It was deleted.
+   */
+  FW_CHANGE_DELETED = 2,
+  /**
+   * Its data was set.
+   */
+  FW_CHANGE_SET = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_change_kind fw_change_kind;
+#else
+typedef int32_t fw_change_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How a node lives and is named.
+ */
+enum fw_create_mode
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Until it is deleted.
+   */
+  FW_PERSISTENT = 0,
+  /**
+   * Until it is deleted or its session ends.
+   */
+  FW_EPHEMERAL = 1,
+  /**
+   * Persistent; the server appends a counter of ten digits.
+   */
+  FW_PERSISTENT_SEQUENTIAL = 2,
+  /**
+   * Ephemeral; the server appends a counter of ten digits.
+   */
+  FW_EPHEMERAL_SEQUENTIAL = 3,
+  /**
+   * The server removes it some time after its last child is gone.
+   */
+  FW_CONTAINER = 4,
+  /**
+   * The server removes it when it has no children and was not set for its time to live.
+   */
+  FW_PERSISTENT_TTL = 5,
+  /**
+   * As `FW_PERSISTENT_TTL`; the server appends a counter of ten digits.
+   */
+  FW_PERSISTENT_SEQUENTIAL_TTL = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_create_mode fw_create_mode;
+#else
+typedef uint32_t fw_create_mode;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Bits of the flags of reads.
+ */
+enum fw_flag
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The next change of what is read is told once, as an event.
+   */
+  FW_WATCH = 1,
+  /**
+   * The server catches up with the leader before it reads: what was acknowledged to anybody
+   * before the call is seen.
+   */
+  FW_SYNC = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_flag fw_flag;
+#else
+typedef uint32_t fw_flag;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a lasting watch tells.
+ */
+enum fw_watch_mode
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Every event of the node itself and of its list of children.
+   */
+  FW_WATCH_PERSISTENT = 0,
+  /**
+   * Creation, deletion and data of the node and of everything below it.
+   */
+  FW_WATCH_RECURSIVE = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_watch_mode fw_watch_mode;
+#else
+typedef uint32_t fw_watch_mode;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Which watches to look for or to remove.
+ */
+enum fw_watch_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * One-shot watches of `children`.
+   */
+  FW_WATCHES_CHILDREN = 1,
+  /**
+   * One-shot watches of `get` and `exists`.
+   */
+  FW_WATCHES_DATA = 2,
+  /**
+   * All of them.
+   */
+  FW_WATCHES_ANY = 3,
+  /**
+   * Those of `FW_WATCH_PERSISTENT`.
+   */
+  FW_WATCHES_PERSISTENT = 4,
+  /**
+   * Those of `FW_WATCH_RECURSIVE`.
+   */
+  FW_WATCHES_RECURSIVE = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_watch_kind fw_watch_kind;
+#else
+typedef uint32_t fw_watch_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Bits of the permissions of an entry.
+ */
+enum fw_perms
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Read the data, list the children, see the stat.
+   */
+  FW_PERM_READ = 1,
+  /**
+   * Set the data.
+   */
+  FW_PERM_WRITE = 2,
+  /**
+   * Create children.
+   */
+  FW_PERM_CREATE = 4,
+  /**
+   * Delete children.
+   */
+  FW_PERM_DELETE = 8,
+  /**
+   * Set the list itself.
+   */
+  FW_PERM_ADMIN = 16,
+  /**
+   * All five.
+   */
+  FW_PERM_ALL = 31,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_perms fw_perms;
+#else
+typedef uint32_t fw_perms;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What kind of event it is.
+ */
+enum fw_event_kind
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The session has another state: `fw_event_state`.
+   */
+  FW_EVENT_SESSION = 1,
+  /**
+   * The session expired, and the client has begun a new one in its place. Watches and
+   * credentials went over to it; the ephemeral nodes of the old one are gone: `fw_event_lost`.
+   */
+  FW_EVENT_REPLACED = 2,
+  /**
+   * The server refused a credential, which will not be tried again.
+   */
+  FW_EVENT_AUTH_FAILED = 3,
+  /**
+   * The queue was too full, and events before this one were dropped: read again what matters.
+   */
+  FW_EVENT_OVERFLOW = 4,
+  /**
+   * A node came to be.
+   */
+  FW_EVENT_CREATED = 10,
+  /**
+   * A node is gone.
+   */
+  FW_EVENT_DELETED = 11,
+  /**
+   * A node's data was set.
+   */
+  FW_EVENT_DATA_CHANGED = 12,
+  /**
+   * A child of a node came or went.
+   */
+  FW_EVENT_CHILDREN_CHANGED = 13,
+  /**
+   * A one-shot watch on data was removed by this client.
+   */
+  FW_EVENT_DATA_WATCH_REMOVED = 14,
+  /**
+   * A one-shot watch on children was removed by this client.
+   */
+  FW_EVENT_CHILD_WATCH_REMOVED = 15,
+  /**
+   * A lasting watch was removed by this client.
+   */
+  FW_EVENT_LASTING_WATCH_REMOVED = 16,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_event_kind fw_event_kind;
+#else
+typedef int32_t fw_event_kind;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * An access control list. Operations copy it.
+ */
+typedef struct fw_acl fw_acl;
+
+/**
+ * One change of one node. All functions on it: any thread, never block.
+ */
+typedef struct fw_change fw_change;
+
+/**
+ * A session with a service, and its threads: one. All functions on it: any thread.
+ */
+typedef struct fw_client fw_client;
+
+/**
+ * One entry of a queue: a result or an event. Belongs to whoever took it; what is asked of it stays
+ * valid until `fw_completion_free`. All functions on it: any thread, never block.
+ */
+typedef struct fw_completion fw_completion;
+
+/**
+ * Settings for what is opened with it. Keys that `zoo.cfg` has too mean the same. Which keys there
+ * are, each `_open` function says; an unknown one is refused there, by name.
+ */
+typedef struct fw_config fw_config;
+
+/**
+ * One that stands for election: in line from `fw_election_join` on, leading from the success of
+ * `fw_election_lead` on, until it resigns, is freed, or is lost with its session. All functions on
+ * it: any thread. Free elections before their client.
+ */
+typedef struct fw_election fw_election;
+
+/**
+ * Why a call failed. Belongs to whoever received it, until `fw_error_free`.
+ */
+typedef struct fw_error fw_error;
+
+/**
+ * Something that happened. Lent to a callback for the duration of the call, or owned by the
+ * completion that it came with. All functions on it: any thread, never block.
+ */
+typedef struct fw_event fw_event;
+
+/**
+ * The changes at a node and below it, in the order of the history. All functions on it: any thread, one
+ * after the other.
+ */
+typedef struct fw_feed fw_feed;
+
+/**
+ * The resource's memory of the largest token. It belongs to the resource and is stored with it: a
+ * fence that forgets lets a holder in that was overtaken before. All functions on it: any thread,
+ * never block.
+ */
+typedef struct fw_fence fw_fence;
+
+/**
+ * A lock that is held, from the call that got it until it is released, freed, or lost with its
+ * session. Pass its token with each use of what it guards, where an `fw_fence` refuses whoever was
+ * overtaken. All functions on it: any thread. Free locks before their client.
+ */
+typedef struct fw_lock fw_lock;
+
+/**
+ * A node of an observer's replica, while a function looks at it. What is asked of it lies in the
+ * replica's memory and is valid until the function returns, or, in a view, until the view is freed. All
+ * functions on it: any thread, as long as it is lent; they never block.
+ */
+typedef struct fw_node fw_node;
+
+/**
+ * A replica of a service's whole tree in this process, and its threads. It learns from voters or from
+ * other observers, serves reads from memory, survives the loss of its link and heals by itself. Access
+ * control lists are not looked at: whoever has the replica has all of it. All functions on it: any
+ * thread, at once; those that read take no lock, make no system call and wait for nobody.
+ */
+typedef struct fw_observer fw_observer;
+
+/**
+ * An operation, to be given to `fw_client_call`, `fw_client_submit` or `fw_client_enqueue`, as
+ * often as wanted, and freed then. It has copied what it was made of. All functions on it: any
+ * thread, never block. They fail with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_TOO_LARGE`, `FW_BAD_HANDLE`;
+ * a bad path shows at the call.
+ */
+typedef struct fw_op fw_op;
+
+/**
+ * A queue of results and events, for any number of clients. All functions on it: any thread.
+ */
+typedef struct fw_queue fw_queue;
+
+/**
+ * The answer to an operation. Belongs to whoever received it; what is asked of it stays valid until
+ * `fw_result_free`. All functions on it: any thread, never block. What the operation's answer does
+ * not have is null, 0 or `FW_BAD_ARGUMENT`.
+ */
+typedef struct fw_result fw_result;
+
+/**
+ * The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile
+ * stays in memory (`versions_kept` of `fw_lag` counts it): free it when the reads are done. It outlives
+ * its observer. All functions on it: any thread, at once; no lock, no system call.
+ */
+typedef struct fw_view fw_view;
+
+/**
+ * Called once with what became of a request, on the client's own thread: return soon, block never.
+ * `result` is null unless `status` is `FW_OK`, `error` unless it is not; both are yours to free.
+ */
+typedef void (*fw_done_fn)(void *context, fw_status status, fw_result *result, fw_error *error);
+
+/**
+ * Ends the life of a `context`: called once, when nothing will be called with it any more, on
+ * whichever thread finds out. Null when there is nothing to do.
+ */
+typedef void (*fw_destroy_fn)(void *context);
+
+/**
+ * Called at each change of standing, on the client's own thread: return soon, block never.
+ */
+typedef void (*fw_standing_fn)(void *context, fw_standing standing);
+
+/**
+ * Called with each event, in order, on the client's own thread: return soon, block never.
+ */
+typedef void (*fw_event_fn)(void *context, const fw_event *event);
+
+/**
+ * Metadata of a node. Set `size` to `sizeof(fw_stat)` before it is filled, or begin with
+ * `FW_STAT_INIT`: so a library that knows more fields than the program, or fewer, is understood.
+ */
+typedef struct {
+  /**
+   * `sizeof(fw_stat)` as the program knows it, bytes.
+   */
+  uint32_t size;
+  /**
+   * Changes of the data.
+   */
+  int32_t version;
+  /**
+   * Changes of the children.
+   */
+  int32_t cversion;
+  /**
+   * Changes of the access control list.
+   */
+  int32_t aversion;
+  /**
+   * Bytes of data; 0 also for null.
+   */
+  int32_t data_length;
+  /**
+   * Children.
+   */
+  int32_t num_children;
+  /**
+   * The transaction that created the node: fit to be a fencing token.
+   */
+  int64_t czxid;
+  /**
+   * The last transaction that set the data.
+   */
+  int64_t mzxid;
+  /**
+   * The last transaction that created or deleted a child.
+   */
+  int64_t pzxid;
+  /**
+   * Creation, milliseconds since 1970, by the leader's clock.
+   */
+  int64_t ctime;
+  /**
+   * Last change of the data, in the same way.
+   */
+  int64_t mtime;
+  /**
+   * The session that an ephemeral node belongs to, else 0.
+   */
+  int64_t ephemeral_owner;
+} fw_stat;
+
+/**
+ * How far an observer is, and how sure of it. Set `size` to `sizeof(fw_lag)` before it is filled, or
+ * begin with `FW_LAG_INIT`.
+ */
+typedef struct {
+  /**
+   * `sizeof(fw_lag)` as the program knows it, bytes.
+   */
+  uint32_t size;
+  /**
+   * 1 while it follows an upstream, else 0.
+   */
+  int32_t linked;
+  /**
+   * The last transaction that reads show.
+   */
+  int64_t zxid;
+  /**
+   * Since how many milliseconds it does not know itself to be current; -1 before it was for the first
+   * time. By a clock that never goes back.
+   */
+  int64_t stale_ms;
+  /**
+   * Replaced versions that some view or read still keeps in memory.
+   */
+  uint64_t versions_kept;
+  /**
+   * What the replica takes, these included, bytes.
+   */
+  uint64_t tree_bytes;
+} fw_lag;
+
+/**
+ * Looks at a node in place, without a copy. `node` is valid until the function returns.
+ */
+typedef void (*fw_read_fn)(void *context, const fw_node *node);
+
+/**
+ * Told a node; false ends the scan. `node` is valid until the view is freed only through what its
+ * functions return; the pointer itself until this returns.
+ */
+typedef bool (*fw_scan_fn)(void *context, const fw_node *node);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes an empty list, which no server accepts before an entry is added. Any thread, never blocks.
+ */
+fw_status fw_acl_new(fw_acl **acl, fw_error **error);
+
+/**
+ * Adds an entry: `perms` are bits of `fw_perms`; ("world", "anyone") is everyone, ("auth", "") who
+ * this client is. Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`,
+ * `FW_TOO_LARGE`.
+ */
+fw_status fw_acl_add(fw_acl *acl,
+                     uint32_t perms,
+                     const char *scheme,
+                     size_t scheme_len,
+                     const char *id,
+                     size_t id_len,
+                     fw_error **error);
+
+/**
+ * Frees `acl`. Null is allowed. Any thread, never blocks.
+ */
+fw_status fw_acl_free(fw_acl *acl);
+
+/**
+ * Opens a client. Returns at once; the session is established in the background, and operations
+ * wait for it. Settings, milliseconds where they are times:
+ *
+ * - `connect`: `host:port[,host:port...][/chroot]`, the only one that must be set. Names are
+ *   resolved at every attempt;
+ * - `sessionTimeout` (30000): wanted; the server grants what lies within its limits;
+ * - `requestTimeout` (30000): how long operations wait that are given a negative time;
+ * - `closeTimeout` (2000): how long `fw_client_free` waits for the server's farewell;
+ * - `renewExpired` (false): an expired session is replaced by a new one inside this client, with an
+ *   event that says what was lost;
+ * - `readOnly` (false): accepts a server that can only read at the moment;
+ * - `jute.maxbuffer` (1048575): the servers' limit for a request, bytes;
+ * - `seed`: fixes the order of the servers and the waits between attempts.
+ *
+ * Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT`,
+ * `FW_NO_RESOURCES` (no thread to be had).
+ */
+fw_status fw_client_open(const fw_config *config, fw_client **client, fw_error **error);
+
+/**
+ * Waits until a server serves the session, up to `timeout_ms` (negative: `requestTimeout`). May
+ * block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_SESSION_EXPIRED`, `FW_CLOSED`,
+ * `FW_IN_CALLBACK`.
+ */
+fw_status fw_client_wait_connected(fw_client *client, int64_t timeout_ms, fw_error **error);
+
+/**
+ * The session's state, as the last event said. Never blocks.
+ */
+fw_session_state fw_client_state(const fw_client *client);
+
+/**
+ * The session's id, 0 while there is none: the `ephemeral_owner` of its nodes. Never blocks.
+ */
+int64_t fw_client_session_id(const fw_client *client);
+
+/**
+ * The session timeout that the server granted, or the wanted one before that, milliseconds. Never
+ * blocks.
+ */
+uint64_t fw_client_session_timeout_ms(const fw_client *client);
+
+/**
+ * Ends the session: its ephemeral nodes are gone when this returns `FW_OK`. Operations that wait
+ * fail with `FW_CLOSED`. Waits up to `timeout_ms` (negative: `requestTimeout`) for the server's
+ * word; without a server at hand it fails at once, and the session ends by its timeout. May block,
+ * so not in a callback. Fails with `FW_TIMEOUT`, `FW_CONNECTION_LOSS`, `FW_IN_CALLBACK`.
+ */
+fw_status fw_client_close(fw_client *client, int64_t timeout_ms, fw_error **error);
+
+/**
+ * Ends the session unless that was done, and frees the client. Null is allowed. No callback begins
+ * after it; one that is running is waited for, up to two seconds. May block, no longer than
+ * `closeTimeout` and these two seconds; inside a callback it does not wait. Every context is
+ * destroyed, at the latest when the client's thread has ended.
+ */
+fw_status fw_client_free(fw_client *client);
+
+/**
+ * Executes `op` and waits for the answer up to `timeout_ms` (negative: `requestTimeout`), connecting
+ * included. `result` may be null. May block, so not in a callback.
+ *
+ * Fails with `FW_TIMEOUT` and `FW_CONNECTION_LOSS`, where `fw_error_maybe_applied` matters,
+ * `FW_SESSION_EXPIRED`, `FW_CLOSED`, `FW_OVERLOADED`, `FW_BAD_PATH`, `FW_TOO_LARGE`,
+ * `FW_IN_CALLBACK`, and what servers refuse with: the statuses from `FW_NO_NODE` on.
+ */
+fw_status fw_client_call(fw_client *client,
+                         const fw_op *op,
+                         int64_t timeout_ms,
+                         fw_result **result,
+                         fw_error **error);
+
+/**
+ * Asks for `op` and returns at once; `done` is called with what became of it, on the client's own
+ * thread, in the order of the requests. It is called exactly once, unless the request is abandoned
+ * or the client freed before. `destroy` is called with `context` exactly once: after `done`, when
+ * it will not be called any more, or when this fails. `request` may be null; else it names the
+ * request for `fw_client_abandon`. Never blocks longer than the socket takes to take the bytes.
+ *
+ * Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_SESSION_EXPIRED`, `FW_CLOSED`, `FW_OVERLOADED`,
+ * `FW_BAD_PATH`, `FW_TOO_LARGE`: then nothing was sent.
+ */
+fw_status fw_client_submit(fw_client *client,
+                           const fw_op *op,
+                           fw_done_fn done,
+                           void *context,
+                           fw_destroy_fn destroy,
+                           uint64_t *request,
+                           fw_error **error);
+
+/**
+ * Asks for `op` and returns at once; what became of it comes to `queue` as a completion with `tag`,
+ * in the order of the requests, exactly once, unless the request is abandoned. Otherwise as
+ * `fw_client_submit`.
+ */
+fw_status fw_client_enqueue(fw_client *client,
+                            const fw_op *op,
+                            fw_queue *queue,
+                            void *tag,
+                            uint64_t *request,
+                            fw_error **error);
+
+/**
+ * Gives up waiting for `request`: its callback is not called any more, unless it is being called
+ * already, and no completion comes. `maybe_applied` may be null; else it says whether the request
+ * may have been, or may still be, applied. Never blocks. Fails with `FW_BAD_ARGUMENT` when it was
+ * completed already.
+ */
+fw_status fw_client_abandon(fw_client *client,
+                            uint64_t request,
+                            bool *maybe_applied,
+                            fw_error **error);
+
+/**
+ * Creates a node that everybody may do everything with: `fw_op_create` without the rarer wishes,
+ * called as `fw_client_call` does. `mode` is an `fw_create_mode` without a time to live. The result
+ * has a path and a stat. May block, so not in a callback.
+ */
+fw_status fw_client_create(fw_client *client,
+                           const char *path,
+                           size_t path_len,
+                           const uint8_t *data,
+                           size_t data_len,
+                           uint32_t mode,
+                           int64_t timeout_ms,
+                           fw_result **result,
+                           fw_error **error);
+
+/**
+ * Reads a node: `fw_op_get` and `fw_client_call`. May block, so not in a callback.
+ */
+fw_status fw_client_get(fw_client *client,
+                        const char *path,
+                        size_t path_len,
+                        uint32_t flags,
+                        int64_t timeout_ms,
+                        fw_result **result,
+                        fw_error **error);
+
+/**
+ * Replaces a node's data: `fw_op_set` and `fw_client_call`. May block, so not in a callback.
+ */
+fw_status fw_client_set(fw_client *client,
+                        const char *path,
+                        size_t path_len,
+                        const uint8_t *data,
+                        size_t data_len,
+                        int32_t version,
+                        int64_t timeout_ms,
+                        fw_result **result,
+                        fw_error **error);
+
+/**
+ * Asks whether a node exists: `fw_op_exists` and `fw_client_call`. May block, so not in a callback.
+ */
+fw_status fw_client_exists(fw_client *client,
+                           const char *path,
+                           size_t path_len,
+                           uint32_t flags,
+                           int64_t timeout_ms,
+                           fw_result **result,
+                           fw_error **error);
+
+/**
+ * Lists a node's children: `fw_op_children` and `fw_client_call`. May block, so not in a callback.
+ */
+fw_status fw_client_children(fw_client *client,
+                             const char *path,
+                             size_t path_len,
+                             uint32_t flags,
+                             int64_t timeout_ms,
+                             fw_result **result,
+                             fw_error **error);
+
+/**
+ * Deletes a node: `fw_op_delete` and `fw_client_call`. May block, so not in a callback.
+ */
+fw_status fw_client_delete(fw_client *client,
+                           const char *path,
+                           size_t path_len,
+                           int32_t version,
+                           int64_t timeout_ms,
+                           fw_error **error);
+
+/**
+ * Waits until the session's server has caught up with the leader: `fw_op_sync` and
+ * `fw_client_call`. May block, so not in a callback.
+ */
+fw_status fw_client_sync(fw_client *client,
+                         const char *path,
+                         size_t path_len,
+                         int64_t timeout_ms,
+                         fw_error **error);
+
+/**
+ * Makes an empty configuration. Free it with `fw_config_free`; what was opened with it does not
+ * need it any more. Any thread, never blocks. Fails with `FW_NULL`.
+ */
+fw_status fw_config_new(fw_config **config, fw_error **error);
+
+/**
+ * Sets `key` to `value`; the last one counts. Both are copied. Any thread, never blocks. Fails with
+ * `FW_NULL`, `FW_BAD_ARGUMENT` (not UTF-8), `FW_TOO_LARGE`.
+ */
+fw_status fw_config_set(fw_config *config,
+                        const char *key,
+                        size_t key_len,
+                        const char *value,
+                        size_t value_len,
+                        fw_error **error);
+
+/**
+ * Sets `key` to a number. As `fw_config_set`.
+ */
+fw_status fw_config_set_number(fw_config *config,
+                               const char *key,
+                               size_t key_len,
+                               uint64_t value,
+                               fw_error **error);
+
+/**
+ * Sets `key` to true or false. As `fw_config_set`.
+ */
+fw_status fw_config_set_bool(fw_config *config,
+                             const char *key,
+                             size_t key_len,
+                             bool value,
+                             fw_error **error);
+
+/**
+ * Frees `config`. Null is allowed. Any thread, never blocks.
+ */
+fw_status fw_config_free(fw_config *config);
+
+/**
+ * Stands for election at `path`; `id` is what others see of the one that leads. Returns when it is
+ * in line. Curator's `LeaderLatch` at the same path takes part. Waits up to `timeout_ms` (negative:
+ * `requestTimeout`). May block, so not in a callback. Fails with `FW_TIMEOUT`, and as
+ * `fw_client_call`; then nothing is left behind.
+ */
+fw_status fw_election_join(fw_client *client,
+                           const char *path,
+                           size_t path_len,
+                           const uint8_t *id,
+                           size_t id_len,
+                           int64_t timeout_ms,
+                           fw_election **election,
+                           fw_error **error);
+
+/**
+ * Waits until this one leads, up to `timeout_ms` (negative: `requestTimeout`; 0: asks whether it is
+ * its turn). After `FW_TIMEOUT` it is in line still. May block, so not in a callback. Fails with
+ * `FW_TIMEOUT`, `FW_LOST`, `FW_IN_CALLBACK`.
+ */
+fw_status fw_election_lead(fw_election *election, int64_t timeout_ms, fw_error **error);
+
+/**
+ * Who leads now, this one or the one that it lost to: the result's data is the leader's id, its
+ * number the leader's token; null and 0 if nobody leads. May block, so not in a callback. Fails
+ * with `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
+ */
+fw_status fw_election_leader(fw_election *election,
+                             int64_t timeout_ms,
+                             fw_result **result,
+                             fw_error **error);
+
+/**
+ * The fencing token of this candidate: it grows from leader to leader. 0 once it resigned. Never
+ * blocks.
+ */
+int64_t fw_election_token(const fw_election *election);
+
+/**
+ * How it stands with its place: leading, or in line. Never blocks.
+ */
+fw_standing fw_election_standing(const fw_election *election);
+
+/**
+ * For how many milliseconds from now nobody else can lead, by this machine's clock. 0 when nothing
+ * is certain, or this one does not lead. Never blocks.
+ */
+uint64_t fw_election_lease_ms(const fw_election *election);
+
+/**
+ * Succeeds if it is certain at this moment that this one leads and nobody else: ask before each act.
+ * `token` may be null. Never blocks. Fails with `FW_TAKEN` (in line), `FW_LEASE_OVER` (stop for
+ * now), `FW_LOST`.
+ */
+fw_status fw_election_check(const fw_election *election,
+                            int64_t *token,
+                            fw_error **error);
+
+/**
+ * Calls `callback` at each change of standing: as `fw_lock_on_change`.
+ */
+fw_status fw_election_on_change(fw_election *election,
+                                fw_standing_fn callback,
+                                void *context,
+                                fw_destroy_fn destroy,
+                                fw_error **error);
+
+/**
+ * Steps back, from leading or from the line, and returns when the next one can lead; free the handle
+ * afterwards. At the deadline it goes on in the background. May block, so not in a callback. Fails
+ * with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ */
+fw_status fw_election_resign(fw_election *election,
+                             int64_t timeout_ms,
+                             fw_error **error);
+
+/**
+ * Frees the handle, and steps back in the background unless that was done. Null is allowed. Waits
+ * for a callback that is running, up to two seconds, unless it is called from one.
+ */
+fw_status fw_election_free(fw_election *election);
+
+/**
+ * The status that the call returned. `FW_OK` for null. Any thread, never blocks.
+ */
+fw_status fw_error_status(const fw_error *error);
+
+/**
+ * The server's own number for a refusal (ZooKeeper's codes, all below 0); 0 when the failure did
+ * not come from a server. Any thread, never blocks.
+ */
+int32_t fw_error_code(const fw_error *error);
+
+/**
+ * What happened and what to do about it, for people: UTF-8 that ends with a zero byte. Never null;
+ * valid until the error is freed. Any thread, never blocks.
+ */
+const char *fw_error_text(const fw_error *error);
+
+/**
+ * Whether the same call may succeed later without any other change. Look at
+ * `fw_error_maybe_applied` before repeating a write. Any thread, never blocks.
+ */
+bool fw_error_retriable(const fw_error *error);
+
+/**
+ * Whether the handle is of no more use: free it and open a new one. Any thread, never blocks.
+ */
+bool fw_error_fatal(const fw_error *error);
+
+/**
+ * Whether what was asked for may have happened, or may still happen. False is a promise: it did
+ * not and will not. When true, read back before you repeat a write. Any thread, never blocks.
+ */
+bool fw_error_maybe_applied(const fw_error *error);
+
+/**
+ * The place of the operation of a transaction that failed, from 0; -1 when it was no transaction.
+ * Any thread, never blocks.
+ */
+int64_t fw_error_index(const fw_error *error);
+
+/**
+ * Frees `error`. Null is allowed. Any thread, never blocks.
+ */
+fw_status fw_error_free(fw_error *error);
+
+/**
+ * Events of clients that are opened with `config` go to `callback`, on each client's own thread.
+ * `context` is passed on, and `destroy` is called with it when the configuration and all these
+ * clients are gone, or at once when this fails. Replaces an earlier choice. Any thread, never
+ * blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`.
+ */
+fw_status fw_config_on_event(fw_config *config,
+                             fw_event_fn callback,
+                             void *context,
+                             fw_destroy_fn destroy,
+                             fw_error **error);
+
+/**
+ * Events of clients that are opened with `config` go to `queue`, as completions with `tag`.
+ * Replaces an earlier choice. Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`.
+ */
+fw_status fw_config_event_queue(fw_config *config, fw_queue *queue, void *tag, fw_error **error);
+
+/**
+ * What happened; 0 for null. Expect kinds that you do not know, from a newer library.
+ */
+int32_t fw_event_get_kind(const fw_event *event);
+
+/**
+ * The session's state with this event.
+ */
+fw_session_state fw_event_state(const fw_event *event);
+
+/**
+ * The node that it is about, null if it is about none; ends with a zero. `len` may be null.
+ */
+const char *fw_event_path(const fw_event *event, size_t *len);
+
+/**
+ * The transaction that caused it, or -1 where the server does not say.
+ */
+int64_t fw_event_zxid(const fw_event *event);
+
+/**
+ * How many ephemeral nodes went with an expired session: those that this handle created and did
+ * not delete, up to 65 536.
+ */
+size_t fw_event_lost_count(const fw_event *event);
+
+/**
+ * The path of lost ephemeral node `index`, null if there is none; ends with a zero. `len` may be
+ * null.
+ */
+const char *fw_event_lost(const fw_event *event, size_t index, size_t *len);
+
+/**
+ * Subscribes to the changes at `path` and below it (`/`: all): those behind transaction `from_zxid`, or
+ * from now on with `FW_FROM_NOW`. To miss nothing: subscribe first, take a view, and pass over the
+ * changes up to the view's zxid. The feed outlives its observer. Takes a lock for an instant, any thread.
+ * Fails with `FW_WINDOW_LOST` (changes behind `from_zxid` are not known any more), `FW_NULL`.
+ */
+fw_status fw_observer_subscribe(const fw_observer *observer,
+                                const char *path,
+                                size_t path_len,
+                                int64_t from_zxid,
+                                fw_feed **feed,
+                                fw_error **error);
+
+/**
+ * Takes the next change and waits up to `timeout_ms` for it: 0 looks and does not wait. Free it with
+ * `fw_change_free`. May block. Fails with `FW_TIMEOUT` (nothing so far), `FW_WINDOW_LOST` (changes were
+ * missed: read what is there and subscribe again from that view's zxid), `FW_CLOSED` (the observer ended).
+ */
+fw_status fw_feed_next(fw_feed *feed,
+                       uint64_t timeout_ms,
+                       fw_change **change,
+                       fw_error **error);
+
+/**
+ * Up to where everything was told; at first, where the feed begins. Waits while another thread is in
+ * `fw_feed_next`.
+ */
+int64_t fw_feed_zxid(const fw_feed *feed);
+
+/**
+ * Frees `feed`; changes that it gave stay valid. Null is allowed. Never blocks.
+ */
+fw_status fw_feed_free(fw_feed *feed);
+
+/**
+ * By which transaction. Changes of one transaction of several operations share it.
+ */
+int64_t fw_change_zxid(const fw_change *change);
+
+/**
+ * What happened.
+ */
+fw_change_kind fw_change_kind_of(const fw_change *change);
+
+/**
+ * The node's whole path; **not** ended by a zero. `len` may be null. Valid until the change is freed.
+ */
+const char *fw_change_path(const fw_change *change,
+                           size_t *len);
+
+/**
+ * The node's data right behind the transaction; null if it is null, or if the node was deleted. `len` may
+ * be null. Valid until the change is freed.
+ */
+const uint8_t *fw_change_data(const fw_change *change,
+                              size_t *len);
+
+/**
+ * Fills `stat`, whose `size` must be set, with the node's right behind the transaction. Fails with
+ * `FW_NO_NODE` (it was deleted), `FW_NULL`, `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_change_stat(const fw_change *change, fw_stat *stat, fw_error **error);
+
+/**
+ * Frees `change`. Null is allowed. Never blocks.
+ */
+fw_status fw_change_free(fw_change *change);
+
+/**
+ * Makes a fence that remembers `largest`: what the resource has stored, or 0. Any thread.
+ */
+fw_status fw_fence_new(int64_t largest, fw_fence **fence, fw_error **error);
+
+/**
+ * Lets a use with `token` in, unless a larger one was here: then it fails with `FW_STALE_TOKEN`, and
+ * its holder must stop. What follows must be done before the next use is admitted, by a lock of the
+ * resource's own or in one transaction with the stored token. Any thread.
+ */
+fw_status fw_fence_admit(fw_fence *fence,
+                         int64_t token,
+                         fw_error **error);
+
+/**
+ * The largest token that was admitted: what to store. 0 for null. Any thread.
+ */
+int64_t fw_fence_largest(const fw_fence *fence);
+
+/**
+ * Frees `fence`. Null is allowed. Any thread.
+ */
+fw_status fw_fence_free(fw_fence *fence);
+
+/**
+ * Waits for the exclusive lock at `path` up to `timeout_ms` (negative: `requestTimeout`), in a fair
+ * line of which each member is woken alone. Nodes are made as needed; Curator's `InterProcessMutex`
+ * and kazoo's `Lock` at the same path contend. Not reentrant. Nothing is left behind when it fails.
+ * May block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
+ */
+fw_status fw_lock_acquire(fw_client *client,
+                          const char *path,
+                          size_t path_len,
+                          int64_t timeout_ms,
+                          fw_lock **lock,
+                          fw_error **error);
+
+/**
+ * As `fw_lock_acquire`, and waits for others no longer than `patience_ms`, which may be 0: then it
+ * fails with `FW_TAKEN`. `timeout_ms` bounds all of it, the requests included.
+ */
+fw_status fw_lock_try(fw_client *client,
+                      const char *path,
+                      size_t path_len,
+                      uint64_t patience_ms,
+                      int64_t timeout_ms,
+                      fw_lock **lock,
+                      fw_error **error);
+
+/**
+ * As `fw_lock_acquire`, for a lock that readers share: waits until nobody writes. Readers' tokens
+ * are not ordered by who acts: a fence admits those of writers.
+ */
+fw_status fw_lock_read(fw_client *client,
+                       const char *path,
+                       size_t path_len,
+                       int64_t timeout_ms,
+                       fw_lock **lock,
+                       fw_error **error);
+
+/**
+ * As `fw_lock_acquire`, for a lock that readers share: waits until nobody else reads or writes.
+ */
+fw_status fw_lock_write(fw_client *client,
+                        const char *path,
+                        size_t path_len,
+                        int64_t timeout_ms,
+                        fw_lock **lock,
+                        fw_error **error);
+
+/**
+ * The fencing token: it grows from holder to holder. 0 once released. Never blocks.
+ */
+int64_t fw_lock_token(const fw_lock *lock);
+
+/**
+ * How it stands. Never blocks.
+ */
+fw_standing fw_lock_standing(const fw_lock *lock);
+
+/**
+ * For how many milliseconds from now nobody else can hold it, by this machine's clock; it is moved
+ * on while servers confirm the session. 0 when nothing is certain. Never blocks.
+ */
+uint64_t fw_lock_lease_ms(const fw_lock *lock);
+
+/**
+ * Succeeds if it is certain at this moment that nobody else can hold it: ask before each act.
+ * `token` may be null. Never blocks. Fails with `FW_LEASE_OVER` (stop for now) and `FW_LOST`.
+ */
+fw_status fw_lock_check(const fw_lock *lock, int64_t *token, fw_error **error);
+
+/**
+ * Calls `callback` at each change of standing, on the client's thread; when the lock is lost already,
+ * at once, on this one. Not after the lock was released or freed. `destroy` is called with `context`
+ * exactly once, when no call can come any more, or when this fails. Never blocks. Fails with
+ * `FW_NULL`, `FW_LOST` (it was released).
+ */
+fw_status fw_lock_on_change(fw_lock *lock,
+                            fw_standing_fn callback,
+                            void *context,
+                            fw_destroy_fn destroy,
+                            fw_error **error);
+
+/**
+ * Releases the lock, and returns when the next one can have it; free the handle afterwards. At the
+ * deadline it goes on in the background. May block, so not in a callback. Fails with `FW_LOST` when
+ * it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ */
+fw_status fw_lock_release(fw_lock *lock, int64_t timeout_ms, fw_error **error);
+
+/**
+ * Frees the handle, and releases the lock in the background unless that was done. Null is allowed.
+ * Waits for a callback that is running, up to two seconds, unless it is called from one.
+ */
+fw_status fw_lock_free(fw_lock *lock);
+
+/**
+ * The data, or null if it is null; not ended by a zero. `len` may be null.
+ */
+const uint8_t *fw_node_data(const fw_node *node, size_t *len);
+
+/**
+ * The whole path; **not** ended by a zero. Null for null. `len` may be null.
+ */
+const char *fw_node_path(const fw_node *node, size_t *len);
+
+/**
+ * Fills `stat`, whose `size` must be set. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_node_stat(const fw_node *node, fw_stat *stat, fw_error **error);
+
+/**
+ * Starts an observer. Blocks until what `dataDir` has was read; a link it does not wait for, see
+ * `fw_observer_wait_ready`. May block, any thread. Settings:
+ *
+ * - `upstreams`: `host[:port][,host[:port]...]`, whom it learns from, by their peer ports (2888
+ *   unless given), the first that can be reached; the only one that must be set;
+ * - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
+ *   it, everything is in memory;
+ * - `cpu`: the processor that its thread keeps to;
+ * - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
+ * - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
+ *   observer ends, and can still be read.
+ *
+ * Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used).
+ */
+fw_status fw_observer_open(const fw_config *config,
+                           fw_observer **observer,
+                           fw_error **error);
+
+/**
+ * Waits until the observer has followed an upstream and shows transaction `min_zxid` or a later one: 0
+ * for any. `timeout_ms` 0 looks and does not wait. May block, any thread. Fails with `FW_TIMEOUT`,
+ * `FW_CLOSED` (it ended: the error's text says why), `FW_FORKED`.
+ */
+fw_status fw_observer_wait_ready(const fw_observer *observer,
+                                 int64_t min_zxid,
+                                 uint64_t timeout_ms,
+                                 fw_error **error);
+
+/**
+ * Fills `lag`, whose `size` must be set. Takes no lock, never blocks, any thread. Fails with `FW_NULL`,
+ * `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_observer_lag(const fw_observer *observer,
+                          fw_lag *lag,
+                          fw_error **error);
+
+/**
+ * Copies the data of a node to `buffer`, at most `capacity` bytes of it, and says in `len` how long the
+ * data is: when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, `buffer` holds
+ * nothing of use and the call can be repeated with more room. `len` is -1 for null data. `stat` may be
+ * null, else its `size` must be set. Takes no lock, never blocks, any thread. Fails with `FW_NO_NODE`,
+ * `FW_NULL`, `FW_BUFFER_TOO_SMALL`, `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_observer_get(const fw_observer *observer,
+                          const char *path,
+                          size_t path_len,
+                          uint8_t *buffer,
+                          size_t capacity,
+                          int64_t *len,
+                          fw_stat *stat,
+                          fw_error **error);
+
+/**
+ * Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in
+ * the replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It may
+ * read on, and must not close or free the observer. Takes no lock, never blocks, any thread. Fails with
+ * `FW_NO_NODE`, `FW_NULL`.
+ */
+fw_status fw_observer_read(const fw_observer *observer,
+                           const char *path,
+                           size_t path_len,
+                           fw_read_fn read,
+                           void *context,
+                           fw_error **error);
+
+/**
+ * Whether there is a node at `path`: `FW_OK`, or `FW_NO_NODE`. `stat` may be null, else its `size` must be
+ * set. Takes no lock, never blocks, any thread.
+ */
+fw_status fw_observer_exists(const fw_observer *observer,
+                             const char *path,
+                             size_t path_len,
+                             fw_stat *stat,
+                             fw_error **error);
+
+/**
+ * The names of a node's children, in the order of their creation, and its stat. Free the result with
+ * `fw_result_free`. Takes no lock, never blocks, any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
+ */
+fw_status fw_observer_children(const fw_observer *observer,
+                               const char *path,
+                               size_t path_len,
+                               fw_result **result,
+                               fw_error **error);
+
+/**
+ * Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it
+ * writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
+ * that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
+ * `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
+ * thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_FORKED`.
+ */
+fw_status fw_observer_client(const fw_observer *observer,
+                             const fw_config *config,
+                             const char *chroot,
+                             size_t chroot_len,
+                             fw_client **client,
+                             fw_error **error);
+
+/**
+ * Why the observer ended, for people, or null while it has not: it can still be read then. Valid until
+ * it is freed. `len` may be null. Takes a lock for an instant, any thread.
+ */
+const char *fw_observer_ended(const fw_observer *observer,
+                              size_t *len);
+
+/**
+ * Stops the observer and waits for its threads; reads still show what it knew. Twice is once. In a
+ * process that was forked from the one that opened it this does nothing. May block, any thread.
+ */
+fw_status fw_observer_close(fw_observer *observer, fw_error **error);
+
+/**
+ * Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block.
+ */
+fw_status fw_observer_free(fw_observer *observer);
+
+/**
+ * Creates a node. Null data with length 0 is null, which is not the same as empty. `mode` is an
+ * `fw_create_mode`; `ttl_ms` is 0 but for the two modes with a time to live. A null `acl` is
+ * everything for everyone. The result has a path and a stat.
+ */
+fw_status fw_op_create(const char *path,
+                       size_t path_len,
+                       const uint8_t *data,
+                       size_t data_len,
+                       uint32_t mode,
+                       uint64_t ttl_ms,
+                       const fw_acl *acl,
+                       fw_op **op,
+                       fw_error **error);
+
+/**
+ * Deletes a node without children that has `version`, or any with -1. The result is empty.
+ */
+fw_status fw_op_delete(const char *path,
+                       size_t path_len,
+                       int32_t version,
+                       fw_op **op,
+                       fw_error **error);
+
+/**
+ * Asks whether a node exists: not to exist is an answer, not an error. `flags` are of `fw_flag`; a
+ * watch tells its creation, deletion or next data. The result has a stat if the node exists.
+ */
+fw_status fw_op_exists(const char *path,
+                       size_t path_len,
+                       uint32_t flags,
+                       fw_op **op,
+                       fw_error **error);
+
+/**
+ * Reads a node. `flags` are of `fw_flag`; a watch tells its deletion or next data. The result has
+ * data and a stat.
+ */
+fw_status fw_op_get(const char *path,
+                    size_t path_len,
+                    uint32_t flags,
+                    fw_op **op,
+                    fw_error **error);
+
+/**
+ * Replaces the data of a node that has `version`, or any with -1. Null data with length 0 is null.
+ * The result has a stat.
+ */
+fw_status fw_op_set(const char *path,
+                    size_t path_len,
+                    const uint8_t *data,
+                    size_t data_len,
+                    int32_t version,
+                    fw_op **op,
+                    fw_error **error);
+
+/**
+ * Lists the children of a node. `flags` are of `fw_flag`; a watch tells the next child that comes
+ * or goes, or the node's own deletion. The result has names and the node's stat.
+ */
+fw_status fw_op_children(const char *path,
+                         size_t path_len,
+                         uint32_t flags,
+                         fw_op **op,
+                         fw_error **error);
+
+/**
+ * Reads the access control list of a node. The result has entries and a stat.
+ */
+fw_status fw_op_get_acl(const char *path, size_t path_len, fw_op **op, fw_error **error);
+
+/**
+ * Replaces the access control list of a node whose list has `version`, or any with -1. The result
+ * has a stat.
+ */
+fw_status fw_op_set_acl(const char *path,
+                        size_t path_len,
+                        const fw_acl *acl,
+                        int32_t version,
+                        fw_op **op,
+                        fw_error **error);
+
+/**
+ * Waits until the session's server has caught up with the leader: reads behind it see all that
+ * was acknowledged before. The result is empty.
+ */
+fw_status fw_op_sync(const char *path, size_t path_len, fw_op **op, fw_error **error);
+
+/**
+ * Checks that a node exists and has `version`, or any with -1: for transactions, or alone.
+ */
+fw_status fw_op_check(const char *path,
+                      size_t path_len,
+                      int32_t version,
+                      fw_op **op,
+                      fw_error **error);
+
+/**
+ * Begins a transaction: everything that is added to it is applied, or nothing; `fw_error_index`
+ * says which operation it failed with. Or several reads that see one state, each with its own
+ * status. The result has a part for each.
+ */
+fw_status fw_op_multi(fw_op **op, fw_error **error);
+
+/**
+ * Adds a copy of `part` to a transaction: create, set, delete and check; or get and children
+ * without flags. Fails with `FW_BAD_ARGUMENT` when it is none of these, or reads and writes would
+ * mix.
+ */
+fw_status fw_op_multi_add(fw_op *multi, const fw_op *part, fw_error **error);
+
+/**
+ * Sets a watch that stays until it is removed or the session ends; `mode` is an `fw_watch_mode`.
+ * It survives reconnects; events that fall between two connections are lost. The result is empty.
+ */
+fw_status fw_op_add_watch(const char *path,
+                          size_t path_len,
+                          uint32_t mode,
+                          fw_op **op,
+                          fw_error **error);
+
+/**
+ * Removes watches; `kind` is an `fw_watch_kind`. Each kind that there was is told as an event. The
+ * result is empty; the call fails with `FW_NO_WATCHER` when there was none.
+ */
+fw_status fw_op_remove_watches(const char *path,
+                               size_t path_len,
+                               uint32_t kind,
+                               fw_op **op,
+                               fw_error **error);
+
+/**
+ * Asks whether the server keeps such a watch; `kind` is an `fw_watch_kind`. The call fails with
+ * `FW_NO_WATCHER` when not.
+ */
+fw_status fw_op_check_watches(const char *path,
+                              size_t path_len,
+                              uint32_t kind,
+                              fw_op **op,
+                              fw_error **error);
+
+/**
+ * Lists this session's ephemeral nodes whose paths begin with `prefix`. The result has names, which
+ * are whole paths.
+ */
+fw_status fw_op_ephemerals(const char *prefix, size_t prefix_len, fw_op **op, fw_error **error);
+
+/**
+ * Counts the nodes below a node, at any depth. The result has a number.
+ */
+fw_status fw_op_count_descendants(const char *path, size_t path_len, fw_op **op, fw_error **error);
+
+/**
+ * Asks who the server takes this client for. The result has entries without permissions.
+ */
+fw_status fw_op_whoami(fw_op **op, fw_error **error);
+
+/**
+ * Adds an identity, now and after every reconnect, such as ("digest", "user:password"). A digest
+ * password is not verified here: a wrong one shows as `FW_NO_AUTH` later. The result is empty.
+ */
+fw_status fw_op_add_auth(const char *scheme,
+                         size_t scheme_len,
+                         const uint8_t *auth,
+                         size_t auth_len,
+                         fw_op **op,
+                         fw_error **error);
+
+/**
+ * Reads the ensemble's configuration. `flags` may hold `FW_WATCH`. The result has data and a stat.
+ */
+fw_status fw_op_get_config(uint32_t flags, fw_op **op, fw_error **error);
+
+/**
+ * Changes the ensemble's membership: `members` as a whole, or `joining` and `leaving`; what is not
+ * meant is null. `version` is that of the expected configuration, or -1. The result has the new
+ * configuration and a stat.
+ */
+fw_status fw_op_reconfig(const char *joining,
+                         size_t joining_len,
+                         const char *leaving,
+                         size_t leaving_len,
+                         const char *members,
+                         size_t members_len,
+                         int64_t version,
+                         fw_op **op,
+                         fw_error **error);
+
+/**
+ * Frees `op`. Null is allowed. Any thread, never blocks.
+ */
+fw_status fw_op_free(fw_op *op);
+
+/**
+ * Makes a queue. Never blocks. Fails with `FW_NULL`, `FW_NO_RESOURCES`.
+ */
+fw_status fw_queue_new(fw_queue **queue, fw_error **error);
+
+/**
+ * A descriptor for poll, epoll, libuv or asio that is readable while the queue is not empty; -1 for
+ * null. It belongs to the queue: wait for it, and do not read, write or close it. Never blocks.
+ */
+int32_t fw_queue_fd(const fw_queue *queue);
+
+/**
+ * Takes the first entry, for which it waits up to `timeout_ms`: 0 does not wait, and a negative one
+ * has no limit. Fails with `FW_TIMEOUT` when there is none, `FW_NULL`, `FW_BAD_HANDLE`.
+ */
+fw_status fw_queue_next(fw_queue *queue,
+                        int64_t timeout_ms,
+                        fw_completion **completion,
+                        fw_error **error);
+
+/**
+ * Frees `queue` and what is in it; what clients would still put there is dropped. Null is allowed.
+ * Never blocks.
+ */
+fw_status fw_queue_free(fw_queue *queue);
+
+/**
+ * The tag that the request, or the choice of the queue for events, was given.
+ */
+void *fw_completion_tag(const fw_completion *completion);
+
+/**
+ * The event, if this is one, else null: then it is a result.
+ */
+const fw_event *fw_completion_event(const fw_completion *completion);
+
+/**
+ * What became of the request.
+ */
+fw_status fw_completion_status(const fw_completion *completion);
+
+/**
+ * The request's result, null if it failed.
+ */
+const fw_result *fw_completion_result(const fw_completion *completion);
+
+/**
+ * Why the request failed, null if it did not.
+ */
+const fw_error *fw_completion_error(const fw_completion *completion);
+
+/**
+ * Frees `completion`. Null is allowed.
+ */
+fw_status fw_completion_free(fw_completion *completion);
+
+/**
+ * The status of one part of several reads; `FW_OK` for every other result.
+ */
+fw_status fw_result_status(const fw_result *result);
+
+/**
+ * Whether the node exists: the answer to `fw_op_exists`.
+ */
+bool fw_result_exists(const fw_result *result);
+
+/**
+ * Fills `stat`, whose `size` must be set. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_result_stat(const fw_result *result, fw_stat *stat, fw_error **error);
+
+/**
+ * The data, or null if it is null or the result has none; not ended by a zero. `len` may be null.
+ */
+const uint8_t *fw_result_data(const fw_result *result, size_t *len);
+
+/**
+ * The path of a created node, the counter of a sequential one included; ends with a zero. Null if
+ * the result has none. `len` may be null.
+ */
+const char *fw_result_path(const fw_result *result, size_t *len);
+
+/**
+ * How many names, entries or parts there are.
+ */
+size_t fw_result_count(const fw_result *result);
+
+/**
+ * The name of child `index`, or the path of ephemeral node `index`; ends with a zero. Null if there
+ * is none. `len` may be null.
+ */
+const char *fw_result_name(const fw_result *result, size_t index, size_t *len);
+
+/**
+ * The permissions of entry `index`, 0 if there is none.
+ */
+uint32_t fw_result_perms(const fw_result *result, size_t index);
+
+/**
+ * The scheme of entry `index`; ends with a zero. Null if there is none. `len` may be null.
+ */
+const char *fw_result_scheme(const fw_result *result, size_t index, size_t *len);
+
+/**
+ * The id of entry `index`; ends with a zero. Null if there is none. `len` may be null.
+ */
+const char *fw_result_id(const fw_result *result, size_t index, size_t *len);
+
+/**
+ * The answer to operation `index` of a transaction; valid as long as `result`. Null if there is
+ * none.
+ */
+const fw_result *fw_result_part(const fw_result *result, size_t index);
+
+/**
+ * The number that was counted, else 0.
+ */
+int64_t fw_result_number(const fw_result *result);
+
+/**
+ * Frees `result`. Null is allowed. Any thread, never blocks.
+ */
+fw_status fw_result_free(fw_result *result);
+
+/**
+ * The version of the library that runs, such as "0.1.0". Never null, valid for ever. Any thread,
+ * never blocks.
+ */
+const char *fw_version(void);
+
+/**
+ * The ABI of the library that runs: equal to `FW_ABI_VERSION` of a header that it fits. Any thread,
+ * never blocks.
+ */
+uint32_t fw_abi_version(void);
+
+/**
+ * Whether the library that runs has the named part: "client", "queue", "renew", "multi", "lock",
+ * "election". False for what it does not know. Any thread, never blocks.
+ */
+bool fw_feature(const char *name, size_t name_len);
+
+/**
+ * Keeps the present state. Takes a lock for an instant, any thread. Fails with `FW_NULL`.
+ */
+fw_status fw_observer_view(const fw_observer *observer, fw_view **view, fw_error **error);
+
+/**
+ * The transaction that the state is of.
+ */
+int64_t fw_view_zxid(const fw_view *view);
+
+/**
+ * The data of a node, where it lies: `data` (null for null) and `len` are valid until the view is freed.
+ * `stat` may be null, else its `size` must be set. Fails with `FW_NO_NODE`, `FW_NULL`,
+ * `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_view_get(const fw_view *view,
+                      const char *path,
+                      size_t path_len,
+                      const uint8_t **data,
+                      size_t *len,
+                      fw_stat *stat,
+                      fw_error **error);
+
+/**
+ * The names of a node's children, in the order of their creation, and its stat. Free the result with
+ * `fw_result_free`. Fails with `FW_NO_NODE`, `FW_NULL`.
+ */
+fw_status fw_view_children(const fw_view *view,
+                           const char *path,
+                           size_t path_len,
+                           fw_result **result,
+                           fw_error **error);
+
+/**
+ * Calls `told` with the node at `path` and with all below it, parents first, children in the order of
+ * their creation, in this thread, until it says false. Fails with `FW_NO_NODE`, `FW_NULL`.
+ */
+fw_status fw_view_scan(const fw_view *view,
+                       const char *path,
+                       size_t path_len,
+                       fw_scan_fn told,
+                       void *context,
+                       fw_error **error);
+
+/**
+ * Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long.
+ */
+fw_status fw_view_free(fw_view *view);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* FARWATCH_H */

@@ -1,0 +1,126 @@
+//! Bytes and text as they cross the border: a pointer and a length.
+
+use std::ffi::c_char;
+
+use crate::error::Failure;
+use crate::status::fw_status;
+
+/// As a length of text: the text ends with a zero byte. `FW_CSTR` in the header.
+pub const CSTR: usize = usize::MAX;
+
+/// Longest text that is taken, bytes: a path can be as long as a frame of a server, and no longer.
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes that are taken in one argument. A server takes far fewer; this is what the library
+/// looks at before it believes a length.
+pub const BYTES_MAX: usize = 1 << 30;
+
+/// Text that C can read: it ends with a zero byte.
+#[derive(Clone, Debug)]
+pub struct Text(Box<str>);
+
+impl Text {
+    /// A copy of `text`. What stands behind a zero byte is invisible to who does not ask for the
+    /// length.
+    pub fn new(text: &str) -> Self {
+        let mut owned = String::with_capacity(text.len() + 1);
+        owned.push_str(text);
+        owned.push('\0');
+        Self(owned.into_boxed_str())
+    }
+
+    /// Valid as long as this is.
+    pub fn as_ptr(&self) -> *const c_char {
+        self.0.as_ptr().cast()
+    }
+
+    /// Bytes, without the zero at the end.
+    pub fn len(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Without the zero at the end.
+    pub fn as_str(&self) -> &str {
+        &self.0[..self.len()]
+    }
+}
+
+/// The `len` bytes at `data`; null is no bytes when `len` is 0.
+///
+/// # Safety
+/// `data` is null, or points to `len` bytes that stay as they are for `'a`.
+pub unsafe fn bytes<'a>(data: *const u8, len: usize) -> Result<&'a [u8], Failure> {
+    // SAFETY: the caller's promise is the same.
+    Ok(unsafe { optional_bytes(data, len) }?.unwrap_or_default())
+}
+
+/// As [`bytes`], and null is `None`.
+///
+/// # Safety
+/// As for [`bytes`].
+pub unsafe fn optional_bytes<'a>(data: *const u8, len: usize) -> Result<Option<&'a [u8]>, Failure> {
+    if BYTES_MAX < len {
+        let text = format!("a length of {len} bytes is beyond the limit of {BYTES_MAX}");
+        return Err(Failure::new(fw_status::FW_TOO_LARGE, text));
+    }
+    match (data.is_null(), len) {
+        (true, 0) => Ok(None),
+        (true, len) => {
+            let text = format!("a null pointer with a length of {len}");
+            Err(Failure::new(fw_status::FW_NULL, text))
+        }
+        // SAFETY: not null, and the caller promises the rest; the length fits an isize.
+        (false, len) => Ok(Some(unsafe { std::slice::from_raw_parts(data, len) })),
+    }
+}
+
+/// The text of `len` bytes at `data`, or up to its zero byte when `len` is [`CSTR`]. `what` names
+/// the argument in errors.
+///
+/// # Safety
+/// `data` is null, or points to text of that length that stays as it is for `'a`.
+pub unsafe fn text<'a>(
+    what: &'static str,
+    data: *const c_char,
+    len: usize,
+) -> Result<&'a str, Failure> {
+    if data.is_null() {
+        return Err(Failure::new(fw_status::FW_NULL, format!("{what} is null")));
+    }
+    let len = if len == CSTR {
+        // SAFETY: the text ends with a zero byte, says the caller; no more than the limit is read.
+        unsafe { libc::strnlen(data, TEXT_BYTES_MAX + 1) }
+    } else {
+        len
+    };
+    if TEXT_BYTES_MAX < len {
+        let text = format!("{what} is longer than {TEXT_BYTES_MAX} bytes");
+        return Err(Failure::new(fw_status::FW_TOO_LARGE, text));
+    }
+    // SAFETY: not null, and the caller promises `len` bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) };
+    std::str::from_utf8(bytes).map_err(|_not_utf8| {
+        Failure::new(fw_status::FW_BAD_ARGUMENT, format!("{what} is not valid UTF-8"))
+    })
+}
+
+/// As [`text`], and null is `None`.
+///
+/// # Safety
+/// As for [`text`].
+pub unsafe fn optional_text<'a>(
+    what: &'static str,
+    data: *const c_char,
+    len: usize,
+) -> Result<Option<&'a str>, Failure> {
+    if data.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise is the same.
+    unsafe { text(what, data, len) }.map(Some)
+}

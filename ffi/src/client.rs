@@ -1,0 +1,286 @@
+//! `fw_client`: a session with a service.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use farwatch_client::{Client, ClientError, Options};
+
+use farwatch_observer::embedded::Door;
+
+use crate::bytes::Text;
+use crate::callback::Gate;
+use crate::config::{ConfigBody, fw_config};
+use crate::error::{Failure, fw_error};
+use crate::event::{StateCell, Teller, fw_session_state};
+use crate::guard::{Opaque, borrow, free, give, out, view, without_signals};
+use crate::status::fw_status;
+
+mod calls;
+mod operations;
+
+/// The longest wait that is taken at its word, milliseconds: 49 days.
+const PATIENCE_MS_MAX: u64 = u32::MAX as u64;
+
+/// How long an operation waits unless told otherwise, milliseconds: ZooKeeper's clients' default.
+const REQUEST_TIMEOUT_MS: u64 = 30_000;
+
+/// How long a freed client waits for its server's farewell, milliseconds.
+const CLOSE_TIMEOUT_MS: u64 = 2_000;
+
+/// How long a freed client waits for a callback that is running.
+pub const CALLBACK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Ephemeral nodes that one client remembers, to tell which ones an expired session took along.
+pub const EPHEMERALS_MAX: usize = 65_536;
+
+/// A session with a service, and its threads: one. All functions on it: any thread.
+pub struct fw_client {
+    _private: [u8; 0],
+}
+
+impl Opaque for fw_client {
+    type Body = ClientBody;
+    const TAG: u64 = u64::from_le_bytes(*b"fw_clien");
+    const IS_BOUND_TO_PROCESS: bool = true;
+}
+
+/// A wait of so many milliseconds.
+pub fn patience(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds.min(PATIENCE_MS_MAX))
+}
+
+/// The ephemeral nodes that a client created and did not delete.
+#[derive(Default)]
+pub struct Ephemerals {
+    paths: Mutex<BTreeSet<String>>,
+}
+
+impl Ephemerals {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, path: &str) {
+        let mut paths = self.lock();
+        if paths.len() < EPHEMERALS_MAX {
+            paths.insert(path.to_owned());
+        }
+    }
+
+    fn remove(&self, path: &str) {
+        self.lock().remove(path);
+    }
+
+    /// All of them, which are gone now.
+    pub fn drain(&self) -> Vec<Text> {
+        let paths = std::mem::take(&mut *self.lock());
+        paths.iter().map(|path| Text::new(path)).collect()
+    }
+}
+
+/// A client and what this library adds to it.
+pub struct ClientBody {
+    client: Client,
+    gate: Arc<Gate>,
+    state: Arc<StateCell>,
+    ephemerals: Arc<Ephemerals>,
+    renews: bool,
+    request_timeout: Duration,
+    close_timeout: Duration,
+}
+
+/// The settings of `fw_client_open`.
+const KEYS: [&str; 8] = [
+    "connect",
+    "sessionTimeout",
+    "requestTimeout",
+    "closeTimeout",
+    "readOnly",
+    "renewExpired",
+    "jute.maxbuffer",
+    "seed",
+];
+
+impl ClientBody {
+    fn open(config: &ConfigBody) -> Result<Self, Failure> {
+        config.refuse_unknown(&KEYS)?;
+        let connect = config.get("connect").ok_or_else(|| {
+            let text = "the setting \"connect\" is missing: host:port[,host:port...][/chroot]";
+            Failure::new(fw_status::FW_BAD_ARGUMENT, text)
+        })?;
+        Self::open_at(&connect, Options::default(), config)
+    }
+
+    /// A client of an observer in this process, below the path `chroot`, which may be empty.
+    pub fn open_through(door: Door, chroot: &str, config: &ConfigBody) -> Result<Self, Failure> {
+        config.refuse_unknown(&KEYS)?;
+        if config.get("connect").is_some() {
+            let text = "the setting \"connect\" has no place here: the client is the observer's";
+            return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text));
+        }
+        let options = Options::default().transport(move || door.connect());
+        Self::open_at(&format!("observer:1{chroot}"), options, config)
+    }
+
+    fn open_at(connect: &str, options: Options, config: &ConfigBody) -> Result<Self, Failure> {
+        let renews = config.truth("renewExpired")?.unwrap_or(false);
+        let milliseconds = 1..=u64::from(i32::MAX as u32);
+        let request_ms = config.number("requestTimeout", milliseconds.clone())?;
+        let request_timeout = Duration::from_millis(request_ms.unwrap_or(REQUEST_TIMEOUT_MS));
+        let close_ms = config.number("closeTimeout", 0..=*milliseconds.end())?;
+        let close_timeout = Duration::from_millis(close_ms.unwrap_or(CLOSE_TIMEOUT_MS));
+        let mut teller = Teller {
+            handler: config.handler(),
+            gate: Arc::default(),
+            state: Arc::default(),
+            ephemerals: Arc::default(),
+            renews,
+            lost: None,
+        };
+        let (gate, state) = (Arc::clone(&teller.gate), Arc::clone(&teller.state));
+        let ephemerals = Arc::clone(&teller.ephemerals);
+        let mut options = options
+            .request_timeout(request_timeout)
+            .read_only(config.truth("readOnly")?.unwrap_or(false))
+            .renew_expired(renews)
+            .on_event(move |event| teller.tell(&event));
+        if let Some(timeout_ms) = config.number("sessionTimeout", milliseconds)? {
+            options = options.session_timeout(Duration::from_millis(timeout_ms));
+        }
+        if let Some(bytes) = config.number("jute.maxbuffer", 1024..=i32::MAX as u64)? {
+            options = options.frame_bytes_max(bytes as usize);
+        }
+        if let Some(seed) = config.number("seed", 0..=u64::MAX)? {
+            options = options.seed(seed);
+        }
+        let client = without_signals(|| Client::open(connect, options))?;
+        Ok(Self { client, gate, state, ephemerals, renews, request_timeout, close_timeout })
+    }
+
+    /// The client itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Negative is the configured one.
+    pub fn timeout(&self, timeout_ms: i64) -> Duration {
+        u64::try_from(timeout_ms).map_or(self.request_timeout, patience)
+    }
+
+    /// Ends the session, within `timeout`. Without a server at hand there is nobody to wait for.
+    fn close(&self, timeout: Duration) -> Result<(), Failure> {
+        if self.client.is_connected() {
+            return Ok(self.client.with_request_timeout(timeout).close()?);
+        }
+        match self.client.with_request_timeout(Duration::ZERO).close() {
+            Ok(()) => Ok(()),
+            Err(_unheard) => Err(ClientError::ConnectionLoss { maybe_applied: false }.into()),
+        }
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        self.gate.close();
+        // Inside a callback nothing can be waited for; the session is told all the same, by the
+        // drop of the client.
+        if !self.client.is_inside_callback() {
+            let _told_in_vain = self.close(self.close_timeout);
+            self.gate.wait_idle(CALLBACK_PATIENCE);
+        }
+    }
+}
+
+/// Opens a client. Returns at once; the session is established in the background, and operations
+/// wait for it. Settings, milliseconds where they are times:
+///
+/// - `connect`: `host:port[,host:port...][/chroot]`, the only one that must be set. Names are
+///   resolved at every attempt;
+/// - `sessionTimeout` (30000): wanted; the server grants what lies within its limits;
+/// - `requestTimeout` (30000): how long operations wait that are given a negative time;
+/// - `closeTimeout` (2000): how long `fw_client_free` waits for the server's farewell;
+/// - `renewExpired` (false): an expired session is replaced by a new one inside this client, with an
+///   event that says what was lost;
+/// - `readOnly` (false): accepts a server that can only read at the moment;
+/// - `jute.maxbuffer` (1048575): the servers' limit for a request, bytes;
+/// - `seed`: fixes the order of the servers and the waits between attempts.
+///
+/// Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT`,
+/// `FW_NO_RESOURCES` (no thread to be had).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_open(
+    config: *const fw_config,
+    client: *mut *mut fw_client,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let client = out(client)?;
+        client.set(give(ClientBody::open(&*borrow(config)?)?));
+        Ok(())
+    })
+}
+
+/// Waits until a server serves the session, up to `timeout_ms` (negative: `requestTimeout`). May
+/// block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_SESSION_EXPIRED`, `FW_CLOSED`,
+/// `FW_IN_CALLBACK`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_wait_connected(
+    client: *mut fw_client,
+    timeout_ms: i64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let client = borrow(client.cast_const())?;
+        client.refuse_inside_callback()?;
+        Ok(client.client.wait_connected(client.timeout(timeout_ms))?)
+    })
+}
+
+/// The session's state, as the last event said. Never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_state(client: *const fw_client) -> fw_session_state {
+    accessor!(view(client, fw_session_state::FW_STATE_CLOSED, |client| client.state.get()))
+}
+
+/// The session's id, 0 while there is none: the `ephemeral_owner` of its nodes. Never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_session_id(client: *const fw_client) -> i64 {
+    accessor!(view(client, 0, |client| client
+        .client
+        .session()
+        .map_or(0, |token| token.id.0 as i64)))
+}
+
+/// The session timeout that the server granted, or the wanted one before that, milliseconds. Never
+/// blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_session_timeout_ms(client: *const fw_client) -> u64 {
+    accessor!(view(client, 0, |client| client.client.session_timeout().as_millis() as u64))
+}
+
+/// Ends the session: its ephemeral nodes are gone when this returns `FW_OK`. Operations that wait
+/// fail with `FW_CLOSED`. Waits up to `timeout_ms` (negative: `requestTimeout`) for the server's
+/// word; without a server at hand it fails at once, and the session ends by its timeout. May block,
+/// so not in a callback. Fails with `FW_TIMEOUT`, `FW_CONNECTION_LOSS`, `FW_IN_CALLBACK`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_close(
+    client: *mut fw_client,
+    timeout_ms: i64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let client = borrow(client.cast_const())?;
+        client.refuse_inside_callback()?;
+        client.close(client.timeout(timeout_ms))
+    })
+}
+
+/// Ends the session unless that was done, and frees the client. Null is allowed. No callback begins
+/// after it; one that is running is waited for, up to two seconds. May block, no longer than
+/// `closeTimeout` and these two seconds; inside a callback it does not wait. Every context is
+/// destroyed, at the latest when the client's thread has ended.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_free(client: *mut fw_client) -> fw_status {
+    accessor!(free(client))
+}

@@ -1,0 +1,289 @@
+//! The three ways to wait for an operation: a call, a callback, a queue.
+
+use std::ffi::c_void;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use farwatch_client::machine::{Abandoned, RequestId};
+use farwatch_client::{
+    ClientError, CreateMode, ErrorCode, MultiOp, MultiResult, Operation, Outcome,
+};
+
+use super::{ClientBody, Ephemerals, fw_client};
+use crate::callback::{Context, fw_destroy_fn};
+use crate::error::{ErrorBody, Failure, fw_error};
+use crate::guard::{borrow, give, optional_out, out};
+use crate::op::{Plan, fw_op, plan};
+use crate::queue::{Tag, fw_queue};
+use crate::result::{ResultBody, fw_result};
+use crate::status::fw_status;
+
+/// Called once with what became of a request, on the client's own thread: return soon, block never.
+/// `result` is null unless `status` is `FW_OK`, `error` unless it is not; both are yours to free.
+pub type fw_done_fn = Option<
+    unsafe extern "C" fn(
+        context: *mut c_void,
+        status: fw_status,
+        result: *mut fw_result,
+        error: *mut fw_error,
+    ),
+>;
+
+type DoneFn = unsafe extern "C" fn(*mut c_void, fw_status, *mut fw_result, *mut fw_error);
+
+fn hand_over(done: DoneFn, context: &Context, result: Result<ResultBody, Failure>) {
+    let null = std::ptr::null_mut();
+    let (status, result, error) = match result {
+        Ok(result) => (fw_status::FW_OK, give(result), null),
+        Err(failure) => (failure.status, std::ptr::null_mut(), give(ErrorBody::from(failure))),
+    };
+    // SAFETY: the function is C's for this context, which it is called with once.
+    unsafe { done(context.pointer(), status, result, error) };
+}
+
+/// What a request means for the session's ephemeral nodes when it succeeds.
+enum Trace {
+    Nothing,
+    Created,
+    Deleted(String),
+    Parts(Vec<Trace>),
+}
+
+impl Trace {
+    fn of(operation: &Operation) -> Self {
+        match operation {
+            Operation::Create { mode, .. } => Self::of_create(*mode),
+            Operation::Delete { path, .. } => Self::Deleted(path.clone()),
+            Operation::Multi(ops) => {
+                let part = |op: &MultiOp| match op {
+                    MultiOp::Create { mode, .. } => Self::of_create(*mode),
+                    MultiOp::Delete { path, .. } => Self::Deleted(path.clone()),
+                    MultiOp::SetData { .. } | MultiOp::Check { .. } => Self::Nothing,
+                };
+                Self::Parts(ops.iter().map(part).collect())
+            }
+            _read_or_set => Self::Nothing,
+        }
+    }
+
+    fn of_create(mode: CreateMode) -> Self {
+        match mode {
+            CreateMode::Ephemeral | CreateMode::EphemeralSequential => Self::Created,
+            _not_of_the_session => Self::Nothing,
+        }
+    }
+
+    fn note(&self, outcome: &Outcome, ephemerals: &Ephemerals) {
+        match (self, outcome) {
+            (Self::Created, Outcome::Created { path, .. }) => ephemerals.add(path),
+            (Self::Deleted(path), Outcome::Done) => ephemerals.remove(path),
+            (Self::Parts(parts), Outcome::Multi(results)) => {
+                for (part, result) in parts.iter().zip(results) {
+                    match (part, result) {
+                        (Self::Created, MultiResult::Created { path, .. }) => ephemerals.add(path),
+                        (Self::Deleted(path), MultiResult::Deleted) => ephemerals.remove(path),
+                        _other => {}
+                    }
+                }
+            }
+            _refused_or_of_no_interest => {}
+        }
+    }
+}
+
+/// What a result is to C: that a node does not exist answers `exists`.
+fn answer(
+    result: Result<Outcome, ClientError>,
+    is_exists: bool,
+    renews: bool,
+) -> Result<ResultBody, Failure> {
+    match result {
+        Ok(Outcome::MultiRefused { index, code }) => {
+            Err(Failure::from(ClientError::MultiFailed { index, code }))
+        }
+        Ok(outcome) => Ok(ResultBody::from(outcome)),
+        Err(ClientError::Server(ErrorCode::NoNode)) if is_exists => Ok(ResultBody::default()),
+        Err(error) => Err(failure(error, renews)),
+    }
+}
+
+/// With a session that is replaced, its end is not the end of the client.
+fn failure(error: ClientError, renews: bool) -> Failure {
+    match error {
+        ClientError::SessionExpired if renews => Failure::retriable(
+            fw_status::FW_SESSION_EXPIRED,
+            "the session has expired and its ephemeral nodes are gone; a new one takes its place",
+        ),
+        error => Failure::from(error),
+    }
+}
+
+impl ClientBody {
+    /// Asks for what `plan` says; `done` is called on the client's thread.
+    pub fn submit(
+        &self,
+        plan: &Plan,
+        done: impl FnOnce(Result<ResultBody, Failure>) + Send + 'static,
+    ) -> Result<RequestId, Failure> {
+        let (operation, sync) = plan.requests()?;
+        let (trace, renews) = (Trace::of(&operation), self.renews);
+        let is_exists = matches!(operation, Operation::Exists { .. });
+        let ephemerals = Arc::clone(&self.ephemerals);
+        // Its answer comes before the read's, on the same thread.
+        let unsynced = Arc::new(Mutex::new(None));
+        if let Some(sync) = sync {
+            let unsynced = Arc::clone(&unsynced);
+            let note = move |result: Result<Outcome, ClientError>| {
+                *unsynced.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
+            };
+            self.client.submit(&sync, note).map_err(|error| failure(error, renews))?;
+        }
+        let completion = move |result: Result<Outcome, ClientError>| {
+            let unsynced = unsynced.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let result = unsynced.map_or(result, Err);
+            if let Ok(outcome) = &result {
+                trace.note(outcome, &ephemerals);
+            }
+            done(answer(result, is_exists, renews));
+        };
+        self.client.submit(&operation, completion).map_err(|error| failure(error, renews))
+    }
+
+    /// Asks for what `plan` says and waits for the answer.
+    pub fn call(&self, plan: &Plan, timeout: Duration) -> Result<ResultBody, Failure> {
+        self.refuse_inside_callback()?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let request = self.submit(plan, move |result| drop(sender.send(result)))?;
+        let timed_out = |maybe_applied| Err(ClientError::Timeout { maybe_applied }.into());
+        match receiver.recv_timeout(timeout) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Disconnected) => Err(ClientError::Closed.into()),
+            Err(RecvTimeoutError::Timeout) => match self.client.abandon(request) {
+                Abandoned::Unsent => timed_out(false),
+                Abandoned::Sent { maybe_applied } => timed_out(maybe_applied),
+                // The result is on its way to us.
+                Abandoned::Completed => {
+                    receiver.recv().unwrap_or_else(|_gone| Err(ClientError::Closed.into()))
+                }
+            },
+        }
+    }
+
+    /// A wait on the thread that would end it.
+    pub fn refuse_inside_callback(&self) -> Result<(), Failure> {
+        if self.client.is_inside_callback() {
+            return Err(ClientError::InsideCallback.into());
+        }
+        Ok(())
+    }
+}
+
+/// Executes `op` and waits for the answer up to `timeout_ms` (negative: `requestTimeout`), connecting
+/// included. `result` may be null. May block, so not in a callback.
+///
+/// Fails with `FW_TIMEOUT` and `FW_CONNECTION_LOSS`, where `fw_error_maybe_applied` matters,
+/// `FW_SESSION_EXPIRED`, `FW_CLOSED`, `FW_OVERLOADED`, `FW_BAD_PATH`, `FW_TOO_LARGE`,
+/// `FW_IN_CALLBACK`, and what servers refuse with: the statuses from `FW_NO_NODE` on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_call(
+    client: *mut fw_client,
+    op: *const fw_op,
+    timeout_ms: i64,
+    result: *mut *mut fw_result,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let client = borrow(client.cast_const())?;
+        let answer = client.call(&plan(&*borrow(op)?), client.timeout(timeout_ms))?;
+        if let Some(result) = optional_out(result) {
+            result.set(give(answer));
+        }
+        Ok(())
+    })
+}
+
+/// Asks for `op` and returns at once; `done` is called with what became of it, on the client's own
+/// thread, in the order of the requests. It is called exactly once, unless the request is abandoned
+/// or the client freed before. `destroy` is called with `context` exactly once: after `done`, when
+/// it will not be called any more, or when this fails. `request` may be null; else it names the
+/// request for `fw_client_abandon`. Never blocks longer than the socket takes to take the bytes.
+///
+/// Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_SESSION_EXPIRED`, `FW_CLOSED`, `FW_OVERLOADED`,
+/// `FW_BAD_PATH`, `FW_TOO_LARGE`: then nothing was sent.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_submit(
+    client: *mut fw_client,
+    op: *const fw_op,
+    done: fw_done_fn,
+    context: *mut c_void,
+    destroy: fw_destroy_fn,
+    request: *mut u64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let context = Context::new(context, destroy);
+        let client = borrow(client.cast_const())?;
+        let done = done.ok_or_else(|| Failure::new(fw_status::FW_NULL, "the callback is null"))?;
+        let gate = Arc::clone(&client.gate);
+        let id = client.submit(&plan(&*borrow(op)?), move |result| {
+            gate.pass(|| hand_over(done, &context, result));
+        })?;
+        if let Some(request) = optional_out(request) {
+            request.set(id.number());
+        }
+        Ok(())
+    })
+}
+
+/// Asks for `op` and returns at once; what became of it comes to `queue` as a completion with `tag`,
+/// in the order of the requests, exactly once, unless the request is abandoned. Otherwise as
+/// `fw_client_submit`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_enqueue(
+    client: *mut fw_client,
+    op: *const fw_op,
+    queue: *mut fw_queue,
+    tag: *mut c_void,
+    request: *mut u64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let (client, tag) = (borrow(client.cast_const())?, Tag::new(tag));
+        let line = borrow(queue.cast_const())?.line();
+        let id =
+            client.submit(&plan(&*borrow(op)?), move |result| line.push_result(tag, result))?;
+        if let Some(request) = optional_out(request) {
+            request.set(id.number());
+        }
+        Ok(())
+    })
+}
+
+/// Gives up waiting for `request`: its callback is not called any more, unless it is being called
+/// already, and no completion comes. `maybe_applied` may be null; else it says whether the request
+/// may have been, or may still be, applied. Never blocks. Fails with `FW_BAD_ARGUMENT` when it was
+/// completed already.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_abandon(
+    client: *mut fw_client,
+    request: u64,
+    maybe_applied: *mut bool,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let client = borrow(client.cast_const())?;
+        let doubt = match client.client.abandon(RequestId::from_number(request)) {
+            Abandoned::Unsent => false,
+            Abandoned::Sent { maybe_applied } => maybe_applied,
+            Abandoned::Completed => {
+                let text = "this request was completed already";
+                return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text));
+            }
+        };
+        if !maybe_applied.is_null() {
+            out(maybe_applied)?.set(doubt);
+        }
+        Ok(())
+    })
+}

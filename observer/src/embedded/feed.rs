@@ -1,0 +1,241 @@
+//! Changes in the order of the history, for whoever subscribed.
+//!
+//! ```text
+//! core's thread: take(events, values at their zxid) ─► window (bounded) ─► each Subscription's place
+//! ```
+//!
+//! The window begins with the first subscription and is kept from then on. A subscription that falls out
+//! of it is told so: it reads anew and subscribes again.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use farwatch_core::tree::{Events, Reader};
+use farwatch_core::watch::Table;
+use farwatch_core::wire::{EventType, Stat};
+use farwatch_core::zxid::Zxid;
+use thiserror::Error;
+
+use super::state::State;
+
+/// What happened to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It was created.
+    Created,
+    /// Its data was set.
+    Set,
+    /// It was deleted.
+    Deleted,
+}
+
+/// One change of one node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// By which transaction. Changes of one multi share it.
+    pub zxid: Zxid,
+    /// What.
+    pub kind: ChangeKind,
+    /// The node.
+    pub path: Box<[u8]>,
+    /// Its data behind the transaction; `None` is null, or that there is no node.
+    pub data: Option<Box<[u8]>>,
+    /// Its metadata behind the transaction; `None` without a node.
+    pub stat: Option<Stat>,
+}
+
+impl Change {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.path.len() + self.data.as_ref().map_or(0, |data| data.len())
+    }
+
+    fn is_below(&self, prefix: &[u8]) -> bool {
+        match self.path.strip_prefix(prefix) {
+            Some(rest) => rest.is_empty() || rest[0] == b'/' || prefix.ends_with(b"/"),
+            None => false,
+        }
+    }
+}
+
+/// Changes were missed: read what is there now, and subscribe again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "changes behind {from} are not known any more: read the state, and subscribe from its zxid"
+)]
+pub struct Lost {
+    /// Behind which.
+    pub from: Zxid,
+}
+
+/// What a subscription says.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// The next change.
+    Change(Arc<Change>),
+    /// Nothing so far.
+    Nothing,
+    /// Nothing will come any more, for this reason.
+    Ended(String),
+}
+
+/// What was changed lately.
+pub(super) struct Feed {
+    window: Mutex<Window>,
+    grown: Condvar,
+}
+
+#[derive(Default)]
+struct Window {
+    changes: VecDeque<Arc<Change>>,
+    bytes: usize,
+    bytes_max: usize,
+    /// The number of the first one; numbers only grow.
+    first: u64,
+    /// Every change behind this zxid is in the window.
+    from: Zxid,
+    /// How far the history is in here.
+    upto: Zxid,
+    is_kept: bool,
+    ended: Option<String>,
+}
+
+impl Window {
+    fn end(&self) -> u64 {
+        self.first + self.changes.len() as u64
+    }
+
+    /// Where the change behind `from` is.
+    fn place_behind(&self, from: Zxid) -> Result<u64, Lost> {
+        if !self.is_kept || from < self.from {
+            return Err(Lost { from });
+        }
+        Ok(self.first + self.changes.partition_point(|change| change.zxid <= from) as u64)
+    }
+
+    fn push(&mut self, change: Change) {
+        self.bytes += change.bytes();
+        self.changes.push_back(Arc::new(change));
+        while self.bytes_max < self.bytes
+            && let Some(gone) = self.changes.pop_front()
+        {
+            self.bytes -= gone.bytes();
+            self.first += 1;
+            // What is left of its transaction is not all of it.
+            self.from = self.from.max(gone.zxid);
+        }
+    }
+}
+
+impl Feed {
+    pub fn new(bytes_max: usize) -> Self {
+        let window = Window { bytes_max, ..Window::default() };
+        Self { window: Mutex::new(window), grown: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what was applied up to `upto`; `reader` stands where the last take ended, or before.
+    pub fn take(&self, upto: Zxid, events: &Events, reader: &Reader) {
+        let mut window = self.lock();
+        window.upto = upto;
+        if !window.is_kept || events.is_empty() {
+            return;
+        }
+        for (event, path) in events.iter() {
+            let kind = match (event.kind, event.table) {
+                (EventType::NodeCreated, Table::Data) => ChangeKind::Created,
+                (EventType::NodeDataChanged, Table::Data) => ChangeKind::Set,
+                (EventType::NodeDeleted, Table::Data) => ChangeKind::Deleted,
+                _its_parents_or_doubled => continue,
+            };
+            let node = reader.view_at(event.zxid).get(path);
+            let change = Change {
+                zxid: event.zxid,
+                kind,
+                path: path.into(),
+                data: node.and_then(|node| node.data()).map(Into::into),
+                stat: node.map(|node| node.stat()),
+            };
+            window.push(change);
+        }
+        drop(window);
+        self.grown.notify_all();
+    }
+
+    /// The history goes on at `upto` without what lies before.
+    pub fn break_off(&self, upto: Zxid) {
+        let mut window = self.lock();
+        // One number is skipped: whoever has read all there was has missed something, too.
+        window.first = window.end() + 1;
+        window.changes.clear();
+        (window.bytes, window.from, window.upto) = (0, upto, upto);
+        drop(window);
+        self.grown.notify_all();
+    }
+
+    pub fn end(&self, reason: String) {
+        self.lock().ended = Some(reason);
+        self.grown.notify_all();
+    }
+}
+
+/// A place in the order of changes. To be used by one thread at a time.
+pub struct Subscription {
+    state: Arc<State>,
+    prefix: Box<[u8]>,
+    next: u64,
+    /// Behind it everything was told.
+    told: Zxid,
+}
+
+impl Subscription {
+    pub(super) fn new(state: Arc<State>, prefix: &[u8], from: Option<Zxid>) -> Result<Self, Lost> {
+        let (next, told) = {
+            let mut window = state.feed.lock();
+            if !window.is_kept {
+                (window.is_kept, window.from) = (true, window.upto);
+            }
+            match from {
+                Some(from) => (window.place_behind(from)?, from),
+                None => (window.end(), window.upto),
+            }
+        };
+        Ok(Self { state, prefix: prefix.into(), next, told })
+    }
+
+    /// Up to where everything at the prefix was told. At first: where it begins.
+    pub fn zxid(&self) -> Zxid {
+        self.told
+    }
+
+    /// The next change. Waits for it until `deadline`; one that has passed does not wait at all.
+    pub fn next(&mut self, deadline: Instant) -> Result<Next, Lost> {
+        let mut window = self.state.feed.lock();
+        loop {
+            let Some(skipped) = self.next.checked_sub(window.first) else {
+                return Err(Lost { from: self.told });
+            };
+            for change in window.changes.range(skipped as usize..) {
+                self.next += 1;
+                if change.is_below(&self.prefix) {
+                    // Others of the same transaction may follow.
+                    self.told = self.told.max(Zxid(change.zxid.0 - 1));
+                    return Ok(Next::Change(Arc::clone(change)));
+                }
+            }
+            self.told = self.told.max(window.upto);
+            if let Some(reason) = &window.ended {
+                return Ok(Next::Ended(reason.clone()));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Next::Nothing);
+            }
+            let waited = self.state.feed.grown.wait_timeout(window, left);
+            window = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What the observer's thread tells, and everybody else looks at.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use farwatch_core::tree::{Events, Reader, Tree, Visits};
+use farwatch_core::zxid::Zxid;
+
+use super::feed::Feed;
+use super::{Lag, Options, WaitError};
+use crate::drive::{Embedder, Stands};
+use crate::host::{Door, Server, Stopper};
+
+/// Never current so far.
+const NEVER: u64 = u64::MAX;
+
+/// Shared by the observer's thread and all others.
+pub(super) struct State {
+    pub visits: Visits,
+    pub feed: Feed,
+    tree: Mutex<Arc<Tree>>,
+    began: Instant,
+    /// When it last knew itself to be current: milliseconds since `began`, or [`NEVER`].
+    current_ms: AtomicU64,
+    is_linked: AtomicBool,
+    versions_kept: AtomicUsize,
+    tree_bytes: AtomicUsize,
+    tree_bytes_max: Option<usize>,
+    waiting: AtomicUsize,
+    ended: Mutex<Option<String>>,
+    moved: Condvar,
+    running: Mutex<Running>,
+}
+
+impl State {
+    pub fn new(tree: &Arc<Tree>, options: &Options) -> Self {
+        Self {
+            visits: Visits::new(tree),
+            feed: Feed::new(options.window_bytes_max),
+            tree: Mutex::new(Arc::clone(tree)),
+            began: Instant::now(),
+            current_ms: AtomicU64::new(NEVER),
+            is_linked: AtomicBool::new(false),
+            versions_kept: AtomicUsize::new(0),
+            tree_bytes: AtomicUsize::new(0),
+            tree_bytes_max: options.tree_bytes_max,
+            waiting: AtomicUsize::new(0),
+            ended: Mutex::new(None),
+            moved: Condvar::new(),
+            running: Mutex::default(),
+        }
+    }
+
+    pub fn tree(&self) -> MutexGuard<'_, Arc<Tree>> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another tree took the place of the one so far: what lies between the two nobody knows.
+    pub fn show(&self, tree: &Arc<Tree>) {
+        *self.tree() = Arc::clone(tree);
+        self.visits.show(tree);
+        self.feed.break_off(tree.applied());
+    }
+
+    pub fn lag(&self) -> Lag {
+        let current_ms = self.current_ms.load(Ordering::Acquire);
+        let now_ms = self.began.elapsed().as_millis() as u64;
+        Lag {
+            zxid: self.visits.enter().view().zxid(),
+            stale: (current_ms != NEVER)
+                .then(|| Duration::from_millis(now_ms.saturating_sub(current_ms))),
+            is_linked: self.is_linked.load(Ordering::Acquire),
+            versions_kept: self.versions_kept.load(Ordering::Relaxed),
+            tree_bytes: self.tree_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn is_ready(&self, min: Zxid) -> bool {
+        self.current_ms.load(Ordering::Acquire) != NEVER && min <= self.visits.enter().view().zxid()
+    }
+
+    pub fn wait_ready(&self, min: Zxid, deadline: Instant) -> Result<(), WaitError> {
+        // Counted before the look: whoever moves it behind the look sees somebody waiting.
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut ended = self.lock_ended();
+        let result = loop {
+            if self.is_ready(min) {
+                break Ok(());
+            }
+            if let Some(reason) = &*ended {
+                break Err(WaitError::Ended(reason.clone()));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Err(WaitError::TimedOut);
+            }
+            let waited = self.moved.wait_timeout(ended, left);
+            ended = waited.unwrap_or_else(PoisonError::into_inner).0;
+        };
+        drop(ended);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+
+    fn lock_ended(&self) -> MutexGuard<'_, Option<String>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn ended(&self) -> Option<String> {
+        self.lock_ended().clone()
+    }
+
+    /// Nothing comes any more, for this reason; the first one that is given.
+    pub fn end(&self, reason: String) {
+        self.is_linked.store(false, Ordering::Release);
+        let reason = self.lock_ended().get_or_insert(reason).clone();
+        self.moved.notify_all();
+        self.feed.end(reason);
+    }
+
+    /// Ends the observer when its tree has outgrown what it may take.
+    fn mind_size(&self, tree_bytes: usize) {
+        let Some(max) = self.tree_bytes_max.filter(|max| *max < tree_bytes) else { return };
+        if self.ended().is_none() {
+            self.end(format!("the tree takes {tree_bytes} bytes, more than the limit of {max}"));
+            self.stop();
+        }
+    }
+
+    /// This server runs now. It is stopped at once if that was asked for before.
+    pub fn runs(&self, server: &Server) {
+        let (stopper, door) = (server.stopper(), server.door());
+        let mut running = self.lock_running();
+        if running.is_stopped {
+            stopper.stop();
+        }
+        running.server = Some((stopper, door));
+    }
+
+    /// Asks it to stop, whichever server runs now or comes next.
+    pub fn stop(&self) {
+        let mut running = self.lock_running();
+        if let (false, Some((stopper, _))) = (running.is_stopped, &running.server) {
+            stopper.stop();
+        }
+        running.is_stopped = true;
+    }
+
+    /// The way into the server that runs now.
+    pub fn door(&self) -> Option<Door> {
+        let running = self.lock_running();
+        let door = running.server.as_ref().map(|(_, door)| door.clone());
+        door.filter(|_| !running.is_stopped && self.ended().is_none())
+    }
+
+    fn lock_running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The server of this moment.
+#[derive(Default)]
+struct Running {
+    server: Option<(Stopper, Door)>,
+    is_stopped: bool,
+}
+
+/// What the core tells its embedder, on the observer's thread.
+pub(super) struct Beats {
+    state: Arc<State>,
+    reader: Reader,
+}
+
+impl Beats {
+    pub fn new(state: Arc<State>, reader: Reader) -> Self {
+        Self { state, reader }
+    }
+}
+
+impl Embedder for Beats {
+    fn applied(&mut self, upto: Zxid, events: &Events) {
+        self.state.feed.take(upto, events, &self.reader);
+        self.reader.advance(upto);
+    }
+
+    fn stands(&mut self, stands: Stands) {
+        let state = &self.state;
+        state.is_linked.store(stands.follows, Ordering::Release);
+        state.versions_kept.store(stands.versions_kept, Ordering::Relaxed);
+        state.tree_bytes.store(stands.tree_bytes, Ordering::Relaxed);
+        state.mind_size(stands.tree_bytes);
+        let was = state.current_ms.load(Ordering::Relaxed);
+        if stands.follows || was != NEVER {
+            let now_ms = state.began.elapsed().as_millis() as u64;
+            state.current_ms.store(now_ms.saturating_sub(stands.stale_ms), Ordering::SeqCst);
+        }
+        if 0 < state.waiting.load(Ordering::SeqCst) {
+            let _looked = state.lock_ended(); // who has looked and not yet slept holds it
+            state.moved.notify_all();
+        }
+    }
+}
