@@ -7,7 +7,7 @@ starts a server of KIND on a free port of the loopback, runs COMMAND with its ad
 variable SERVER and ends with COMMAND's exit code; the server and its data are gone then.
 KIND is `farwatch`, `debian` (Debian's package zookeeper) or a release such as `3.9.5`. With
 `-ensemble` behind it three voters are started and SERVER names all of them; with `-follower` it
-names one that follows.
+names one that follows, with `-observer` a fourth server that observes.
 """
 
 import ctypes
@@ -218,11 +218,12 @@ class Service:
     def __init__(self, kind):
         self.kind = kind
         product, _, shape = kind.partition("-")
-        if shape not in ("", "ensemble", "follower"):
+        if shape not in ("", "ensemble", "follower", "observer"):
             sys.exit(f"no such kind of server: {kind}")
-        self.all = [Server(product) for _ in range(VOTERS if shape else 1)]
+        servers = {"": 1, "observer": VOTERS + 1}.get(shape, VOTERS)
+        self.all = [Server(product) for _ in range(servers)]
         # Those that clients are told of.
-        self.members = list(self.all)
+        self.members = self.all[VOTERS:] if shape == "observer" else list(self.all)
         self.hides_others = shape == "follower"
         if shape:
             self.join()
@@ -231,9 +232,12 @@ class Service:
         lines = ENSEMBLE_CONFIG
         for number, server in enumerate(self.all, 1):
             server.number = number
-            lines += f"server.{number}=127.0.0.1:{free_port()}:{free_port()}\n"
+            role = ":observer" if VOTERS < number else ""
+            lines += f"server.{number}=127.0.0.1:{free_port()}:{free_port()}{role}\n"
         for server in self.all:
             server.members = lines
+        for server in self.all[VOTERS:]:
+            server.members += "peerType=observer\n"
 
     @property
     def addresses(self):

@@ -18,10 +18,15 @@ use crate::event::Event;
 use crate::machine::{Abandoned, Machine, RequestId, SessionToken, Settings};
 use crate::operation::Operation;
 use crate::outcome::Outcome;
+use fresh::Synced;
 
+mod fresh;
 mod link;
+mod listeners;
 mod operations;
 
+pub use fresh::Freshness;
+pub(crate) use listeners::{LeaseHold, Subscription, WeakClient, guarded};
 pub use operations::{Children, Created, NodeAcl, NodeData};
 
 /// What is called with the result of a submitted operation, on the client's reader thread.
@@ -29,6 +34,9 @@ type Completion = Box<dyn FnOnce(Result<Outcome, ClientError>) + Send>;
 
 /// What is called with each event, on the client's reader thread.
 type EventHandler = Box<dyn FnMut(Event) + Send>;
+
+/// How a connection is made where it is not dialled by name.
+pub(crate) type Transport = Box<dyn Fn() -> std::io::Result<std::net::TcpStream> + Send + Sync>;
 
 /// How a client behaves. `Options::default()` is what ZooKeeper's own clients do.
 pub struct Options {
@@ -40,6 +48,7 @@ pub struct Options {
     seed: Option<u64>,
     frame_bytes_max: usize,
     on_event: Option<EventHandler>,
+    transport: Option<Transport>,
 }
 
 impl Default for Options {
@@ -53,6 +62,7 @@ impl Default for Options {
             seed: None,
             frame_bytes_max: CLIENT_FRAME_BYTES_MAX,
             on_event: None,
+            transport: None,
         }
     }
 }
@@ -101,6 +111,17 @@ impl Options {
         self
     }
 
+    /// Takes connections from `transport` instead of dialling the servers that the connect string names:
+    /// whatever is a stream, as a socket pair to a server in this process. Called on the client's reader
+    /// thread, and again after each loss.
+    pub fn transport(
+        mut self,
+        transport: impl Fn() -> std::io::Result<std::net::TcpStream> + Send + Sync + 'static,
+    ) -> Self {
+        self.transport = Some(Box::new(transport));
+        self
+    }
+
     /// Where events go, in order, on the client's reader thread: it must not block. A channel does:
     /// `on_event(move |event| drop(sender.send(event)))`.
     pub fn on_event(mut self, handler: impl FnMut(Event) + Send + 'static) -> Self {
@@ -130,6 +151,9 @@ struct State {
     stream: Option<Arc<std::net::TcpStream>>,
     /// The server that `stream` leads to.
     server: Option<usize>,
+    /// Connections so far.
+    links: u64,
+    synced: Option<Synced>,
     /// What the reader could not write at once.
     unsent: Vec<u8>,
     /// Whether some thread is writing; it takes along what others add.
@@ -143,7 +167,9 @@ struct Shared {
     state: Mutex<State>,
     /// Tells the reader that it need not wait, and waiters that the session's state has changed.
     changed: Condvar,
+    listeners: listeners::Listeners,
     servers: Vec<ServerName>,
+    transport: Option<Transport>,
     started: Instant,
 }
 
@@ -185,6 +211,7 @@ impl Drop for Handle {
 pub struct Client {
     handle: Arc<Handle>,
     request_timeout: Duration,
+    freshness: Freshness,
 }
 
 impl std::fmt::Debug for Client {
@@ -214,13 +241,17 @@ impl Client {
                 machine: Machine::new(settings),
                 stream: None,
                 server: None,
+                links: 0,
+                synced: None,
                 unsent: Vec::new(),
                 writing: false,
                 reader: None,
                 has_ended: false,
             }),
             changed: Condvar::new(),
+            listeners: listeners::Listeners::default(),
             servers,
+            transport: options.transport,
             started: Instant::now(),
         });
         let reader = std::thread::Builder::new()
@@ -231,12 +262,13 @@ impl Client {
             })
             .map_err(OpenError::Thread)?;
         let handle = Arc::new(Handle { shared, reader: Mutex::new(Some(reader)) });
-        Ok(Self { handle, request_timeout: options.request_timeout })
+        let (request_timeout, freshness) = (options.request_timeout, Freshness::default());
+        Ok(Self { handle, request_timeout, freshness })
     }
 
     /// The same session with another timeout for blocking operations.
     pub fn with_request_timeout(&self, request_timeout: Duration) -> Self {
-        Self { handle: Arc::clone(&self.handle), request_timeout }
+        Self { request_timeout, ..self.clone() }
     }
 
     /// Waits until a server serves the session.
@@ -283,6 +315,10 @@ impl Client {
     /// Asks for `operation` and waits for the result.
     pub fn call(&self, operation: &Operation) -> Result<Outcome, ClientError> {
         self.refuse_inside_callback()?;
+        self.call_fresh(operation)
+    }
+
+    fn call_once(&self, operation: &Operation) -> Result<Outcome, ClientError> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let request = self.submit(operation, move |result| drop(sender.send(result)))?;
         match receiver.recv_timeout(self.request_timeout) {
@@ -305,6 +341,9 @@ impl Client {
         let (sender, receiver) = mpsc::sync_channel(1);
         let shared = &self.handle.shared;
         let mut state = shared.lock();
+        if state.has_ended {
+            return Ok(()); // nobody would deliver the result
+        }
         let completion: Completion = Box::new(move |result| drop(sender.send(result)));
         let deadline = Instant::now() + self.request_timeout;
         state.machine.close(shared.now_ms(), completion);
@@ -357,7 +396,7 @@ impl Client {
         }
     }
 
-    fn refuse_inside_callback(&self) -> Result<(), ClientError> {
+    pub(crate) fn refuse_inside_callback(&self) -> Result<(), ClientError> {
         if self.is_inside_callback() { Err(ClientError::InsideCallback) } else { Ok(()) }
     }
 

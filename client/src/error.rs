@@ -18,7 +18,8 @@ pub enum ClientError {
         /// What it failed with.
         code: ErrorCode,
     },
-    /// The connection broke before the reply came. The session may live on.
+    /// The connection broke before the reply came, or the server's own way to its leader did, which
+    /// leaves the connection as it is. The session may live on.
     #[error("{}", connection_loss_text(*maybe_applied))]
     ConnectionLoss {
         /// Whether the request may have been executed. `false` is a promise: it never left, or it
@@ -34,6 +35,14 @@ pub enum ClientError {
     /// The session is over: its ephemeral nodes are gone. Open a new client.
     #[error("the session has expired and its ephemeral nodes are gone; open a new session")]
     SessionExpired,
+    /// A read that must show a transaction which no server knows: see [`crate::Freshness`].
+    #[error("transaction {wanted:#x} is not known: the newest is {seen:#x}")]
+    Stale {
+        /// The transaction that was wanted.
+        wanted: i64,
+        /// The newest that the leader's history had here when it was asked.
+        seen: i64,
+    },
     /// The client was closed.
     #[error("the client is closed; open a new one")]
     Closed,
@@ -104,6 +113,7 @@ impl ClientError {
             | Self::BadPath { .. }
             | Self::TooLarge { .. }
             | Self::Overloaded { .. }
+            | Self::Stale { .. }
             | Self::InsideCallback
             | Self::UnknownCode(_)
             | Self::BadReply => None,

@@ -7,7 +7,8 @@
 //!
 //! [`machine`] is the session as pure code: bytes and time go in, bytes, events and results come
 //! out. [`client`] is the thin shell around it, with a blocking and a completion form of every
-//! operation. Reading order: [`machine`], [`operation`], [`client`].
+//! operation. [`recipes`] are what applications build on it: locks, elections and more. Reading
+//! order: [`machine`], [`operation`], [`client`], [`recipes`].
 #![deny(missing_docs)]
 
 pub mod backoff;
@@ -18,9 +19,10 @@ pub mod event;
 pub mod machine;
 pub mod operation;
 pub mod outcome;
+pub mod recipes;
 mod watch_set;
 
-pub use client::{Children, Client, Created, NodeAcl, NodeData, Options};
+pub use client::{Children, Client, Created, Freshness, NodeAcl, NodeData, Options};
 pub use connect_string::{ConnectString, ServerName};
 pub use error::{ClientError, ConnectStringError, OpenError};
 pub use event::{Event, NodeEvent, NodeEventKind, SessionState};

@@ -33,7 +33,9 @@ use crate::event::{Event, SessionState};
 use crate::operation::{Operation, Prepared, changes_state};
 use crate::outcome::Outcome;
 use crate::watch_set::{Effect, WatchSet};
+use lease::Lease;
 
+mod lease;
 mod receive;
 #[cfg(test)]
 mod tests;
@@ -181,6 +183,7 @@ struct InFlight<C> {
     xid: i32,
     op: OpCode,
     effect: Effect,
+    sent_ms: u64,
     /// `None` once abandoned.
     context: Option<C>,
 }
@@ -220,6 +223,7 @@ pub struct Machine<C> {
     /// Ids of the credentials whose reply is due on this connection, in order.
     auth_due: VecDeque<u64>,
     watches: WatchSet,
+    lease: Lease,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     links: VecDeque<LinkAction>,
@@ -246,6 +250,7 @@ impl<C> Machine<C> {
             credentials: Vec::new(),
             auth_due: VecDeque::new(),
             watches: WatchSet::default(),
+            lease: Lease::default(),
             incoming: Vec::new(),
             outgoing: Vec::new(),
             links: VecDeque::new(),
@@ -253,8 +258,11 @@ impl<C> Machine<C> {
         }
     }
 
-    /// Command: begins to connect.
+    /// Command: begins to connect, unless it was closed before.
     pub fn start(&mut self, now_ms: u64) {
+        if self.is_over() {
+            return;
+        }
         assert!(matches!(self.phase, Phase::Idle), "a machine is started once");
         self.phase = Phase::Waiting { until_ms: now_ms };
         self.handle_timeout(now_ms);
@@ -289,7 +297,7 @@ impl<C> Machine<C> {
             if IN_FLIGHT_REQUESTS_MAX <= requests || OUTGOING_BYTES_MAX <= waiting {
                 return Err(ClientError::Overloaded { queued: requests });
             }
-            self.send(now_ms, Queued { id, prepared, context });
+            self.send(now_ms, id, prepared, Some(context));
         } else if self.queued.len() < QUEUED_REQUESTS_MAX {
             self.queued.push_back(Queued { id, prepared, context });
         } else {
@@ -326,7 +334,7 @@ impl<C> Machine<C> {
             self.next_id += 1;
             let prepared =
                 Prepared { op: OpCode::CloseSession, body: Vec::new(), effect: Effect::None };
-            self.send(now_ms, Queued { id, prepared, context });
+            self.send(now_ms, id, prepared, Some(context));
         } else {
             let result = Err(ClientError::ConnectionLoss { maybe_applied: false });
             self.outputs.push_back(Output::Completed { context, result });
@@ -346,11 +354,12 @@ impl<C> Machine<C> {
     }
 
     /// Handler: the connection that was asked for stands.
-    pub fn handle_connected(&mut self, _now_ms: u64) {
+    pub fn handle_connected(&mut self, now_ms: u64) {
         let Phase::Dialing { deadline_ms } = self.phase else {
             return; // the attempt was given up meanwhile, and the owner was told to hang up
         };
         self.phase = Phase::Handshaking { deadline_ms };
+        self.lease.handshake_ms = now_ms;
         self.incoming.clear();
         self.outgoing.clear();
         let is_new = self.session.id == SessionId::NONE;
@@ -393,12 +402,14 @@ impl<C> Machine<C> {
             }
             Phase::Connected { heard_ms, sent_ms } => {
                 if heard_ms + self.silence_ms_max() <= now_ms {
-                    self.lose_link(now_ms);
-                } else if sent_ms + self.ping_ms() <= now_ms {
+                    return self.lose_link(now_ms);
+                }
+                if sent_ms + self.ping_ms() <= now_ms {
                     Request::Ping
                         .encode_frame(farwatch_core::wire::request::XID_PING, &mut self.outgoing);
                     self.phase = Phase::Connected { heard_ms, sent_ms: now_ms };
                 }
+                self.refresh_lease(now_ms);
             }
         }
     }
@@ -435,7 +446,8 @@ impl<C> Machine<C> {
                 Some(deadline_ms)
             }
             Phase::Connected { heard_ms, sent_ms } => {
-                Some((heard_ms + self.silence_ms_max()).min(sent_ms + self.ping_ms()))
+                let due_ms = (heard_ms + self.silence_ms_max()).min(sent_ms + self.ping_ms());
+                Some(self.lease_due_ms().map_or(due_ms, |lease_ms| due_ms.min(lease_ms)))
             }
         }
     }
@@ -490,17 +502,16 @@ impl<C> Machine<C> {
         self.timeout_ms / 3
     }
 
-    fn send(&mut self, now_ms: u64, queued: Queued<C>) {
+    fn send(&mut self, now_ms: u64, id: u64, prepared: Prepared, context: Option<C>) {
         let xid = self.next_xid;
         self.next_xid = if xid == i32::MAX { 1 } else { xid + 1 };
-        let Prepared { op, body, effect } = queued.prepared;
+        let Prepared { op, body, effect } = prepared;
         self.outgoing.reserve(FRAME_HEAD_BYTES + body.len());
         let start = begin_frame(&mut self.outgoing);
         RequestHeader { xid, op: op.code() }.encode(&mut Writer::new(&mut self.outgoing));
         self.outgoing.extend_from_slice(&body);
         end_frame(&mut self.outgoing, start);
-        let context = Some(queued.context);
-        self.in_flight.push_back(InFlight { id: queued.id, xid, op, effect, context });
+        self.in_flight.push_back(InFlight { id, xid, op, effect, sent_ms: now_ms, context });
         self.mark_sent(now_ms);
     }
 
@@ -553,8 +564,9 @@ impl<C> Machine<C> {
         }
         self.watches.encode_rearm(self.session.last_zxid, &mut self.outgoing);
         while let Some(queued) = self.queued.pop_front() {
-            self.send(now_ms, queued);
+            self.send(now_ms, queued.id, queued.prepared, Some(queued.context));
         }
+        self.refresh_lease(now_ms);
     }
 
     /// Gives the connection up, whatever its phase, and plans the next one.
@@ -612,6 +624,7 @@ impl<C> Machine<C> {
         }
         self.links.retain(|action| *action == LinkAction::HangUp); // dial no more
         self.drop_link_state();
+        self.void_lease();
         self.fail_all(&reason);
         self.phase = Phase::Over(reason);
         self.outputs.push_back(Output::Event(Event::Session(state)));

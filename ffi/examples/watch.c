@@ -96,6 +96,7 @@ int main(int count, char **arguments) {
         fw_client_open(config, &client, &error) == FW_OK &&
         add_watch(client, arguments[2], &error)) {
         char *path;
+        show(client, arguments[2]); /* what changes from here on is told */
         while (left != 0 && next(&changes, &path)) {
             show(client, path == NULL ? arguments[2] : path);
             left -= path != NULL && left > 0;

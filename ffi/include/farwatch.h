@@ -35,7 +35,7 @@
 #define FW_STAT_INIT {(uint32_t)sizeof(fw_stat), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** The beginning of an `fw_lag` that is to be filled. */
-#define FW_LAG_INIT {(uint32_t)sizeof(fw_lag), 0, 0, 0, 0}
+#define FW_LAG_INIT {(uint32_t)sizeof(fw_lag), 0, 0, 0, 0, 0}
 
 /** As a zxid to subscribe from: now. */
 #define FW_FROM_NOW ((int64_t)-1)
@@ -196,6 +196,26 @@ enum fw_status
    * The server refused for another reason: `fw_error_code` and the error's text say which.
    */
   FW_SERVER_REFUSED = 55,
+  /**
+   * What was held is held no more: the session expired, the node was deleted, or it was released.
+   */
+  FW_LOST = 70,
+  /**
+   * No server has confirmed the session in time: it may have been lost. Stop for now.
+   */
+  FW_LEASE_OVER = 71,
+  /**
+   * Another one has it.
+   */
+  FW_TAKEN = 72,
+  /**
+   * A later holder has been here: the token's holder must stop.
+   */
+  FW_STALE_TOKEN = 73,
+  /**
+   * A recipe cannot do it; the error's text says why.
+   */
+  FW_RECIPE_REFUSED = 74,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -245,6 +265,36 @@ enum fw_session_state
 typedef enum fw_session_state fw_session_state;
 #else
 typedef int32_t fw_session_state;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How it stands with something held: a lock, leadership.
+ */
+enum fw_standing
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * A server serves the session.
+   */
+  FW_STANDING_HELD = 0,
+  /**
+   * No server serves the session at the moment. It may come back as held or as lost: stop, or
+   * act only while `_check` agrees.
+   */
+  FW_STANDING_SUSPENDED = 1,
+  /**
+   * It is over: released, the session expired, or somebody deleted the node. Final.
+   */
+  FW_STANDING_LOST = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum fw_standing fw_standing;
+#else
+typedef int32_t fw_standing;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -541,6 +591,13 @@ typedef struct fw_completion fw_completion;
 typedef struct fw_config fw_config;
 
 /**
+ * One that stands for election: in line from `fw_election_join` on, leading from the success of
+ * `fw_election_lead` on, until it resigns, is freed, or is lost with its session. All functions on
+ * it: any thread. Free elections before their client.
+ */
+typedef struct fw_election fw_election;
+
+/**
  * Why a call failed. Belongs to whoever received it, until `fw_error_free`.
  */
 typedef struct fw_error fw_error;
@@ -558,9 +615,23 @@ typedef struct fw_event fw_event;
 typedef struct fw_feed fw_feed;
 
 /**
+ * The resource's memory of the largest token. It belongs to the resource and is stored with it: a
+ * fence that forgets lets a holder in that was overtaken before. All functions on it: any thread,
+ * never block.
+ */
+typedef struct fw_fence fw_fence;
+
+/**
+ * A lock that is held, from the call that got it until it is released, freed, or lost with its
+ * session. Pass its token with each use of what it guards, where an `fw_fence` refuses whoever was
+ * overtaken. All functions on it: any thread. Free locks before their client.
+ */
+typedef struct fw_lock fw_lock;
+
+/**
  * A node of an observer's replica, while a function looks at it. What is asked of it lies in the
- * replica's memory and is valid as long as the node: until the function returns, or, in a view, until
- * the view is freed. Its functions: that thread, never block.
+ * replica's memory and is valid until the function returns, or, in a view, until the view is freed. All
+ * functions on it: any thread, as long as it is lent; they never block.
  */
 typedef struct fw_node fw_node;
 
@@ -574,7 +645,9 @@ typedef struct fw_observer fw_observer;
 
 /**
  * An operation, to be given to `fw_client_call`, `fw_client_submit` or `fw_client_enqueue`, as
- * often as wanted, and freed then. It has copied what it was made of.
+ * often as wanted, and freed then. It has copied what it was made of. All functions on it: any
+ * thread, never block. They fail with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_TOO_LARGE`, `FW_BAD_HANDLE`;
+ * a bad path shows at the call.
  */
 typedef struct fw_op fw_op;
 
@@ -608,6 +681,11 @@ typedef void (*fw_done_fn)(void *context, fw_status status, fw_result *result, f
  * whichever thread finds out. Null when there is nothing to do.
  */
 typedef void (*fw_destroy_fn)(void *context);
+
+/**
+ * Called at each change of standing, on the client's own thread: return soon, block never.
+ */
+typedef void (*fw_standing_fn)(void *context, fw_standing standing);
 
 /**
  * Called with each event, in order, on the client's own thread: return soon, block never.
@@ -695,6 +773,10 @@ typedef struct {
    * Replaced versions that some view or read still keeps in memory.
    */
   uint64_t versions_kept;
+  /**
+   * What the replica takes, these included, bytes.
+   */
+  uint64_t tree_bytes;
 } fw_lag;
 
 /**
@@ -971,6 +1053,88 @@ fw_status fw_config_set_bool(fw_config *config,
 fw_status fw_config_free(fw_config *config);
 
 /**
+ * Stands for election at `path`; `id` is what others see of the one that leads. Returns when it is
+ * in line. Curator's `LeaderLatch` at the same path takes part. Waits up to `timeout_ms` (negative:
+ * `requestTimeout`). May block, so not in a callback. Fails with `FW_TIMEOUT`, and as
+ * `fw_client_call`; then nothing is left behind.
+ */
+fw_status fw_election_join(fw_client *client,
+                           const char *path,
+                           size_t path_len,
+                           const uint8_t *id,
+                           size_t id_len,
+                           int64_t timeout_ms,
+                           fw_election **election,
+                           fw_error **error);
+
+/**
+ * Waits until this one leads, up to `timeout_ms` (negative: `requestTimeout`; 0: asks whether it is
+ * its turn). After `FW_TIMEOUT` it is in line still. May block, so not in a callback. Fails with
+ * `FW_TIMEOUT`, `FW_LOST`, `FW_IN_CALLBACK`.
+ */
+fw_status fw_election_lead(fw_election *election, int64_t timeout_ms, fw_error **error);
+
+/**
+ * Who leads now, this one or the one that it lost to: the result's data is the leader's id, its
+ * number the leader's token; null and 0 if nobody leads. May block, so not in a callback. Fails
+ * with `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
+ */
+fw_status fw_election_leader(fw_election *election,
+                             int64_t timeout_ms,
+                             fw_result **result,
+                             fw_error **error);
+
+/**
+ * The fencing token of this candidate: it grows from leader to leader. 0 once it resigned. Never
+ * blocks.
+ */
+int64_t fw_election_token(const fw_election *election);
+
+/**
+ * How it stands with its place: leading, or in line. Never blocks.
+ */
+fw_standing fw_election_standing(const fw_election *election);
+
+/**
+ * For how many milliseconds from now nobody else can lead, by this machine's clock. 0 when nothing
+ * is certain, or this one does not lead. Never blocks.
+ */
+uint64_t fw_election_lease_ms(const fw_election *election);
+
+/**
+ * Succeeds if it is certain at this moment that this one leads and nobody else: ask before each act.
+ * `token` may be null. Never blocks. Fails with `FW_TAKEN` (in line), `FW_LEASE_OVER` (stop for
+ * now), `FW_LOST`.
+ */
+fw_status fw_election_check(const fw_election *election,
+                            int64_t *token,
+                            fw_error **error);
+
+/**
+ * Calls `callback` at each change of standing: as `fw_lock_on_change`.
+ */
+fw_status fw_election_on_change(fw_election *election,
+                                fw_standing_fn callback,
+                                void *context,
+                                fw_destroy_fn destroy,
+                                fw_error **error);
+
+/**
+ * Steps back, from leading or from the line, and returns when the next one can lead; free the handle
+ * afterwards. At the deadline it goes on in the background. May block, so not in a callback. Fails
+ * with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ */
+fw_status fw_election_resign(fw_election *election,
+                             int64_t timeout_ms,
+                             fw_error **error);
+
+/**
+ * Frees the handle, and steps back in the background unless that was done. Null is allowed. Waits
+ * for a callback that is running, up to two seconds, unless it is called from one.
+ */
+fw_status fw_election_free(fw_election *election);
+
+/**
  * The status that the call returned. `FW_OK` for null. Any thread, never blocks.
  */
 fw_status fw_error_status(const fw_error *error);
@@ -1134,6 +1298,123 @@ fw_status fw_change_stat(const fw_change *change, fw_stat *stat, fw_error **erro
 fw_status fw_change_free(fw_change *change);
 
 /**
+ * Makes a fence that remembers `largest`: what the resource has stored, or 0. Any thread.
+ */
+fw_status fw_fence_new(int64_t largest, fw_fence **fence, fw_error **error);
+
+/**
+ * Lets a use with `token` in, unless a larger one was here: then it fails with `FW_STALE_TOKEN`, and
+ * its holder must stop. What follows must be done before the next use is admitted, by a lock of the
+ * resource's own or in one transaction with the stored token. Any thread.
+ */
+fw_status fw_fence_admit(fw_fence *fence,
+                         int64_t token,
+                         fw_error **error);
+
+/**
+ * The largest token that was admitted: what to store. 0 for null. Any thread.
+ */
+int64_t fw_fence_largest(const fw_fence *fence);
+
+/**
+ * Frees `fence`. Null is allowed. Any thread.
+ */
+fw_status fw_fence_free(fw_fence *fence);
+
+/**
+ * Waits for the exclusive lock at `path` up to `timeout_ms` (negative: `requestTimeout`), in a fair
+ * line of which each member is woken alone. Nodes are made as needed; Curator's `InterProcessMutex`
+ * and kazoo's `Lock` at the same path contend. Not reentrant. Nothing is left behind when it fails.
+ * May block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
+ */
+fw_status fw_lock_acquire(fw_client *client,
+                          const char *path,
+                          size_t path_len,
+                          int64_t timeout_ms,
+                          fw_lock **lock,
+                          fw_error **error);
+
+/**
+ * As `fw_lock_acquire`, and waits for others no longer than `patience_ms`, which may be 0: then it
+ * fails with `FW_TAKEN`. `timeout_ms` bounds all of it, the requests included.
+ */
+fw_status fw_lock_try(fw_client *client,
+                      const char *path,
+                      size_t path_len,
+                      uint64_t patience_ms,
+                      int64_t timeout_ms,
+                      fw_lock **lock,
+                      fw_error **error);
+
+/**
+ * As `fw_lock_acquire`, for a lock that readers share: waits until nobody writes. Readers' tokens
+ * are not ordered by who acts: a fence admits those of writers.
+ */
+fw_status fw_lock_read(fw_client *client,
+                       const char *path,
+                       size_t path_len,
+                       int64_t timeout_ms,
+                       fw_lock **lock,
+                       fw_error **error);
+
+/**
+ * As `fw_lock_acquire`, for a lock that readers share: waits until nobody else reads or writes.
+ */
+fw_status fw_lock_write(fw_client *client,
+                        const char *path,
+                        size_t path_len,
+                        int64_t timeout_ms,
+                        fw_lock **lock,
+                        fw_error **error);
+
+/**
+ * The fencing token: it grows from holder to holder. 0 once released. Never blocks.
+ */
+int64_t fw_lock_token(const fw_lock *lock);
+
+/**
+ * How it stands. Never blocks.
+ */
+fw_standing fw_lock_standing(const fw_lock *lock);
+
+/**
+ * For how many milliseconds from now nobody else can hold it, by this machine's clock; it is moved
+ * on while servers confirm the session. 0 when nothing is certain. Never blocks.
+ */
+uint64_t fw_lock_lease_ms(const fw_lock *lock);
+
+/**
+ * Succeeds if it is certain at this moment that nobody else can hold it: ask before each act.
+ * `token` may be null. Never blocks. Fails with `FW_LEASE_OVER` (stop for now) and `FW_LOST`.
+ */
+fw_status fw_lock_check(const fw_lock *lock, int64_t *token, fw_error **error);
+
+/**
+ * Calls `callback` at each change of standing, on the client's thread; when the lock is lost already,
+ * at once, on this one. Not after the lock was released or freed. `destroy` is called with `context`
+ * exactly once, when no call can come any more, or when this fails. Never blocks. Fails with
+ * `FW_NULL`, `FW_LOST` (it was released).
+ */
+fw_status fw_lock_on_change(fw_lock *lock,
+                            fw_standing_fn callback,
+                            void *context,
+                            fw_destroy_fn destroy,
+                            fw_error **error);
+
+/**
+ * Releases the lock, and returns when the next one can have it; free the handle afterwards. At the
+ * deadline it goes on in the background. May block, so not in a callback. Fails with `FW_LOST` when
+ * it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ */
+fw_status fw_lock_release(fw_lock *lock, int64_t timeout_ms, fw_error **error);
+
+/**
+ * Frees the handle, and releases the lock in the background unless that was done. Null is allowed.
+ * Waits for a callback that is running, up to two seconds, unless it is called from one.
+ */
+fw_status fw_lock_free(fw_lock *lock);
+
+/**
  * The data, or null if it is null; not ended by a zero. `len` may be null.
  */
 const uint8_t *fw_node_data(const fw_node *node, size_t *len);
@@ -1157,11 +1438,15 @@ fw_status fw_node_stat(const fw_node *node, fw_stat *stat, fw_error **error);
  * - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
  *   it, everything is in memory;
  * - `cpu`: the processor that its thread keeps to;
- * - `windowBytes` (16777216): changes that are kept for feeds that lag behind.
+ * - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
+ * - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
+ *   observer ends, and can still be read.
  *
  * Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used).
  */
-fw_status fw_observer_open(const fw_config *config, fw_observer **observer, fw_error **error);
+fw_status fw_observer_open(const fw_config *config,
+                           fw_observer **observer,
+                           fw_error **error);
 
 /**
  * Waits until the observer has followed an upstream and shows transaction `min_zxid` or a later one: 0
@@ -1231,6 +1516,20 @@ fw_status fw_observer_children(const fw_observer *observer,
                                fw_error **error);
 
 /**
+ * Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it
+ * writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
+ * that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
+ * `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
+ * thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_FORKED`.
+ */
+fw_status fw_observer_client(const fw_observer *observer,
+                             const fw_config *config,
+                             const char *chroot,
+                             size_t chroot_len,
+                             fw_client **client,
+                             fw_error **error);
+
+/**
  * Why the observer ended, for people, or null while it has not: it can still be read then. Valid until
  * it is freed. `len` may be null. Takes a lock for an instant, any thread.
  */
@@ -1252,9 +1551,6 @@ fw_status fw_observer_free(fw_observer *observer);
  * Creates a node. Null data with length 0 is null, which is not the same as empty. `mode` is an
  * `fw_create_mode`; `ttl_ms` is 0 but for the two modes with a time to live. A null `acl` is
  * everything for everyone. The result has a path and a stat.
- *
- * This, and all other `fw_op_` functions: any thread, never blocks. Fails with `FW_NULL`,
- * `FW_BAD_ARGUMENT`, `FW_TOO_LARGE`, `FW_BAD_HANDLE`; a bad path shows at the call.
  */
 fw_status fw_op_create(const char *path,
                        size_t path_len,
@@ -1581,8 +1877,8 @@ const char *fw_version(void);
 uint32_t fw_abi_version(void);
 
 /**
- * Whether the library that runs has the named part: "client", "queue", "renew", "multi". False for
- * what it does not know. Any thread, never blocks.
+ * Whether the library that runs has the named part: "client", "queue", "renew", "multi", "lock",
+ * "election". False for what it does not know. Any thread, never blocks.
  */
 bool fw_feature(const char *name, size_t name_len);
 

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use farwatch_client::{Client, Options};
+use farwatch_client::{Client, ClientError, Options};
+
+use farwatch_observer::embedded::Door;
 
 use crate::bytes::Text;
 use crate::callback::Gate;
 use crate::config::{ConfigBody, fw_config};
 use crate::error::{Failure, fw_error};
 use crate::event::{StateCell, Teller, fw_session_state};
-use crate::guard::{Opaque, borrow, free, give, out, view};
+use crate::guard::{Opaque, borrow, free, give, out, view, without_signals};
 use crate::status::fw_status;
 
 mod calls;
@@ -27,7 +29,7 @@ const REQUEST_TIMEOUT_MS: u64 = 30_000;
 const CLOSE_TIMEOUT_MS: u64 = 2_000;
 
 /// How long a freed client waits for a callback that is running.
-const CALLBACK_PATIENCE: Duration = Duration::from_secs(2);
+pub const CALLBACK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ephemeral nodes that one client remembers, to tell which ones an expired session took along.
 pub const EPHEMERALS_MAX: usize = 65_536;
@@ -107,6 +109,21 @@ impl ClientBody {
             let text = "the setting \"connect\" is missing: host:port[,host:port...][/chroot]";
             Failure::new(fw_status::FW_BAD_ARGUMENT, text)
         })?;
+        Self::open_at(&connect, Options::default(), config)
+    }
+
+    /// A client of an observer in this process, below the path `chroot`, which may be empty.
+    pub fn open_through(door: Door, chroot: &str, config: &ConfigBody) -> Result<Self, Failure> {
+        config.refuse_unknown(&KEYS)?;
+        if config.get("connect").is_some() {
+            let text = "the setting \"connect\" has no place here: the client is the observer's";
+            return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text));
+        }
+        let options = Options::default().transport(move || door.connect());
+        Self::open_at(&format!("observer:1{chroot}"), options, config)
+    }
+
+    fn open_at(connect: &str, options: Options, config: &ConfigBody) -> Result<Self, Failure> {
         let renews = config.truth("renewExpired")?.unwrap_or(false);
         let milliseconds = 1..=u64::from(i32::MAX as u32);
         let request_ms = config.number("requestTimeout", milliseconds.clone())?;
@@ -123,7 +140,7 @@ impl ClientBody {
         };
         let (gate, state) = (Arc::clone(&teller.gate), Arc::clone(&teller.state));
         let ephemerals = Arc::clone(&teller.ephemerals);
-        let mut options = Options::default()
+        let mut options = options
             .request_timeout(request_timeout)
             .read_only(config.truth("readOnly")?.unwrap_or(false))
             .renew_expired(renews)
@@ -137,19 +154,29 @@ impl ClientBody {
         if let Some(seed) = config.number("seed", 0..=u64::MAX)? {
             options = options.seed(seed);
         }
-        let client = Client::open(&connect, options)?;
+        let client = without_signals(|| Client::open(connect, options))?;
         Ok(Self { client, gate, state, ephemerals, renews, request_timeout, close_timeout })
     }
 
+    /// The client itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Negative is the configured one.
-    fn timeout(&self, timeout_ms: i64) -> Duration {
+    pub fn timeout(&self, timeout_ms: i64) -> Duration {
         u64::try_from(timeout_ms).map_or(self.request_timeout, patience)
     }
 
     /// Ends the session, within `timeout`. Without a server at hand there is nobody to wait for.
     fn close(&self, timeout: Duration) -> Result<(), Failure> {
-        let timeout = if self.client.is_connected() { timeout } else { Duration::ZERO };
-        Ok(self.client.with_request_timeout(timeout).close()?)
+        if self.client.is_connected() {
+            return Ok(self.client.with_request_timeout(timeout).close()?);
+        }
+        match self.client.with_request_timeout(Duration::ZERO).close() {
+            Ok(()) => Ok(()),
+            Err(_unheard) => Err(ClientError::ConnectionLoss { maybe_applied: false }.into()),
+        }
     }
 }
 

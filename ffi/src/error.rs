@@ -99,6 +99,7 @@ impl From<ClientError> for Failure {
             ClientError::BadPath { .. } => Self::new(FW_BAD_PATH, text),
             ClientError::TooLarge { .. } => Self::new(FW_TOO_LARGE, text),
             ClientError::Overloaded { .. } => Self::retriable(FW_OVERLOADED, text),
+            ClientError::Stale { .. } => Self::retriable(FW_TIMEOUT, text),
             ClientError::InsideCallback => Self::new(FW_IN_CALLBACK, text),
             ClientError::UnknownCode(code) => Self { code, ..Self::new(FW_SERVER_REFUSED, text) },
             // It was executed, and with which result nobody knows.

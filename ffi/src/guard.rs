@@ -1,7 +1,7 @@
 //! The border itself: what stands between an entry point's arguments and its work.
 //!
 //! An entry point is `border!(error, { … })`, or `accessor!(…)` where nothing can fail. Both catch
-//! panics. A handle is a [`Handle`]: it begins with what tells a right one from a wrong, freed,
+//! panics. A handle is a `Handle`: it begins with what tells a right one from a wrong, freed,
 //! poisoned or forked one, and only then comes what it is.
 //!
 //! # Rules for pointers
@@ -25,7 +25,7 @@ use crate::status::fw_status;
 /// The tag of a handle that was freed.
 const FREED: u64 = u64::from_le_bytes(*b"fw_freed");
 
-/// A type of the header. It has no value: pointers to it are pointers to a [`Handle`] of its body.
+/// A type of the header. It has no value: pointers to it are pointers to a `Handle` of its body.
 pub trait Opaque {
     /// What the handle is. Shared between threads, so what changes is behind a lock.
     type Body: Send + Sync;
@@ -256,6 +256,31 @@ pub unsafe fn call(
         error.set(give(ErrorBody::from(failure)));
     }
     status
+}
+
+/// Runs what starts threads with every signal blocked, which they inherit: a host's signals are
+/// handled on its own threads.
+pub fn without_signals<R>(start: impl FnOnce() -> R) -> R {
+    struct Restore(libc::sigset_t);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: the mask was filled by the call below; no old one is asked for.
+            unsafe {
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut())
+            };
+        }
+    }
+
+    // SAFETY: a set of signals is plain numbers, of which zero is none.
+    let (mut all, mut before) = unsafe { std::mem::zeroed::<(libc::sigset_t, libc::sigset_t)>() };
+    // SAFETY: both sets are there; only this thread's mask changes.
+    let blocked = unsafe {
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before) == 0
+    };
+    let _restore = blocked.then_some(Restore(before));
+    start()
 }
 
 /// What a panic is to C. Its payload is forgotten: dropping it could panic again.

@@ -1,4 +1,4 @@
-//! libfarwatch: the C ABI of the client, and of an observer in the process.
+//! libfarwatch: the C ABI of the client, its locks and elections, and of an observer in the process.
 //!
 //! ```text
 //! C ──► entry point ──► guard: panic caught, null and handle checked ──► the crate that does it
@@ -19,14 +19,18 @@ pub mod bytes;
 pub mod callback;
 pub mod client;
 pub mod config;
+pub mod election;
 pub mod error;
 pub mod event;
 pub mod feed;
+pub mod fence;
+pub mod lock;
 pub mod node;
 pub mod observer;
 pub mod op;
 pub mod queue;
 pub mod result;
 pub mod status;
+pub mod tenure;
 pub mod version;
 pub mod view;

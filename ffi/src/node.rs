@@ -1,6 +1,7 @@
 //! `fw_node`: a node where it lies in an observer's memory.
 
 use std::ffi::c_char;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use farwatch_core::tree::Node;
 
@@ -10,15 +11,28 @@ use crate::result::{fill_stat, fw_stat};
 use crate::status::fw_status;
 
 /// A node of an observer's replica, while a function looks at it. What is asked of it lies in the
-/// replica's memory and is valid as long as the node: until the function returns, or, in a view, until
-/// the view is freed. Its functions: that thread, never block.
+/// replica's memory and is valid until the function returns, or, in a view, until the view is freed. All
+/// functions on it: any thread, as long as it is lent; they never block.
 pub struct fw_node {
     _private: [u8; 0],
 }
 
+/// What tells a node from other things.
+const TAG: u64 = u64::from_le_bytes(*b"fw_node_");
+
+/// A node on the stack of the function that lends it.
+#[repr(C)]
+struct Lent<'a> {
+    tag: AtomicU64,
+    node: Node<'a>,
+}
+
 /// Lends `node` to C for as long as `work` runs.
 pub fn lend_node(node: &Node<'_>, work: impl FnOnce(*const fw_node)) {
-    work(std::ptr::from_ref(node).cast());
+    let lent = Lent { tag: AtomicU64::new(TAG), node: *node };
+    work((&raw const lent).cast());
+    // Who kept the pointer is likely to find this out, and not what comes to lie here.
+    lent.tag.store(0, Ordering::Relaxed);
 }
 
 /// The names of its children. What is not UTF-8 is shown with marks of replacement.
@@ -27,17 +41,27 @@ pub fn names_of(node: &Node<'_>) -> Vec<String> {
 }
 
 /// # Safety
-/// `node` is null, or was lent by [`lend_node`] whose work has not returned.
-unsafe fn node<'a>(node: *const fw_node) -> Option<&'a Node<'a>> {
-    // SAFETY: the caller's promise is the same.
-    unsafe { node.cast::<Node<'a>>().as_ref() }
+/// `node` is null, was lent by [`lend_node`] whose work has not returned, or points to something of this
+/// library.
+unsafe fn node<'a>(node: *const fw_node) -> Result<&'a Node<'a>, Failure> {
+    if node.is_null() {
+        return Err(Failure::new(fw_status::FW_NULL, "the node is null"));
+    }
+    let lent = node.cast::<Lent<'a>>();
+    // SAFETY: all that this library lends begins with a tag.
+    if lent.is_aligned() && unsafe { (*lent).tag.load(Ordering::Relaxed) } == TAG {
+        // SAFETY: its tag says that it is a node, which its lender still holds.
+        return Ok(unsafe { &(*lent).node });
+    }
+    Err(Failure::fatal(fw_status::FW_BAD_HANDLE, "this is no node, or not any more"))
 }
 
 /// The data, or null if it is null; not ended by a zero. `len` may be null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_node_data(node: *const fw_node, len: *mut usize) -> *const u8 {
     // SAFETY: C's programmer promised it.
-    let data = unsafe { self::node(node) }.and_then(Node::data);
+    let Ok(node) = (unsafe { self::node(node) }) else { return std::ptr::null() };
+    let data = node.data();
     // SAFETY: as above.
     if let Some(len) = unsafe { optional_out(len) } {
         len.set(data.map_or(0, <[u8]>::len));
@@ -49,12 +73,13 @@ pub unsafe extern "C" fn fw_node_data(node: *const fw_node, len: *mut usize) -> 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_node_path(node: *const fw_node, len: *mut usize) -> *const c_char {
     // SAFETY: C's programmer promised it.
-    let path = unsafe { self::node(node) }.map(Node::path);
+    let Ok(node) = (unsafe { self::node(node) }) else { return std::ptr::null() };
+    let path = node.path();
     // SAFETY: as above.
     if let Some(len) = unsafe { optional_out(len) } {
-        len.set(path.map_or(0, <[u8]>::len));
+        len.set(path.len());
     }
-    path.map_or(std::ptr::null(), |path| path.as_ptr().cast())
+    path.as_ptr().cast()
 }
 
 /// Fills `stat`, whose `size` must be set. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`.
@@ -64,9 +89,5 @@ pub unsafe extern "C" fn fw_node_stat(
     stat: *mut fw_stat,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    border!(error, {
-        let node =
-            self::node(node).ok_or_else(|| Failure::new(fw_status::FW_NULL, "the node is null"))?;
-        fill_stat(stat, &node.stat())
-    })
+    border!(error, { fill_stat(stat, &self::node(node)?.stat()) })
 }

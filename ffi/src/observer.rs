@@ -8,8 +8,8 @@ use farwatch_client::Outcome;
 use farwatch_core::zxid::Zxid;
 use farwatch_observer::embedded::{Observer, OpenError, Options, WaitError};
 
-use crate::bytes::{CSTR, TEXT_BYTES_MAX, Text};
-use crate::client::patience;
+use crate::bytes::{CSTR, TEXT_BYTES_MAX, Text, optional_text};
+use crate::client::{ClientBody, fw_client, patience};
 use crate::config::{ConfigBody, fw_config};
 use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, optional_out, out, view};
@@ -52,7 +52,7 @@ impl ObserverBody {
 }
 
 /// The settings of `fw_observer_open`.
-const KEYS: [&str; 5] = ["upstreams", "dataDir", "cpu", "windowBytes", "requestTimeout"];
+const KEYS: [&str; 5] = ["upstreams", "dataDir", "cpu", "windowBytes", "treeBytes"];
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
@@ -111,6 +111,8 @@ fn options(config: &ConfigBody) -> Result<Options, Failure> {
     if let Some(bytes) = config.number("windowBytes", 0..=1 << 40)? {
         options.window_bytes_max = bytes as usize;
     }
+    let tree_bytes = config.number("treeBytes", 1 << 20..=1 << 50)?;
+    options.tree_bytes_max = tree_bytes.map(|bytes| bytes as usize);
     Ok(options)
 }
 
@@ -162,7 +164,9 @@ pub unsafe fn find(
 /// - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
 ///   it, everything is in memory;
 /// - `cpu`: the processor that its thread keeps to;
-/// - `windowBytes` (16777216): changes that are kept for feeds that lag behind.
+/// - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
+/// - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
+///   observer ends, and can still be read.
 ///
 /// Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used).
 #[unsafe(no_mangle)]
@@ -213,9 +217,11 @@ pub struct fw_lag {
     pub stale_ms: i64,
     /// Replaced versions that some view or read still keeps in memory.
     pub versions_kept: u64,
+    /// What the replica takes, these included, bytes.
+    pub tree_bytes: u64,
 }
 
-const LAG_BYTES_MIN: usize = 32;
+const LAG_BYTES_MIN: usize = 40;
 const _: () = assert!(size_of::<fw_lag>() == LAG_BYTES_MIN);
 
 /// Fills `lag`, whose `size` must be set. Takes no lock, never blocks, any thread. Fails with `FW_NULL`,
@@ -242,6 +248,7 @@ pub unsafe extern "C" fn fw_observer_lag(
             zxid: now.zxid.as_i64(),
             stale_ms: now.stale.map_or(-1, |stale| stale.as_millis() as i64),
             versions_kept: now.versions_kept as u64,
+            tree_bytes: now.tree_bytes as u64,
         });
         Ok(())
     })
@@ -380,6 +387,36 @@ pub unsafe extern "C" fn fw_observer_children(
     };
     // SAFETY: as in `border`.
     unsafe { find(error, work) }
+}
+
+/// Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it
+/// writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
+/// that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
+/// `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
+/// thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_observer_client(
+    observer: *const fw_observer,
+    config: *const fw_config,
+    chroot: *const c_char,
+    chroot_len: usize,
+    client: *mut *mut fw_client,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let place = out(client)?;
+        let observer = borrow(observer)?;
+        observer.refuse_forked()?;
+        let chroot = optional_text("chroot", chroot, chroot_len)?.unwrap_or_default();
+        let door = observer.observer.door();
+        let opened = if config.is_null() {
+            ClientBody::open_through(door, chroot, &ConfigBody::default())
+        } else {
+            ClientBody::open_through(door, chroot, &*borrow(config)?)
+        };
+        place.set(give(opened?));
+        Ok(())
+    })
 }
 
 /// Why the observer ended, for people, or null while it has not: it can still be read then. Valid until

@@ -15,7 +15,9 @@ use crate::status::fw_status;
 pub const MULTI_OPS_MAX: usize = 100_000;
 
 /// An operation, to be given to `fw_client_call`, `fw_client_submit` or `fw_client_enqueue`, as
-/// often as wanted, and freed then. It has copied what it was made of.
+/// often as wanted, and freed then. It has copied what it was made of. All functions on it: any
+/// thread, never block. They fail with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_TOO_LARGE`, `FW_BAD_HANDLE`;
+/// a bad path shows at the call.
 pub struct fw_op {
     _private: [u8; 0],
 }
@@ -229,9 +231,6 @@ fn one(operation: Operation) -> *mut fw_op {
 /// Creates a node. Null data with length 0 is null, which is not the same as empty. `mode` is an
 /// `fw_create_mode`; `ttl_ms` is 0 but for the two modes with a time to live. A null `acl` is
 /// everything for everyone. The result has a path and a stat.
-///
-/// This, and all other `fw_op_` functions: any thread, never blocks. Fails with `FW_NULL`,
-/// `FW_BAD_ARGUMENT`, `FW_TOO_LARGE`, `FW_BAD_HANDLE`; a bad path shows at the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_op_create(
     path: *const c_char,

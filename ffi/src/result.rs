@@ -41,6 +41,13 @@ struct Entry {
     id: Text,
 }
 
+impl ResultBody {
+    /// Who leads.
+    pub fn leader(id: Vec<u8>, token: i64) -> Self {
+        Self { data: Some(id), number: token, ..Self::default() }
+    }
+}
+
 fn texts(names: Vec<String>) -> Vec<Text> {
     names.iter().map(|name| Text::new(name)).collect()
 }

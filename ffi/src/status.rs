@@ -79,4 +79,15 @@ pub enum fw_status {
     FW_RECONFIG_REFUSED = 54,
     /// The server refused for another reason: `fw_error_code` and the error's text say which.
     FW_SERVER_REFUSED = 55,
+
+    /// What was held is held no more: the session expired, the node was deleted, or it was released.
+    FW_LOST = 70,
+    /// No server has confirmed the session in time: it may have been lost. Stop for now.
+    FW_LEASE_OVER = 71,
+    /// Another one has it.
+    FW_TAKEN = 72,
+    /// A later holder has been here: the token's holder must stop.
+    FW_STALE_TOKEN = 73,
+    /// A recipe cannot do it; the error's text says why.
+    FW_RECIPE_REFUSED = 74,
 }

@@ -20,7 +20,7 @@ const VERSION: &CStr =
     };
 
 /// What `fw_feature` knows.
-const FEATURES: [&str; 4] = ["client", "queue", "renew", "multi"];
+const FEATURES: [&str; 6] = ["client", "queue", "renew", "multi", "lock", "election"];
 
 /// The version of the library that runs, such as "0.1.0". Never null, valid for ever. Any thread,
 /// never blocks.
@@ -36,8 +36,8 @@ pub extern "C" fn fw_abi_version() -> u32 {
     ABI_VERSION
 }
 
-/// Whether the library that runs has the named part: "client", "queue", "renew", "multi". False for
-/// what it does not know. Any thread, never blocks.
+/// Whether the library that runs has the named part: "client", "queue", "renew", "multi", "lock",
+/// "election". False for what it does not know. Any thread, never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_feature(name: *const c_char, name_len: usize) -> bool {
     accessor!(text("name", name, name_len).is_ok_and(|name| FEATURES.contains(&name)))

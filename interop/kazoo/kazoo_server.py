@@ -59,6 +59,8 @@ APPLIES = {
     "zookeeper": not KIND.startswith("farwatch"),
     # A follower of which alone the tests know cannot be left for another server either.
     "alone": not KIND.endswith("-ensemble"),
+    # An observer's sessions are its own.
+    "observer": KIND.endswith("-observer"),
 }
 
 

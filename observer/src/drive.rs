@@ -394,6 +394,7 @@ impl Core {
                 Some(ToCore::Question(question, back)) => self.answer(question, &back),
                 Some(ToCore::Admin(request, back)) => self.administer(request, &back),
                 Some(ToCore::SnapshotDone(result)) => self.snapshot_done(result),
+                Some(ToCore::Adopt(stream)) => self.take_in(stream),
                 Some(ToCore::Stop) => {
                     self.ended.get_or_insert(Ended::Stopped);
                 }

@@ -17,6 +17,7 @@ mod feed;
 mod state;
 
 use std::io;
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
@@ -31,7 +32,7 @@ use thiserror::Error;
 
 pub use self::feed::{Change, ChangeKind, Lost, Next, Subscription};
 use self::state::{Beats, State};
-use crate::config::{LocalSessions, ServerConfig, ServerRole, Standing};
+use crate::config::{LocalSessions, LogDriver, ServerConfig, ServerRole, SocketDriver, Standing};
 use crate::drive::Ended;
 use crate::host::{NoDuty, Server, StartError};
 use crate::memory_dir;
@@ -48,12 +49,16 @@ pub struct Options {
     pub cpu: Option<usize>,
     /// Changes that are kept for subscriptions that lag behind, bytes. Default 16 MiB.
     pub window_bytes_max: usize,
+    /// The most that the tree may take, bytes, what readers keep of its past included. Beyond it the
+    /// observer ends, and can still be read. `None`: no limit.
+    pub tree_bytes_max: Option<usize>,
 }
 
 impl Options {
     /// In memory, from these upstreams.
     pub fn of(upstreams: Vec<(String, u16)>) -> Self {
-        Self { upstreams, data_dir: None, cpu: None, window_bytes_max: 16 << 20 }
+        let window_bytes_max = 16 << 20;
+        Self { upstreams, data_dir: None, cpu: None, window_bytes_max, tree_bytes_max: None }
     }
 
     fn config(&self) -> io::Result<ServerConfig> {
@@ -65,7 +70,12 @@ impl Options {
             on_partition: OnPartition::Serve,
             local_sessions: LocalSessions::Upgrading,
             threads: 1,
+            client_connections_max: 0,
             is_embedded: true,
+            // The plain calls: a program's sandbox, its limits and the tools that look into its memory
+            // know them, and one link needs no more.
+            socket_driver: SocketDriver::Epoll,
+            log_driver: LogDriver::Thread,
             ..ServerConfig::default()
         };
         match &self.data_dir {
@@ -118,6 +128,8 @@ pub struct Lag {
     pub is_linked: bool,
     /// Replaced versions that some view or read still keeps in memory.
     pub versions_kept: usize,
+    /// What the tree takes, these included, bytes.
+    pub tree_bytes: usize,
 }
 
 /// An observer in this process. All of it may be used from any thread at once.
@@ -138,10 +150,10 @@ impl Observer {
         }
         let config = options.config()?;
         let memory = config.memory_only.then(|| config.data_dir.clone());
-        let (cpu, window) = (options.cpu, options.window_bytes_max);
+        let options = options.clone();
         let (opened, result) = mpsc::channel();
         let thread = std::thread::Builder::new().name("farwatch-embedded".to_owned());
-        let thread = thread.spawn(move || run(&config, cpu, window, &opened));
+        let thread = thread.spawn(move || run(&config, &options, &opened));
         let result = match thread {
             Ok(_) => result.recv().unwrap_or_else(|_| Err(OpenError::Ended("it panicked".into()))),
             Err(ref cause) => Err(io::Error::new(cause.kind(), cause.to_string()).into()),
@@ -200,6 +212,11 @@ impl Observer {
         Subscription::new(Arc::clone(&self.state), prefix, from)
     }
 
+    /// The way in for clients of this process, which outlives the observer.
+    pub fn door(&self) -> Door {
+        Door(Arc::clone(&self.state))
+    }
+
     /// Stops it and waits for its thread; later reads still show what it knew. Twice is once. In a child
     /// of `fork` this does nothing.
     pub fn close(&self) {
@@ -222,12 +239,25 @@ impl Drop for Observer {
     }
 }
 
+/// Brings clients of this process to an observer, whose memory they then share: a write that was
+/// acknowledged is seen by every later read in the process.
+#[derive(Clone)]
+pub struct Door(Arc<State>);
+
+impl Door {
+    /// A connection that speaks the client protocol. Fails when the observer has ended.
+    pub fn connect(&self) -> io::Result<TcpStream> {
+        let gone = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        self.0.door().ok_or_else(gone)?.connect()
+    }
+}
+
 type Opened = Sender<Result<Arc<State>, OpenError>>;
 
 /// The observer's thread: servers one after the other, as each may find that the state on disk was
 /// replaced.
-fn run(config: &ServerConfig, cpu: Option<usize>, window_bytes_max: usize, opened: &Opened) {
-    if let Some(cpu) = cpu {
+fn run(config: &ServerConfig, options: &Options, opened: &Opened) {
+    if let Some(cpu) = options.cpu {
         keep_to(cpu);
     }
     let mut state: Option<Arc<State>> = None;
@@ -241,14 +271,14 @@ fn run(config: &ServerConfig, cpu: Option<usize>, window_bytes_max: usize, opene
                     Arc::clone(state)
                 }
                 None => {
-                    let first = Arc::new(State::new(&tree, window_bytes_max));
-                    first.set_stopper(server.stopper());
+                    let first = Arc::new(State::new(&tree, options));
+                    first.runs(&server);
                     // Who opens it waits for this.
                     let _ = opened.send(Ok(Arc::clone(&first)));
                     Arc::clone(state.insert(first))
                 }
             };
-            now.set_stopper(server.stopper());
+            now.runs(&server);
             server.tell(Box::new(Beats::new(now, tree.reader())));
             match server.run(|_started| {})? {
                 Ended::Reopen => {}

@@ -17,7 +17,9 @@ pub use links::addresses;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -142,6 +144,21 @@ impl Stopper {
     }
 }
 
+/// Brings clients of this process to a running server; from any thread.
+#[derive(Clone, Debug)]
+pub struct Door(Arc<Port<ToCore>>);
+
+impl Door {
+    /// A connection to the server. It ends at once if the server does not run any more.
+    pub fn connect(&self) -> io::Result<TcpStream> {
+        let (own, servers) = UnixStream::pair()?;
+        let [own, servers] = [own, servers].map(|end| TcpStream::from(OwnedFd::from(end)));
+        let refused = |_full| io::Error::from(io::ErrorKind::ConnectionRefused);
+        self.0.push(ToCore::Adopt(servers)).map_err(refused)?;
+        Ok(own)
+    }
+}
+
 /// A server that recovered and holds its sockets, and does not serve yet.
 pub struct Server {
     shared: Arc<Shared>,
@@ -232,6 +249,11 @@ impl Server {
         Stopper(Arc::clone(&self.inbox))
     }
 
+    /// The way in for clients of this process.
+    pub fn door(&self) -> Door {
+        Door(Arc::clone(&self.inbox))
+    }
+
     /// Opens the operator's door in the data directory, as long as what it returns lives.
     pub fn admin_socket(&self) -> Result<AdminSocket, AdminError> {
         AdminSocket::open(&self.shared.config.data_dir, Arc::clone(&self.inbox))
@@ -241,7 +263,9 @@ impl Server {
     /// `on_started` is called once, when clients can connect.
     pub fn run(self, on_started: impl FnOnce(&Started)) -> io::Result<Ended> {
         let allow_uring = self.shared.config.socket_driver != SocketDriver::Epoll;
-        if self.reactors == 1 {
+        if self.shared.config.is_embedded {
+            runtime::block_on_and_end(|io| self.serve_on_one_thread(io, on_started))?
+        } else if self.reactors == 1 {
             runtime::block_on(allow_uring, |io| self.serve_on_one_thread(io, on_started))?
         } else {
             runtime::block_on(allow_uring, |io| self.serve_on_many(io, allow_uring, on_started))?

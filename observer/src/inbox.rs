@@ -40,6 +40,8 @@ pub enum ToCore {
     Admin(AdminRequest, AdminReply),
     /// A snapshot was written, or could not be.
     SnapshotDone(Result<Snapshot, String>),
+    /// A client of this very process is at the other end. For a server on one thread.
+    Adopt(TcpStream),
     /// Finish what is under way, make it durable, and return.
     Stop,
 }

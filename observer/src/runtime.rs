@@ -5,6 +5,8 @@
 //! which lets its read return; a task never wakes itself; the process ends instead of dropping a
 //! runtime with operations in flight.
 
+mod tasks;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -23,6 +25,8 @@ use monoio::io::{
 };
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+
+use self::tasks::Tasks;
 
 /// How this thread's sockets are driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +68,22 @@ where
     Ok(runtime.block_on(main(IoDriver::Epoll)))
 }
 
+/// As [`block_on`], by epoll, in a process that goes on: the tasks that `main` leaves behind are ended.
+pub fn block_on_and_end<F, T>(main: impl FnOnce(IoDriver) -> F) -> io::Result<T>
+where
+    F: Future<Output = T>,
+{
+    let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
+    Ok(runtime.block_on(tasks::ended_with(main(IoDriver::Epoll))))
+}
+
 /// Starts a task on this thread.
 pub fn spawn(task: impl Future<Output = ()> + 'static) {
-    drop(monoio::spawn(task)); // a dropped handle detaches the task
+    // A dropped handle detaches the task.
+    match Tasks::of_this_thread() {
+        None => drop(monoio::spawn(task)),
+        Some(tasks) => drop(monoio::spawn(tasks.with(task))),
+    }
 }
 
 /// Waits; about a millisecond late, always.
@@ -121,7 +138,7 @@ pub struct Socket(Rc<Cell<Option<i32>>>);
 
 /// Ties an accepted connection to this thread.
 pub fn adopt(stream: StdStream) -> io::Result<(ReadHalf, WriteHalf, Socket)> {
-    stream.set_nodelay(true)?;
+    let _pair_of_this_process = stream.set_nodelay(true); // it has no such option, and no need of it
     stream.set_nonblocking(is_epoll())?;
     let stream = TcpStream::from_std(stream)?;
     let fd = stream.as_raw_fd();

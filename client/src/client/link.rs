@@ -116,7 +116,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
         if !outputs.is_empty() {
             drop(state);
             shared.changed.notify_all();
-            outputs.into_iter().for_each(|output| deliver(output, &mut on_event));
+            outputs.into_iter().for_each(|output| deliver(shared, output, &mut on_event));
             continue;
         }
         match state.machine.poll_link() {
@@ -192,11 +192,12 @@ fn wait(shared: &Shared, state: MutexGuard<'_, State>) {
 }
 
 /// A closure that panics must not take the session with it: others depend on it.
-fn deliver(output: Output<Completion>, on_event: &mut Option<EventHandler>) {
+fn deliver(shared: &Shared, output: Output<Completion>, on_event: &mut Option<EventHandler>) {
     let delivered = catch_unwind(AssertUnwindSafe(|| match output {
         Output::Completed { context, result } => context(result),
         Output::Event(event) => {
             log(&event);
+            shared.listeners.tell(&event);
             if let Some(on_event) = on_event {
                 on_event(event);
             }
@@ -223,6 +224,7 @@ fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
         Ok(stream) => {
             state.stream = Some(Arc::new(stream));
             state.server = Some(server);
+            state.links += 1;
             state.machine.handle_connected(now_ms);
         }
         Err(error) => {
@@ -234,6 +236,9 @@ fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
 
 /// Resolves the name anew, because addresses move, and tries all that it has.
 fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Result<TcpStream> {
+    if let Some(transport) = &shared.transport {
+        return transport();
+    }
     let mut addresses: Vec<SocketAddr> =
         (name.host.as_str(), name.port).to_socket_addrs()?.collect();
     if !addresses.is_empty() {

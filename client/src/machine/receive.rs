@@ -9,7 +9,7 @@ use farwatch_core::zxid::SessionId;
 use super::{InFlight, LinkAction, Machine, Output, Phase, REPLY_BYTES_MAX};
 use crate::error::ClientError;
 use crate::event::{Event, NodeEvent, NodeEventKind, SessionState};
-use crate::operation::{WatchKind, strip_chroot};
+use crate::operation::{WatchKind, changes_state, strip_chroot};
 use crate::outcome::Outcome;
 use crate::watch_set::{Effect, WatchTable};
 
@@ -103,6 +103,9 @@ impl<C> Machine<C> {
         self.session.password = response.password;
         self.timeout_ms = response.timeout_ms as u64;
         self.read_only_now = response.read_only.unwrap_or(false);
+        if !self.read_only_now {
+            self.prove_lease(self.lease.handshake_ms); // the leader gave or confirmed the session
+        }
         self.enter_session(now_ms);
     }
 
@@ -115,6 +118,7 @@ impl<C> Machine<C> {
         }
         self.session.id = SessionId::NONE;
         self.session.password = Password::ZERO;
+        self.void_lease();
         self.links.push_back(LinkAction::HangUp);
         self.drop_link_state();
         self.fail_all(&ClientError::SessionExpired);
@@ -168,15 +172,21 @@ impl<C> Machine<C> {
         if 0 < header.zxid {
             self.session.last_zxid = self.session.last_zxid.max(header.zxid);
         }
-        let InFlight { op, effect, context, .. } = sent;
+        let InFlight { op, effect, sent_ms, context, .. } = sent;
         let result = if header.err == 0 {
             match Outcome::decode(op, r, &self.settings.chroot) {
                 Ok(outcome) => Ok(outcome),
                 Err(_malformed) => Err(ClientError::BadReply),
             }
+        } else if header.err == ErrorCode::ConnectionLoss.code() {
+            // A server that lost its leader says so, and keeps the connection: nobody knows.
+            Err(ClientError::ConnectionLoss { maybe_applied: changes_state(op) })
         } else {
             Err(server_error(header.err))
         };
+        if Self::is_from_leader(op, &result) {
+            self.prove_lease(sent_ms);
+        }
         self.apply_effect(&result, effect);
         let garbage = result == Err(ClientError::BadReply);
         if let Some(context) = context {

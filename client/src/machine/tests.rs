@@ -12,6 +12,8 @@ use farwatch_core::wire::{
 use farwatch_core::zxid::SessionId;
 use proptest::prelude::*;
 
+mod lease;
+
 use super::*;
 use crate::operation::{AddWatchMode, WatchKind};
 
@@ -489,6 +491,14 @@ fn close_comes_behind_what_was_submitted_and_nothing_comes_behind_close() {
             close: Done
             Session(Closed)
     "#]]);
+}
+
+#[test]
+fn what_was_closed_before_its_start_does_not_connect() {
+    let mut machine = Machine::new(Settings::new(1, 7));
+    machine.close(0, "close");
+    machine.start(0);
+    assert!(machine.is_over() && machine.poll_link().is_none());
 }
 
 #[test]

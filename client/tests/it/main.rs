@@ -1,9 +1,10 @@
 //! The client against a real server.
 //!
-//! `FARWATCH_TEST_SERVER=host:port` names one that runs; without it each run starts Apache
-//! ZooKeeper from Debian's package (`libzookeeper-java`) on a free port.
+//! Each run starts one of this workspace on a free port, unless `FARWATCH_TEST_SERVER=host:port` names
+//! one that runs, or `FARWATCH_CONFORMANCE_SUBJECT=zookeeper` asks for Apache ZooKeeper.
 
 mod examples;
 mod operations;
+mod recipes;
 mod server;
 mod sessions;

@@ -2,7 +2,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use farwatch_client::{
-    Acl, AddWatchMode, ClientError, CreateMode, ErrorCode, Event, MultiOp, MultiResult,
+    Acl, AddWatchMode, ClientError, CreateMode, ErrorCode, Event, Freshness, MultiOp, MultiResult,
     NodeEventKind, Operation, Options, Outcome, Perms, ReadOp, ReadResult, WatchKind,
 };
 
@@ -255,4 +255,21 @@ fn more_than_the_sockets_hold_goes_both_ways_from_inside_callbacks() {
     for _ in 0..CHAINS {
         receiver.recv_timeout(Duration::from_secs(60)).unwrap();
     }
+}
+
+#[test]
+fn a_read_of_a_transaction_that_nobody_knows_fails_and_of_one_that_is_known_does_not() {
+    let client = client_below(&own_root());
+    let made = client.create("/a", b"", &Acl::open(), CreateMode::Persistent).unwrap();
+    let at = |at_least| client.with_freshness(Freshness { at_least, at_most: None });
+    let known = made.stat.czxid;
+    assert_eq!(at(Some(known)).get("/a", false).unwrap().stat.czxid, known);
+    let wanted = known + (1 << 31);
+    let stale = at(Some(wanted)).get("/a", false).unwrap_err();
+    assert!(
+        matches!(stale, ClientError::Stale { wanted: it, seen } if it == wanted && known <= seen)
+    );
+    // Writes are what they always are.
+    at(Some(wanted)).set("/a", b"1", 0).unwrap();
+    client.close().unwrap();
 }

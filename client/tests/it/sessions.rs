@@ -173,3 +173,25 @@ fn a_dead_server_in_the_list_is_passed_over() {
         assert_eq!(client.server().unwrap().to_string(), live);
     }
 }
+
+#[test]
+fn closing_twice_is_answered_at_once() {
+    let client = client_below(&own_root());
+    client.wait_connected(PATIENCE).unwrap();
+    client.close().unwrap();
+    client.close().unwrap(); // nobody is left to deliver a result: a wait would end in a timeout
+}
+
+#[test]
+fn a_callback_that_does_not_return_does_not_hold_up_closing() {
+    let (open, closed) = mpsc::channel::<()>();
+    let options = Options::default().on_event(move |event| {
+        if event == Event::Session(SessionState::Closed) {
+            let _closed_either_way = closed.recv(); // until the test lets go
+        }
+    });
+    let client = client_with(&own_root(), options);
+    client.wait_connected(PATIENCE).unwrap();
+    client.with_request_timeout(Duration::from_secs(2)).close().unwrap();
+    drop(open);
+}

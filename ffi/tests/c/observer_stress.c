@@ -132,7 +132,7 @@ static void be_hostile(void) {
     uint8_t buffer[1];
     int64_t len = 0;
     size_t size = 0;
-    fw_lag lag = {0, 0, 0, 0, 0};
+    fw_lag lag = {0, 0, 0, 0, 0, 0};
     fw_observer *other = NULL;
     fw_config *config = NULL;
     if (fw_observer_get(NULL, "/", 1, buffer, 1, &len, NULL, NULL) != FW_NULL

@@ -1,3 +1,12 @@
-//! The library as C sees it.
+//! The library as C sees it: its header, its symbols, and programs against a real server.
+//!
+//! A debug build is tested, whose handles tell a use after free. `ffi/examples/run` tests what is
+//! installed, under valgrind and sanitizers.
 
+mod abi;
 mod header;
+mod hostile;
+mod observer;
+mod program;
+mod programs;
+mod server;

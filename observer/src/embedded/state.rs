@@ -8,9 +8,9 @@ use farwatch_core::tree::{Events, Reader, Tree, Visits};
 use farwatch_core::zxid::Zxid;
 
 use super::feed::Feed;
-use super::{Lag, WaitError};
+use super::{Lag, Options, WaitError};
 use crate::drive::{Embedder, Stands};
-use crate::host::Stopper;
+use crate::host::{Door, Server, Stopper};
 
 /// Never current so far.
 const NEVER: u64 = u64::MAX;
@@ -25,26 +25,30 @@ pub(super) struct State {
     current_ms: AtomicU64,
     is_linked: AtomicBool,
     versions_kept: AtomicUsize,
+    tree_bytes: AtomicUsize,
+    tree_bytes_max: Option<usize>,
     waiting: AtomicUsize,
     ended: Mutex<Option<String>>,
     moved: Condvar,
-    stopping: Mutex<Stopping>,
+    running: Mutex<Running>,
 }
 
 impl State {
-    pub fn new(tree: &Arc<Tree>, window_bytes_max: usize) -> Self {
+    pub fn new(tree: &Arc<Tree>, options: &Options) -> Self {
         Self {
             visits: Visits::new(tree),
-            feed: Feed::new(window_bytes_max),
+            feed: Feed::new(options.window_bytes_max),
             tree: Mutex::new(Arc::clone(tree)),
             began: Instant::now(),
             current_ms: AtomicU64::new(NEVER),
             is_linked: AtomicBool::new(false),
             versions_kept: AtomicUsize::new(0),
+            tree_bytes: AtomicUsize::new(0),
+            tree_bytes_max: options.tree_bytes_max,
             waiting: AtomicUsize::new(0),
             ended: Mutex::new(None),
             moved: Condvar::new(),
-            stopping: Mutex::default(),
+            running: Mutex::default(),
         }
     }
 
@@ -68,6 +72,7 @@ impl State {
                 .then(|| Duration::from_millis(now_ms.saturating_sub(current_ms))),
             is_linked: self.is_linked.load(Ordering::Acquire),
             versions_kept: self.versions_kept.load(Ordering::Relaxed),
+            tree_bytes: self.tree_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -106,37 +111,59 @@ impl State {
         self.lock_ended().clone()
     }
 
-    /// Nothing comes any more, for this reason.
+    /// Nothing comes any more, for this reason; the first one that is given.
     pub fn end(&self, reason: String) {
         self.is_linked.store(false, Ordering::Release);
-        *self.lock_ended() = Some(reason.clone());
+        let reason = self.lock_ended().get_or_insert(reason).clone();
         self.moved.notify_all();
         self.feed.end(reason);
     }
 
-    /// Where the server that runs now is asked to stop, which it is at once if that was asked before.
-    pub fn set_stopper(&self, stopper: Stopper) {
-        let mut asked = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.is_asked {
+    /// Ends the observer when its tree has outgrown what it may take.
+    fn mind_size(&self, tree_bytes: usize) {
+        let Some(max) = self.tree_bytes_max.filter(|max| *max < tree_bytes) else { return };
+        if self.ended().is_none() {
+            self.end(format!("the tree takes {tree_bytes} bytes, more than the limit of {max}"));
+            self.stop();
+        }
+    }
+
+    /// This server runs now. It is stopped at once if that was asked for before.
+    pub fn runs(&self, server: &Server) {
+        let (stopper, door) = (server.stopper(), server.door());
+        let mut running = self.lock_running();
+        if running.is_stopped {
             stopper.stop();
         }
-        asked.stopper = Some(stopper);
+        running.server = Some((stopper, door));
     }
 
     /// Asks it to stop, whichever server runs now or comes next.
     pub fn stop(&self) {
-        let mut asked = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (false, Some(stopper)) = (asked.is_asked, &asked.stopper) {
+        let mut running = self.lock_running();
+        if let (false, Some((stopper, _))) = (running.is_stopped, &running.server) {
             stopper.stop();
         }
-        asked.is_asked = true;
+        running.is_stopped = true;
+    }
+
+    /// The way into the server that runs now.
+    pub fn door(&self) -> Option<Door> {
+        let running = self.lock_running();
+        let door = running.server.as_ref().map(|(_, door)| door.clone());
+        door.filter(|_| !running.is_stopped && self.ended().is_none())
+    }
+
+    fn lock_running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// The server of this moment.
 #[derive(Default)]
-struct Stopping {
-    stopper: Option<Stopper>,
-    is_asked: bool,
+struct Running {
+    server: Option<(Stopper, Door)>,
+    is_stopped: bool,
 }
 
 /// What the core tells its embedder, on the observer's thread.
@@ -161,6 +188,8 @@ impl Embedder for Beats {
         let state = &self.state;
         state.is_linked.store(stands.follows, Ordering::Release);
         state.versions_kept.store(stands.versions_kept, Ordering::Relaxed);
+        state.tree_bytes.store(stands.tree_bytes, Ordering::Relaxed);
+        state.mind_size(stands.tree_bytes);
         let was = state.current_ms.load(Ordering::Relaxed);
         if stands.follows || was != NEVER {
             let now_ms = state.began.elapsed().as_millis() as u64;

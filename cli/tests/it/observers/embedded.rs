@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use farwatch_cli::demo::wire::Cut;
+use farwatch_client::{ClientError, Freshness};
 use farwatch_core::zxid::Zxid;
 use farwatch_observer::embedded::{
     Change, ChangeKind, Lost, Next, Observer, Options, Subscription, WaitError,
@@ -243,4 +244,92 @@ fn an_observer_that_reaches_nobody_is_closed_at_once() {
     assert_eq!(observer.lag().stale, None);
     drop(observer);
     assert!(Observer::open(&Options::of(Vec::new())).is_err());
+}
+
+#[test]
+fn a_client_of_the_process_reads_and_writes_through_the_observer_and_sees_its_own_writes() {
+    let ensemble = voters(&[]);
+    let mut other = patient_client(ensemble.server(1));
+    let made = create(&mut other, "/app", b"first");
+    let observer = Observer::open(&options(&places(&ensemble))).expect("an observer");
+    observer.wait_ready(zxid(made), soon()).expect("it learns");
+    let door = observer.door();
+    let options = farwatch_client::Options::default().transport(move || door.connect());
+    let client = farwatch_client::Client::open("observer:1/app", options).expect("a client");
+    let read = client.get("/", false).expect("the chroot");
+    assert_eq!(read.data.as_deref(), Some(&b"first"[..]));
+    for value in 0..50_u32 {
+        let data = value.to_string();
+        if value == 0 {
+            let mode = farwatch_client::CreateMode::Persistent;
+            client
+                .create("/node", data.as_bytes(), &farwatch_client::Acl::open(), mode)
+                .expect("made");
+        } else {
+            client.set("/node", data.as_bytes(), farwatch_client::ANY_VERSION).expect("set");
+        }
+        assert_eq!(text(&observer, "/app/node"), Some(data.clone()));
+        assert_eq!(client.get("/node", false).expect("read").data, Some(data.into_bytes()));
+    }
+    observer.close();
+    // Nobody is there any more, and nothing hangs.
+    let client = client.with_request_timeout(Duration::from_millis(50));
+    client.get("/node", false).expect_err("nobody answers");
+}
+
+#[test]
+fn a_tree_that_outgrows_its_limit_ends_the_observer_and_can_still_be_read() {
+    let ensemble = voters(&[]);
+    let mut client = patient_client(ensemble.server(1));
+    let made = create(&mut client, "/a", b"small");
+    let options = Options { tree_bytes_max: Some(1 << 20), ..options(&places(&ensemble)) };
+    let observer = Observer::open(&options).expect("an observer");
+    observer.wait_ready(zxid(made), soon()).expect("it fits");
+    for number in 0..4 {
+        create(&mut client, &format!("/large-{number}"), &vec![b'l'; 500_000]);
+    }
+    let waited = observer.wait_ready(Zxid(u64::MAX), soon());
+    let Err(WaitError::Ended(reason)) = waited else { panic!("{waited:?}") };
+    assert!(reason.contains("limit of 1048576"), "{reason}");
+    assert_eq!(text(&observer, "/a").as_deref(), Some("small"));
+}
+
+#[test]
+fn a_read_that_must_be_fresh_fails_behind_a_cut_and_others_go_on() {
+    let mut chance = Chance::printed("embedded_fresh");
+    let ensemble = voters(&[]);
+    let way = wire(&ensemble, NEAR, &mut chance);
+    let mut other = patient_client(ensemble.server(1));
+    let made = create(&mut other, "/value", b"old");
+    let observer = Observer::open(&options(way.places())).expect("an observer");
+    observer.wait_ready(zxid(made), soon()).expect("it learns");
+    let door = observer.door();
+    let transport = farwatch_client::Options::default().transport(move || door.connect());
+    let client = farwatch_client::Client::open("observer:1", transport).expect("a client");
+    let at_most = |age: Duration| {
+        let freshness = Freshness { at_most: Some(age), ..Freshness::default() };
+        client.with_request_timeout(Duration::from_secs(1)).with_freshness(freshness)
+    };
+    let read = |client: &farwatch_client::Client| {
+        client.get("/value", false).map(|node| node.data.unwrap_or_default())
+    };
+    // Each write is acknowledged elsewhere before the read, which must show it without a wait.
+    let now = at_most(Duration::ZERO).with_request_timeout(PATIENCE);
+    for value in 0..10 {
+        let data = value.to_string().into_bytes();
+        set(&mut other, "/value", &data);
+        assert_eq!(read(&now), Ok(data));
+    }
+    way.cut(Cut::Silent);
+    set(&mut other, "/value", b"new");
+    assert_eq!(read(&client), Ok(b"9".to_vec()), "any state will do");
+    assert_eq!(
+        read(&at_most(Duration::from_secs(3600))),
+        Ok(b"9".to_vec()),
+        "it synced in this hour"
+    );
+    let failed = read(&at_most(Duration::ZERO)).expect_err("nobody can say that it is fresh");
+    assert!(matches!(failed, ClientError::Timeout { .. }), "{failed}");
+    way.heal();
+    assert_eq!(read(&now), Ok(b"new".to_vec()));
 }

@@ -1,0 +1,178 @@
+//! Waiting until a way is free, and beginning and ending together.
+
+use std::ops::Deref;
+use std::time::Instant;
+
+use farwatch_core::wire::ErrorCode;
+
+use super::contender::Contender;
+use super::place::Place;
+use super::protected;
+use super::signal::look_until;
+use super::{FencingToken, RecipeError, Tenure, persist};
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::operation::{ANY_VERSION, Acl, CreateMode, MultiOp};
+
+/// A node that bars the way for as long as it is there. Curator's `DistributedBarrier` and kazoo's
+/// `Barrier` at the same path are the same barrier.
+#[derive(Clone, Debug)]
+pub struct Barrier {
+    place: Place,
+}
+
+impl Barrier {
+    /// The barrier at `path`. Does not block.
+    pub fn new(client: &Client, path: &str) -> Self {
+        Self { place: Place::new(client, path) }
+    }
+
+    /// With these rights on what is created. Default: [`Acl::open`].
+    #[must_use]
+    pub fn with_acl(mut self, acl: Vec<Acl>) -> Self {
+        self.place.acl = acl;
+        self
+    }
+
+    /// Bars the way; it may be barred already. The token grows from one barring to the next. It is
+    /// not bound to the session: somebody has to lift it. Blocks for the requests that this takes.
+    pub fn set(&self, deadline: Instant) -> Result<FencingToken, RecipeError> {
+        let path = &self.place.path;
+        loop {
+            self.place.make_as(path, CreateMode::Persistent, deadline)?;
+            let stat = persist(&self.place.client, deadline, |client| client.exists(path, false))?;
+            if let Some(stat) = stat {
+                return Ok(FencingToken(stat.czxid));
+            }
+        }
+    }
+
+    /// Frees the way for all that wait; it may be free already. Blocks for the request.
+    pub fn lift(&self, deadline: Instant) -> Result<(), RecipeError> {
+        protected::delete(&self.place, &self.place.path, deadline)
+    }
+
+    /// Waits until the way is free. Blocks. All that wait are woken by one event each.
+    pub fn wait(&self, deadline: Instant) -> Result<(), RecipeError> {
+        let (client, path) = (&self.place.client, &self.place.path);
+        look_until(client, &[path], deadline, || {
+            // Reading data, and not whether it exists, leaves no watch where there is no node.
+            match persist(client, deadline, |client| client.get(path, true)) {
+                Ok(_barred) => Ok(None),
+                Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => Ok(Some(())),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+/// Nobody begins before all are there, and nobody ends before all are done. The same members may meet at
+/// one path round after round; where one has died, use a fresh path for the next round.
+#[derive(Clone, Debug)]
+pub struct DoubleBarrier {
+    place: Place,
+    members: usize,
+}
+
+impl DoubleBarrier {
+    /// For so many members at `path`, which is made when it is first needed. Does not block.
+    pub fn new(client: &Client, path: &str, members: usize) -> Self {
+        Self { place: Place::new(client, path), members }
+    }
+
+    /// With these rights on what is created. Default: [`Acl::open`].
+    #[must_use]
+    pub fn with_acl(mut self, acl: Vec<Acl>) -> Self {
+        self.place.acl = acl;
+        self
+    }
+
+    /// Waits until all members are there. Blocks. The last one wakes the others with one event each;
+    /// at the deadline this one is a member no more.
+    pub fn enter(&self, deadline: Instant) -> Result<Inside, RecipeError> {
+        let contender = Contender::enter(&self.place, "-member-", b"", deadline)?;
+        let (client, ready) = (&self.place.client, self.place.child(READY));
+        look_until(client, &[&ready], deadline, || {
+            contender.tenure().hold()?;
+            if persist(client, deadline, |client| client.exists(&ready, true))?.is_some() {
+                return Ok(Some(()));
+            }
+            if contender.line(deadline)?.len() < self.members {
+                return Ok(None);
+            }
+            self.place.make_as(&ready, CreateMode::Persistent, deadline)?;
+            Ok(Some(()))
+        })?;
+        contender.tenure().take_office(deadline)?;
+        Ok(Inside { contender })
+    }
+}
+
+/// Whose creation says that all are there.
+const READY: &str = "ready";
+
+/// A member between its begin and its end. Dropped, it leaves without waiting for the others.
+#[derive(Debug)]
+pub struct Inside {
+    contender: Contender,
+}
+
+impl Inside {
+    /// Leaves, and waits until all have. Blocks. At the deadline this one has left in any case.
+    ///
+    /// A member whose session ends has left with it.
+    pub fn leave(self, deadline: Instant) -> Result<(), RecipeError> {
+        let place = self.contender.place();
+        let mut has_left = false;
+        // Who leaves early may be back for the next round while others have yet to see the end of this.
+        let round = self.contender.line(deadline)?;
+        loop {
+            let mut line = self.contender.line(deadline)?;
+            line.retain(|rival| round.contains(rival));
+            let (Some(first), Some(last)) = (line.first(), line.last()) else {
+                // Gone with the first one, unless that died. The next round cannot be complete yet.
+                return protected::delete(place, &place.child(READY), deadline);
+            };
+            let is_first = self.contender.is(first);
+            if is_first && self.contender.is(last) {
+                return self.leave_last(deadline);
+            }
+            // The first one goes last, and sees all others go one by one; they wait for it alone.
+            if !is_first && !has_left {
+                self.contender.leave(deadline)?;
+                has_left = true;
+            }
+            let awaited = place.child(if is_first { &last.name } else { &first.name });
+            Barrier { place: Place { path: awaited, ..place.clone() } }.wait(deadline)?;
+        }
+    }
+
+    /// The last one takes the sign that all are there along, in one step: whoever begins the next round
+    /// never sees it.
+    fn leave_last(&self, deadline: Instant) -> Result<(), RecipeError> {
+        self.contender.retire()?;
+        let place = self.contender.place();
+        let delete = |path: String| MultiOp::Delete { path, version: ANY_VERSION };
+        let own = self.contender.tenure().path();
+        let both = vec![delete(place.child(READY)), delete(own.to_owned())];
+        match persist(&place.client, deadline, |client| client.multi(both.clone())) {
+            Ok(_) => Ok(()),
+            // The answer to a first attempt was lost, or somebody removed the sign.
+            Err(RecipeError::Client(ClientError::MultiFailed { .. })) => {
+                protected::delete(place, own, deadline)
+            }
+            Err(error) => {
+                protected::remove(&place.client.downgrade(), own);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Deref for Inside {
+    type Target = Tenure;
+
+    fn deref(&self) -> &Tenure {
+        self.contender.tenure()
+    }
+}

@@ -1,0 +1,230 @@
+//! Nodes that are neither forgotten nor made twice when an answer is lost.
+//!
+//! Each has a random id in its name. When it is not known whether a create was applied, the id is
+//! looked for behind a sync: what an older connection of the session asked for has been done by then
+//! or never will be.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Instant;
+
+use farwatch_core::wire::ErrorCode;
+use farwatch_core::zxid::SessionId;
+
+use super::place::Place;
+use super::{RecipeError, pause, persist, until};
+use crate::client::{Client, Created, WeakClient};
+use crate::error::ClientError;
+use crate::operation::{ANY_VERSION, CreateMode, Operation};
+use crate::outcome::Outcome;
+
+/// 128 random bits in the form of a version 4 UUID, as Curator has them.
+pub(super) fn unique_id() -> String {
+    let bits = || RandomState::new().build_hasher().finish();
+    let (high, low) = (bits(), bits());
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 48 & 0x3fff | 0x8000,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+/// Removes what may have been made, unless it is told that this is settled.
+struct Doubt<'p> {
+    place: &'p Place,
+    prefix: &'p str,
+    is_open: bool,
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            sweep(&self.place.client.downgrade(), &self.place.path, self.prefix);
+        }
+    }
+}
+
+/// Creates a sequential node whose name begins with `prefix`, which nobody else uses. On an error it
+/// is not there, or is being removed.
+pub(super) fn create(
+    place: &Place,
+    prefix: &str,
+    data: &[u8],
+    mode: CreateMode,
+    deadline: Instant,
+) -> Result<Created, RecipeError> {
+    let mut doubt = Doubt { place, prefix, is_open: false };
+    loop {
+        if doubt.is_open {
+            let found = find(place, prefix, deadline)?;
+            doubt.is_open = false;
+            if let Some(created) = found {
+                return Ok(created);
+            }
+        }
+        let client = until(&place.client, deadline)?;
+        match client.create(&place.child(prefix), data, &place.acl, mode) {
+            Ok(created) => return Ok(created),
+            Err(ClientError::Server(ErrorCode::NoNode)) => place.make(deadline)?,
+            Err(ClientError::ConnectionLoss { maybe_applied }) => {
+                doubt.is_open = maybe_applied;
+                pause(&place.client, deadline);
+            }
+            Err(ClientError::Timeout { maybe_applied }) => {
+                doubt.is_open = maybe_applied;
+                return Err(RecipeError::Deadline);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The node whose name begins with `prefix`, as the servers' latest state has it.
+fn find(place: &Place, prefix: &str, deadline: Instant) -> Result<Option<Created>, RecipeError> {
+    persist(&place.client, deadline, |client| client.sync(&place.path))?;
+    let names = place.names(false, deadline)?;
+    let Some(name) = names.iter().find(|name| name.starts_with(prefix)) else { return Ok(None) };
+    let path = place.child(name);
+    let stat = persist(&place.client, deadline, |client| client.exists(&path, false))?;
+    Ok(stat.map(|stat| Created { path, stat }))
+}
+
+/// Creates an ephemeral node of this name for this session; `None` where another one has it. On an
+/// error it is not there, or is being removed.
+pub(super) fn claim(
+    place: &Place,
+    name: &str,
+    data: &[u8],
+    deadline: Instant,
+) -> Result<Option<Created>, RecipeError> {
+    let path = place.child(name);
+    let mut is_in_doubt = false;
+    loop {
+        let session = place.client.session();
+        let create =
+            |client: &Client| client.create(&path, data, &place.acl, CreateMode::Ephemeral);
+        match until(&place.client, deadline).and_then(|client| Ok(create(&client)?)) {
+            Ok(created) => return Ok(Some(created)),
+            Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => {
+                place.make(deadline)?;
+            }
+            Err(RecipeError::Client(ClientError::Server(ErrorCode::NodeExists))) => {
+                let stat = persist(&place.client, deadline, |client| client.exists(&path, false))?;
+                let Some(stat) = stat else { continue };
+                // Ours only where the answer to our own create was lost.
+                let owner = SessionId(stat.ephemeral_owner as u64);
+                let is_ours = is_in_doubt && session.is_some_and(|session| session.id == owner);
+                return Ok(is_ours.then_some(Created { path, stat }));
+            }
+            Err(RecipeError::Client(ClientError::ConnectionLoss { maybe_applied })) => {
+                is_in_doubt |= maybe_applied;
+                pause(&place.client, deadline);
+            }
+            Err(error) => {
+                let unknown = ClientError::Timeout { maybe_applied: true };
+                if let Some(session) = session
+                    && (is_in_doubt || error == RecipeError::Client(unknown))
+                {
+                    remove_own(&place.client.downgrade(), &path, session.id);
+                }
+                return Err(match error {
+                    RecipeError::Client(ClientError::Timeout { .. }) => RecipeError::Deadline,
+                    error => error,
+                });
+            }
+        }
+    }
+}
+
+/// Deletes a node in the background, if it is this session's.
+fn remove_own(client: &WeakClient, path: &str, session: SessionId) {
+    let (again, path) = (client.clone(), path.to_owned());
+    let exists = Operation::Exists { path: path.clone(), watch: false };
+    submit(client, &exists, move |result| match result {
+        Ok(Outcome::Stat(stat)) if SessionId(stat.ephemeral_owner as u64) == session => {
+            remove(&again, &path);
+        }
+        Err(ClientError::ConnectionLoss { .. }) => remove_own(&again, &path, session),
+        Ok(_) | Err(_) => {}
+    });
+}
+
+/// Removes in the background what is called `prefix…` in `directory`. Goes on over reconnects, until
+/// it is gone or the session is, which takes its ephemeral nodes with it.
+fn sweep(client: &WeakClient, directory: &str, prefix: &str) {
+    let (again, directory, prefix) = (client.clone(), directory.to_owned(), prefix.to_owned());
+    let sync = Operation::Sync { path: directory.clone() };
+    submit(client, &sync, move |result| match result {
+        Err(ClientError::ConnectionLoss { .. }) => sweep(&again, &directory, &prefix),
+        Ok(_synced) => sweep_synced(&again, &directory, &prefix),
+        Err(_over) => {}
+    });
+}
+
+fn sweep_synced(client: &WeakClient, directory: &str, prefix: &str) {
+    let (again, directory, prefix) = (client.clone(), directory.to_owned(), prefix.to_owned());
+    let list = Operation::GetChildren { path: directory.clone(), watch: false };
+    submit(client, &list, move |result| match result {
+        Ok(Outcome::Children { names, .. }) => {
+            for name in names.iter().filter(|name| name.starts_with(&prefix)) {
+                remove(&again, &format!("{directory}/{name}"));
+            }
+        }
+        Err(ClientError::ConnectionLoss { .. }) => sweep(&again, &directory, &prefix),
+        Ok(_) | Err(_) => {} // without its directory it is gone, too
+    });
+}
+
+/// Deletes a node of ours in the background, in the same way.
+pub(super) fn remove(client: &WeakClient, path: &str) {
+    let (again, target) = (client.clone(), path.to_owned());
+    let delete = Operation::Delete { path: path.to_owned(), version: ANY_VERSION };
+    submit(client, &delete, move |result| {
+        if let Err(ClientError::ConnectionLoss { .. }) = result {
+            remove(&again, &target);
+        }
+    });
+}
+
+/// A client that is gone or over has taken the session's ephemeral nodes with it.
+fn submit(
+    client: &WeakClient,
+    operation: &Operation,
+    completion: impl FnOnce(Result<Outcome, ClientError>) + Send + 'static,
+) {
+    let Some(client) = client.upgrade() else { return };
+    if let Err(error) = client.submit(operation, completion) {
+        tracing::debug!(%error, "nothing is removed");
+    }
+}
+
+/// Deletes a node of ours and waits for it; one that is gone already is as good.
+pub(super) fn delete(place: &Place, path: &str, deadline: Instant) -> Result<(), RecipeError> {
+    let deleted =
+        persist(&place.client, deadline, |client| match client.delete(path, ANY_VERSION) {
+            Err(ClientError::Server(ErrorCode::NoNode)) => Ok(()),
+            deleted => deleted,
+        });
+    if deleted == Err(RecipeError::Deadline) {
+        remove(&place.client.downgrade(), path);
+    }
+    deleted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_the_form_that_curator_looks_for_and_is_not_given_twice() {
+        let ids: std::collections::BTreeSet<String> = (0..10_000).map(|_| unique_id()).collect();
+        assert_eq!(ids.len(), 10_000);
+        for id in ids {
+            let parts: Vec<usize> = id.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
+            assert_eq!(&id[14..15], "4", "{id}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Barriers.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use farwatch_client::recipes::{Barrier, DoubleBarrier, RecipeError};
+
+use super::{Counting, await_children, fresh, shortly, soon};
+use crate::server::{client_below, client_with};
+use farwatch_client::{Options, WatchKind};
+
+#[test]
+fn a_barrier_holds_all_until_it_is_lifted_and_wakes_each_once() {
+    let (root, client) = fresh();
+    let barrier = Barrier::new(&client, "/jobs/barrier");
+    barrier.wait(soon()).unwrap(); // there is none
+    let token = barrier.set(soon()).unwrap();
+    assert_eq!(barrier.set(soon()).unwrap(), token, "it is the same one");
+    let early = barrier.wait(shortly());
+    assert_eq!(early, Err(RecipeError::Deadline));
+    let waiting: Vec<Counting> = (0..5).map(|_| Counting::below(&root)).collect();
+    thread::scope(|scope| {
+        for counting in &waiting {
+            scope.spawn(|| Barrier::new(&counting.client, "/jobs/barrier").wait(soon()).unwrap());
+            let deadline = soon();
+            while !counting.client.check_watches("/jobs/barrier", WatchKind::Data).unwrap() {
+                assert!(Instant::now() < deadline);
+            }
+        }
+        barrier.lift(soon()).unwrap();
+    });
+    assert!(waiting.iter().all(|counting| counting.told() == 1));
+    barrier.lift(soon()).unwrap(); // it is lifted already
+    assert!(token < barrier.set(soon()).unwrap());
+}
+
+#[test]
+fn ten_begin_together_and_end_together_round_after_round() {
+    const MEMBERS: usize = 10;
+    let (root, client) = fresh();
+    let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..MEMBERS {
+            scope.spawn(|| {
+                let barrier = DoubleBarrier::new(&client_below(&root), "/meeting", MEMBERS);
+                for round in 1..=3 {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    let inside = barrier.enter(soon()).unwrap();
+                    assert!(MEMBERS * round <= begun.load(Ordering::SeqCst), "not all are there");
+                    inside.check().unwrap();
+                    done.fetch_add(1, Ordering::SeqCst);
+                    inside.leave(soon()).unwrap();
+                    assert!(MEMBERS * round <= done.load(Ordering::SeqCst), "not all are done");
+                }
+            });
+        }
+    });
+    assert_eq!(client.children("/meeting", false).unwrap().names, [""; 0]);
+}
+
+#[test]
+fn one_that_misses_the_others_is_a_member_no_more() {
+    let (root, client) = fresh();
+    let barrier = DoubleBarrier::new(&client, "/meeting", 2);
+    let alone = barrier.enter(shortly());
+    assert_eq!(alone.map(drop), Err(RecipeError::Deadline));
+    await_children(&client, "/meeting", 0);
+    let other = DoubleBarrier::new(&client_below(&root), "/meeting", 2);
+    thread::scope(|scope| {
+        let both = [&barrier, &other].map(|it| scope.spawn(|| it.enter(soon()).unwrap()));
+        let [one, two] = both.map(|thread| thread.join().unwrap());
+        // One that does not come back must not keep the other from leaving.
+        drop(one);
+        two.leave(soon()).unwrap();
+    });
+    await_children(&client, "/meeting", 0);
+}
+
+#[test]
+fn a_member_whose_session_ends_has_left() {
+    let (root, client) = fresh();
+    let other = client_with(&root, Options::default());
+    thread::scope(|scope| {
+        let barrier = DoubleBarrier::new(&client, "/meeting", 2);
+        let gone = DoubleBarrier::new(&other, "/meeting", 2);
+        let gone = scope.spawn(move || gone.enter(soon()).unwrap());
+        let inside = barrier.enter(soon()).unwrap();
+        let gone = gone.join().unwrap();
+        let leaving = scope.spawn(move || inside.leave(soon()).unwrap());
+        other.close().unwrap();
+        leaving.join().unwrap();
+        gone.leave(soon()).unwrap_err();
+    });
+}

@@ -1,0 +1,137 @@
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::thread;
+
+use farwatch_client::recipes::{Fence, LeaderLatch, Leadership, RecipeError, TaskBoard, Worker};
+use farwatch_client::{Client, Options};
+
+use super::loss::through;
+use super::way::{MULTI, Way};
+use super::{fresh, shortly, soon};
+use crate::server::client_below;
+
+fn lead(client: &Client) -> Leadership {
+    LeaderLatch::new(client, "/leader").join(b"", soon()).unwrap().lead(soon()).unwrap()
+}
+
+#[test]
+fn every_task_is_done_once_by_workers_that_the_leader_chose() {
+    const TASKS: usize = 30;
+    let (root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let leadership = lead(&client);
+    let done = Mutex::new(Vec::new());
+    let workers: Vec<Worker> = (0..3)
+        .map(|it| TaskBoard::new(&client_below(&root), "/board").work(&format!("w{it}"), soon()))
+        .collect::<Result<_, _>>()
+        .unwrap();
+    for number in 0..TASKS {
+        board.put(format!("{number}").as_bytes(), soon()).unwrap();
+    }
+    assert_eq!(board.assign(&leadership, soon()).unwrap(), TASKS);
+    assert_eq!(board.assign(&leadership, soon()).unwrap(), 0, "all have somebody");
+    thread::scope(|scope| {
+        for worker in &workers {
+            scope.spawn(|| {
+                for _ in 0..TASKS / workers.len() {
+                    let assignment = worker.take(soon()).unwrap();
+                    done.lock().unwrap().push(assignment.data().to_vec());
+                    assignment.finish(soon()).unwrap();
+                }
+            });
+        }
+    });
+    let done = done.into_inner().unwrap();
+    assert_eq!((done.len(), done.iter().collect::<BTreeSet<_>>().len()), (TASKS, TASKS));
+    assert_eq!(board.open_tasks(soon()).unwrap(), [""; 0]);
+}
+
+#[test]
+fn what_a_dead_worker_had_goes_to_another_with_a_larger_token() {
+    let (root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let leadership = lead(&client);
+    let dying = client_below(&root);
+    let first = TaskBoard::new(&dying, "/board").work("first", soon()).unwrap();
+    board.put(b"task", soon()).unwrap();
+    assert_eq!(board.assign(&leadership, soon()).unwrap(), 1);
+    let early = first.take(soon()).unwrap();
+    let fence = Fence::default();
+    fence.admit(early.token()).unwrap();
+    let second = board.work("second", soon()).unwrap();
+    assert_eq!(board.assign(&leadership, soon()).unwrap(), 0, "the first one lives");
+    thread::scope(|scope| {
+        let keeping = scope.spawn(|| board.keep_assigning(&leadership, soon()));
+        dying.close().unwrap();
+        let late = second.take(soon()).unwrap();
+        assert_eq!(late.data(), b"task");
+        fence.admit(late.token()).unwrap();
+        fence.admit(early.token()).unwrap_err();
+        late.finish(soon()).unwrap();
+        assert_eq!(board.open_tasks(soon()).unwrap(), [""; 0]);
+        // Whoever loses its leadership assigns no more.
+        client_below(&root).delete(leadership.path(), -1).unwrap();
+        assert_eq!(keeping.join().unwrap(), Err(RecipeError::Lost));
+    });
+}
+
+#[test]
+fn one_that_comes_back_under_its_name_takes_its_tasks_up_and_the_former_one_cannot_end_them() {
+    let (root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let leadership = lead(&client);
+    // Its node is deleted, which it does not hear of before it asks.
+    let former = TaskBoard::new(&client_below(&root), "/board").work("name", soon()).unwrap();
+    board.put(b"task", soon()).unwrap();
+    board.assign(&leadership, soon()).unwrap();
+    let early = former.take(soon()).unwrap();
+    client.delete(former.path(), -1).unwrap();
+    let again = board.work("name", soon()).unwrap();
+    let late = again.take(soon()).unwrap();
+    assert_eq!(late.task(), early.task());
+    assert!(early.token() < late.token());
+    assert_eq!(early.finish(soon()), Err(RecipeError::Lost));
+    late.finish(soon()).unwrap();
+}
+
+#[test]
+fn a_leader_that_was_replaced_assigns_nothing() {
+    let (root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let worker = board.work("worker", soon()).unwrap();
+    board.put(b"task", soon()).unwrap();
+    let other = client_below(&root);
+    let way = Way::open();
+    let cut = through(&way, &root, Options::default());
+    let leadership = lead(&cut);
+    other.delete(leadership.path(), -1).unwrap();
+    let assigned = TaskBoard::new(&cut, "/board").assign(&leadership, soon());
+    assert_eq!(assigned, Err(RecipeError::Lost));
+    assert!(worker.take(shortly()).is_err());
+    assert_eq!(board.assign(&lead(&other), soon()).unwrap(), 1);
+    assert_eq!(worker.take(soon()).unwrap().data(), b"task");
+}
+
+#[test]
+fn lost_answers_double_no_task_and_lose_none() {
+    let (root, client) = fresh();
+    let way = Way::open();
+    let cut = through(&way, &root, Options::default());
+    let board = TaskBoard::new(&cut, "/board");
+    let leadership = lead(&cut);
+    let worker = board.work("worker", soon()).unwrap();
+    for round in 0..3 {
+        way.lose_answer(MULTI);
+        board.put(b"task", soon()).unwrap();
+        assert_eq!(board.open_tasks(soon()).unwrap().len(), 1);
+        way.lose_answer(MULTI);
+        assert_eq!(board.assign(&leadership, soon()).unwrap(), 1);
+        way.lose_answer(MULTI);
+        let assignment = worker.take(soon()).unwrap();
+        way.lose_answer(MULTI);
+        assignment.finish(soon()).unwrap();
+        assert_eq!(way.lost(), 4 * (round + 1));
+        assert_eq!(board.open_tasks(soon()).unwrap(), [""; 0]);
+    }
+    assert_eq!(client.children("/board/assigned/worker", false).unwrap().names, [""; 0]);
+}

@@ -1,0 +1,808 @@
+/*
+ * libfarwatch for C++17: handles that free themselves, text as std::string_view, results instead of
+ * status codes. Header only, over farwatch.h; no exception is thrown, none is needed.
+ *
+ *     auto client = farwatch::client::open("127.0.0.1:2181");
+ *     if (!client) return fail(client.error().text());
+ *     if (auto node = client->get("/config")) use(node->data());
+ *
+ * Handles can be moved and not copied. A std::string_view that a handle lends is valid as long as
+ * the handle, unless it is moved over. Thread rules and errors are those of farwatch.h. A callback
+ * must not throw: it is called from C, and the program ends if it does.
+ */
+#ifndef FARWATCH_HPP
+#define FARWATCH_HPP
+
+#include "farwatch.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace farwatch {
+
+/** A C handle that is freed with this. */
+template <class T, fw_status (*Free)(T *)> class handle {
+public:
+    handle() noexcept = default;
+    explicit handle(T *raw) noexcept : raw_(raw) {}
+    handle(handle &&other) noexcept : raw_(std::exchange(other.raw_, nullptr)) {}
+    handle &operator=(handle &&other) noexcept {
+        if (this != &other) reset(std::exchange(other.raw_, nullptr));
+        return *this;
+    }
+    handle(const handle &) = delete;
+    handle &operator=(const handle &) = delete;
+    ~handle() { Free(raw_); }
+
+    /** For the functions of farwatch.h; null if there is none. */
+    T *get() const noexcept { return raw_; }
+    /** Hands the C handle out, to be freed by whoever takes it. */
+    T *release() noexcept { return std::exchange(raw_, nullptr); }
+    void reset(T *raw = nullptr) noexcept { Free(std::exchange(raw_, raw)); }
+    explicit operator bool() const noexcept { return raw_ != nullptr; }
+
+private:
+    T *raw_ = nullptr;
+};
+
+/** Why a call failed. */
+class error {
+public:
+    explicit error(fw_status status, fw_error *raw) noexcept : status_(status), raw_(raw) {}
+    fw_status status() const noexcept { return status_; }
+    /** ZooKeeper's number for a refusal, or 0. */
+    int code() const noexcept { return fw_error_code(raw_.get()); }
+    std::string_view text() const noexcept { return fw_error_text(raw_.get()); }
+    bool retriable() const noexcept { return fw_error_retriable(raw_.get()); }
+    bool fatal() const noexcept { return fw_error_fatal(raw_.get()); }
+    /** Whether it may have happened all the same: read back before you repeat a write. */
+    bool maybe_applied() const noexcept { return fw_error_maybe_applied(raw_.get()); }
+    /** The place of the operation of a transaction that failed, or -1. */
+    std::int64_t index() const noexcept { return fw_error_index(raw_.get()); }
+
+private:
+    fw_status status_;
+    handle<fw_error, fw_error_free> raw_;
+};
+
+/** Nothing, as the value of what only succeeds or fails. */
+using done = std::monostate;
+
+/** A value, or why there is none. Reading the one that is not there is undefined. */
+template <class T> class [[nodiscard]] expected {
+public:
+    expected(T value) noexcept : either_(std::in_place_index<0>, std::move(value)) {}
+    expected(farwatch::error why) noexcept : either_(std::in_place_index<1>, std::move(why)) {}
+
+    bool has_value() const noexcept { return either_.index() == 0; }
+    explicit operator bool() const noexcept { return has_value(); }
+    T &value() & noexcept { return *std::get_if<0>(&either_); }
+    const T &value() const & noexcept { return *std::get_if<0>(&either_); }
+    T &&value() && noexcept { return std::move(*std::get_if<0>(&either_)); }
+    T &operator*() noexcept { return value(); }
+    const T &operator*() const noexcept { return value(); }
+    T *operator->() noexcept { return std::get_if<0>(&either_); }
+    const T *operator->() const noexcept { return std::get_if<0>(&either_); }
+    const farwatch::error &error() const noexcept { return *std::get_if<1>(&either_); }
+
+private:
+    std::variant<T, farwatch::error> either_;
+};
+
+/** How long to wait; without a value as long as the client was configured. */
+using timeout = std::optional<std::chrono::milliseconds>;
+
+namespace detail {
+
+inline std::int64_t wait(timeout patience) noexcept {
+    if (!patience) return FW_DEFAULT_TIMEOUT;
+    return patience->count() < 0 ? 0 : static_cast<std::int64_t>(patience->count());
+}
+
+inline const std::uint8_t *bytes(std::string_view data) noexcept {
+    static const std::uint8_t none = 0; // empty is not null
+    return data.empty() ? &none : reinterpret_cast<const std::uint8_t *>(data.data());
+}
+
+inline std::string_view lent(const char *text, std::size_t size) noexcept {
+    return text == nullptr ? std::string_view() : std::string_view(text, size);
+}
+
+inline const char *chars(std::string_view text) noexcept {
+    return text.data() == nullptr ? "" : text.data();
+}
+
+/** Calls `f(&raw, &error)` and makes what came of it. */
+template <class T, class Raw, class F> expected<T> receive(F &&f) noexcept {
+    Raw *raw = nullptr;
+    fw_error *why = nullptr;
+    fw_status status = f(&raw, &why);
+    if (status != FW_OK) return farwatch::error(status, why);
+    return T(raw);
+}
+
+/** Calls `f(&error)`. */
+template <class F> expected<done> attempt(F &&f) noexcept {
+    fw_error *why = nullptr;
+    fw_status status = f(&why);
+    if (status != FW_OK) return farwatch::error(status, why);
+    return done();
+}
+
+template <class F> void destroy(void *context) noexcept { delete static_cast<F *>(context); }
+
+} // namespace detail
+
+/** What a server answered. */
+class answer {
+public:
+    explicit answer(fw_result *raw) noexcept : owned_(raw), raw_(raw) {}
+    /** One that somebody else owns. */
+    static answer borrowed(const fw_result *raw) noexcept { return answer(raw, 0); }
+
+    std::string_view data() const noexcept {
+        std::size_t size = 0;
+        const std::uint8_t *data = fw_result_data(raw_, &size);
+        return detail::lent(reinterpret_cast<const char *>(data), size);
+    }
+    /** Whether the data is null, which is not the same as empty. */
+    bool is_null() const noexcept { return fw_result_data(raw_, nullptr) == nullptr; }
+    std::string_view path() const noexcept {
+        std::size_t size = 0;
+        const char *path = fw_result_path(raw_, &size);
+        return detail::lent(path, size);
+    }
+    bool exists() const noexcept { return fw_result_exists(raw_); }
+    /** All zero where the answer has none. */
+    fw_stat stat() const noexcept {
+        fw_stat stat = FW_STAT_INIT;
+        (void)fw_result_stat(raw_, &stat, nullptr);
+        return stat;
+    }
+    /** Names, entries or parts. */
+    std::size_t size() const noexcept { return fw_result_count(raw_); }
+    std::string_view name(std::size_t index) const noexcept {
+        std::size_t size = 0;
+        const char *name = fw_result_name(raw_, index, &size);
+        return detail::lent(name, size);
+    }
+    /** The answer to one operation of a transaction; valid as long as this. */
+    answer part(std::size_t index) const noexcept { return borrowed(fw_result_part(raw_, index)); }
+    fw_status status() const noexcept { return fw_result_status(raw_); }
+    std::int64_t number() const noexcept { return fw_result_number(raw_); }
+    const fw_result *get() const noexcept { return raw_; }
+
+private:
+    answer(const fw_result *raw, int) noexcept : raw_(raw) {}
+    handle<fw_result, fw_result_free> owned_;
+    const fw_result *raw_;
+};
+
+/** Something that happened; lent to a callback. */
+class event {
+public:
+    explicit event(const fw_event *raw) noexcept : raw_(raw) {}
+    int kind() const noexcept { return fw_event_get_kind(raw_); }
+    fw_session_state state() const noexcept { return fw_event_state(raw_); }
+    std::string_view path() const noexcept {
+        std::size_t size = 0;
+        const char *path = fw_event_path(raw_, &size);
+        return detail::lent(path, size);
+    }
+    std::int64_t zxid() const noexcept { return fw_event_zxid(raw_); }
+    /** Ephemeral nodes that went with an expired session. */
+    std::size_t lost_count() const noexcept { return fw_event_lost_count(raw_); }
+    std::string_view lost(std::size_t index) const noexcept {
+        std::size_t size = 0;
+        const char *path = fw_event_lost(raw_, index, &size);
+        return detail::lent(path, size);
+    }
+
+private:
+    const fw_event *raw_;
+};
+
+/** Settings. The first failure is kept, and told by what is opened. */
+class config {
+public:
+    config() noexcept {
+        fw_config *raw = nullptr;
+        keep(fw_config_new(&raw, &why_));
+        raw_.reset(raw);
+    }
+    explicit config(std::string_view connect) noexcept : config() { set("connect", connect); }
+    config(config &&other) noexcept
+        : raw_(std::move(other.raw_)), status_(other.status_),
+          why_(std::exchange(other.why_, nullptr)) {}
+    config &operator=(config &&) = delete;
+    ~config() { fw_error_free(why_); }
+
+    config &set(std::string_view key, std::string_view value) noexcept {
+        if (status_ == FW_OK)
+            keep(fw_config_set(raw_.get(), detail::chars(key), key.size(), detail::chars(value),
+                               value.size(), &why_));
+        return *this;
+    }
+    config &set(std::string_view key, const char *value) noexcept {
+        return set(key, std::string_view(value));
+    }
+    config &set(std::string_view key, bool value) noexcept {
+        if (status_ == FW_OK)
+            keep(fw_config_set_bool(raw_.get(), detail::chars(key), key.size(), value, &why_));
+        return *this;
+    }
+    config &set(std::string_view key, std::chrono::milliseconds value) noexcept {
+        if (status_ == FW_OK)
+            keep(fw_config_set_number(raw_.get(), detail::chars(key), key.size(),
+                                      static_cast<std::uint64_t>(value.count()), &why_));
+        return *this;
+    }
+    /** Calls `f(farwatch::event)` with each event, on the client's thread: it must not wait. */
+    template <class F> config &on_event(F f) noexcept {
+        if (status_ != FW_OK) return *this;
+        F *context = new (std::nothrow) F(std::move(f));
+        if (context == nullptr) {
+            status_ = FW_NO_MEMORY;
+            return *this;
+        }
+        keep(fw_config_on_event(
+            raw_.get(),
+            [](void *context, const fw_event *raw) noexcept { (*static_cast<F *>(context))(event(raw)); },
+            context, detail::destroy<F>, &why_));
+        return *this;
+    }
+    /** Sends events to `queue`, with `tag`. */
+    config &event_queue(fw_queue *queue, void *tag) noexcept {
+        if (status_ == FW_OK) keep(fw_config_event_queue(raw_.get(), queue, tag, &why_));
+        return *this;
+    }
+    fw_config *get() const noexcept { return raw_.get(); }
+    /** Takes the first failure; `FW_OK` if there was none. */
+    fw_status failure(fw_error **why) noexcept {
+        *why = std::exchange(why_, nullptr);
+        return status_;
+    }
+
+private:
+    void keep(fw_status status) noexcept { status_ = status; }
+    handle<fw_config, fw_config_free> raw_;
+    fw_status status_ = FW_OK;
+    fw_error *why_ = nullptr;
+};
+
+/** An operation as a value. */
+class op {
+public:
+    explicit op(fw_op *raw) noexcept : raw_(raw) {}
+
+    static expected<op> create(std::string_view path, std::string_view data,
+                               fw_create_mode mode = FW_PERSISTENT, std::uint64_t ttl_ms = 0,
+                               const fw_acl *acl = nullptr) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_create(detail::chars(path), path.size(), detail::bytes(data), data.size(),
+                                mode, ttl_ms, acl, op, why);
+        });
+    }
+    static expected<op> remove(std::string_view path, std::int32_t version = FW_ANY_VERSION) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_delete(detail::chars(path), path.size(), version, op, why);
+        });
+    }
+    static expected<op> exists(std::string_view path, std::uint32_t flags = 0) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_exists(detail::chars(path), path.size(), flags, op, why);
+        });
+    }
+    static expected<op> get_data(std::string_view path, std::uint32_t flags = 0) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_get(detail::chars(path), path.size(), flags, op, why);
+        });
+    }
+    static expected<op> set(std::string_view path, std::string_view data,
+                            std::int32_t version = FW_ANY_VERSION) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_set(detail::chars(path), path.size(), detail::bytes(data), data.size(),
+                             version, op, why);
+        });
+    }
+    static expected<op> children(std::string_view path, std::uint32_t flags = 0) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_children(detail::chars(path), path.size(), flags, op, why);
+        });
+    }
+    static expected<op> check(std::string_view path, std::int32_t version) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_check(detail::chars(path), path.size(), version, op, why);
+        });
+    }
+    static expected<op> add_watch(std::string_view path,
+                                  fw_watch_mode mode = FW_WATCH_RECURSIVE) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_add_watch(detail::chars(path), path.size(), mode, op, why);
+        });
+    }
+    static expected<op> add_auth(std::string_view scheme, std::string_view auth) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_add_auth(detail::chars(scheme), scheme.size(), detail::bytes(auth),
+                                  auth.size(), op, why);
+        });
+    }
+    /** A transaction; add operations to it. */
+    static expected<op> multi() noexcept { return make(fw_op_multi); }
+    expected<done> add(const op &part) noexcept {
+        return detail::attempt(
+            [&](fw_error **why) { return fw_op_multi_add(raw_.get(), part.get(), why); });
+    }
+    fw_op *get() const noexcept { return raw_.get(); }
+
+private:
+    template <class F> static expected<op> make(F &&f) noexcept {
+        return detail::receive<op, fw_op>(std::forward<F>(f));
+    }
+    handle<fw_op, fw_op_free> raw_;
+};
+
+/** One entry of a queue: a result or an event. */
+class completion {
+public:
+    explicit completion(fw_completion *raw) noexcept : raw_(raw) {}
+    void *tag() const noexcept { return fw_completion_tag(raw_.get()); }
+    bool is_event() const noexcept { return fw_completion_event(raw_.get()) != nullptr; }
+    farwatch::event event() const noexcept {
+        return farwatch::event(fw_completion_event(raw_.get()));
+    }
+    fw_status status() const noexcept { return fw_completion_status(raw_.get()); }
+    /** The result; valid as long as this. */
+    farwatch::answer answer() const noexcept {
+        return farwatch::answer::borrowed(fw_completion_result(raw_.get()));
+    }
+    const fw_error *error() const noexcept { return fw_completion_error(raw_.get()); }
+
+private:
+    handle<fw_completion, fw_completion_free> raw_;
+};
+
+/** Results and events in a line, with a descriptor for the program's own loop. */
+class queue {
+public:
+    explicit queue(fw_queue *raw) noexcept : raw_(raw) {}
+    static expected<queue> make() noexcept { return detail::receive<queue, fw_queue>(fw_queue_new); }
+    int descriptor() const noexcept { return fw_queue_fd(raw_.get()); }
+    /** The first entry, for which it waits at most so long. */
+    expected<completion> next(std::chrono::milliseconds patience) noexcept {
+        return detail::receive<completion, fw_completion>(
+            [&](fw_completion **completion, fw_error **why) {
+                return fw_queue_next(raw_.get(), detail::wait(patience), completion, why);
+            });
+    }
+    fw_queue *get() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_queue, fw_queue_free> raw_;
+};
+
+/** A session. It ends with this. */
+class client {
+public:
+    explicit client(fw_client *raw) noexcept : raw_(raw) {}
+
+    static expected<client> open(config settings) noexcept {
+        fw_error *why = nullptr;
+        fw_status status = settings.failure(&why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return detail::receive<client, fw_client>([&](fw_client **client, fw_error **why) {
+            return fw_client_open(settings.get(), client, why);
+        });
+    }
+    static expected<client> open(std::string_view connect) noexcept { return open(config(connect)); }
+
+    expected<done> wait_connected(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_client_wait_connected(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    fw_session_state state() const noexcept { return fw_client_state(raw_.get()); }
+    std::int64_t session_id() const noexcept { return fw_client_session_id(raw_.get()); }
+
+    expected<answer> create(std::string_view path, std::string_view data,
+                            fw_create_mode mode = FW_PERSISTENT, timeout patience = {}) noexcept {
+        return receive([&](fw_result **result, fw_error **why) {
+            return fw_client_create(raw_.get(), detail::chars(path), path.size(),
+                                    detail::bytes(data), data.size(), mode, detail::wait(patience),
+                                    result, why);
+        });
+    }
+    expected<answer> get(std::string_view path, std::uint32_t flags = 0,
+                         timeout patience = {}) noexcept {
+        return receive([&](fw_result **result, fw_error **why) {
+            return fw_client_get(raw_.get(), detail::chars(path), path.size(), flags,
+                                 detail::wait(patience), result, why);
+        });
+    }
+    expected<answer> set(std::string_view path, std::string_view data,
+                         std::int32_t version = FW_ANY_VERSION, timeout patience = {}) noexcept {
+        return receive([&](fw_result **result, fw_error **why) {
+            return fw_client_set(raw_.get(), detail::chars(path), path.size(), detail::bytes(data),
+                                 data.size(), version, detail::wait(patience), result, why);
+        });
+    }
+    expected<answer> exists(std::string_view path, std::uint32_t flags = 0,
+                            timeout patience = {}) noexcept {
+        return receive([&](fw_result **result, fw_error **why) {
+            return fw_client_exists(raw_.get(), detail::chars(path), path.size(), flags,
+                                    detail::wait(patience), result, why);
+        });
+    }
+    expected<answer> children(std::string_view path, std::uint32_t flags = 0,
+                              timeout patience = {}) noexcept {
+        return receive([&](fw_result **result, fw_error **why) {
+            return fw_client_children(raw_.get(), detail::chars(path), path.size(), flags,
+                                      detail::wait(patience), result, why);
+        });
+    }
+    expected<done> remove(std::string_view path, std::int32_t version = FW_ANY_VERSION,
+                          timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_client_delete(raw_.get(), detail::chars(path), path.size(), version,
+                                    detail::wait(patience), why);
+        });
+    }
+    expected<done> sync(std::string_view path = "/", timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_client_sync(raw_.get(), detail::chars(path), path.size(),
+                                  detail::wait(patience), why);
+        });
+    }
+    /** Any operation. */
+    expected<answer> call(const op &operation, timeout patience = {}) noexcept {
+        return receive([&](fw_result **result, fw_error **why) {
+            return fw_client_call(raw_.get(), operation.get(), detail::wait(patience), result, why);
+        });
+    }
+    /** Any operation; `f(farwatch::expected<farwatch::answer>)` is called on the client's thread. */
+    template <class F> expected<std::uint64_t> submit(const op &operation, F f) noexcept {
+        F *context = new (std::nothrow) F(std::move(f));
+        if (context == nullptr) return farwatch::error(FW_NO_MEMORY, nullptr);
+        std::uint64_t request = 0;
+        fw_error *why = nullptr;
+        fw_status status = fw_client_submit(
+            raw_.get(), operation.get(),
+            [](void *context, fw_status status, fw_result *result, fw_error *why) noexcept {
+                F &f = *static_cast<F *>(context);
+                if (status == FW_OK)
+                    f(expected<answer>(answer(result)));
+                else
+                    f(expected<answer>(farwatch::error(status, why)));
+            },
+            context, detail::destroy<F>, &request, &why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return request;
+    }
+    /** Any operation; what becomes of it comes to `queue`. */
+    expected<std::uint64_t> enqueue(const op &operation, const queue &queue, void *tag) noexcept {
+        std::uint64_t request = 0;
+        fw_error *why = nullptr;
+        fw_status status =
+            fw_client_enqueue(raw_.get(), operation.get(), queue.get(), tag, &request, &why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return request;
+    }
+    /** Ends the session: its ephemeral nodes are gone when this succeeds. */
+    expected<done> close(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_client_close(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    fw_client *get_raw() const noexcept { return raw_.get(); }
+
+private:
+    template <class F> static expected<answer> receive(F &&f) noexcept {
+        return detail::receive<answer, fw_result>(std::forward<F>(f));
+    }
+    handle<fw_client, fw_client_free> raw_;
+};
+
+/** A node where it lies in an observer's memory; lent for as long as its source says. */
+class node {
+public:
+    explicit node(const fw_node *raw) noexcept : raw_(raw) {}
+    std::string_view data() const noexcept {
+        std::size_t size = 0;
+        const std::uint8_t *data = fw_node_data(raw_, &size);
+        return detail::lent(reinterpret_cast<const char *>(data), size);
+    }
+    bool is_null() const noexcept { return fw_node_data(raw_, nullptr) == nullptr; }
+    std::string_view path() const noexcept {
+        std::size_t size = 0;
+        const char *path = fw_node_path(raw_, &size);
+        return detail::lent(path, size);
+    }
+    fw_stat stat() const noexcept {
+        fw_stat stat = FW_STAT_INIT;
+        (void)fw_node_stat(raw_, &stat, nullptr);
+        return stat;
+    }
+
+private:
+    const fw_node *raw_;
+};
+
+/** One state of an observer's replica, for as long as this lives. */
+class view {
+public:
+    explicit view(fw_view *raw) noexcept : raw_(raw) {}
+    std::int64_t zxid() const noexcept { return fw_view_zxid(raw_.get()); }
+    /** The data of a node, in place, valid as long as this; nothing if there is no node. */
+    std::optional<std::string_view> get(std::string_view path) const noexcept {
+        const std::uint8_t *data = nullptr;
+        std::size_t size = 0;
+        fw_status status = fw_view_get(raw_.get(), detail::chars(path), path.size(), &data, &size,
+                                       nullptr, nullptr);
+        if (status != FW_OK) return std::nullopt;
+        return detail::lent(reinterpret_cast<const char *>(data), size);
+    }
+    expected<answer> children(std::string_view path) const noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **result, fw_error **why) {
+            return fw_view_children(raw_.get(), detail::chars(path), path.size(), result, why);
+        });
+    }
+    /** Calls `told(node)` with the node at `path` and all below it, until it returns false. */
+    template <class F> expected<done> scan(std::string_view path, F &&told) const noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_view_scan(
+                raw_.get(), detail::chars(path), path.size(),
+                [](void *context, const fw_node *raw) noexcept -> bool {
+                    return (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
+                },
+                std::addressof(told), why);
+        });
+    }
+
+private:
+    handle<fw_view, fw_view_free> raw_;
+};
+
+/** One change of one node. */
+class change {
+public:
+    explicit change(fw_change *raw) noexcept : raw_(raw) {}
+    std::int64_t zxid() const noexcept { return fw_change_zxid(raw_.get()); }
+    fw_change_kind kind() const noexcept { return fw_change_kind_of(raw_.get()); }
+    std::string_view path() const noexcept {
+        std::size_t size = 0;
+        const char *path = fw_change_path(raw_.get(), &size);
+        return detail::lent(path, size);
+    }
+    std::string_view data() const noexcept {
+        std::size_t size = 0;
+        const std::uint8_t *data = fw_change_data(raw_.get(), &size);
+        return detail::lent(reinterpret_cast<const char *>(data), size);
+    }
+
+private:
+    handle<fw_change, fw_change_free> raw_;
+};
+
+/** The changes at a node and below it, in order. */
+class feed {
+public:
+    explicit feed(fw_feed *raw) noexcept : raw_(raw) {}
+    /** The next change. `FW_TIMEOUT`: nothing so far; `FW_WINDOW_LOST`: read anew and subscribe again. */
+    expected<change> next(std::chrono::milliseconds patience) noexcept {
+        std::uint64_t wait = patience.count() < 0 ? 0 : static_cast<std::uint64_t>(patience.count());
+        return detail::receive<change, fw_change>([&](fw_change **change, fw_error **why) {
+            return fw_feed_next(raw_.get(), wait, change, why);
+        });
+    }
+    std::int64_t zxid() const noexcept { return fw_feed_zxid(raw_.get()); }
+
+private:
+    handle<fw_feed, fw_feed_free> raw_;
+};
+
+/** A replica in this process. Everything on it: any thread. */
+class observer {
+public:
+    explicit observer(fw_observer *raw) noexcept : raw_(raw) {}
+
+    /** `settings` of `fw_observer_open`: `upstreams` and more. */
+    static expected<observer> open(config settings) noexcept {
+        fw_error *why = nullptr;
+        fw_status status = settings.failure(&why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return detail::receive<observer, fw_observer>([&](fw_observer **raw, fw_error **why) {
+            return fw_observer_open(settings.get(), raw, why);
+        });
+    }
+    /** In memory, from `host[:port][,host[:port]...]`. */
+    static expected<observer> open(std::string_view upstreams) noexcept {
+        config settings;
+        settings.set("upstreams", upstreams);
+        return open(std::move(settings));
+    }
+    expected<done> wait_ready(std::chrono::milliseconds patience,
+                              std::int64_t min_zxid = 0) const noexcept {
+        std::uint64_t wait = patience.count() < 0 ? 0 : static_cast<std::uint64_t>(patience.count());
+        return detail::attempt([&](fw_error **why) {
+            return fw_observer_wait_ready(raw_.get(), min_zxid, wait, why);
+        });
+    }
+    fw_lag lag() const noexcept {
+        fw_lag lag = FW_LAG_INIT;
+        (void)fw_observer_lag(raw_.get(), &lag, nullptr);
+        return lag;
+    }
+    /** Calls `read(node)` with the node where it lies; false if there is none. It must return at once. */
+    template <class F> bool read(std::string_view path, F &&read) const noexcept {
+        return fw_observer_read(
+                   raw_.get(), detail::chars(path), path.size(),
+                   [](void *context, const fw_node *raw) noexcept {
+                       (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
+                   },
+                   std::addressof(read), nullptr)
+            == FW_OK;
+    }
+    /** A copy of the data; nothing if there is no node. */
+    std::optional<std::string> get(std::string_view path) const {
+        std::size_t room = 256;
+        for (;;) {
+            std::string copy(room, '\0');
+            std::int64_t size = 0;
+            fw_status status = fw_observer_get(
+                raw_.get(), detail::chars(path), path.size(),
+                reinterpret_cast<std::uint8_t *>(copy.data()), copy.size(), &size, nullptr, nullptr);
+            if (status == FW_BUFFER_TOO_SMALL) {
+                room = static_cast<std::size_t>(size);
+                continue;
+            }
+            if (status != FW_OK) return std::nullopt;
+            copy.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+            return copy;
+        }
+    }
+    bool exists(std::string_view path) const noexcept {
+        return fw_observer_exists(raw_.get(), detail::chars(path), path.size(), nullptr, nullptr)
+            == FW_OK;
+    }
+    expected<answer> children(std::string_view path) const noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **result, fw_error **why) {
+            return fw_observer_children(raw_.get(), detail::chars(path), path.size(), result, why);
+        });
+    }
+    /** Keeps the present state. */
+    expected<farwatch::view> view() const noexcept {
+        return detail::receive<farwatch::view, fw_view>([&](fw_view **view, fw_error **why) {
+            return fw_observer_view(raw_.get(), view, why);
+        });
+    }
+    expected<feed> subscribe(std::string_view path,
+                             std::int64_t from_zxid = FW_FROM_NOW) const noexcept {
+        return detail::receive<feed, fw_feed>([&](fw_feed **feed, fw_error **why) {
+            return fw_observer_subscribe(raw_.get(), detail::chars(path), path.size(), from_zxid,
+                                         feed, why);
+        });
+    }
+    /** A client in this process that writes through the observer. */
+    expected<farwatch::client> client(std::string_view chroot = {}) const noexcept {
+        return detail::receive<farwatch::client, fw_client>(
+            [&](fw_client **client, fw_error **why) {
+                return fw_observer_client(raw_.get(), nullptr, detail::chars(chroot), chroot.size(),
+                                          client, why);
+            });
+    }
+    /** Why it ended; empty while it has not. */
+    std::string_view ended() const noexcept {
+        std::size_t size = 0;
+        const char *reason = fw_observer_ended(raw_.get(), &size);
+        return detail::lent(reason, size);
+    }
+    expected<done> close() noexcept {
+        return detail::attempt([&](fw_error **why) { return fw_observer_close(raw_.get(), why); });
+    }
+    fw_observer *get_raw() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_observer, fw_observer_free> raw_;
+};
+
+/** A lock that is held; it is released with this. Free it before its client. */
+class lock {
+public:
+    explicit lock(fw_lock *raw) noexcept : raw_(raw) {}
+    static expected<lock> acquire(client &client, std::string_view path,
+                                  timeout patience = {}) noexcept {
+        return detail::receive<lock, fw_lock>([&](fw_lock **lock, fw_error **why) {
+            return fw_lock_acquire(client.get_raw(), detail::chars(path), path.size(),
+                                   detail::wait(patience), lock, why);
+        });
+    }
+    /** Fails with `FW_TAKEN` when others have it for longer than `patience`. */
+    static expected<lock> attempt(client &client, std::string_view path,
+                                  std::chrono::milliseconds patience = {}) noexcept {
+        return detail::receive<lock, fw_lock>([&](fw_lock **lock, fw_error **why) {
+            return fw_lock_try(client.get_raw(), detail::chars(path), path.size(),
+                               static_cast<std::uint64_t>(detail::wait(patience)),
+                               FW_DEFAULT_TIMEOUT, lock, why);
+        });
+    }
+    std::int64_t token() const noexcept { return fw_lock_token(raw_.get()); }
+    fw_standing standing() const noexcept { return fw_lock_standing(raw_.get()); }
+    std::chrono::milliseconds lease() const noexcept {
+        return std::chrono::milliseconds(fw_lock_lease_ms(raw_.get()));
+    }
+    /** The token, if nobody else can hold the lock at this moment: ask before each act. */
+    expected<std::int64_t> check() const noexcept {
+        std::int64_t token = 0;
+        fw_error *why = nullptr;
+        fw_status status = fw_lock_check(raw_.get(), &token, &why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return token;
+    }
+    /** Returns when the next one can have it. */
+    expected<done> release(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_lock_release(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    fw_lock *get() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_lock, fw_lock_free> raw_;
+};
+
+/** One that stands for election, and leads when it is its turn. Free it before its client. */
+class election {
+public:
+    explicit election(fw_election *raw) noexcept : raw_(raw) {}
+    static expected<election> join(client &client, std::string_view path, std::string_view id,
+                                   timeout patience = {}) noexcept {
+        return detail::receive<election, fw_election>([&](fw_election **election, fw_error **why) {
+            return fw_election_join(client.get_raw(), detail::chars(path), path.size(),
+                                    detail::bytes(id), id.size(), detail::wait(patience), election,
+                                    why);
+        });
+    }
+    /** Waits until this one leads; after `FW_TIMEOUT` it is in line still. */
+    expected<done> lead(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_election_lead(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    /** Who leads now: its id is the answer's data, its token the number. */
+    expected<answer> leader(timeout patience = {}) noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **leader, fw_error **why) {
+            return fw_election_leader(raw_.get(), detail::wait(patience), leader, why);
+        });
+    }
+    std::int64_t token() const noexcept { return fw_election_token(raw_.get()); }
+    fw_standing standing() const noexcept { return fw_election_standing(raw_.get()); }
+    /** The token, if this one leads and nobody else can at this moment: ask before each act. */
+    expected<std::int64_t> check() const noexcept {
+        std::int64_t token = 0;
+        fw_error *why = nullptr;
+        fw_status status = fw_election_check(raw_.get(), &token, &why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return token;
+    }
+    expected<done> resign(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_election_resign(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    fw_election *get() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_election, fw_election_free> raw_;
+};
+
+} // namespace farwatch
+
+#endif /* FARWATCH_HPP */

@@ -1,0 +1,76 @@
+//! What a program that was built against this version relies on. `UPDATE_EXPECT=1` writes the
+//! lists; a line that changes or goes is a new ABI version.
+
+use std::fmt::Write;
+use std::process::Command;
+
+use expect_test::expect_file;
+
+use crate::hostile::functions;
+use crate::program::{Program, library, own};
+
+fn symbols() -> Vec<String> {
+    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(library()).output();
+    let output = String::from_utf8(output.expect("nm runs").stdout).expect("text");
+    let name = |line: &str| line.split_whitespace().last().map(str::to_owned);
+    let mut symbols: Vec<String> = output.lines().filter_map(name).collect();
+    symbols.sort();
+    symbols
+}
+
+#[test]
+fn exported_symbols_are_the_headers_functions_and_nothing_else() {
+    let header = std::fs::read_to_string(own("include/farwatch.h")).expect("the header");
+    let mut declared: Vec<String> = functions(&header).into_iter().map(|f| f.name).collect();
+    declared.sort();
+    assert_eq!(symbols(), declared);
+    expect_file!["../../abi/symbols.txt"].assert_eq(&(declared.join("\n") + "\n"));
+}
+
+#[test]
+fn the_shared_library_is_found_by_the_number_of_its_abi() {
+    let output = Command::new("readelf").arg("-d").arg(library()).output().expect("readelf runs");
+    let output = String::from_utf8(output.stdout).expect("text");
+    let soname = format!("[libfarwatch.so.{}]", farwatch::version::ABI_VERSION);
+    assert!(output.contains(&soname), "{output}");
+    assert!(output.contains("NODELETE"), "a thread of a freed client may still run\n{output}");
+    let header = std::fs::read_to_string(own("include/farwatch.h")).expect("the header");
+    assert!(
+        header.contains(&format!("#define FW_ABI_VERSION {}\n", farwatch::version::ABI_VERSION))
+    );
+}
+
+/// Names in the header that have a value: statuses, kinds, flags.
+fn constants(header: &str) -> Vec<&str> {
+    let name = |line: &'_ str| line.trim().split_once(" = ").map(|(name, _value)| name.len());
+    let is_constant = |line: &&str| line.trim().starts_with("FW_") && name(line).is_some();
+    header.lines().filter(is_constant).map(|line| &line.trim()[..name(line).unwrap_or(0)]).collect()
+}
+
+#[test]
+fn sizes_places_and_numbers_are_those_that_programs_were_built_with() {
+    let header = std::fs::read_to_string(own("include/farwatch.h")).expect("the header");
+    let mut source = String::from(
+        "#include <farwatch.h>\n#include <stdio.h>\n\
+         #define PLACE(field) printf(\"fw_stat.\" #field \" at %zu, %zu bytes\\n\", \\\n\
+             offsetof(fw_stat, field), sizeof(((fw_stat *)0)->field))\n\
+         int main(void) {\nprintf(\"fw_stat %zu bytes\\n\", sizeof(fw_stat));\n",
+    );
+    let before = header.split("} fw_stat;").next().expect("fw_stat");
+    let fields = before.rsplit("struct {").next().expect("its beginning");
+    for line in fields.lines().map(str::trim).filter(|line| line.ends_with(';')) {
+        let field = line.trim_end_matches(';').rsplit(' ').next().expect("a name");
+        writeln!(source, "PLACE({field});").expect("a string");
+    }
+    let constants = constants(&header);
+    assert!(constants.len() > 60, "{constants:?}");
+    for constant in constants {
+        writeln!(source, "printf(\"{constant} %d\\n\", (int){constant});").expect("a string");
+    }
+    source.push_str("printf(\"fw_status %zu bytes\\n\", sizeof(fw_status));\nreturn 0;\n}\n");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("layout.c");
+    std::fs::write(&file, source).expect("a file");
+    let layout = Program::compile_file(&file).run(&[]);
+    expect_file!["../../abi/layout.txt"].assert_eq(&layout);
+}

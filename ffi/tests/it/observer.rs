@@ -1,0 +1,159 @@
+//! An embedded observer as C and C++ see it, beside a voter that is a process.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use farwatch_client::{Acl, Client, CreateMode, MultiOp, Options};
+
+use crate::program::{Program, own, run_compiler};
+
+/// How long the stress goes on, seconds.
+const STRESS_SECONDS: &str = "5";
+
+/// A voter that is an ensemble by itself, with a port for those who learn from it.
+struct Voter {
+    clients: String,
+    peers: String,
+    process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Voter {
+    fn drop(&mut self) {
+        let _gone_either_way = self.process.kill();
+        let _gone_either_way = self.process.wait();
+    }
+}
+
+impl Voter {
+    fn start() -> Self {
+        let test = std::env::current_exe().expect("the path of this test");
+        let binary = test.ancestors().nth(2).expect("target/PROFILE/deps/test").join("farwatch");
+        let folder = tempfile::tempdir().expect("a folder");
+        let ports: Vec<TcpListener> =
+            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let [client, peer, election] =
+            [0, 1, 2].map(|at: usize| ports[at].local_addr().expect("bound").port());
+        drop(ports);
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("a folder");
+        std::fs::write(data.join("myid"), "1").expect("a file");
+        let lines = format!(
+            "dataDir={}\nclientPortAddress=127.0.0.1\nclientPort={client}\nstandaloneEnabled=false\ninitLimit=10\nsyncLimit=5\n\
+             server.1=127.0.0.1:{peer}:{election}\n",
+            data.display()
+        );
+        let config = folder.path().join("zoo.cfg");
+        std::fs::write(&config, lines).expect("a file");
+        // It ends with its standard input, and so with this process.
+        let process = Command::new(binary)
+            .args(["serve", "--stop-with-stdin", "--config"])
+            .arg(&config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let (clients, peers) = (format!("127.0.0.1:{client}"), format!("127.0.0.1:{peer}"));
+        Self { clients, peers, process, _folder: folder }
+    }
+
+    fn client(&self) -> Client {
+        let client = Client::open(&self.clients, Options::default()).expect("a connect string");
+        client.wait_connected(Duration::from_secs(60)).expect("it serves");
+        client
+    }
+}
+
+#[test]
+fn threads_signals_forks_and_hostile_arguments_never_harm_an_observer_or_its_host() {
+    let voter = Voter::start();
+    let client = voter.client();
+    for (path, data) in [
+        ("/stress", ""),
+        ("/stress/left", "0"),
+        ("/stress/right", "0"),
+        ("/stress/long", "0123456789"),
+    ] {
+        let made = client.create(path, data.as_bytes(), &Acl::open(), CreateMode::Persistent);
+        made.expect("a new tree");
+    }
+    let done = AtomicBool::new(false);
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                number += 1;
+                let data = Some(number.to_string().into_bytes());
+                let set = |path: &str| MultiOp::SetData {
+                    path: path.into(),
+                    data: data.clone(),
+                    version: -1,
+                };
+                client.multi(vec![set("/stress/left"), set("/stress/right")]).expect("both");
+            }
+        });
+        let program = Program::compile("observer_stress.c");
+        let ran = std::panic::catch_unwind(|| program.run(&[&voter.peers, STRESS_SECONDS]));
+        done.store(true, Ordering::Relaxed);
+        ran
+    });
+    let said = said.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    println!("{said}");
+    assert!(said.contains(" 0 bad"), "{said}");
+}
+
+#[test]
+fn the_example_shows_a_subtree_and_its_changes() {
+    let voter = Voter::start();
+    let client = voter.client();
+    let create = |path: &str, data: &str| {
+        client.create(path, data.as_bytes(), &Acl::open(), CreateMode::Persistent).expect("new");
+    };
+    create("/app", "a");
+    create("/app/b", "c");
+    let program = Program::compile_file(&own("examples/observer.c"));
+    let mut child = program.start(&[&voter.peers, "/app", "1"]);
+    let mut lines = {
+        use std::io::{BufRead, BufReader};
+        BufReader::new(child.stdout.take().expect("piped")).lines().map(|line| line.expect("text"))
+    };
+    assert!(lines.next().expect("a line").starts_with("at 0x"));
+    assert_eq!(lines.next().as_deref(), Some("  /app = a"));
+    assert_eq!(lines.next().as_deref(), Some("  /app/b = c"));
+    client.set("/app/b", b"d", -1).expect("set");
+    assert_eq!(lines.next().as_deref(), Some("set /app/b = d"));
+    crate::program::finish(child);
+}
+
+#[test]
+fn the_same_in_cpp_with_a_client_of_its_own() {
+    if !crate::program::has("c++") {
+        return;
+    }
+    let voter = Voter::start();
+    drop(voter.client());
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = crate::program::library();
+    std::os::unix::fs::symlink(&library, folder.path().join("libfarwatch.so.0")).expect("a link");
+    let mut command = Command::new("c++");
+    command.args(["-std=c++17", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"]);
+    command.arg(own("include")).arg(own("examples/observer.cpp"));
+    command.arg("-o").arg(folder.path().join("program")).arg(&library);
+    command.arg(format!("-Wl,-rpath,{}", folder.path().display()));
+    run_compiler(command);
+    let began = Instant::now();
+    let output =
+        Command::new(folder.path().join("program")).arg(&voter.peers).output().expect("runs");
+    let (said, failed) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{failed}");
+    assert_eq!(
+        said,
+        "limit 10\nchanged to 20, the view still shows 10\nin place: 20, version 1\n",
+        "after {:?}",
+        began.elapsed()
+    );
+}

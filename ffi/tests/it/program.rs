@@ -1,0 +1,114 @@
+//! Compiles C and C++ against the library of this build.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// As strict as a program may be.
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+
+/// How long a program may run on a busy machine.
+const RUN_SECONDS_MAX: u64 = 120;
+
+/// A folder of this crate.
+pub fn own(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Where the library of this build is.
+pub fn library() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    let library = test.with_file_name("libfarwatch.so");
+    assert!(library.exists(), "no library at {}", library.display());
+    library
+}
+
+/// A C program and the folder that it lives in.
+pub struct Program {
+    folder: tempfile::TempDir,
+}
+
+impl Program {
+    /// Compiles `source` of `tests/c`, as strictly as C11 goes with POSIX.
+    pub fn compile(source: &str) -> Self {
+        Self::compile_file(&own("tests/c").join(source))
+    }
+
+    /// Compiles `source` of `tests/c` without the library, which it loads by itself.
+    pub fn compile_alone(source: &str) -> Self {
+        Self::compile_with(&own("tests/c").join(source), None)
+    }
+
+    /// Compiles the file.
+    pub fn compile_file(source: &Path) -> Self {
+        Self::compile_with(source, Some(&library()))
+    }
+
+    fn compile_with(source: &Path, library: Option<&Path>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new("cc");
+        command.args(["-std=gnu11", "-g", "-O1", "-pthread"]).args(WARNINGS);
+        command.arg("-I").arg(own("include")).arg("-I").arg(own("tests/c"));
+        command.arg(source).arg("-o").arg(folder.path().join("program"));
+        if let Some(library) = library {
+            // Programs look for the library by its soname.
+            let link = folder.path().join("libfarwatch.so.0");
+            std::os::unix::fs::symlink(library, link).expect("a link");
+            command.arg(library).arg(format!("-Wl,-rpath,{}", folder.path().display()));
+        }
+        run_compiler(command);
+        Self { folder }
+    }
+
+    /// Starts it with pipes.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(self.folder.path().join("program"));
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped()).spawn().expect("the program starts")
+    }
+
+    /// Runs it to its end, which must be a good one, and returns what it printed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        finish(self.start(arguments))
+    }
+}
+
+/// Waits for a good end, and returns what was printed.
+pub fn finish(mut child: Child) -> String {
+    let deadline = Instant::now() + Duration::from_secs(RUN_SECONDS_MAX);
+    while child.try_wait().expect("a child").is_none() {
+        if deadline < Instant::now() {
+            child.kill().expect("it is ours");
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5)); // a child has no other way to be waited for
+    }
+    let output = child.wait_with_output().expect("a child");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", output.status);
+    assert_eq!(said, "", "a program that ends well has nothing to complain of");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Runs a compiler, and says what it says when it fails.
+pub fn run_compiler(mut command: Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Whether there is such a compiler on this machine; says so if not.
+pub fn has(compiler: &str) -> bool {
+    let there = Command::new(compiler).arg("--version").output().is_ok();
+    if !there {
+        println!("not run: {compiler}, because it is not installed");
+    }
+    there
+}
+
+/// Checks a file's syntax without making anything of it.
+pub fn check_syntax(compiler: &str, standard: &str, source: &Path) {
+    let mut command = Command::new(compiler);
+    command.arg(format!("-std={standard}")).args(WARNINGS).arg("-fsyntax-only");
+    command.arg("-I").arg(own("include")).arg(source);
+    run_compiler(command);
+}

@@ -1,0 +1,103 @@
+//! The programs of `tests/c`, each a list of claims, against a real server.
+
+use std::io::{BufRead, BufReader, Write};
+use std::time::Duration;
+
+use farwatch_client::{Client, Options};
+
+use crate::program::{Program, finish, library, own};
+use crate::server::{Way, address, own_root};
+
+fn connect() -> String {
+    format!("{}{}", address(), own_root())
+}
+
+#[test]
+fn every_operation_answers_what_it_should() {
+    assert_eq!(Program::compile("operations.c").run(&[&connect()]), "");
+}
+
+/// The programs for `farwatch.h` in a document.
+fn programs_of(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(own("..").join(document)).expect("a document");
+    let blocks = text.split("```c\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|code| code.contains("<farwatch.h>")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documents_programs_work_as_they_are_written() {
+    for (document, said) in [("docs/c-api.md", "/hello is world\n"), ("README.md", "zookeeper\n")] {
+        let programs = programs_of(document);
+        assert_eq!(programs.len(), 1, "{document}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("program.c");
+        assert!(programs[0].contains("127.0.0.1:2181"), "{document}");
+        let source = programs[0].replace("127.0.0.1:2181", address());
+        std::fs::write(&file, source).expect("a file");
+        let output = Program::compile_file(&file).run(&[]);
+        assert!(output.contains(said), "{document}: {output}");
+    }
+}
+
+#[test]
+fn callbacks_come_once_each_and_contexts_are_destroyed_once() {
+    assert_eq!(Program::compile("callbacks.c").run(&[&connect()]), "");
+}
+
+#[test]
+fn locks_admit_one_and_elections_have_one_leader_with_tokens_that_grow() {
+    assert_eq!(Program::compile("recipes.c").run(&[&connect()]), "");
+}
+
+#[test]
+fn the_host_keeps_its_signals_forks_and_limits() {
+    assert_eq!(Program::compile("host.c").run(&[&connect()]), "");
+}
+
+#[test]
+fn a_host_may_unload_the_library_while_its_last_thread_ends() {
+    let library = library().display().to_string();
+    assert_eq!(Program::compile_alone("unload.c").run(&[&library, &connect()]), "");
+}
+
+#[test]
+fn an_expired_session_is_replaced_and_told_with_what_it_took_along() {
+    let (way, root) = (Way::open(), own_root());
+    let mut program = Program::compile("expiry.c");
+    let program = &mut program;
+    let mut child = program.start(&[&format!("{}{root}", way.address)]);
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().map(|line| line.expect("text")).unwrap_or_default();
+    assert_eq!(next(), "connected");
+    way.cut();
+    assert_eq!(next(), "suspended");
+    let beside = Client::open(&format!("{}{root}", address()), Options::default()).expect("open");
+    while beside.exists("/lost-1", false).expect("exists").is_some() {
+        std::thread::sleep(Duration::from_millis(20)); // until the server has ended the session
+    }
+    way.heal();
+    assert_eq!(next(), "expired /lost-1 /lost-2");
+    assert_eq!(next(), "connected");
+    assert_eq!(next(), "replaced /lost-1 /lost-2");
+    assert_eq!(next(), "done");
+    finish(child);
+}
+
+#[test]
+fn a_server_that_falls_silent_holds_up_nobody() {
+    let way = Way::open();
+    let program = Program::compile("silent.c");
+    let mut child = program.start(&[&format!("{}{}", way.address, own_root()), "answers"]);
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "connected");
+    way.mute();
+    child.stdin.as_mut().expect("piped").write_all(b"\n").expect("it reads");
+    finish(child);
+}
+
+#[test]
+fn a_server_that_never_says_a_word_holds_up_nobody() {
+    let way = Way::open();
+    way.mute();
+    Program::compile("silent.c").run(&[&way.address, "mute"]);
+}
