@@ -6,10 +6,10 @@
 //! link:  voters ─ way ─► observer, bytes a write      cut: the same, cut and healed under readers
 //! ```
 
-mod crowd;
+pub mod crowd;
 mod link;
 mod report;
-mod sink;
+pub mod sink;
 mod throughput;
 mod way;
 
@@ -154,11 +154,9 @@ impl Observers {
 
     /// Both, unless one is left out, with observers in their lists.
     fn ensembles(&self) -> Result<Vec<Named>> {
-        let options = Options::new().observers(LISTED as u32);
-        let mut all = vec![self.farwatch(&options)?];
+        let mut all = vec![self.farwatch(&options())?];
         if !self.without_zookeeper {
-            let options = options.java_flag("-Xmx512m");
-            all.push((ZOOKEEPER, Ensemble::zookeeper(VOTERS, &options)?));
+            all.push((ZOOKEEPER, Ensemble::zookeeper(VOTERS, &options())?));
         }
         Ok(all)
     }
@@ -267,10 +265,9 @@ impl Observers {
             let plain = ["", "farwatch.linkCompression=off"];
             let variants = if *name == FARWATCH { &plain[..] } else { &plain[..1] };
             for &line in variants {
-                let options = Options::new().observers(LISTED as u32);
+                let options = options();
                 let options = if line.is_empty() { options } else { options.line(line) };
-                ensemble.observer_mut(0).restart_with(options)?;
-                let way = link::route(ensemble, 0, quality)?;
+                let way = link::route(ensemble, 0, quality, options)?;
                 for (writes, outstanding) in [(2000, 1), (20_000, 64)] {
                     let mut found = LinkBytes::new(name, line, outstanding);
                     for round in 0..self.rounds as u64 {
@@ -296,8 +293,7 @@ impl Observers {
         let quality = self.quality(self.way_bytes_per_second);
         let mut ways: Vec<Way> = Vec::new();
         for (_, ensemble) in ensembles.iter_mut() {
-            ensemble.observer_mut(0).restart_with(Options::new().observers(LISTED as u32))?;
-            ways.push(link::route(ensemble, 0, quality)?);
+            ways.push(link::route(ensemble, 0, quality, options())?);
         }
         for &missed in &self.missed {
             let mut found: Vec<Outages> =
@@ -314,6 +310,11 @@ impl Observers {
         }
         Ok(all)
     }
+}
+
+/// Of every server: eleven Java machines share this one's memory.
+fn options() -> Options {
+    Options::new().observers(LISTED as u32).java_flag("-Xmx512m")
 }
 
 /// Bytes of a record of these writes, as it is in every server's log; of Farwatch only.

@@ -423,9 +423,11 @@ impl<W: Write> Demo<W> {
             None => voters,
         };
         let folder = self.ensemble.folder().display();
+        let upstreams = hosts(self.ensemble.upstreams().iter().copied());
         self.face.say(&format!(
             "\n  farwatch shell --server {near}\n  farwatch status {near}\n  \
-             zkCli.sh -server {near}\n  KazooClient(hosts=\"{near}\")\n\n\
+             zkCli.sh -server {near}\n  KazooClient(hosts=\"{near}\")\n  \
+             farwatch serve --observe {upstreams} --listen 2182\n\n\
              Configurations, data and logs are in {folder}"
         ))?;
         if io::stdin().is_terminal() {

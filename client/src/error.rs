@@ -18,7 +18,8 @@ pub enum ClientError {
         /// What it failed with.
         code: ErrorCode,
     },
-    /// The connection broke before the reply came. The session may live on.
+    /// The connection broke before the reply came, or the server's own way to its leader did, which
+    /// leaves the connection as it is. The session may live on.
     #[error("{}", connection_loss_text(*maybe_applied))]
     ConnectionLoss {
         /// Whether the request may have been executed. `false` is a promise: it never left, or it

@@ -28,7 +28,7 @@
 //!
 //! `docs/recipes.md` has an example of each.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -132,12 +132,23 @@ fn persist<T>(
 ) -> Result<T, RecipeError> {
     loop {
         match ask(&until(client, deadline)?) {
-            Err(ClientError::ConnectionLoss { .. }) => {} // the next one waits for a server
+            // The next one waits for a server; one that has lost its leader answers by itself.
+            Err(ClientError::ConnectionLoss { .. }) => pause(client, deadline),
             Err(ClientError::Timeout { .. }) => return Err(RecipeError::Deadline),
             answer => return answer.map_err(RecipeError::from),
         }
     }
 }
+
+/// Where a server is there and cannot do what was asked, it is not asked again at once.
+fn pause(client: &Client, deadline: Instant) {
+    if client.is_connected() {
+        std::thread::sleep(deadline.saturating_duration_since(Instant::now()).min(PAUSE));
+    }
+}
+
+/// Between two attempts at a server that is there. Short against the second or so that an election takes.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Compiles the examples of the guide.
 #[cfg(doctest)]

@@ -1,7 +1,7 @@
 //! The border itself: what stands between an entry point's arguments and its work.
 //!
 //! An entry point is `border!(error, { … })`, or `accessor!(…)` where nothing can fail. Both catch
-//! panics. A handle is a [`Handle`]: it begins with what tells a right one from a wrong, freed,
+//! panics. A handle is a `Handle`: it begins with what tells a right one from a wrong, freed,
 //! poisoned or forked one, and only then comes what it is.
 //!
 //! # Rules for pointers
@@ -25,7 +25,7 @@ use crate::status::fw_status;
 /// The tag of a handle that was freed.
 const FREED: u64 = u64::from_le_bytes(*b"fw_freed");
 
-/// A type of the header. It has no value: pointers to it are pointers to a [`Handle`] of its body.
+/// A type of the header. It has no value: pointers to it are pointers to a `Handle` of its body.
 pub trait Opaque {
     /// What the handle is. Shared between threads, so what changes is behind a lock.
     type Body: Send + Sync;

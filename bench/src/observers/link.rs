@@ -11,7 +11,7 @@ use super::way::{Quality, Way};
 use super::{set_level, until_shown};
 use crate::raw::request::{create, get_data, set_data};
 use crate::raw::{Connection, Handshake, Request, framed, ids, request_bytes};
-use crate::subject::Ensemble;
+use crate::subject::{Ensemble, Options};
 
 /// The parent of the services.
 const SERVICES: &str = "/services";
@@ -28,14 +28,19 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 /// Readers through a cut.
 const READERS: usize = 8;
 
-/// Puts a way between the voters and observer `at`, which starts again behind it.
-pub fn route(ensemble: &mut Ensemble, at: usize, quality: Quality) -> Result<Way> {
+/// Puts a way between the voters and observer `at`, which starts again behind it, with these options.
+pub fn route(
+    ensemble: &mut Ensemble,
+    at: usize,
+    quality: Quality,
+    options: Options,
+) -> Result<Way> {
     let targets = ensemble.voter_places().concat();
     let way = Way::start(&targets, quality)?;
     let places: Vec<[SocketAddr; 2]> =
         way.places().chunks(2).map(|pair| [pair[0], pair[1]]).collect();
     ensemble.route_observer(at, &places);
-    ensemble.observer_mut(at).restart()?;
+    ensemble.observer_mut(at).restart_with(options)?;
     set_level(ensemble.address(1), ensemble.observer(at).address())?;
     Ok(way)
 }
@@ -158,10 +163,8 @@ pub fn outage(ensemble: &Ensemble, (at, way): (usize, &Way), missed: u64) -> Res
         let begin = Instant::now();
         way.cut();
         let result = (|| -> Result<Outage> {
-            let value = [b'v'; 100];
-            let path = |number: u64| format!("{SERVICES}/svc-{:03}-{number:05}", number % 120);
-            let change = |number: u64| set_data(&path(number % SERVICE_COUNT), Some(&value), -1);
-            write_all(ensemble.address(1), 1000, (0..missed).map(change))?;
+            let first = SERVICE_COUNT * 1000;
+            write_all(ensemble.address(1), 1000, (first..first + missed).map(service))?;
             let shown = set_marker(ensemble)?;
             sleep(CUT.saturating_sub(begin.elapsed()));
             let before = way.carried()[1];

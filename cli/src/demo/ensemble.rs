@@ -43,6 +43,8 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Ensemble {
     servers: Vec<Server>,
+    /// Where the voters' peers connect, and observers.
+    upstreams: Vec<SocketAddr>,
     sites: Vec<Site>,
     /// Observers that begin when the first of their site serves: they would learn from afar else.
     waiting: Vec<u32>,
@@ -97,7 +99,9 @@ impl Ensemble {
             sites.push(site);
         }
         let waiting = sites.iter().flat_map(|site| site.servers[1..].to_vec()).collect();
-        let mut ensemble = Self { servers, sites, waiting, folder, _temporary: temporary };
+        let upstreams = quorum;
+        let mut ensemble =
+            Self { servers, upstreams, sites, waiting, folder, _temporary: temporary };
         for server in &mut ensemble.servers {
             if !ensemble.waiting.contains(&server.number()) {
                 server.start()?;
@@ -109,6 +113,11 @@ impl Ensemble {
     /// How many servers there are.
     pub(super) fn len(&self) -> u32 {
         self.servers.len() as u32
+    }
+
+    /// Where observers can learn from the voters.
+    pub(super) fn upstreams(&self) -> &[SocketAddr] {
+        &self.upstreams
     }
 
     /// The sites, in the order of their numbers.

@@ -12,6 +12,7 @@ mod cut;
 mod disks;
 mod handover;
 mod kills;
+mod leases;
 mod ledger;
 mod lists;
 mod load;

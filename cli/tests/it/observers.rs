@@ -15,5 +15,6 @@ mod links;
 mod reach;
 mod readers;
 mod relays;
+mod sinks;
 mod sites;
 mod watches;

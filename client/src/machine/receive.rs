@@ -9,7 +9,7 @@ use farwatch_core::zxid::SessionId;
 use super::{InFlight, LinkAction, Machine, Output, Phase, REPLY_BYTES_MAX};
 use crate::error::ClientError;
 use crate::event::{Event, NodeEvent, NodeEventKind, SessionState};
-use crate::operation::{WatchKind, strip_chroot};
+use crate::operation::{WatchKind, changes_state, strip_chroot};
 use crate::outcome::Outcome;
 use crate::watch_set::{Effect, WatchTable};
 
@@ -178,6 +178,9 @@ impl<C> Machine<C> {
                 Ok(outcome) => Ok(outcome),
                 Err(_malformed) => Err(ClientError::BadReply),
             }
+        } else if header.err == ErrorCode::ConnectionLoss.code() {
+            // A server that lost its leader says so, and keeps the connection: nobody knows.
+            Err(ClientError::ConnectionLoss { maybe_applied: changes_state(op) })
         } else {
             Err(server_error(header.err))
         };

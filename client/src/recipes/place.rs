@@ -25,10 +25,13 @@ impl Place {
         if self.path == "/" { format!("/{name}") } else { format!("{}/{name}", self.path) }
     }
 
-    /// Makes the place and what it stands in, where they are missing. Containers, which the servers
+    /// Makes the place and what it stands in, which were found missing. Containers, which the servers
     /// remove once they are empty, so that nobody has to; persistent nodes where a server knows no
     /// containers.
     pub(super) fn make(&self, deadline: Instant) -> Result<(), RecipeError> {
+        if self.path == "/" {
+            return Err(no_node());
+        }
         self.make_as(&self.path, CreateMode::Container, deadline)
     }
 
@@ -46,7 +49,10 @@ impl Place {
         match made {
             Ok(_) | Err(RecipeError::Client(ClientError::Server(ErrorCode::NodeExists))) => Ok(()),
             Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => {
-                let parent = path.rfind('/').map_or("/", |slash| &path[..slash]);
+                let parent = path.rfind('/').map_or("", |slash| &path[..slash]);
+                if parent.is_empty() {
+                    return Err(no_node()); // the root itself: the chroot is not there
+                }
                 self.make_as(parent, mode, deadline)?;
                 self.make_as(path, mode, deadline)
             }
@@ -68,6 +74,10 @@ impl Place {
             Err(error) => Err(error),
         }
     }
+}
+
+fn no_node() -> RecipeError {
+    ClientError::Server(ErrorCode::NoNode).into()
 }
 
 fn create(

