@@ -33,9 +33,17 @@ use thiserror::Error;
 pub use self::feed::{Change, ChangeKind, Lost, Next, Subscription};
 use self::state::{Beats, State};
 use crate::config::{LocalSessions, LogDriver, ServerConfig, ServerRole, SocketDriver, Standing};
+use crate::data_dir::DataDirError;
 use crate::drive::Ended;
 use crate::host::{NoDuty, Server, StartError};
 use crate::memory_dir;
+
+/// How long the threads of a server that ended may take to let go of its directory: they finish the read or
+/// the fill that they are in.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks whether they have.
+const RELEASE_PAUSE: Duration = Duration::from_millis(2);
 
 /// How an embedded observer is set up.
 #[derive(Clone, Debug)]
@@ -263,7 +271,7 @@ fn run(config: &ServerConfig, options: &Options, opened: &Opened) {
     let mut state: Option<Arc<State>> = None;
     let ran = catch_unwind(AssertUnwindSafe(|| -> Result<String, OpenError> {
         loop {
-            let mut server = Server::open(config.clone(), Arc::new(NoDuty))?;
+            let mut server = open_server(config, state.is_some())?;
             let tree = server.tree();
             let now = match &state {
                 Some(state) => {
@@ -297,6 +305,22 @@ fn run(config: &ServerConfig, options: &Options, opened: &Opened) {
         (Err(error), Some(state)) => state.end(OpenError::to_string(&error)),
         (Ok(reason), None) => drop(opened.send(Err(OpenError::Ended(reason)))),
         (Err(error), None) => drop(opened.send(Err(error))),
+    }
+}
+
+/// Opens a server. `again`: behind one of this observer, whose background threads may hold the directory
+/// for an instant more.
+fn open_server(config: &ServerConfig, again: bool) -> Result<Server, StartError> {
+    let began = Instant::now();
+    loop {
+        match Server::open(config.clone(), Arc::new(NoDuty)) {
+            Err(StartError::DataDir(DataDirError::Locked { .. }))
+                if again && began.elapsed() < RELEASE_PATIENCE =>
+            {
+                std::thread::sleep(RELEASE_PAUSE);
+            }
+            result => return result,
+        }
     }
 }
 

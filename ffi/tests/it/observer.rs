@@ -129,6 +129,18 @@ fn the_example_shows_a_subtree_and_its_changes() {
 }
 
 #[test]
+fn the_readmes_replica_in_a_process_works_as_it_is_written() {
+    let programs = crate::programs::programs_of("README.md");
+    let program = programs.iter().find(|code| code.contains("fw_observer_open")).expect("is there");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("program.c");
+    std::fs::write(&file, program).expect("a file");
+    let voter = Voter::start();
+    let said = Program::compile_file(&file).run(&[&voter.peers]);
+    assert!(said.contains(&format!("server.1={}", voter.peers)), "{said}");
+}
+
+#[test]
 fn the_same_in_cpp_with_a_client_of_its_own() {
     if !crate::program::has("c++") {
         return;

@@ -17,8 +17,8 @@ fn every_operation_answers_what_it_should() {
     assert_eq!(Program::compile("operations.c").run(&[&connect()]), "");
 }
 
-/// The programs for `farwatch.h` in a document.
-fn programs_of(document: &str) -> Vec<String> {
+/// The programs for `farwatch.h` in a document, in order.
+pub fn programs_of(document: &str) -> Vec<String> {
     let text = std::fs::read_to_string(own("..").join(document)).expect("a document");
     let blocks = text.split("```c\n").skip(1).filter_map(|rest| rest.split("```").next());
     blocks.filter(|code| code.contains("<farwatch.h>")).map(str::to_owned).collect()
@@ -28,7 +28,6 @@ fn programs_of(document: &str) -> Vec<String> {
 fn the_documents_programs_work_as_they_are_written() {
     for (document, said) in [("docs/c-api.md", "/hello is world\n"), ("README.md", "zookeeper\n")] {
         let programs = programs_of(document);
-        assert_eq!(programs.len(), 1, "{document}");
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("program.c");
         assert!(programs[0].contains("127.0.0.1:2181"), "{document}");
