@@ -7,7 +7,8 @@
 //! * `zookeeper`: Apache ZooKeeper, by which the tests themselves are checked; what it is known to
 //!   do otherwise is skipped by name and said so ([`differs`]);
 //! * `ensemble` and `ensemble-leader`: three voters of this build, through one that follows or the
-//!   one that leads; `zookeeper-ensemble` and `zookeeper-ensemble-leader` are Apache ZooKeeper's.
+//!   one that leads; `observer` and `observer-global`: through a fourth that observes, with sessions of
+//!   its own that are upgraded or without any; `zookeeper-ensemble` and `zookeeper-ensemble-leader` are Apache ZooKeeper's.
 //!   What an ensemble shows otherwise, there and here, is what [`in_ensemble`] is asked for;
 //! * `HOST:PORT`: a server that runs already. It is taken as it is configured, so choose the tests
 //!   that fit by name.
@@ -29,7 +30,7 @@ mod k_quota_misc;
 pub mod server;
 
 use client::Client;
-use server::{Kind, differs, fresh, in_ensemble, own, server, stops_zookeepers_ensemble};
+use server::{Kind, differs, fresh, in_ensemble, own, roles, server, stops_zookeepers_ensemble};
 
 /// Error codes of the protocol.
 mod code {

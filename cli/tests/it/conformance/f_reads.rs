@@ -2,7 +2,7 @@
 
 use farwatch_bench::raw::{Body, MultiResult, Request, ids, op, request};
 
-use super::{Client, Kind, code, event, fresh, in_ensemble, perms};
+use super::{Client, Kind, code, event, fresh, in_ensemble, perms, roles};
 
 /// The identities that whoAmI names, sorted.
 fn identities(client: &mut Client) -> Vec<(String, String)> {
@@ -163,12 +163,13 @@ fn f9_the_config_node_names_the_members_of_an_ensemble_and_is_empty_without_one(
     assert_eq!(stat.data_length as usize, text.len());
     if in_ensemble() {
         let lines: Vec<&str> = text.split('\n').collect();
-        assert_eq!(lines.len(), 4, "{text}");
-        for (number, line) in (1..).zip(&lines[..3]) {
+        let roles = roles();
+        assert_eq!(lines.len(), roles.len() + 1, "{text}");
+        for (number, (line, role)) in (1..).zip(lines.iter().zip(roles)) {
             assert!(line.starts_with(&format!("server.{number}=127.0.0.1:")), "{text}");
-            assert!(line.ends_with(":participant"), "{text}");
+            assert!(line.ends_with(&format!(":{role}")), "{text}");
         }
-        assert_eq!(lines[3], "version=0");
+        assert_eq!(lines[roles.len()], "version=0");
         assert!(stat.version == -1 && stat.mtime > 0, "{stat:?}");
     } else {
         assert_eq!((text.as_str(), stat.version, stat.mtime), ("", 0, 0));

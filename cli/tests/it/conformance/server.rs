@@ -48,12 +48,17 @@ enum Product {
 enum Role {
     Follower,
     Leader,
+    /// A fourth server, that does not vote; its local sessions are upgraded, as is its default.
+    Observer,
+    /// The same, without local sessions.
+    ObserverOfGlobal,
 }
 
 /// A server of its own, or three of which clients see one.
 pub enum Served {
     Alone(Box<Subject>),
     Ensemble(Ensemble, u32),
+    Observer(Ensemble),
 }
 
 impl Served {
@@ -62,6 +67,7 @@ impl Served {
         match self {
             Self::Alone(subject) => subject.address(),
             Self::Ensemble(ensemble, number) => ensemble.address(*number),
+            Self::Observer(ensemble) => ensemble.observer(0).address(),
         }
     }
 }
@@ -76,6 +82,9 @@ fn chosen() -> &'static Chosen {
             "zookeeper" => Chosen::Alone(Product::ZooKeeper),
             "ensemble" => Chosen::Ensemble(Product::Farwatch, Role::Follower),
             "ensemble-leader" => Chosen::Ensemble(Product::Farwatch, Role::Leader),
+            "observer" => Chosen::Ensemble(Product::Farwatch, Role::Observer),
+            "observer-global" => Chosen::Ensemble(Product::Farwatch, Role::ObserverOfGlobal),
+            "zookeeper-observer" => Chosen::Ensemble(Product::ZooKeeper, Role::Observer),
             "zookeeper-ensemble" => Chosen::Ensemble(Product::ZooKeeper, Role::Follower),
             "zookeeper-ensemble-leader" => Chosen::Ensemble(Product::ZooKeeper, Role::Leader),
             address => {
@@ -101,7 +110,7 @@ fn start(options: Options) -> Result<Served, String> {
             alone(Subject::zookeeper_jar(ZOOKEEPER_VERSION, options))
         }
         Chosen::Ensemble(product, role) => {
-            start_all(product, &options).and_then(|it| through(role, it))
+            start_all(product, &with_role(role, options)).and_then(|it| through(role, it))
         }
         Chosen::Running(address) => {
             panic!("this test needs a server of its own, not the one at {address}")
@@ -136,10 +145,22 @@ fn alone(started: anyhow::Result<Subject>) -> anyhow::Result<Served> {
     Ok(Served::Alone(Box::new(started?)))
 }
 
-fn through(role: Role, ensemble: Ensemble) -> anyhow::Result<Served> {
+fn with_role(role: Role, options: Options) -> Options {
+    match role {
+        Role::Follower | Role::Leader => options,
+        Role::Observer => options.observers(1),
+        Role::ObserverOfGlobal => options.observers(1).line("localSessionsEnabled=false"),
+    }
+}
+
+fn through(role: Role, mut ensemble: Ensemble) -> anyhow::Result<Served> {
     let number = match role {
         Role::Follower => ensemble.follower()?,
         Role::Leader => ensemble.leader()?,
+        Role::Observer | Role::ObserverOfGlobal => {
+            ensemble.observer_mut(0).restart()?;
+            return Ok(Served::Observer(ensemble));
+        }
     };
     Ok(Served::Ensemble(ensemble, number))
 }
@@ -227,6 +248,16 @@ pub fn differs(item: &str, zookeeper: &str) -> bool {
 /// names the members (F9), and `srvr` another mode.
 pub fn in_ensemble() -> bool {
     matches!(chosen(), Chosen::Ensemble(..))
+}
+
+/// What the members of the ensemble are, by their numbers.
+pub fn roles() -> &'static [&'static str] {
+    match chosen() {
+        Chosen::Ensemble(_, Role::Observer | Role::ObserverOfGlobal) => {
+            &["participant", "participant", "participant", "observer"]
+        }
+        _ => &["participant"; 3],
+    }
 }
 
 /// True, after saying so, when `item` writes what does not decode and the servers are an ensemble of
