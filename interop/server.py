@@ -230,6 +230,9 @@ class Service:
 
     def join(self):
         lines = ENSEMBLE_CONFIG
+        if VOTERS < len(self.all):
+            # What Farwatch's observers do without being told. ZooKeeper wants it said everywhere.
+            lines += "localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n"
         for number, server in enumerate(self.all, 1):
             server.number = number
             role = ":observer" if VOTERS < number else ""
