@@ -1531,7 +1531,7 @@ fw_status fw_observer_client(const fw_observer *observer,
 
 /**
  * Why the observer ended, for people, or null while it has not: it can still be read then. Valid until
- * it is freed. `len` may be null. Takes a lock for an instant, any thread.
+ * it is freed. Null in a forked process. `len` may be null. Takes a lock for an instant, any thread.
  */
 const char *fw_observer_ended(const fw_observer *observer,
                               size_t *len);
@@ -1883,9 +1883,11 @@ uint32_t fw_abi_version(void);
 bool fw_feature(const char *name, size_t name_len);
 
 /**
- * Keeps the present state. Takes a lock for an instant, any thread. Fails with `FW_NULL`.
+ * Keeps the present state. Takes a lock for an instant, any thread. Fails with `FW_NULL`, `FW_FORKED`.
  */
-fw_status fw_observer_view(const fw_observer *observer, fw_view **view, fw_error **error);
+fw_status fw_observer_view(const fw_observer *observer,
+                           fw_view **view,
+                           fw_error **error);
 
 /**
  * The transaction that the state is of.

@@ -420,13 +420,16 @@ pub unsafe extern "C" fn fw_observer_client(
 }
 
 /// Why the observer ended, for people, or null while it has not: it can still be read then. Valid until
-/// it is freed. `len` may be null. Takes a lock for an instant, any thread.
+/// it is freed. Null in a forked process. `len` may be null. Takes a lock for an instant, any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_ended(
     observer: *const fw_observer,
     len: *mut usize,
 ) -> *const c_char {
     accessor!(view(observer, std::ptr::null(), |observer| {
+        if !observer.observer.is_of_this_process() {
+            return std::ptr::null(); // its lock may be held for ever
+        }
         let Some(reason) = observer.observer.ended() else { return std::ptr::null() };
         let text = observer.ended.get_or_init(|| Text::new(&reason));
         if let Some(len) = optional_out(len) {

@@ -24,7 +24,7 @@ impl Opaque for fw_view {
     const TAG: u64 = u64::from_le_bytes(*b"fw_view_");
 }
 
-/// Keeps the present state. Takes a lock for an instant, any thread. Fails with `FW_NULL`.
+/// Keeps the present state. Takes a lock for an instant, any thread. Fails with `FW_NULL`, `FW_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_view(
     observer: *const fw_observer,
@@ -33,7 +33,10 @@ pub unsafe extern "C" fn fw_observer_view(
 ) -> fw_status {
     border!(error, {
         let place = out(view)?;
-        place.set(give(borrow(observer)?.observer.hold()));
+        let observer = borrow(observer)?;
+        // Another thread may have held the lock when the process was forked.
+        observer.refuse_forked()?;
+        place.set(give(observer.observer.hold()));
         Ok(())
     })
 }

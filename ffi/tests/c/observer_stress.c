@@ -118,7 +118,11 @@ static void fork_once(void) {
         unsigned long before = atomic_load(&bad);
         alarm(20);
         read_once(&last);
-        if (fw_observer_wait_ready(observer, 0, 1000, NULL) != FW_FORKED) _exit(2);
+        fw_view *view = NULL;
+        if (fw_observer_wait_ready(observer, 0, 1000, NULL) != FW_FORKED
+            || fw_observer_view(observer, &view, NULL) != FW_FORKED
+            || fw_observer_ended(observer, NULL) != NULL)
+            _exit(2);
         fw_observer_free(observer);
         _exit(atomic_load(&bad) == before ? 0 : 3);
     }
