@@ -562,7 +562,7 @@ public:
                 [](void *context, const fw_node *raw) noexcept -> bool {
                     return (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
                 },
-                std::addressof(told), why);
+                const_cast<void *>(static_cast<const void *>(std::addressof(told))), why);
         });
     }
 
@@ -647,7 +647,7 @@ public:
                    [](void *context, const fw_node *raw) noexcept {
                        (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
                    },
-                   std::addressof(read), nullptr)
+                   const_cast<void *>(static_cast<const void *>(std::addressof(read))), nullptr)
             == FW_OK;
     }
     /** A copy of the data; nothing if there is no node. */

@@ -26,6 +26,7 @@ pub struct fw_feed {
 impl Opaque for fw_feed {
     type Body = Mutex<Subscription>;
     const TAG: u64 = u64::from_le_bytes(*b"fw_feed_");
+    const IS_BOUND_TO_PROCESS: bool = true;
 }
 
 /// One change of one node. All functions on it: any thread, never block.

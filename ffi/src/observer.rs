@@ -12,7 +12,7 @@ use crate::bytes::{CSTR, TEXT_BYTES_MAX, Text, optional_text};
 use crate::client::{ClientBody, fw_client, patience};
 use crate::config::{ConfigBody, fw_config};
 use crate::error::{Failure, fw_error};
-use crate::guard::{Opaque, borrow, free, give, optional_out, out, view};
+use crate::guard::{Opaque, borrow, free, give, optional_out, out, view, without_signals};
 use crate::node::{fw_node, lend_node, names_of};
 use crate::result::{ResultBody, fill_stat, fw_result, fw_stat};
 use crate::status::fw_status;
@@ -177,7 +177,8 @@ pub unsafe extern "C" fn fw_observer_open(
 ) -> fw_status {
     border!(error, {
         let place = out(observer)?;
-        let observer = Observer::open(&options(&*borrow(config)?)?)?;
+        let options = options(&*borrow(config)?)?;
+        let observer = without_signals(|| Observer::open(&options))?;
         place.set(give(ObserverBody { observer, ended: std::sync::OnceLock::new() }));
         Ok(())
     })
@@ -312,8 +313,9 @@ fn borrow_observer<'a>(
 pub type fw_read_fn = Option<unsafe extern "C" fn(context: *mut c_void, node: *const fw_node)>;
 
 /// Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in
-/// the replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It may
-/// read on, and must not close or free the observer. Takes no lock, never blocks, any thread. Fails with
+/// the replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It must
+/// not call functions of observers: 64 reads can be under way at once, and one within another waits for a
+/// place that it holds itself. Views are free of that. Takes no lock, never blocks, any thread. Fails with
 /// `FW_NO_NODE`, `FW_NULL`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_read(

@@ -19,8 +19,33 @@ pub struct fw_view {
     _private: [u8; 0],
 }
 
+/// The state, and where it may be let go: a forked process would wait for a lock that nobody holds there.
+pub struct ViewBody {
+    still: std::mem::ManuallyDrop<Still>,
+    process: u32,
+}
+
+impl ViewBody {
+    fn new(still: Still) -> Self {
+        Self { still: std::mem::ManuallyDrop::new(still), process: std::process::id() }
+    }
+
+    fn view(&self) -> farwatch_core::tree::View<'_> {
+        self.still.view()
+    }
+}
+
+impl Drop for ViewBody {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // SAFETY: dropped once, here, and not looked at again.
+            unsafe { std::mem::ManuallyDrop::drop(&mut self.still) };
+        }
+    }
+}
+
 impl Opaque for fw_view {
-    type Body = Still;
+    type Body = ViewBody;
     const TAG: u64 = u64::from_le_bytes(*b"fw_view_");
 }
 
@@ -36,7 +61,7 @@ pub unsafe extern "C" fn fw_observer_view(
         let observer = borrow(observer)?;
         // Another thread may have held the lock when the process was forked.
         observer.refuse_forked()?;
-        place.set(give(observer.observer.hold()));
+        place.set(give(ViewBody::new(observer.observer.hold())));
         Ok(())
     })
 }

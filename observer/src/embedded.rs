@@ -237,7 +237,14 @@ impl Observer {
         self.state.stop();
         // What it panicked with was told by `ended`.
         let _ = thread.join();
-        self.memory.as_deref().map(memory_dir::give_back);
+        if let Some(memory) = &self.memory {
+            // A snapshot may be on its way into it still.
+            let began = Instant::now();
+            while !memory_dir::is_free(memory) && began.elapsed() < RELEASE_PATIENCE {
+                std::thread::sleep(RELEASE_PAUSE);
+            }
+            memory_dir::give_back(memory);
+        }
     }
 }
 

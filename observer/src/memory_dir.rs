@@ -9,7 +9,8 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::server::random;
 
 /// Linux mounts memory there.
 const SHARED_MEMORY: &str = "/dev/shm";
@@ -26,29 +27,58 @@ pub fn claim() -> io::Result<PathBuf> {
 
 /// A further directory of this process, another one every time; otherwise as [`claim`].
 pub fn claim_another() -> io::Result<PathBuf> {
-    static NEXT: AtomicUsize = AtomicUsize::new(1);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    claim_in(Path::new(SHARED_MEMORY), &format!("{}-{number}", std::process::id()))
+    claim_another_in(Path::new(SHARED_MEMORY))
+}
+
+fn claim_another_in(root: &Path) -> io::Result<PathBuf> {
+    loop {
+        let drawn = u64::from_ne_bytes(random());
+        let own = root.join(format!("{PREFIX}{}-{drawn:016x}", std::process::id()));
+        // Nobody else's, whatever it holds: a name that is taken is not used.
+        match DirBuilder::new().mode(0o700).create(&own) {
+            Ok(()) => {
+                clean(root, &own)?;
+                return Ok(own);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn claim_in(root: &Path, name: &str) -> io::Result<PathBuf> {
     let own = root.join(format!("{PREFIX}{name}"));
     DirBuilder::new().recursive(true).mode(0o700).create(&own)?;
-    let user = fs::metadata(&own)?.uid();
+    clean(root, &own)?;
+    Ok(own)
+}
+
+/// Takes away what processes of this user left behind that are gone.
+fn clean(root: &Path, own: &Path) -> io::Result<()> {
+    let user = fs::metadata(own)?.uid();
     for entry in fs::read_dir(root)?.flatten() {
         let path = entry.path();
         let named = entry.file_name().to_string_lossy().starts_with(PREFIX);
         let ours = entry.metadata().is_ok_and(|it| it.is_dir() && it.uid() == user);
-        if named && ours && path != own && is_left_behind(&path) {
+        if named && ours && path.as_path() != own && is_left_behind(&path) {
             // Somebody else may be taking it away as well.
             let _gone_either_way = fs::remove_dir_all(&path);
         }
     }
-    Ok(own)
+    Ok(())
 }
 
-/// Whether nobody holds the lock of a data directory. One without a lock is being made.
+/// Whether nobody holds the lock of a data directory, and its process is gone: a server that begins anew in
+/// place lets go of the lock for an instant. One without a lock is being made.
 fn is_left_behind(directory: &Path) -> bool {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let process = name.trim_start_matches(PREFIX).split('-').next().unwrap_or_default();
+    let lives = !process.is_empty() && Path::new("/proc").join(process).exists();
+    !lives && is_free(directory)
+}
+
+/// Whether nobody holds the lock of a data directory that has one.
+pub fn is_free(directory: &Path) -> bool {
     File::open(directory.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
@@ -67,7 +97,8 @@ mod tests {
     #[test]
     fn what_a_process_left_behind_goes_and_what_one_uses_stays() {
         let root = tempfile::tempdir().unwrap();
-        let [used, left, fresh] = [1, 2, 3].map(|process| {
+        // Numbers that no process has.
+        let [used, left, fresh] = [4_194_305, 4_194_306, 4_194_307].map(|process| {
             let path = root.path().join(format!("{PREFIX}{process}"));
             fs::create_dir(&path).unwrap();
             path
@@ -87,5 +118,16 @@ mod tests {
         assert!(own.join("log").exists());
         give_back(&own);
         assert!(!own.exists());
+    }
+
+    #[test]
+    fn further_ones_are_others_every_time_and_a_live_process_keeps_its_own_without_a_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let first = claim_another_in(root.path()).unwrap();
+        // As a server that lets go of it for an instant.
+        fs::write(first.join("lock"), "1\n").unwrap();
+        let second = claim_another_in(root.path()).unwrap();
+        assert!(first != second && first.is_dir() && second.is_dir());
+        assert!(is_free(&first) && !is_free(&second));
     }
 }

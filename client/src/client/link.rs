@@ -237,7 +237,9 @@ fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
 /// Resolves the name anew, because addresses move, and tries all that it has.
 fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Result<TcpStream> {
     if let Some(transport) = &shared.transport {
-        return transport();
+        let stream = transport()?;
+        bound_waits(&stream)?;
+        return Ok(stream);
     }
     let mut addresses: Vec<SocketAddr> =
         (name.host.as_str(), name.port).to_socket_addrs()?.collect();
@@ -253,8 +255,7 @@ fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Res
         let share = Duration::from_millis(share_ms);
         match TcpStream::connect_timeout(address, share).and_then(|stream| {
             stream.set_nodelay(true)?;
-            stream.set_write_timeout(Some(Duration::from_millis(TICK_MS_MIN)))?;
-            stream.set_read_timeout(Some(Duration::from_millis(TICK_MS_MIN)))?;
+            bound_waits(&stream)?;
             Ok(stream)
         }) {
             Ok(stream) => return Ok(stream),
@@ -262,4 +263,10 @@ fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Res
         }
     }
     Err(last)
+}
+
+/// No call on the stream blocks for longer than a tick.
+fn bound_waits(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_write_timeout(Some(Duration::from_millis(TICK_MS_MIN)))?;
+    stream.set_read_timeout(Some(Duration::from_millis(TICK_MS_MIN)))
 }

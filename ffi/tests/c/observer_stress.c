@@ -111,7 +111,11 @@ static void *churn(void *argument) {
     return NULL;
 }
 
-static void fork_once(void) {
+static void fork_once(fw_feed *feed) {
+    fw_view *kept = NULL;
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    if (fw_observer_view(observer, &kept, NULL) != FW_OK) fail("no view to keep");
     pid_t child = fork();
     if (child == 0) {
         int64_t last = 0;
@@ -121,7 +125,10 @@ static void fork_once(void) {
         fw_view *view = NULL;
         if (fw_observer_wait_ready(observer, 0, 1000, NULL) != FW_FORKED
             || fw_observer_view(observer, &view, NULL) != FW_FORKED
-            || fw_observer_ended(observer, NULL) != NULL)
+            || fw_observer_ended(observer, NULL) != NULL
+            || fw_view_get(kept, "/stress/left", FW_CSTR, &data, &size, NULL, NULL) != FW_OK
+            || fw_view_free(kept) != FW_OK || fw_feed_next(feed, 0, NULL, NULL) == FW_OK
+            || fw_feed_free(feed) != FW_FORKED)
             _exit(2);
         fw_observer_free(observer);
         _exit(atomic_load(&bad) == before ? 0 : 3);
@@ -130,6 +137,7 @@ static void fork_once(void) {
     if (child < 0 || waitpid(child, &status, 0) < 0 || !WIFEXITED(status)
         || WEXITSTATUS(status) != 0)
         fail("a forked child could not read, or did not end");
+    fw_view_free(kept);
 }
 
 static void be_hostile(void) {
@@ -206,7 +214,7 @@ int main(int count, char **arguments) {
             fail("the feed broke");
         fw_change_free(change);
         if (changes % 64 == 0) {
-            fork_once();
+            fork_once(feed);
             forks++;
         }
     }

@@ -128,8 +128,9 @@ impl Window {
 }
 
 impl Feed {
-    pub fn new(bytes_max: usize) -> Self {
-        let window = Window { bytes_max, ..Window::default() };
+    /// A window behind what is in the tree already.
+    pub fn new(bytes_max: usize, upto: Zxid) -> Self {
+        let window = Window { bytes_max, from: upto, upto, ..Window::default() };
         Self { window: Mutex::new(window), grown: Condvar::new() }
     }
 
@@ -187,7 +188,9 @@ pub struct Subscription {
     state: Arc<State>,
     prefix: Box<[u8]>,
     next: u64,
-    /// Behind it everything was told.
+    /// Only what is behind it is told. A view may be a little ahead of the window.
+    behind: Zxid,
+    /// Up to it everything was told.
     told: Zxid,
 }
 
@@ -203,7 +206,7 @@ impl Subscription {
                 None => (window.end(), window.upto),
             }
         };
-        Ok(Self { state, prefix: prefix.into(), next, told })
+        Ok(Self { state, prefix: prefix.into(), next, behind: told, told })
     }
 
     /// Up to where everything at the prefix was told. At first: where it begins.
@@ -220,7 +223,7 @@ impl Subscription {
             };
             for change in window.changes.range(skipped as usize..) {
                 self.next += 1;
-                if change.is_below(&self.prefix) {
+                if self.behind < change.zxid && change.is_below(&self.prefix) {
                     // Others of the same transaction may follow.
                     self.told = self.told.max(Zxid(change.zxid.0 - 1));
                     return Ok(Next::Change(Arc::clone(change)));

@@ -37,7 +37,7 @@ impl State {
     pub fn new(tree: &Arc<Tree>, options: &Options) -> Self {
         Self {
             visits: Visits::new(tree),
-            feed: Feed::new(options.window_bytes_max),
+            feed: Feed::new(options.window_bytes_max, tree.applied()),
             tree: Mutex::new(Arc::clone(tree)),
             began: Instant::now(),
             current_ms: AtomicU64::new(NEVER),

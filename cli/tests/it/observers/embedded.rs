@@ -199,6 +199,10 @@ fn what_is_kept_on_disk_is_read_at_once_and_only_what_was_missed_crosses() {
     let observer = Observer::open(&options).expect("no link is needed");
     assert_eq!(text(&observer, "/value").as_deref(), Some("kept"));
     assert_eq!(observer.lag().stale, None, "it was never current in this process");
+    let early = Zxid(1);
+    assert_eq!(observer.subscribe(b"/", Some(early)).err(), Some(Lost { from: early }));
+    let here = observer.hold().view().zxid();
+    assert_eq!(observer.subscribe(b"/", Some(here)).expect("nothing behind it").zxid(), here);
     let waited = observer.wait_ready(Zxid(0), Instant::now() + Duration::from_millis(50));
     assert_eq!(waited, Err(WaitError::TimedOut));
     let done = set(&mut client, "/value", b"missed");
