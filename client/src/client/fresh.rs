@@ -60,15 +60,21 @@ impl Client {
             return self.call_once(operation);
         }
         let asked = Instant::now();
+        // The sync and the read share the time that one of them would have.
+        let left = || {
+            let left = self.request_timeout.saturating_sub(asked.elapsed());
+            if left.is_zero() {
+                Err(ClientError::Timeout { maybe_applied: false })
+            } else {
+                Ok(left)
+            }
+        };
         loop {
-            let link = self.make_fresh(asked)?;
-            let outcome = self.call_once(operation)?;
+            let link = self.with_request_timeout(left()?).make_fresh(asked)?;
+            let outcome = self.with_request_timeout(left()?).call_once(operation)?;
             // The sync was this connection's, and another server may be behind.
             if self.handle.shared.lock().links == link {
                 return Ok(outcome);
-            }
-            if self.request_timeout < asked.elapsed() {
-                return Err(ClientError::Timeout { maybe_applied: false });
             }
         }
     }
