@@ -26,7 +26,7 @@ pub use compare::{Comparison, Difference};
 pub use generate::{CLIENTS, Generator, Wishes};
 pub use known::{KNOWN, Kind, Kinds, Known, WITHHELD, Withheld};
 pub use minimise::minimise;
-pub use pair::{Divergence, Pair};
+pub use pair::{Divergence, Pair, Unsteady};
 pub use script::{AclEntry, AclList, Act, Data, End, Garbage, Op, Path, Reconnect, Step};
 pub use value::Value;
 
@@ -44,17 +44,54 @@ pub struct Finding {
     played: Vec<Step>,
 }
 
-/// Plays `count` steps of `seed`.
-pub fn run(pair: &mut Pair, seed: u64, count: usize, wishes: Wishes) -> Option<Finding> {
-    let mut generator = Generator::new(seed, wishes);
-    let mut played = Vec::with_capacity(count);
-    let steps = std::iter::repeat_with(|| {
-        let step = generator.step();
-        played.push(step.clone());
-        step
-    });
-    let divergence = pair.play(steps.take(count))?;
-    Some(Finding { divergence, played })
+/// One random script.
+#[derive(Clone, Copy, Debug)]
+pub struct Script {
+    /// What it is made from.
+    pub seed: u64,
+    /// How many steps it has.
+    pub count: usize,
+    /// What it holds.
+    pub wishes: Wishes,
+}
+
+impl Script {
+    /// Plays it.
+    pub fn run(self, pair: &mut Pair) -> Option<Finding> {
+        self.recorded(|steps| pair.play(steps))
+    }
+
+    /// Plays it once more, whole, after a divergence that did not show again: a server with a race
+    /// of its own mostly answers now as the other one does. Returns the divergence of this run, if
+    /// there is one, and which server answered otherwise than before in the place of `first`.
+    pub fn run_again(
+        self,
+        pair: &mut Pair,
+        first: &Divergence,
+    ) -> (Option<Finding>, Option<Unsteady>) {
+        let mut unsteady = None;
+        let finding = self.recorded(|steps| {
+            let (divergence, which) = pair.play_again(first, steps);
+            unsteady = which;
+            divergence
+        });
+        (finding, unsteady)
+    }
+
+    fn recorded(
+        self,
+        play: impl FnOnce(&mut dyn Iterator<Item = Step>) -> Option<Divergence>,
+    ) -> Option<Finding> {
+        let mut generator = Generator::new(self.seed, self.wishes);
+        let mut played = Vec::with_capacity(self.count);
+        let steps = std::iter::repeat_with(|| {
+            let step = generator.step();
+            played.push(step.clone());
+            step
+        });
+        let divergence = play(&mut steps.take(self.count))?;
+        Some(Finding { divergence, played })
+    }
 }
 
 impl Finding {

@@ -4,7 +4,7 @@
 //! `differential`; here it is the tool itself that is tested.
 
 use anyhow::Result;
-use farwatch_bench::differential::{self, Kind, Kinds, Pair, Wishes};
+use farwatch_bench::differential::{Kind, Kinds, Pair, Script, Wishes};
 use farwatch_bench::subject::{Ensemble, Options, Subject, built_binary};
 
 /// Nothing is reaped while a script runs; with or without TTL nodes.
@@ -27,7 +27,7 @@ fn two_servers_of_one_release_do_not_differ() -> Result<()> {
     let mut pair = Pair::new((vec![a.address()], vec![b.address()]), kinds, true, "twins");
     let seed = 7;
     let wishes = Wishes { kinds, bursts_percent: 20 };
-    let finding = differential::run(&mut pair, seed, 2_000, wishes);
+    let finding = Script { seed, count: 2_000, wishes }.run(&mut pair);
     assert!(finding.is_none(), "seed {seed}: {:?}", finding.map(|finding| finding.divergence));
     // Silence means nothing if the script reached nothing.
     let reached =
@@ -54,7 +54,7 @@ fn two_ensembles_do_not_differ_whichever_servers_lead() -> Result<()> {
     let kinds = Kinds { in_ensemble: true, ..KINDS };
     let mut pair = Pair::new(servers, kinds, false, "triplets");
     let (seed, wishes) = (11, Wishes { kinds, bursts_percent: 20 });
-    let finding = differential::run(&mut pair, seed, 1_000, wishes);
+    let finding = Script { seed, count: 1_000, wishes }.run(&mut pair);
     assert!(finding.is_none(), "seed {seed}: {:?}", finding.map(|finding| finding.divergence));
     let differing: Vec<_> = pair.explained.keys().collect();
     assert!(differing.iter().all(|id| **id == "config-node"), "{differing:?}");
@@ -67,7 +67,8 @@ fn a_server_with_another_configuration_is_found_out_by_few_steps() -> Result<()>
     let kinds = KINDS;
     let mut pair = Pair::new((vec![a.address()], vec![b.address()]), kinds, true, "unlike");
     let wishes = Wishes { kinds, bursts_percent: 0 };
-    let finding = differential::run(&mut pair, 7, 2_000, wishes).expect("B refuses TTL nodes");
+    let finding =
+        Script { seed: 7, count: 2_000, wishes }.run(&mut pair).expect("B refuses TTL nodes");
     assert_eq!(finding.divergence.differences[0].place, "0 reply.err");
     let script = finding.minimise(&mut pair).expect("it is no race");
     assert!(script.len() <= 3, "{script:?}");

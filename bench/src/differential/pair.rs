@@ -24,6 +24,8 @@ pub struct Divergence {
     pub a: Vec<Value>,
     /// What B showed.
     pub b: Vec<Value>,
+    /// The node that stood above everything in this run.
+    prefix: String,
 }
 
 impl Divergence {
@@ -35,6 +37,15 @@ impl Divergence {
         let place = place.chars().filter(|character| !character.is_ascii_digit()).collect();
         (self.step.code(), place)
     }
+}
+
+/// The one of two servers that answered the same script in two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsteady {
+    /// The first.
+    A,
+    /// The second.
+    B,
 }
 
 /// The two servers.
@@ -50,6 +61,8 @@ pub struct Pair {
     /// How often A answered each operation code with each error, and how often each other kind of
     /// frame came: what a script has reached.
     pub reached: BTreeMap<(Option<i32>, &'static str, i64), usize>,
+    /// The step of the next run whose frames are kept, and what they were.
+    watched: Option<(usize, [Vec<Value>; 2])>,
     /// Tells the subtrees of runs on these servers apart.
     subtree: String,
     runs: usize,
@@ -73,16 +86,36 @@ impl Pair {
             comparison: Comparison::new(clocks_are_ours),
             explained: BTreeMap::new(),
             reached: BTreeMap::new(),
+            watched: None,
             subtree: subtree.to_owned(),
             runs: 0,
         }
+    }
+
+    /// Plays the script that once diverged in `divergence` again. Returns where it diverges now,
+    /// and which server answered otherwise then than it does now in the same place.
+    pub fn play_again(
+        &mut self,
+        divergence: &Divergence,
+        steps: impl Iterator<Item = Step>,
+    ) -> (Option<Divergence>, Option<Unsteady>) {
+        self.watched = Some((divergence.index + generate::prologue().len(), Default::default()));
+        let again = self.play(steps);
+        let (_, now) = self.watched.take().unwrap_or_default();
+        let now = now.map(|frames| renamed(&frames, &self.prefix(), &divergence.prefix));
+        (again, unsteady([&divergence.a, &divergence.b], [&now[0], &now[1]]))
+    }
+
+    /// The node that stands above everything in the present run.
+    fn prefix(&self) -> String {
+        format!("/{}-{}", self.subtree, self.runs)
     }
 
     /// Plays a script in a new subtree with new sessions up to the first divergence.
     pub fn play(&mut self, steps: impl Iterator<Item = Step>) -> Option<Divergence> {
         self.runs += 1;
         self.comparison.begin_run();
-        let prefix = format!("/{}-{}", self.subtree, self.runs);
+        let prefix = self.prefix();
         let mut sides = [
             Side::new(&self.addresses.0, prefix.clone(), CLIENTS),
             Side::new(&self.addresses.1, prefix, CLIENTS),
@@ -145,11 +178,17 @@ impl Pair {
             sort_unordered_events(&mut a, &sides[0], without_zxids);
             sort_unordered_events(&mut b, &sides[1], without_zxids);
             self.count_reached(step, &a);
+            if let Some((watched, frames)) = &mut self.watched
+                && watched == index
+            {
+                *frames = [a.clone(), b.clone()];
+            }
             let differences = self.comparison.compare(&a, &b);
             let unexplained = self.unexplained(sides, step, &differences, (&a, &b));
             if !unexplained.is_empty() {
                 let (index, step) = (*index, step.clone());
-                return Some(Divergence { index, step, differences: unexplained, a, b });
+                let (differences, prefix) = (unexplained, self.prefix());
+                return Some(Divergence { index, step, differences, a, b, prefix });
             }
         }
         None
@@ -200,6 +239,23 @@ impl Pair {
     }
 }
 
+fn renamed(frames: &[Value], from: &str, to: &str) -> Vec<Value> {
+    frames.iter().map(|frame| frame.renamed(from, to)).collect()
+}
+
+/// Which of two servers showed something else `then` than `now`, if one of them alone did. Nothing
+/// shown now says nothing: the script may have ended before.
+fn unsteady(then: [&[Value]; 2], now: [&[Value]; 2]) -> Option<Unsteady> {
+    let has_changed = |side: usize| {
+        !now[side].is_empty() && !Comparison::new(false).compare(then[side], now[side]).is_empty()
+    };
+    match (has_changed(0), has_changed(1)) {
+        (true, false) => Some(Unsteady::A),
+        (false, true) => Some(Unsteady::B),
+        (true, true) | (false, false) => None,
+    }
+}
+
 /// Ends what a divergence has left open; what the servers say to it no longer matters.
 fn close_sessions(sides: &mut [Side; 2]) {
     for step in generate::epilogue() {
@@ -225,5 +281,28 @@ fn sort_unordered_events(frames: &mut [Value], side: &Side, without_zxids: bool)
         } else {
             run.sort_by_key(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(xid: i64, zxid: i64, path: &str) -> Vec<Value> {
+        let path = Value::Text(Some(path.to_owned()));
+        let parts = vec![("xid", Value::Int(xid)), ("zxid", Value::Zxid(zxid)), ("path", path)];
+        vec![Value::Record("reply", parts)]
+    }
+
+    #[test]
+    fn the_server_that_answers_in_two_ways_is_the_unsteady_one() {
+        let (lost, steady) = (reply(128, 70, "/x-1/a"), reply(127, 9, "/x-1/a"));
+        let now_a = renamed(&reply(127, 700, "/x-2/a"), "/x-2", "/x-1");
+        let now_b = renamed(&reply(127, 90, "/x-2/a"), "/x-2", "/x-1");
+        assert_eq!(unsteady([&lost, &steady], [&now_a, &now_b]), Some(Unsteady::A));
+        assert_eq!(unsteady([&steady, &lost], [&now_a, &now_b]), Some(Unsteady::B));
+        assert_eq!(unsteady([&lost, &lost], [&now_a, &now_b]), None);
+        assert_eq!(unsteady([&steady, &steady], [&now_a, &now_b]), None);
+        assert_eq!(unsteady([&lost, &steady], [&[], &[]]), None);
     }
 }

@@ -39,9 +39,7 @@ impl Step {
     #[must_use]
     pub fn may_be_pipelined(&self) -> bool {
         match &self.act {
-            // ZooKeeper decides the next write without an ACL change that is still on its way, if
-            // it comes soon enough: a race of its own.
-            Act::Send { op, .. } => op.keeps_its_turn() && op.code() != op::SET_ACL,
+            Act::Send { op, .. } => op.keeps_its_turn() && !op.is_raced_in_zookeeper(),
             Act::Reconnect(_) | Act::Garbage(_) => false,
         }
     }
@@ -319,6 +317,22 @@ impl Op {
         }
     }
 
+    /// Whether ZooKeeper decides the write after this one in two ways, as it comes soon enough or
+    /// not: races of its own. While an ACL change is on its way the old ACL is asked; while a
+    /// container or a node with a ttl of which the flags say that it is ephemeral is on its way it
+    /// takes no children, and once applied it does.
+    fn is_raced_in_zookeeper(&self) -> bool {
+        match self {
+            Self::SetAcl { .. } => true,
+            Self::Create { code: op::CREATE_CONTAINER | op::CREATE_TTL, flags, .. } => {
+                matches!(flags, 1 | 3)
+            }
+            Self::Multi { items, .. } => items.iter().any(Self::is_raced_in_zookeeper),
+            Self::Truncated { op, .. } | Self::Padded { op } => op.is_raced_in_zookeeper(),
+            _ => false,
+        }
+    }
+
     /// The request as it goes to a server on which `prefix` is the run's subtree.
     #[must_use]
     pub fn encode(&self, prefix: &str, zxids: &[i64]) -> Request {
@@ -410,6 +424,25 @@ mod tests {
     fn a_leading_tilde_is_the_subtree_of_the_run_and_no_other_one_is() {
         let encoded = Op::OfPath { code: op::SYNC, path: Path::new("~/a~b") }.encode("/run", &[]);
         assert_eq!(encoded, request::sync("/run/a~b"));
+    }
+
+    #[test]
+    fn a_container_that_says_it_is_ephemeral_is_waited_for() {
+        let create = |code, flags| Op::Create {
+            code,
+            path: Path::new("~/a"),
+            data: Data(None),
+            acl: None,
+            flags,
+            ttl: 0,
+        };
+        let waits = |op: Op| !Step::send(0, op).may_be_pipelined();
+        assert!(waits(create(op::CREATE_CONTAINER, 1)));
+        assert!(waits(create(op::CREATE_TTL, 3)));
+        assert!(!waits(create(op::CREATE_CONTAINER, 4)));
+        assert!(!waits(create(op::CREATE2, 1)));
+        let items = vec![create(op::CREATE, 0), create(op::CREATE_CONTAINER, 1)];
+        assert!(waits(Op::Multi { code: op::MULTI, items, end: End::Proper }));
     }
 
     #[test]

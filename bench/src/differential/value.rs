@@ -54,6 +54,25 @@ impl Value {
         }
     }
 
+    /// The same with `to` for `from` where a text begins with it.
+    #[must_use]
+    pub fn renamed(&self, from: &str, to: &str) -> Value {
+        let all = |values: &[Value]| values.iter().map(|value| value.renamed(from, to)).collect();
+        match self {
+            Self::Text(Some(text)) => match text.strip_prefix(from) {
+                Some(rest) => Self::Text(Some(format!("{to}{rest}"))),
+                None => self.clone(),
+            },
+            Self::List(values) => Self::List(all(values)),
+            Self::Set(values) => Self::Set(all(values)),
+            Self::Record(name, parts) => {
+                let parts = parts.iter().map(|(name, value)| (*name, value.renamed(from, to)));
+                Self::Record(name, parts.collect())
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// The number of a record's part, whatever kind of number it is.
     #[must_use]
     pub fn number(&self, part: &str) -> Option<i64> {
