@@ -16,12 +16,13 @@ pub mod startup;
 mod thread;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 
-pub use plan::{Kind, Workload};
+pub use plan::{Kind, Nodes, ROOT, Workload};
 use thread::LoadThread;
 
 /// Latencies are recorded in nanoseconds, up to a minute, with three significant digits.
@@ -77,17 +78,17 @@ pub struct Load {
 }
 
 impl Load {
-    /// Connects, and creates what the workload reads and sets. A canned server creates nothing
-    /// and says so by being named `canned`.
-    pub fn open(addresses: &[SocketAddr], workload: &Workload, canned: bool) -> Result<Self> {
-        if !canned {
-            plan::populate(addresses[0], workload).context("creating the nodes of a workload")?;
+    /// Connects, and creates what the workload reads and sets.
+    pub fn open(addresses: &[SocketAddr], workload: &Workload, nodes: Nodes<'_>) -> Result<Self> {
+        if let Nodes::Below(root) = nodes {
+            plan::populate(addresses[0], root, workload.keys, workload.value_bytes)
+                .context("creating the nodes of a workload")?;
         }
         let count = workload.threads.clamp(1, workload.connections);
         let threads = (0..count)
             .map(|index| {
                 let connections = (index..workload.connections).step_by(count);
-                LoadThread::open(addresses, workload, connections)
+                LoadThread::open(addresses, workload, nodes, connections)
             })
             .collect::<Result<_>>()?;
         Ok(Self { threads })
@@ -96,30 +97,54 @@ impl Load {
     /// Loads the server for so long, then waits for what is still outstanding.
     pub fn run(&mut self, duration: Duration) -> Result<Slice> {
         let begin = Instant::now();
-        let slices: Vec<Result<Slice>> = match &mut self.threads[..] {
-            [only] => vec![only.run(begin, duration)],
-            threads => std::thread::scope(|scope| {
-                let running: Vec<_> = threads
-                    .iter_mut()
-                    .map(|thread| scope.spawn(move || thread.run(begin, duration)))
-                    .collect();
-                running.into_iter().map(|it| it.join().expect("no load panics")).collect()
-            }),
-        };
+        if let [only] = &mut self.threads[..] {
+            return only.run(begin, duration, &AtomicU64::new(0));
+        }
+        self.run_watched(duration, duration, |_, _| {})
+    }
+
+    /// The same; `watch` is told every so often how long it goes on and how many requests were
+    /// answered. It runs on the calling thread.
+    pub fn run_watched(
+        &mut self,
+        duration: Duration,
+        every: Duration,
+        mut watch: impl FnMut(Duration, u64),
+    ) -> Result<Slice> {
+        let begin = Instant::now();
+        let answered = AtomicU64::new(0);
+        let slices: Vec<Result<Slice>> = std::thread::scope(|scope| {
+            let running: Vec<_> = self
+                .threads
+                .iter_mut()
+                .map(|thread| scope.spawn(|| thread.run(begin, duration, &answered)))
+                .collect();
+            while begin.elapsed() < duration && !running.iter().all(|it| it.is_finished()) {
+                std::thread::park_timeout(every.min(duration.saturating_sub(begin.elapsed())));
+                watch(begin.elapsed(), answered.load(Ordering::Relaxed));
+            }
+            running.into_iter().map(|it| it.join().expect("no load panics")).collect()
+        });
         let mut total = Slice::empty();
         for slice in slices {
             total.add(&slice?);
         }
         Ok(total)
     }
+
+    /// Deletes what loads have left below `root`, and `root`.
+    pub fn clean(address: SocketAddr, root: &str) -> Result<()> {
+        plan::remove(address, root).context("removing the nodes of a workload")
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener};
 
     use super::*;
-    use crate::ceiling;
+    use crate::{ceiling, raw};
 
     fn canned() -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -137,7 +162,7 @@ mod tests {
             threads: 2,
             ..Workload::default()
         };
-        let mut load = Load::open(&[canned()], &workload, true).expect("connections");
+        let mut load = Load::open(&[canned()], &workload, Nodes::Canned).expect("connections");
         for _slice in 0..2 {
             let slice = load.run(Duration::from_millis(50)).expect("a slice");
             assert!(slice.operations > 0);
@@ -145,5 +170,58 @@ mod tests {
             assert_eq!(slice.reads.len() + slice.writes.len(), slice.operations);
             assert!(load.threads.iter().all(LoadThread::is_quiet));
         }
+    }
+    #[test]
+    fn an_open_loop_asks_at_its_rate_and_charges_waits_from_when_requests_were_due() {
+        let workload = Workload { connections: 4, rate: Some(2_000.0), ..Workload::default() };
+        let mut load = Load::open(&[canned()], &workload, Nodes::Canned).expect("connections");
+        let duration = Duration::from_millis(250);
+        let mut told = 0;
+        let slice = load
+            .run_watched(duration, duration / 5, |_, answered| told = answered)
+            .expect("a slice");
+        // What was asked is due by then, or on its way: never more, however slow this machine is.
+        let due = 2_000.0 * slice.elapsed.as_secs_f64() + 1.0;
+        assert!(0 < slice.operations && slice.operations as f64 <= due, "{slice:?}");
+        assert!(told <= slice.operations);
+        assert!(load.threads.iter().all(LoadThread::is_quiet));
+    }
+    /// A server that answers nothing before it has got `held` requests.
+    fn holding(held: usize) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut frame = || {
+                let mut length = [0; 4];
+                stream.read_exact(&mut length).ok()?;
+                let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+                stream.read_exact(&mut frame).ok()?;
+                Some((frame, stream.try_clone().expect("a descriptor")))
+            };
+            let connected = raw::Body::new().int(0).int(30_000).long(1).buffer(Some(&[0; 16]));
+            let (_, mut to) = frame().expect("a handshake");
+            to.write_all(&raw::framed(connected.boolean(false).as_bytes())).expect("sent");
+            let mut xids = Vec::new();
+            while let Some((request, mut to)) = frame() {
+                xids.push(i32::from_be_bytes(request[..4].try_into().expect("four bytes")));
+                for xid in xids.drain(..if held <= xids.len() { xids.len() } else { 0 }) {
+                    let reply = raw::Body::new().int(xid).long(1).int(0);
+                    to.write_all(&raw::framed(reply.as_bytes())).expect("sent");
+                }
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_stall_is_charged_to_every_request_that_was_due_in_it() {
+        // 101 requests, 1 ms apart, answered together: the first waited at least 100 ms, the
+        // middle one 50.
+        let workload = Workload { rate: Some(1_000.0), ..Workload::default() };
+        let mut load = Load::open(&[holding(101)], &workload, Nodes::Canned).expect("connections");
+        let slice = load.threads[0].run_until(101).expect("a slice");
+        assert!(100_000.0 * 0.999 <= slice.quantile_us(1.0), "{}", slice.quantile_us(1.0));
+        assert!(50_000.0 * 0.999 <= slice.quantile_us(0.5), "{}", slice.quantile_us(0.5));
     }
 }

@@ -10,7 +10,7 @@ use farwatch_bench::load::cells::{CELLS, Cell, VALUE_BYTES};
 use farwatch_bench::load::failover::{self, Kill};
 use farwatch_bench::load::referee::{self, Contestant, Pace, Spread};
 use farwatch_bench::load::report::{self, CEILING, FARWATCH, ZOOKEEPER};
-use farwatch_bench::load::{Kind, Load, Workload, startup};
+use farwatch_bench::load::{Kind, Load, Nodes, ROOT, Workload, startup};
 use farwatch_bench::observers::Observers;
 use farwatch_bench::subject::{Ensemble, Options, Subject};
 
@@ -30,8 +30,6 @@ enum Action {
     Failover(Failover),
     /// Measures what observers cost, and what a cut costs them, beside ZooKeeper's.
     Observers(Observers),
-    /// Loads one running server and prints what it reaches.
-    Load(LoadOne),
     /// Serves canned replies: what sockets alone cost.
     Ceiling {
         /// Bytes of the value that every read is answered with.
@@ -95,33 +93,6 @@ struct Failover {
     voters: u32,
 }
 
-#[derive(Args)]
-struct LoadOne {
-    /// Where the server listens.
-    address: std::net::SocketAddr,
-    /// get, set, create, or the percentage of reads in a mix.
-    #[arg(long, default_value = "get", value_parser = kind)]
-    kind: Kind,
-    /// Sessions.
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
-    /// Requests of each session under way.
-    #[arg(long, default_value_t = 1)]
-    outstanding: usize,
-    /// Bytes of a value.
-    #[arg(long, default_value_t = VALUE_BYTES)]
-    value_bytes: usize,
-    /// Nodes to read and set.
-    #[arg(long, default_value_t = 10_000)]
-    keys: usize,
-    /// Threads of the load.
-    #[arg(long, default_value_t = 1)]
-    threads: usize,
-    /// How long.
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-}
-
 /// What one name of the table stands for.
 enum Started {
     Alone(Box<Subject>),
@@ -155,20 +126,7 @@ fn main() -> Result<()> {
         Action::Compare(compare) => compare.run(),
         Action::Failover(failover) => failover.run(),
         Action::Observers(observers) => observers.run(),
-        Action::Load(load) => load.run(),
         Action::Ceiling { value_bytes } => ceiling::run(value_bytes),
-    }
-}
-
-fn kind(text: &str) -> Result<Kind, String> {
-    match text {
-        "get" => Ok(Kind::Get),
-        "set" => Ok(Kind::Set),
-        "create" => Ok(Kind::Create),
-        percent => match percent.parse() {
-            Ok(read_percent @ 0..=100) => Ok(Kind::Mix { read_percent }),
-            _other => Err("expected get, set, create, or a percentage of reads".to_owned()),
-        },
     }
 }
 
@@ -276,7 +234,7 @@ impl Compare {
         for kind in [Kind::Get, Kind::Set] {
             let workload =
                 Workload { kind, connections: 16, outstanding: 64, ..Workload::default() };
-            Load::open(&java.addresses, &workload, false)?.run(JVM_WARM_UP)?;
+            Load::open(&java.addresses, &workload, Nodes::Below(ROOT))?.run(JVM_WARM_UP)?;
         }
         Ok(())
     }
@@ -324,33 +282,4 @@ impl Failover {
 
 fn matches(cell: &Cell, asked: &str) -> bool {
     cell.name.starts_with(asked)
-}
-
-impl LoadOne {
-    fn run(&self) -> Result<()> {
-        let workload = Workload {
-            kind: self.kind,
-            connections: self.connections,
-            outstanding: self.outstanding,
-            value_bytes: self.value_bytes,
-            keys: self.keys,
-            threads: self.threads,
-        };
-        let mut load = Load::open(&[self.address], &workload, false)?;
-        let slice = load.run(Duration::from_secs_f64(self.seconds))?;
-        println!("{:.0} operations/s in {:.2?}", slice.rate(), slice.elapsed);
-        for (name, histogram) in [("reads", &slice.reads), ("writes", &slice.writes)] {
-            if !histogram.is_empty() {
-                let us = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
-                println!(
-                    "{name}: p50 {:.0} us, p99 {:.0} us, p99.9 {:.0} us, longest {:.0} us",
-                    us(0.5),
-                    us(0.99),
-                    us(0.999),
-                    histogram.max() as f64 / 1e3
-                );
-            }
-        }
-        Ok(())
-    }
 }

@@ -26,7 +26,7 @@ use self::report::{Findings, LinkBytes, Outages, Reads, Throughput};
 use self::throughput::{Cell, WORKLOAD, cells_of_sinks, observers, slice};
 use self::way::{Quality, Way};
 use crate::load::report::{FARWATCH, ZOOKEEPER, replace_between};
-use crate::load::{Kind, Load, Workload};
+use crate::load::{Kind, Load, Nodes, ROOT, Workload};
 use crate::raw::request::{create, get_data, set_data};
 use crate::raw::{Connection, Handshake, ids};
 use crate::subject::{Ensemble, Options};
@@ -179,7 +179,7 @@ impl Observers {
             let options = if line.is_empty() { options } else { options.line(line) };
             let (name, mut ensemble) = self.farwatch(&options)?;
             let name = if line.is_empty() { name } else { line };
-            let mut load = Load::open(&ensemble.addresses(), &WORKLOAD, false)?;
+            let mut load = Load::open(&ensemble.addresses(), &WORKLOAD, Nodes::Below(ROOT))?;
             load.run(self.slice())?;
             let crowd = Crowd::start();
             let mut found = Throughput::new(name, &cells);
@@ -210,7 +210,7 @@ impl Observers {
                 observers(ensemble, cell.direct(), LISTED)?;
             }
             for (name, ensemble) in &ensembles {
-                let mut load = Load::open(&ensemble.addresses(), &WORKLOAD, false)?;
+                let mut load = Load::open(&ensemble.addresses(), &WORKLOAD, Nodes::Below(ROOT))?;
                 load.run(if *name == ZOOKEEPER { JVM_WARM_UP } else { self.slice() })?;
                 loads.push(load);
             }
@@ -230,7 +230,8 @@ impl Observers {
     fn site(&self, found: &mut Findings) -> Result<()> {
         let mut ensembles = self.ensembles()?;
         for (name, ensemble) in &mut ensembles {
-            Load::open(&ensemble.addresses(), &WORKLOAD, false)?.run(JVM_WARM_UP / 2)?;
+            Load::open(&ensemble.addresses(), &WORKLOAD, Nodes::Below(ROOT))?
+                .run(JVM_WARM_UP / 2)?;
             observers(ensemble, 1, LISTED).with_context(|| format!("{name}'s observer"))?;
             link::register(ensemble)?;
         }
@@ -254,7 +255,8 @@ impl Observers {
             let workload = Workload { kind: Kind::Get, outstanding, ..WORKLOAD };
             let mut loads = Vec::new();
             for (_, ensemble) in ensembles {
-                let mut load = Load::open(&[ensemble.observer(0).address()], &workload, false)?;
+                let mut load =
+                    Load::open(&[ensemble.observer(0).address()], &workload, Nodes::Below(ROOT))?;
                 load.run(JVM_WARM_UP / 2)?;
                 loads.push(load);
             }

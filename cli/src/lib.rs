@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)] // but for signals.rs
 
+pub mod bench;
 pub mod config_file;
 pub mod data_files;
 pub mod demo;

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use farwatch_cli::bench::{self, BenchArgs};
 use farwatch_cli::demo::{self, DemoArgs};
 use farwatch_cli::last_words;
 use farwatch_cli::leader_command::{self, LeaderArgs};
@@ -47,6 +48,7 @@ enum Command {
     Leader(LeaderArgs),
     Log(LogArgs),
     Snapshot(SnapshotArgs),
+    Bench(BenchArgs),
     /// Prints the version.
     Version,
 }
@@ -79,6 +81,11 @@ fn main() -> ExitCode {
             let done = snapshot_command::run(&args, &mut out);
             said(done.and_then(|whole| Ok(out.flush().map(|()| whole)?)))
         }
+        Command::Bench(args) => said(
+            bench::run(&args, &mut io::stdout().lock())
+                .map(|()| true)
+                .map_err(|it| format!("{it:#}")),
+        ),
         Command::Version => {
             println!("farwatch {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -240,7 +240,7 @@ pub fn ask_ensemble(addr: SocketAddr, timeout: Duration) -> Option<EnsembleRepor
 }
 
 /// The addresses of `host[:port]`; an IPv6 address with a port needs brackets.
-fn addresses(server: &str) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn addresses(server: &str) -> io::Result<Vec<SocketAddr>> {
     const PORT: u16 = 2181;
     let bare = server.trim_start_matches('[').trim_end_matches(']');
     let found = match bare.parse::<std::net::IpAddr>() {

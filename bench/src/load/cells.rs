@@ -21,6 +21,7 @@ const fn cell(name: &'static str, kind: Kind, connections: usize, outstanding: u
         value_bytes: VALUE_BYTES,
         keys: 10_000,
         threads: 1,
+        rate: None,
     };
     Cell { name, workload, expected: None }
 }

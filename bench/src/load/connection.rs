@@ -19,7 +19,8 @@ const REPLY_HEAD_BYTES: usize = 20;
 struct Awaited {
     xid: i32,
     asked: Asked,
-    sent_ns: u64,
+    /// When it was sent, or should have been.
+    due_ns: u64,
 }
 
 /// See the module.
@@ -65,15 +66,20 @@ impl LoadConnection {
     /// Asks until `outstanding` requests are under way, and sends them.
     pub(super) fn ask(&mut self, plan: &Plan, outstanding: usize, now_ns: u64) -> io::Result<()> {
         while self.awaited.len() < outstanding {
-            self.xid = self.xid.checked_add(1).unwrap_or(1);
-            // xorshift64: cheap, and the same for every subject.
-            self.random ^= self.random << 13;
-            self.random ^= self.random >> 7;
-            self.random ^= self.random << 17;
-            let asked = plan.ask(self.index, self.xid, self.random, &mut self.output);
-            self.awaited.push_back(Awaited { xid: self.xid, asked, sent_ns: now_ns });
+            self.ask_one(plan, now_ns);
         }
         self.send()
+    }
+
+    /// Asks one request more, which is due at `due_ns`; it leaves with the next [`Self::send`].
+    pub(super) fn ask_one(&mut self, plan: &Plan, due_ns: u64) {
+        self.xid = self.xid.checked_add(1).unwrap_or(1);
+        // xorshift64: cheap, and the same for every subject.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let asked = plan.ask(self.index, self.xid, self.random, &mut self.output);
+        self.awaited.push_back(Awaited { xid: self.xid, asked, due_ns });
     }
 
     pub(super) fn send(&mut self) -> io::Result<()> {
@@ -157,7 +163,7 @@ impl LoadConnection {
                 Asked::Read => &mut slice.reads,
                 Asked::Write => &mut slice.writes,
             };
-            histogram.saturating_record(now_ns.saturating_sub(awaited.sent_ns));
+            histogram.saturating_record(now_ns.saturating_sub(awaited.due_ns));
         }
         Ok(())
     }

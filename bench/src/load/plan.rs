@@ -7,15 +7,16 @@ use anyhow::{Result, bail, ensure};
 
 use crate::raw::{self, Connection, Handshake, framed, ids, request_bytes};
 
-/// The parent of everything that a load touches.
-const ROOT: &str = "/bench";
+/// The parent of everything that a load touches, on servers that were started for it.
+pub const ROOT: &str = "/bench";
 
-/// Creates outstanding while nodes are made.
-const POPULATE_OUTSTANDING: usize = 1000;
+/// Requests outstanding while nodes are made and removed.
+const BATCH_REQUESTS: usize = 1000;
 
 /// Children of one directory at most: a real tree has many directories.
 const DIRECTORY_NODES: usize = 1000;
 
+const NO_NODE: i32 = -101;
 const NODE_EXISTS: i32 = -110;
 
 /// What is asked.
@@ -34,14 +35,14 @@ pub enum Kind {
     },
 }
 
-/// A closed loop: each connection keeps `outstanding` requests under way.
+/// A closed loop, in which each connection keeps `outstanding` requests under way, or an open one.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
     /// What.
     pub kind: Kind,
     /// Sessions.
     pub connections: usize,
-    /// Requests of each that are not answered yet.
+    /// Requests of each that are not answered yet; in an open loop as many as it takes.
     pub outstanding: usize,
     /// Bytes of a value.
     pub value_bytes: usize,
@@ -49,6 +50,10 @@ pub struct Workload {
     pub keys: usize,
     /// Threads that ask.
     pub threads: usize,
+    /// An open loop: so many requests a second over all connections, evenly spaced, whatever is
+    /// still outstanding. Latency then counts from when a request was due, so that a server which
+    /// stalls is charged for those that had to wait.
+    pub rate: Option<f64>,
 }
 
 impl Default for Workload {
@@ -60,14 +65,25 @@ impl Default for Workload {
             value_bytes: 100,
             keys: 10_000,
             threads: 1,
+            rate: None,
         }
     }
+}
+
+/// Which nodes a load works on.
+#[derive(Clone, Copy, Debug)]
+pub enum Nodes<'a> {
+    /// Those below this path, created where they are missing.
+    Below(&'a str),
+    /// None: a canned server answers whatever is asked.
+    Canned,
 }
 
 /// Requests as frames with xid 0.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     kind: Kind,
+    root: String,
     gets: Arc<[Vec<u8>]>,
     sets: Arc<[Vec<u8>]>,
     value: Vec<u8>,
@@ -83,9 +99,13 @@ pub(super) enum Asked {
 }
 
 impl Plan {
-    pub(super) fn new(workload: &Workload) -> Self {
+    pub(super) fn new(workload: &Workload, nodes: Nodes<'_>) -> Self {
+        let root = match nodes {
+            Nodes::Below(root) => root,
+            Nodes::Canned => ROOT,
+        };
         let value = vec![b'v'; workload.value_bytes];
-        let paths: Vec<String> = (0..workload.keys).map(path).collect();
+        let paths: Vec<String> = (0..workload.keys).map(|key| path(root, key)).collect();
         let reads = workload.kind != Kind::Set && workload.kind != Kind::Create;
         let writes = workload.kind != Kind::Get && workload.kind != Kind::Create;
         let frames = |wanted: bool, build: &dyn Fn(&str) -> raw::Request| -> Arc<[Vec<u8>]> {
@@ -96,7 +116,8 @@ impl Plan {
         let sets = frames(writes, &|path| raw::request::set_data(path, Some(&value), -1));
         // Unique among runs on one server; nothing else is asked of it.
         let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-        Self { kind: workload.kind, gets, sets, value, tag: since.as_nanos() as u64 }
+        let (root, tag) = (root.to_owned(), since.as_nanos() as u64);
+        Self { kind: workload.kind, root, gets, sets, value, tag }
     }
 
     /// Appends the request with this xid of connection `of`, chosen by `draw`.
@@ -110,7 +131,7 @@ impl Plan {
         match (read, self.kind) {
             (true, _) => out.extend_from_slice(&self.gets[draw as u32 as usize % self.gets.len()]),
             (false, Kind::Create) => {
-                let path = format!("{ROOT}/{:x}-{of}-{xid}", self.tag);
+                let path = format!("{}/{:x}-{of}-{xid}", self.root, self.tag);
                 let request = raw::request::create(&path, Some(&self.value), &ids::open(), 0);
                 out.extend_from_slice(&framed(&request_bytes(0, &request)));
             }
@@ -121,46 +142,80 @@ impl Plan {
     }
 }
 
-fn path(key: usize) -> String {
-    format!("{ROOT}/{:04}/node-{key:07}", key / DIRECTORY_NODES)
+fn path(root: &str, key: usize) -> String {
+    format!("{root}/{:04}/node-{key:07}", key / DIRECTORY_NODES)
 }
 
-/// Creates the nodes of a workload; those that exist are left as they are.
-pub(super) fn populate(address: SocketAddr, workload: &Workload) -> Result<()> {
-    populate_keys(address, workload.keys, workload.value_bytes)
+/// Creates so many nodes below `root`; those that exist are left as they are.
+pub(super) fn populate(
+    address: SocketAddr,
+    root: &str,
+    keys: usize,
+    value_bytes: usize,
+) -> Result<()> {
+    let value = vec![b'v'; value_bytes];
+    let directories = (0..keys.div_ceil(DIRECTORY_NODES)).map(|at| format!("{root}/{at:04}"));
+    let parents = root.match_indices('/').skip(1).map(|(end, _)| root[..end].to_owned());
+    let paths = parents.chain(std::iter::once(root.to_owned())).chain(directories);
+    let paths = paths.chain((0..keys).map(|key| path(root, key)));
+    let creates = paths.map(|path| raw::request::create(&path, Some(&value), &ids::open(), 0));
+    in_batches(address, creates, &[0, NODE_EXISTS])
 }
 
-/// Creates so many nodes under the root of all loads.
-pub(super) fn populate_keys(address: SocketAddr, keys: usize, value_bytes: usize) -> Result<()> {
+/// Deletes what [`populate`] and creates have made below `root`, and `root` itself.
+pub(super) fn remove(address: SocketAddr, root: &str) -> Result<()> {
     let (mut connection, session) = Connection::connect(address, &Handshake::default())?;
     ensure!(!session.is_expired(), "the server refuses a new session");
-    let value = vec![b'v'; value_bytes];
-    let directories = (0..keys.div_ceil(DIRECTORY_NODES)).map(|at| format!("{ROOT}/{at:04}"));
-    let paths = std::iter::once(ROOT.to_owned()).chain(directories).chain((0..keys).map(path));
+    let mut children = |parent: &str| -> Result<Vec<String>> {
+        let reply = connection.call(&raw::request::get_children(parent, false))?;
+        let names = if reply.err == NO_NODE { Vec::new() } else { reply.names()? };
+        Ok(names.iter().map(|name| format!("{parent}/{name}")).collect())
+    };
+    let mut paths = Vec::new();
+    for path in children(root)? {
+        // Only directories have names without a dash.
+        if !path[root.len()..].contains('-') {
+            paths.extend(children(&path)?);
+        }
+        paths.push(path);
+    }
+    paths.push(root.to_owned());
+    connection.call(&raw::request::close_session())?;
+    let deletes = paths.iter().map(|path| raw::request::delete(path, -1));
+    in_batches(address, deletes, &[0, NO_NODE])
+}
+
+/// Asks everything in order, many at once. An answer that is not among `fine` is an error.
+fn in_batches(
+    address: SocketAddr,
+    requests: impl Iterator<Item = raw::Request>,
+    fine: &[i32],
+) -> Result<()> {
+    let (mut connection, session) = Connection::connect(address, &Handshake::default())?;
+    ensure!(!session.is_expired(), "the server refuses a new session");
     let (mut outstanding, mut xid) = (0, 0);
     let mut bytes = Vec::new();
-    for path in paths {
+    for request in requests {
         xid += 1;
-        let request = raw::request::create(&path, Some(&value), &ids::open(), 0);
         bytes.extend_from_slice(&framed(&request_bytes(xid, &request)));
         outstanding += 1;
-        if outstanding == POPULATE_OUTSTANDING {
+        if outstanding == BATCH_REQUESTS {
             connection.send_raw(&bytes)?;
             bytes.clear();
-            collect(&mut connection, &mut outstanding)?;
+            collect(&mut connection, &mut outstanding, fine)?;
         }
     }
     connection.send_raw(&bytes)?;
-    collect(&mut connection, &mut outstanding)?;
+    collect(&mut connection, &mut outstanding, fine)?;
     connection.call(&raw::request::close_session())?;
     Ok(())
 }
 
-fn collect(connection: &mut Connection, outstanding: &mut usize) -> Result<()> {
+fn collect(connection: &mut Connection, outstanding: &mut usize, fine: &[i32]) -> Result<()> {
     for _reply in 0..std::mem::take(outstanding) {
         let reply = connection.receive_reply()?;
-        if reply.err != 0 && reply.err != NODE_EXISTS {
-            bail!("create number {} was answered with error {}", reply.xid, reply.err);
+        if !fine.contains(&reply.err) {
+            bail!("request number {} was answered with error {}", reply.xid, reply.err);
         }
     }
     Ok(())

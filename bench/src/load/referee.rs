@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::cells::Cell;
 use super::process::cpu_time;
-use super::{Load, Slice};
+use super::{Load, Nodes, ROOT, Slice};
 
 /// How far the canned server may stray from its median, as a part of it.
 const DRIFT_MAX: f64 = 0.20;
@@ -32,6 +32,10 @@ pub struct Contestant {
 }
 
 impl Contestant {
+    fn nodes(&self) -> Nodes<'static> {
+        if self.canned { Nodes::Canned } else { Nodes::Below(ROOT) }
+    }
+
     /// What all its processes have used of the processors.
     fn cpu_time(&self) -> Result<Duration> {
         self.pids.iter().map(|&pid| cpu_time(pid)).sum()
@@ -106,7 +110,7 @@ pub fn measure(cell: Cell, contestants: &[Contestant], pace: Pace) -> Result<Cel
     let mut loads = contestants
         .iter()
         .map(|it| {
-            let load = Load::open(&it.addresses, &cell.workload, it.canned);
+            let load = Load::open(&it.addresses, &cell.workload, it.nodes());
             load.with_context(|| format!("{} under {}", it.name, cell.name))
         })
         .collect::<Result<Vec<Load>>>()?;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::plan::populate_keys;
+use super::plan::{ROOT, populate};
 use super::process::resident_bytes;
 use super::referee::Spread;
 use crate::raw::{self, Connection, Handshake};
@@ -42,7 +42,7 @@ pub fn measure(
 ) -> Result<Vec<StartUp>> {
     let mut results: Vec<StartUp> = Vec::new();
     for (name, subject) in &mut *subjects {
-        populate_keys(subject.address(), nodes, value_bytes)
+        populate(subject.address(), ROOT, nodes, value_bytes)
             .with_context(|| format!("filling {name}"))?;
         let (starts, resident_bytes) = (Vec::new(), 0);
         results.push(StartUp { name: name.clone(), nodes, value_bytes, starts, resident_bytes });
@@ -54,7 +54,7 @@ pub fn measure(
             subject.restart().with_context(|| format!("starting {name} again"))?;
             let (mut connection, _session) =
                 Connection::connect(subject.address(), &Handshake::default())?;
-            let reply = connection.call(&raw::request::get_data("/bench", false))?;
+            let reply = connection.call(&raw::request::get_data(ROOT, false))?;
             assert_eq!(reply.err, 0, "{name} lost what it acknowledged");
             result.starts.push(started.elapsed().as_secs_f64());
             result.resident_bytes = resident_bytes(subject.pid().context("it runs")?)?;

@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::Slice;
 use super::connection::LoadConnection;
-use super::plan::{Plan, Workload};
+use super::plan::{Nodes, Plan, Workload};
 
 /// One read of a connection.
 const READ_BYTES: usize = 256 << 10;
@@ -23,45 +24,70 @@ pub(super) struct LoadThread {
     epoll: OwnedFd,
     connections: Vec<LoadConnection>,
     plan: Plan,
-    outstanding: usize,
+    pace: Pace,
     scratch: Vec<u8>,
     started: Instant,
+}
+
+/// When a thread asks.
+enum Pace {
+    /// Whenever fewer than so many are under way on a connection.
+    Closed { outstanding: usize },
+    /// Every so many nanoseconds, on one connection after the other.
+    Open { every_ns: f64, due_ns: f64, at: usize },
 }
 
 impl LoadThread {
     pub(super) fn open(
         addresses: &[SocketAddr],
         workload: &Workload,
+        nodes: Nodes<'_>,
         indices: impl Iterator<Item = usize>,
     ) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut connections = Vec::new();
         for index in indices {
-            let connection = LoadConnection::open(addresses[index % addresses.len()], index)?;
+            let address = addresses[index % addresses.len()];
+            let connection = LoadConnection::open(address, index).with_context(|| {
+                let number = index + 1;
+                format!("connection {number} to {address} (does maxClientCnxns allow as many?)")
+            })?;
             let data = EventData::new_u64(connections.len() as u64);
             epoll::add(&epoll, connection.stream(), data, EventFlags::IN)?;
             connections.push(connection);
         }
+        let pace = match workload.rate {
+            None => Pace::Closed { outstanding: workload.outstanding },
+            Some(rate) => {
+                let of_this = rate * connections.len() as f64 / workload.connections as f64;
+                Pace::Open { every_ns: 1e9 / of_this, due_ns: 0.0, at: 0 }
+            }
+        };
         Ok(Self {
             epoll,
             connections,
-            plan: Plan::new(workload),
-            outstanding: workload.outstanding,
+            plan: Plan::new(workload, nodes),
+            pace,
             scratch: vec![0; READ_BYTES],
             started: Instant::now(),
         })
     }
 
-    pub(super) fn run(&mut self, begin: Instant, duration: Duration) -> Result<Slice> {
+    /// Adds to `answered` what it gets answers to, turn by turn.
+    pub(super) fn run(
+        &mut self,
+        begin: Instant,
+        duration: Duration,
+        answered: &AtomicU64,
+    ) -> Result<Slice> {
         let mut slice = Slice::empty();
-        for at in 0..self.connections.len() {
-            let now_ns = self.now_ns();
-            self.connections[at].ask(&self.plan, self.outstanding, now_ns)?;
-            self.watch(at)?;
-        }
+        self.begin()?;
         while begin.elapsed() < duration {
-            let left = duration.saturating_sub(begin.elapsed());
+            let due = self.ask_what_is_due()?;
+            let left = duration.saturating_sub(begin.elapsed()).min(due);
+            let before = slice.operations;
             self.turn(left, Some(&mut slice))?;
+            answered.fetch_add(slice.operations - before, Ordering::Relaxed);
         }
         slice.elapsed = begin.elapsed();
         let deadline = Instant::now() + DRAIN_MAX;
@@ -72,6 +98,54 @@ impl LoadThread {
             self.turn(DRAIN_MAX, None)?;
         }
         Ok(slice)
+    }
+
+    /// Goes on until so many requests were answered.
+    #[cfg(test)]
+    pub(super) fn run_until(&mut self, answered: u64) -> Result<Slice> {
+        let mut slice = Slice::empty();
+        self.begin()?;
+        while slice.operations < answered {
+            let due = self.ask_what_is_due()?;
+            self.turn(due, Some(&mut slice))?;
+        }
+        Ok(slice)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let now_ns = self.now_ns();
+        match &mut self.pace {
+            Pace::Open { due_ns, .. } => *due_ns = now_ns as f64,
+            Pace::Closed { outstanding } => {
+                let outstanding = *outstanding;
+                for at in 0..self.connections.len() {
+                    self.connections[at].ask(&self.plan, outstanding, now_ns)?;
+                    self.watch(at)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks all that an open loop should have asked by now. Returns how long nothing more is due.
+    fn ask_what_is_due(&mut self) -> Result<Duration> {
+        let now_ns = self.now_ns() as f64;
+        let Pace::Open { every_ns, due_ns, at } = &mut self.pace else { return Ok(DRAIN_MAX) };
+        let first = *at;
+        let mut asked = 0;
+        while *due_ns <= now_ns {
+            self.connections[*at].ask_one(&self.plan, *due_ns as u64);
+            *due_ns += *every_ns;
+            *at = (*at + 1) % self.connections.len();
+            asked += 1;
+        }
+        let left = Duration::from_nanos((*due_ns - now_ns) as u64);
+        for offset in 0..asked.min(self.connections.len()) {
+            let at = (first + offset) % self.connections.len();
+            self.connections[at].send()?;
+            self.watch(at)?;
+        }
+        Ok(left)
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -101,9 +175,11 @@ impl LoadThread {
                 let connection = &mut self.connections[at];
                 connection.receive(&mut self.scratch, clock, slice.as_deref_mut())?;
             }
-            if slice.is_some() {
+            if slice.is_some()
+                && let Pace::Closed { outstanding } = self.pace
+            {
                 let now_ns = self.now_ns();
-                self.connections[at].ask(&self.plan, self.outstanding, now_ns)?;
+                self.connections[at].ask(&self.plan, outstanding, now_ns)?;
             }
             self.watch(at)?;
         }

@@ -32,6 +32,7 @@ pub const WORKLOAD: Workload = Workload {
     value_bytes: VALUE_BYTES,
     keys: 10_000,
     threads: 1,
+    rate: None,
 };
 
 /// One slice.

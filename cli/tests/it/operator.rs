@@ -239,3 +239,46 @@ fn a_directory_too_deep_for_a_socket_is_told_and_served() {
     assert!(lines.any(|line| line.contains("serves clients on")), "it serves");
     child.kill().and_then(|()| child.wait()).expect("the server ends");
 }
+
+/// What is below a node, by a connection of the test's own.
+fn children(server: SocketAddr, path: &str) -> Vec<String> {
+    let (mut connection, _session) = connect(server);
+    connection.call(&request::get_children(path, false)).and_then(|it| it.names()).expect("names")
+}
+
+#[test]
+fn a_bench_counts_what_was_asked_and_leaves_nothing_behind() {
+    let server = farwatch(Options::new());
+    let address = server.address().to_string();
+    let bench = |more: &[&str]| {
+        let few = ["bench", &address, "--seconds", "0.3", "--warm-up", "0", "--nodes", "1500"];
+        let (code, out, complaint) = run(command(&few).args(more));
+        assert_eq!((code, complaint.as_str()), (0, ""), "{out}");
+        out
+    };
+    let mixed: serde_json::Value =
+        serde_json::from_str(&bench(&["--reads", "50", "--json"])).expect("JSON");
+    let rate = |kind: &str| mixed[kind]["per_second"].as_f64().expect("a rate");
+    assert!(rate("reads") > 0.0 && rate("writes") > 0.0, "{mixed}");
+    let sum = mixed["per_second"].as_f64().expect("a rate");
+    assert!((rate("reads") + rate("writes") - sum).abs() < 1.0, "{mixed}");
+    assert_eq!(children(server.address(), "/farwatch-bench"), [""; 0]);
+
+    let table = bench(&["--create", "--rate", "200", "--below", "/a/b"]);
+    assert!(table.contains("200 due each second"), "{table}");
+    let row = table.lines().find(|line| line.starts_with("writes")).expect("a row of writes");
+    let rate: f64 = row.split_whitespace().nth(1).and_then(|it| it.parse().ok()).expect("a rate");
+    assert!(0.0 < rate && rate < 220.0, "{table}");
+    assert!(!table.contains("reads"), "{table}");
+    assert_eq!(children(server.address(), "/a/b"), [""; 0]);
+}
+
+#[test]
+fn a_bench_says_what_stood_in_its_way() {
+    let server = farwatch(Options::new().line("maxClientCnxns=3"));
+    let address = server.address().to_string();
+    let (code, _, complaint) = run(&mut command(&["bench", &address, "--connections", "8"]));
+    assert_eq!(code, 1);
+    assert!(complaint.contains("maxClientCnxns"), "{complaint}");
+    assert_eq!(children(server.address(), "/farwatch-bench"), [""; 0]);
+}

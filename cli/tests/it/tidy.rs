@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("voter", &["core", "observer"]),
     ("client", &["core"]),
     ("ffi", &["client", "core", "observer"]),
-    ("cli", &["client", "core", "observer", "voter"]),
+    ("cli", &["bench", "client", "core", "observer", "voter"]),
     ("bench", &["client", "core", "observer", "voter"]),
     ("sim", &["core"]),
 ];
