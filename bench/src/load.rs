@@ -5,6 +5,7 @@
 //! cells ─► referee: slices of all subjects in turn, ratios round by round ─► table
 //! ```
 
+pub mod barriers;
 pub mod cells;
 mod connection;
 pub mod failover;

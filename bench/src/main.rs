@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use farwatch_bench::ceiling::{self, Ceiling};
+use farwatch_bench::load::barriers::Company;
 use farwatch_bench::load::cells::{CELLS, Cell, VALUE_BYTES};
 use farwatch_bench::load::failover::{self, Kill};
 use farwatch_bench::load::referee::{self, Contestant, Pace, Spread};
@@ -28,6 +29,9 @@ enum Action {
     Compare(Compare),
     /// Kills the leaders of two ensembles in turn, and tells what clients of the others saw.
     Failover(Failover),
+    /// Sends many clients through double barriers, as the ZooKeeper paper did, and compares the
+    /// times.
+    Barriers(Barriers),
     /// Measures what observers cost, and what a cut costs them, beside ZooKeeper's.
     Observers(Observers),
     /// Serves canned replies: what sockets alone cost.
@@ -93,6 +97,32 @@ struct Failover {
     voters: u32,
 }
 
+#[derive(Args)]
+struct Barriers {
+    /// The release binary of Farwatch.
+    #[arg(long, default_value = "target/release/farwatch")]
+    farwatch: PathBuf,
+    /// A ZooKeeper release such as 3.9.4, fetched with Maven; Debian's package by default.
+    #[arg(long)]
+    zookeeper: Option<String>,
+    /// Leaves ZooKeeper out, for quick looks.
+    #[arg(long, conflicts_with = "zookeeper")]
+    without_zookeeper: bool,
+    /// Voters of each ensemble.
+    #[arg(long, default_value_t = 3)]
+    voters: u32,
+    /// Clients.
+    #[arg(long, default_value_t = 200)]
+    clients: usize,
+    /// Barriers that all of them pass, over all rounds.
+    #[arg(long, default_value_t = 200)]
+    barriers: usize,
+    /// Rounds, in each of which every ensemble has its turn. Servers end sessions that are silent for
+    /// longer than a turn of the others may take: rather more rounds than long ones.
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+}
+
 /// What one name of the table stands for.
 enum Started {
     Alone(Box<Subject>),
@@ -125,6 +155,7 @@ fn main() -> Result<()> {
     match Command::parse().action {
         Action::Compare(compare) => compare.run(),
         Action::Failover(failover) => failover.run(),
+        Action::Barriers(barriers) => barriers.run(),
         Action::Observers(observers) => observers.run(),
         Action::Ceiling { value_bytes } => ceiling::run(value_bytes),
     }
@@ -275,6 +306,49 @@ impl Failover {
             println!("  no acknowledged write for: {}", spread(|kill| kill.write_gap));
             println!("  no answered read for: {}", spread(|kill| kill.read_gap));
             println!("  connections of readers lost: {dropped}");
+        }
+        Ok(())
+    }
+}
+
+impl Barriers {
+    fn run(&self) -> Result<()> {
+        ensure!(0 < self.rounds && self.rounds <= self.barriers, "a round needs a barrier");
+        let options = Options::new();
+        let mut ensembles = Vec::new();
+        if !self.without_zookeeper {
+            let version = self.zookeeper.as_deref();
+            ensembles.push((ZOOKEEPER, zookeepers(version, self.voters, &options)?));
+        }
+        let ours = Ensemble::farwatch(&self.farwatch, self.voters, &options)?;
+        ensembles.push((FARWATCH, ours));
+        let each = self.barriers / self.rounds;
+        let mut companies = Vec::new();
+        for (_, ensemble) in &ensembles {
+            let mut company = Company::gather(&ensemble.addresses(), self.clients)?;
+            company.pass(each)?; // Java warms up; both do the same
+            companies.push(company);
+        }
+        let mut took: Vec<Vec<f64>> = vec![Vec::new(); ensembles.len()];
+        for _round in 0..self.rounds {
+            for (company, took) in companies.iter_mut().zip(&mut took) {
+                took.push(company.pass(each)?.as_secs_f64());
+            }
+        }
+        for ((name, _), took) in ensembles.iter().zip(&took) {
+            let Spread { median, min, max } =
+                Spread::of(took.iter().map(|seconds| seconds / each as f64 * 1e3));
+            println!(
+                "{name}: {:.1} s for {} barriers of {} clients, {median:.1} ms each ({min:.1}-{max:.1})",
+                took.iter().sum::<f64>(),
+                each * self.rounds,
+                self.clients
+            );
+        }
+        if let [theirs, ours] = &took[..] {
+            let Spread { median, min, max } =
+                Spread::of(theirs.iter().zip(ours).map(|(theirs, ours)| theirs / ours));
+            println!("{ZOOKEEPER} / {FARWATCH}: {median:.2} ({min:.2}-{max:.2})");
         }
         Ok(())
     }
