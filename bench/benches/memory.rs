@@ -7,96 +7,23 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use farwatch_bench::raw::{self, framed, ids, request_bytes};
-use farwatch_core::acl;
+use farwatch_bench::parts::{Draws, Forest, HOT_NODES, SEED, SESSION, VALUE, path_of, requests};
+use farwatch_bench::raw::{framed, request_bytes};
 use farwatch_core::prepare::{Options, Prepare, Prepared, WriteRequest};
 use farwatch_core::record::{self, Chain, Record};
 use farwatch_core::session::{Session, SessionTable};
-use farwatch_core::tree::{self, Applied, Tree, TreeOptions, Writer};
-use farwatch_core::txn::{CreateTxn, NodeKind, Txn, TxnHead};
+use farwatch_core::txn::{Txn, TxnHead};
 use farwatch_core::watch::{Table, WatchMode, WatchTable};
 use farwatch_core::wire::handshake::Password;
 use farwatch_core::wire::jute::{Reader, begin_frame, end_frame};
 use farwatch_core::wire::request::RequestHeader;
 use farwatch_core::wire::{ErrorCode, EventType, OpCode, ReplyHeader, Request, jute};
-use farwatch_core::zxid::{SessionId, Zxid};
+use farwatch_core::zxid::Zxid;
 
-const SEED: u64 = 0x5EED;
-const VALUE: [u8; 100] = [b'v'; 100];
-const SESSION: SessionId = SessionId(1);
-const HOT_NODES: usize = 1000;
-
-/// A cheap and repeatable choice of nodes.
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-}
-
-/// A tree of nodes of 100 bytes.
-struct Forest {
-    writer: Writer,
-    tree: std::sync::Arc<Tree>,
-    last: u64,
-    applied: Applied,
-    nodes: usize,
-}
-
-impl Forest {
-    /// A million nodes; a thousand when the benches are only tried out.
-    fn large() -> Self {
-        let is_trial = std::env::args().any(|argument| argument == "--test");
-        Self::of(if is_trial { HOT_NODES } else { 1_000_000 })
-    }
-
-    fn of(nodes: usize) -> Self {
-        let (writer, tree) = tree::new(TreeOptions { hash_seed: SEED });
-        let mut forest = Self { writer, tree, last: 0, applied: Applied::default(), nodes };
-        forest.create(b"/app");
-        for directory in 0..nodes.div_ceil(1000) {
-            forest.create(format!("/app/{directory:04}").as_bytes());
-        }
-        for node in 0..nodes {
-            forest.create(&path_of(node));
-        }
-        forest
-    }
-
-    fn apply(&mut self, txn: &Txn<'_>) {
-        self.last += 1;
-        let head = TxnHead { zxid: Zxid(self.last), time_ms: 1, session: SESSION, cxid: 1 };
-        self.applied.clear();
-        self.writer.apply(&head, txn, &mut self.applied);
-        self.writer.reclaim();
-    }
-
-    fn create(&mut self, path: &[u8]) {
-        let (data, kind) = (Some(&VALUE[..]), NodeKind::Persistent);
-        let acl = acl::OPEN;
-        self.apply(&Txn::Create(CreateTxn { path, data, acl, kind, parent_cversion: 1 }));
-    }
-}
-
-fn path_of(node: usize) -> Vec<u8> {
-    format!("/app/{:04}/node-{node:07}", node / 1000).into_bytes()
-}
-
-fn requests() -> [(&'static str, OpCode, raw::Request); 4] {
-    let path = "/app/0000/node-0000001";
-    let set = raw::request::set_data(path, Some(&VALUE), -1);
-    let create = raw::request::create("/app/0000/fresh", Some(&VALUE), &ids::open(), 0);
-    let parts = vec![set.clone(); 5];
-    [
-        ("getData", OpCode::GetData, raw::request::get_data(path, false)),
-        ("setData", OpCode::SetData, set),
-        ("create", OpCode::Create, create),
-        ("multi5", OpCode::Multi, raw::request::multi(&parts)),
-    ]
+/// A million nodes; a thousand when the benches are only tried out.
+fn large() -> Forest {
+    let is_trial = std::env::args().any(|argument| argument == "--test");
+    Forest::of(if is_trial { HOT_NODES } else { 1_000_000 })
 }
 
 fn decode(c: &mut Criterion) {
@@ -188,7 +115,7 @@ fn records(c: &mut Criterion) {
 }
 
 fn apply(c: &mut Criterion) {
-    let mut forest = Forest::large();
+    let mut forest = large();
     let paths: Vec<Vec<u8>> = (0..forest.nodes).map(path_of).collect();
     let mut draws = Draws(SEED);
     let mut group = c.benchmark_group("apply");
@@ -214,7 +141,7 @@ fn apply(c: &mut Criterion) {
 }
 
 fn read(c: &mut Criterion) {
-    let forest = Forest::large();
+    let forest = large();
     let paths: Vec<Vec<u8>> = (0..forest.nodes).map(path_of).collect();
     let mut reader = forest.tree.reader();
     reader.advance(Zxid(forest.last));

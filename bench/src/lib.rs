@@ -14,5 +14,6 @@ pub mod ceiling;
 pub mod differential;
 pub mod load;
 pub mod observers;
+pub mod parts;
 pub mod raw;
 pub mod subject;
