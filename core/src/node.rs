@@ -13,6 +13,7 @@
 
 pub mod submission;
 
+mod age;
 mod apply;
 mod asks;
 mod decide;
@@ -40,6 +41,7 @@ use locals::Locals;
 use route::{Route, SWEEP_INTERVAL_MS};
 use submission::{Origin, Outcome, Reply, Submission};
 
+pub use exchange::sessions_told_of;
 pub use partition::{OnPartition, Serving};
 pub use sessions::ReapOptions;
 
@@ -494,16 +496,6 @@ impl Node {
     /// Syncs that wait for a confirmation.
     pub fn pending_syncs(&self) -> usize {
         self.confirming.iter().flatten().count()
-    }
-
-    /// Since how many milliseconds this server does not know itself to be current: since it last
-    /// heard its leader, whatever that said. By a clock of its own that never goes back.
-    ///
-    /// What it shows is older than that by as much as that message was on its way, or lay unread
-    /// while this server stood still; and by as long as the leader did not know yet that it was
-    /// replaced, which is the silence that it bears. `sync` has no such error.
-    pub fn stale_ms(&self) -> i64 {
-        if self.zab.is_leading() { 0 } else { self.clock.mono_ms - self.current_ms }
     }
 
     /// The digest of the tree after every 128th transaction, the newest last.

@@ -289,9 +289,9 @@ impl Asks {
         self.bytes -= charge;
     }
 
-    /// Whose asks are not answered yet.
+    /// Whose asks are not answered yet: neither done, nor given up as far as their clients know.
     pub fn sessions(&self) -> BTreeSet<SessionId> {
-        let open = self.pending.iter().filter(|ask| ask.stage != Stage::Done);
+        let open = self.pending.iter().filter(|ask| ask.stage != Stage::Done && !ask.told);
         open.map(|ask| ask.item.session).collect()
     }
 

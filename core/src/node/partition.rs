@@ -17,6 +17,7 @@ use super::route::HANDSHAKE_PATIENCE_MS;
 use super::submission::{Ask, Item, Origin, Outcome};
 use super::{Holder, Node, Output, is_same_connection};
 use crate::wire::{ErrorCode, OpCode};
+use crate::zab::mutant::Mutant;
 use crate::zxid::SessionId;
 
 /// What a server does for its clients while it has no leader.
@@ -86,7 +87,8 @@ impl Node {
 
     /// Whether what this server shows is older than the operator allows.
     fn is_too_stale(&self) -> bool {
-        self.options.stale_ms_max.is_some_and(|max| max < self.stale_ms())
+        let limit = self.options.stale_ms_max;
+        limit.is_some_and(|max| max < self.stale_ms()) && !self.zab.planted(Mutant::StaleServed)
     }
 
     /// Whether a handshake is answered at once without a leader, and with what: an election may be
@@ -166,7 +168,11 @@ impl Node {
     /// There is a leader: guests look for a server that writes, and this is one.
     pub(super) fn see_guests_off(&mut self, out: &mut Output) {
         self.reads_only = false;
+        let stay = self.zab.planted(Mutant::ReadersStay);
         for (session, origin) in std::mem::take(&mut self.guests) {
+            if stay {
+                continue;
+            }
             out.displaced.push((origin, session));
         }
     }
@@ -176,6 +182,9 @@ impl Node {
     pub(super) fn make_do(&mut self, out: &mut Output) {
         let (now_ms, stale_ms) = (self.clock.mono_ms, self.stale_ms());
         let (wait_ms, limit) = (self.options.wait_ms, self.options.stale_ms_max);
+        if HANDSHAKE_PATIENCE_MS < stale_ms {
+            self.refuse_handshakes(out);
+        }
         match self.options.on_partition {
             OnPartition::Bounded => {
                 self.fail(now_ms - wait_ms, out);
@@ -184,7 +193,7 @@ impl Node {
             // The wait is counted from the loss, so that not every write of a long cut holds up the
             // reads behind it for as long.
             OnPartition::Serve => {
-                if wait_ms < stale_ms {
+                if wait_ms < stale_ms && !self.zab.planted(Mutant::CutOffWritesWait) {
                     self.fail(now_ms + 1, out);
                 }
                 let too_stale = self.is_too_stale();
@@ -198,7 +207,7 @@ impl Node {
             OnPartition::ReadOnly => {
                 self.reads_only = HANDSHAKE_PATIENCE_MS < stale_ms && self.may_show();
                 let since_ms = if self.reads_only { now_ms + 1 } else { now_ms - wait_ms };
-                let parts = HANDSHAKE_PATIENCE_MS < stale_ms;
+                let parts = HANDSHAKE_PATIENCE_MS < stale_ms || self.is_too_stale();
                 self.send_away(|_| parts, out);
                 self.fail(since_ms, out);
             }
@@ -206,6 +215,25 @@ impl Node {
                 self.send_away(|_| true, out);
                 self.fail(now_ms + 1, out);
             }
+        }
+    }
+
+    /// An election would be over: who came during it looks for another server, but for those whose
+    /// session is here and readers, where they are served.
+    fn refuse_handshakes(&mut self, out: &mut Output) {
+        if self.options.on_partition == OnPartition::ReadOnly {
+            return;
+        }
+        let shakes_hands =
+            |ask: &Pending| matches!(ask.item.ask, Ask::Open { .. } | Ask::Resume { .. });
+        let overdue = self.asks.overdue(self.clock.mono_ms + 1);
+        let over: Vec<(u64, Origin)> = overdue
+            .filter(|(_, ask)| shakes_hands(ask))
+            .map(|(number, ask)| (number, ask.item.origin))
+            .collect();
+        for (number, origin) in over {
+            self.reply(origin, self.applied.zxid, Outcome::Refused, out);
+            self.asks.done(number);
         }
     }
 
@@ -234,7 +262,8 @@ impl Node {
                 }
                 Ask::Write(_) | Ask::Sync if stays => {
                     let at = out.bytes.len() as u32;
-                    let err = ErrorCode::ConnectionLoss;
+                    let lies = self.zab.planted(Mutant::OpenFateToldAsNotDone);
+                    let err = if lies { ErrorCode::NoNode } else { ErrorCode::ConnectionLoss };
                     let outcome = Outcome::Done { err, start: at, end: at };
                     self.reply(item.origin, self.applied.zxid, outcome, out);
                     match stage {

@@ -64,7 +64,7 @@ impl Node {
         let now_ms = self.clock.mono_ms;
         let grace_ms = self.options.learner_grace_ms;
         let is_cut_off = SILENT_SERVER_MS <= now_ms - heard_ms && !self.zab.votes(held.server);
-        if grace_ms == 0 || !is_cut_off {
+        if grace_ms == 0 || !is_cut_off || self.zab.planted(Mutant::GraceForgotten) {
             return None;
         }
         let timeout_ms = held.timeout_ms.saturating_add(grace_ms);

@@ -6,6 +6,7 @@ use super::super::{Holder, Node, Output, TOUCH_INTERVAL_MS};
 use super::{Local, Waiting};
 use crate::session::{Expiry, LocalSessions};
 use crate::wire::{ErrorCode, OpCode};
+use crate::zab::mutant::Mutant;
 use crate::zxid::{SessionId, Zxid};
 
 /// How long a reactor may hold back at most that a session was heard from, milliseconds.
@@ -29,7 +30,8 @@ impl Node {
     ) -> bool {
         match item.ask {
             Ask::Open { .. } => {
-                if self.options.local_sessions == LocalSessions::Off {
+                let off = self.options.local_sessions == LocalSessions::Off;
+                if off || self.zab.planted(Mutant::LocalBeginsProposed) {
                     return false;
                 }
                 let mut item = item.clone();
@@ -147,7 +149,7 @@ impl Node {
     /// Whether a new client may see what this server has. What a start applied is nobody's before a
     /// leader confirmed it, and a server that never had one may lack everything.
     fn may_begin(&self) -> bool {
-        self.has_served && self.is_settled()
+        self.zab.planted(Mutant::LocalBeginsUnconfirmed) || (self.has_served && self.is_settled())
     }
 
     fn attach_local(&mut self, item: &Item, timeout_ms: i32, local: &Local, out: &mut Output) {
@@ -172,6 +174,9 @@ impl Node {
 
     /// Ends those that nobody has heard from.
     pub(in super::super) fn expire_locals(&mut self, out: &mut Output) {
+        if self.zab.planted(Mutant::LocalNeverEnds) {
+            return;
+        }
         let now_ms = self.clock.mono_ms;
         for session in self.locals.take_silent(now_ms, HELD_BACK_MS_MAX) {
             out.closed.push((self.applied.zxid, session));
