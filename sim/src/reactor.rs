@@ -395,7 +395,8 @@ impl Reactor {
         it.reads_only = read_only;
         it.touched_ms = self.now_ms;
         self.sessions.insert(session, id);
-        self.out.push((id, ToClient::Attached { session, password, zxid, timeout_ms: ms, read_only }));
+        self.out
+            .push((id, ToClient::Attached { session, password, zxid, timeout_ms: ms, read_only }));
     }
 
     /// A bug: whose session is over is given another one.

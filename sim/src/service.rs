@@ -70,7 +70,8 @@ impl Services {
 
     fn told(usual: Service, p: &mut Prng) -> Service {
         use OnPartition::{Bounded, Disconnect, ReadOnly, Serve};
-        let policies = [usual.on_partition, usual.on_partition, Serve, ReadOnly, ReadOnly, Disconnect];
+        let policies =
+            [usual.on_partition, usual.on_partition, Serve, ReadOnly, ReadOnly, Disconnect];
         let mut on_partition = policies[p.below(6) as usize];
         if p.one_in(12) {
             on_partition = Bounded;

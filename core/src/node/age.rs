@@ -17,7 +17,8 @@ impl Node {
     /// What an event tells about the age of this server's state, if it turns out that nothing was lost
     /// before it: only what stands in the order of its session tells.
     pub(super) fn sample(&self, event: &zab::Event) -> Option<Sample> {
-        let zab::Event::Received { from, message: Message::ToLearner { session, body, .. } } = event
+        let zab::Event::Received { from, message: Message::ToLearner { session, body, .. } } =
+            event
         else {
             return None;
         };

@@ -119,15 +119,18 @@ impl Node {
     /// goes on, for reading, and is its client's own when there is a leader; else it is one that
     /// ends with its connection.
     fn guest(&mut self, item: &Item, presented: &[u8]) -> Outcome {
+        let known = self.sessions.get(item.session).map(|it| it.password);
+        let known = known.or(self.locals.get(item.session).map(|it| it.password));
         let (session, password, timeout_ms) = match item.ask {
             _any if !self.reads_only => return Outcome::Refused,
             Ask::Open { timeout_ms, password, read_only: true } => {
                 (self.new_session_id(), password, timeout_ms)
             }
             Ask::Resume { timeout_ms, read_only: true } => {
-                match self.sessions.get(item.session) {
-                    Some(known) if known.password.matches(Some(presented)) => {
-                        (item.session, known.password, timeout_ms)
+                match known {
+                    Some(password) if password.matches(Some(presented)) => {
+                        self.locals.touch(item.session, timeout_ms, self.clock.mono_ms);
+                        (item.session, password, timeout_ms)
                     }
                     Some(_) => return Outcome::Expired,
                     // An earlier guest of this server's, or a session that is over.
@@ -151,6 +154,14 @@ impl Node {
     /// connection, so that nothing is missing at its end; a real one's end is for a leader.
     pub(super) fn decline(&mut self, item: &Item, out: &mut Output) {
         let ends = item.ask == Ask::Write(OpCode::CloseSession);
+        // What it asked before may make it everybody's yet: then it ends with its time.
+        if ends
+            && self.locals.contains(item.session)
+            && !self.asks.sessions().0.contains(&item.session)
+        {
+            return self.end_local(item, false, out);
+        }
+        let ends = ends && !self.locals.contains(item.session);
         let err = match ends && !self.sessions.contains(item.session) {
             true => ErrorCode::Ok,
             false => ErrorCode::NotReadOnly,
@@ -206,7 +217,8 @@ impl Node {
             }
             OnPartition::ReadOnly => {
                 self.reads_only = HANDSHAKE_PATIENCE_MS < stale_ms && self.may_show();
-                let since_ms = if self.reads_only { now_ms + 1 } else { now_ms - wait_ms };
+                let over = self.reads_only || HANDSHAKE_PATIENCE_MS < stale_ms;
+                let since_ms = if over { now_ms + 1 } else { now_ms - wait_ms };
                 let parts = HANDSHAKE_PATIENCE_MS < stale_ms || self.is_too_stale();
                 self.send_away(|_| parts, out);
                 self.fail(since_ms, out);
@@ -240,9 +252,6 @@ impl Node {
     /// Fails what waits since before `since_ms`, so that every client recovers: what it asked for may
     /// have been done or may yet be, and it is not told that it was not.
     fn fail(&mut self, since_ms: i64, out: &mut Output) {
-        for item in self.locals.take_overdue_handshakes(since_ms) {
-            self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
-        }
         let overdue = self.asks.overdue(since_ms);
         let overdue: Vec<(u64, Pending)> = overdue.map(|(at, ask)| (at, ask.clone())).collect();
         let stays = self.options.on_partition == OnPartition::Serve;
@@ -278,6 +287,22 @@ impl Node {
                     self.release(item.session, item.origin, out);
                     self.give_back(item, out);
                     self.asks.done(number);
+                }
+            }
+        }
+        self.fail_locals(since_ms, out);
+    }
+
+    /// The same for what waits here behind what a local session asked before.
+    fn fail_locals(&mut self, since_ms: i64, out: &mut Output) {
+        for item in self.locals.take_overdue(since_ms) {
+            match item.ask {
+                Ask::Open { .. } | Ask::Resume { .. } => {
+                    self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+                }
+                Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
+                    self.release(item.session, item.origin, out);
+                    self.give_back(&item, out);
                 }
             }
         }

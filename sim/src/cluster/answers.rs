@@ -8,8 +8,8 @@ use super::Cluster;
 use crate::client::{Link, Sent};
 use crate::invariants::{
     answers_follow_the_tree, connections_stay, events_before_replies, expired_is_true,
-    local_sessions_stay, never_replaced,
-    no_watch_lost, password_needed, session_fifo, session_never_goes_back, watches_fire_once,
+    local_sessions_stay, never_replaced, no_watch_lost, password_needed, session_fifo,
+    session_never_goes_back, watches_fire_once,
 };
 use crate::reactor::ConnectionId;
 use crate::request::{Body, Request, ToClient};

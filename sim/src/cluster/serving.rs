@@ -183,7 +183,11 @@ impl Cluster {
     pub(super) fn judge_spared(&mut self, leader: usize, session: SessionId) {
         let client = self.clients.iter().find(|it| it.session.is_some_and(|it| it.0 == session));
         let Some(client) = client else { return };
-        let Link::Open(_, server) = client.link else { return };
+        let Link::Open(id, server) = client.link else { return };
+        let Some(host) = &self.servers[server].process else { return };
+        if host.reactor.session_of(id) != Some(session) {
+            return; // it does not know yet that its connection is gone
+        }
         let well = self.now < client.heard_at + client.timeout_ms as u64 * 400;
         let stood = client.open_since + client.timeout_ms as u64 * 1_000 < self.now;
         if self.servers[server].votes || !well || !stood || server == leader {
@@ -244,10 +248,8 @@ impl Cluster {
                 let reads_only = self.clients[client].reads_only;
                 cut_as_documented::refused(&mut self.witness, server, err, reads_only);
             }
-            ToClient::Expired
-            | ToClient::Event { .. }
-            | ToClient::Pong { .. }
-            | ToClient::Gone => {}
+            ToClient::Expired | ToClient::Event { .. } | ToClient::Pong { .. } | ToClient::Gone => {
+            }
         }
     }
 

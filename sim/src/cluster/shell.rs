@@ -17,9 +17,10 @@ use crate::invariants::{
     drained_before_hand_over, durable_on_quorum, ephemerals_live_with_sessions,
     epoch_after_history, epoch_on_quorum, expired_after_silence, founded_on_promises,
     full_time_again, global_primary_order, integrity, leaders_have_a_quorum, leadership1,
-    leadership2, local_primary_order, local_sessions_cost_nothing, observers_never_vote, prefix_consistency, primary_integrity,
-    promise_given_once, promises_are_kept, restoring_loses_nothing, sequence_numbers_unique,
-    should_not_be_triggered, the_living_stay, total_order,
+    leadership2, local_primary_order, local_sessions_cost_nothing, observers_never_vote,
+    prefix_consistency, primary_integrity, promise_given_once, promises_are_kept,
+    restoring_loses_nothing, sequence_numbers_unique, should_not_be_triggered, the_living_stay,
+    total_order,
 };
 use crate::plan::Mode;
 use crate::witness::Witness;

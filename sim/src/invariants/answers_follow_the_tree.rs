@@ -22,9 +22,7 @@ pub fn check(
     let (property, wrong) = match sent.request.write() {
         None => ("reads_see_their_state", wrong_read(model, &sent.request, (zxid, err), body)),
         // The end of a session that no record began needs none.
-        Some(OpCode::CloseSession)
-            if done.is_none() && !model.sessions.contains_key(&session) =>
-        {
+        Some(OpCode::CloseSession) if done.is_none() && !model.sessions.contains_key(&session) => {
             return;
         }
         Some(_) if done.is_none() && err == ErrorCode::Ok => {

@@ -63,6 +63,9 @@ pub fn ended(
     (now_ms, heard_ms): (i64, i64),
     asked: bool,
 ) {
+    if witness.model.sessions.contains_key(&session) {
+        return;
+    }
     let Some(local) = witness.locals.get_mut(&session) else { return };
     local.over = true;
     let (silent_ms, timeout_ms) = (now_ms - heard_ms.max(local.attached_ms), local.timeout_ms);
