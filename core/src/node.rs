@@ -275,13 +275,15 @@ pub struct Node {
     swept_ms: i64,
     reaped_ms: i64,
     reported_ms: i64,
+    /// When this server last told its leader something.
+    asked_ms: i64,
     /// It has had a leader, or been one, since it was started.
     was_led: bool,
     /// Only who asked for a server that only reads is served.
     reads_only: bool,
     /// Those.
     guests: Vec<(SessionId, Origin)>,
-    /// Of a leader: when others were last heard from.
+    /// Of a leader: when those that it serves were last heard from.
     heard: BTreeMap<ServerId, i64>,
     /// Sessions that a follower heard from since it told its leader.
     touched: BTreeMap<SessionId, i32>,
@@ -342,6 +344,7 @@ impl Node {
             swept_ms: clock.mono_ms - SWEEP_INTERVAL_MS,
             reaped_ms: clock.mono_ms,
             reported_ms: clock.mono_ms,
+            asked_ms: clock.mono_ms,
             was_led: false,
             reads_only: false,
             guests: Vec::new(),
@@ -368,7 +371,7 @@ impl Node {
             Event::Zab(event) => self.drive(event, out),
             Event::Heard { from, message, clock } => {
                 self.clock = clock;
-                self.heard.insert(from, clock.mono_ms);
+                self.note_heard(from);
                 self.drive(zab::Event::Received { from, message }, out);
             }
             Event::Submitted { submission, clock } => {

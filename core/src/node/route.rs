@@ -454,9 +454,10 @@ impl Node {
         }
     }
 
-    fn send_request(&mut self, out: &mut Output) {
+    pub(super) fn send_request(&mut self, out: &mut Output) {
         let mut request = std::mem::take(&mut self.request);
         request.applied = self.applied.zxid;
+        self.asked_ms = self.clock.mono_ms;
         self.drive(zab::Event::Request(request.encode()), out);
     }
 
@@ -499,6 +500,7 @@ impl Node {
             return;
         };
         let Request { hosted, asks, touched, left, applied } = request;
+        self.heard.insert(from, self.clock.mono_ms);
         // What waits to be decided was asked before that.
         if self.deferred.is_empty() {
             self.upgraded.retain(|_, (whose, zxid)| *whose != from || applied < *zxid);
@@ -635,6 +637,9 @@ impl Node {
             if !self.zab.planted(Mutant::TouchesNotPassed) {
                 self.request.touched.extend(touched);
             }
+        }
+        if led {
+            self.stay_heard(out);
         }
         if !self.is_serving() {
             self.make_do(out);
