@@ -13,6 +13,7 @@
 
 pub mod submission;
 
+mod age;
 mod apply;
 mod asks;
 mod decide;
@@ -40,6 +41,7 @@ use locals::Locals;
 use route::{Route, SWEEP_INTERVAL_MS};
 use submission::{Origin, Outcome, Reply, Submission};
 
+pub use exchange::sessions_told_of;
 pub use partition::{OnPartition, Serving};
 pub use sessions::ReapOptions;
 
@@ -273,13 +275,15 @@ pub struct Node {
     swept_ms: i64,
     reaped_ms: i64,
     reported_ms: i64,
+    /// When this server last told its leader something.
+    asked_ms: i64,
     /// It has had a leader, or been one, since it was started.
     was_led: bool,
     /// Only who asked for a server that only reads is served.
     reads_only: bool,
     /// Those.
     guests: Vec<(SessionId, Origin)>,
-    /// Of a leader: when others were last heard from.
+    /// Of a leader: when those that it serves were last heard from.
     heard: BTreeMap<ServerId, i64>,
     /// Sessions that a follower heard from since it told its leader.
     touched: BTreeMap<SessionId, i32>,
@@ -340,6 +344,7 @@ impl Node {
             swept_ms: clock.mono_ms - SWEEP_INTERVAL_MS,
             reaped_ms: clock.mono_ms,
             reported_ms: clock.mono_ms,
+            asked_ms: clock.mono_ms,
             was_led: false,
             reads_only: false,
             guests: Vec::new(),
@@ -366,7 +371,7 @@ impl Node {
             Event::Zab(event) => self.drive(event, out),
             Event::Heard { from, message, clock } => {
                 self.clock = clock;
-                self.heard.insert(from, clock.mono_ms);
+                self.note_heard(from);
                 self.drive(zab::Event::Received { from, message }, out);
             }
             Event::Submitted { submission, clock } => {
@@ -494,16 +499,6 @@ impl Node {
     /// Syncs that wait for a confirmation.
     pub fn pending_syncs(&self) -> usize {
         self.confirming.iter().flatten().count()
-    }
-
-    /// Since how many milliseconds this server does not know itself to be current: since it last
-    /// heard its leader, whatever that said. By a clock of its own that never goes back.
-    ///
-    /// What it shows is older than that by as much as that message was on its way, or lay unread
-    /// while this server stood still; and by as long as the leader did not know yet that it was
-    /// replaced, which is the silence that it bears. `sync` has no such error.
-    pub fn stale_ms(&self) -> i64 {
-        if self.zab.is_leading() { 0 } else { self.clock.mono_ms - self.current_ms }
     }
 
     /// The digest of the tree after every 128th transaction, the newest last.

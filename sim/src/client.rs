@@ -58,6 +58,15 @@ pub struct Client {
     pub intrudes: bool,
     /// It has left a handshake of its session that was not answered, and may be yet.
     pub left_handshake: bool,
+    /// It takes a server that only reads.
+    pub takes_readers: bool,
+    /// It comes back with a session that was for reading only.
+    pub keeps_guest: bool,
+    /// Its connection is for reading only.
+    pub reads_only: bool,
+    /// The session that it came back with.
+    pub presented: Option<SessionId>,
+    pub last_server: Option<usize>,
     xid: i32,
     /// The newest zxid that the session was shown.
     pub seen: Zxid,
@@ -87,6 +96,11 @@ impl Client {
             link: Link::None,
             intrudes: false,
             left_handshake: false,
+            takes_readers: prng.one_in(3),
+            keeps_guest: prng.one_in(2),
+            reads_only: false,
+            presented: None,
+            last_server: None,
             xid: 0,
             seen: Zxid::ZERO,
             sent: VecDeque::new(),
@@ -106,6 +120,8 @@ impl Client {
         self.left_handshake |= matches!(self.link, Link::Opening(..)) && !self.intrudes;
         self.link = Link::None;
         self.intrudes = false;
+        self.reads_only = false;
+        self.presented = None;
         self.sent.clear();
         self.watches.clear();
         self.replied = Zxid::ZERO;
@@ -118,6 +134,13 @@ impl Client {
         self.seen = Zxid::ZERO;
         self.xid = 0;
         self.own.clear();
+    }
+
+    /// The read behind what was answered proves nothing.
+    pub fn forget_next_number(&mut self) {
+        if let Some(next) = self.sent.front_mut() {
+            next.number = None;
+        }
     }
 
     pub fn next_xid(&mut self) -> i32 {

@@ -5,6 +5,7 @@ mod calm;
 mod faults;
 mod last_act;
 mod load;
+mod serving;
 mod shell;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::witness::{Violation, Witness};
 pub use calm::UNANSWERED_US;
 use last_act::Act;
 use load::Wire;
+use serving::Said;
 
 /// Something that happens.
 #[derive(Clone, Debug)]
@@ -42,6 +44,7 @@ pub enum Happening {
     Arrival {
         from: usize,
         to: usize,
+        said: Said,
         bytes: Arc<[u8]>,
     },
     LinkBroke {
@@ -341,10 +344,11 @@ impl Cluster {
                         self.link_upstreams(server);
                         self.tick(server, false);
                         self.watch_leader(server);
+                        self.judge_serving(server);
                     }
                 }
             }
-            Happening::Arrival { from, to, bytes } => self.arrive(from, to, &bytes),
+            Happening::Arrival { from, to, said, bytes } => self.arrive(from, to, said, &bytes),
             Happening::LinkBroke { server, peer, .. } => {
                 self.step(server, Event::Disconnected(peer));
             }
@@ -381,7 +385,7 @@ impl Cluster {
         }
     }
 
-    fn arrive(&mut self, from: usize, to: usize, bytes: &[u8]) {
+    fn arrive(&mut self, from: usize, to: usize, said: Said, bytes: &[u8]) {
         let message = Message::decode(bytes).expect("what was encoded is decoded");
         self.trace.note(self.now, 1, to, bytes);
         if self.servers[to].process.is_none() {
@@ -391,8 +395,10 @@ impl Cluster {
             let (from, to) = (self.servers[from].id, self.servers[to].id);
             self.trace.line(self.now, format_args!("{from} → {to}  {}", brief(&message)));
         }
-        let from = self.servers[from].id;
-        self.step(to, Event::Received { from, message });
+        let id = self.servers[from].id;
+        let before = self.before(to);
+        self.step(to, Event::Received { from: id, message: message.clone() });
+        self.note_heard((from, to), (said, before), &message);
     }
 
     /// Whom a learner learns from.
@@ -427,6 +433,7 @@ impl Cluster {
         let (timing, mutant) = (self.plan.timing, self.mutant);
         let quorum = self.quorum.clone();
         let listed = !self.upstreams(server).is_empty();
+        let listed = (listed, &self.plan.services);
         self.servers[server].start(&quorum, listed, timing, (self.now, seed), mutant);
         let (life, id) = (self.servers[server].life, self.servers[server].id);
         let end = self.servers[server].disk.end().zxid;

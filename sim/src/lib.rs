@@ -23,5 +23,6 @@ pub mod reactor;
 pub mod request;
 pub mod scenario;
 pub mod server;
+pub mod service;
 pub mod trace;
 pub mod witness;

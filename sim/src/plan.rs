@@ -4,6 +4,7 @@ use farwatch_core::prng::Prng;
 use farwatch_core::zab::timing::Timing;
 
 use crate::network::Weather;
+use crate::service::Services;
 
 /// What a run is to prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Shares {
     pub transfer: u64,
     /// The network is well again.
     pub heal: u64,
+    /// A server that does not vote hears nobody and is heard by nobody for a while.
+    pub observer_cut: u64,
 }
 
 impl Shares {
@@ -81,6 +84,7 @@ impl Shares {
         slow: 0,
         transfer: 0,
         heal: 0,
+        observer_cut: 0,
     };
 
     fn drawn(p: &mut Prng) -> Self {
@@ -105,6 +109,7 @@ impl Shares {
             slow: share(2),
             transfer: share(2),
             heal: share(3),
+            observer_cut: share(3),
         }
     }
 }
@@ -128,6 +133,7 @@ pub struct Plan {
     pub learners: usize,
     /// Whom each learner learns from, in its order of preference; where it is missing, from the leader.
     pub lists: Vec<Vec<usize>>,
+    pub services: Services,
     pub weather: Weather,
     pub timing: Timing,
     pub tick_us: u64,
@@ -220,6 +226,7 @@ impl Plan {
             voters,
             learners,
             lists,
+            services: Services::drawn(seed, voters, learners),
             weather,
             timing,
             tick_us: 10_000,

@@ -38,7 +38,7 @@ enum Phase {
 
 #[derive(Clone, Debug)]
 enum Pending {
-    Waiting { sequence: u32, xid: i32, op: OpCode },
+    Waiting { sequence: u32, xid: i32, op: OpCode, since_ms: i64 },
     Read { xid: i32, request: Request },
 }
 
@@ -54,6 +54,22 @@ struct Connection {
     held: VecDeque<(i32, Request)>,
     touched_ms: i64,
     heard_ms: i64,
+    /// Only to read, as there was no leader when it was taken.
+    reads_only: bool,
+    opened_ms: i64,
+}
+
+/// What a connection looks like from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub id: ConnectionId,
+    /// `None` while its handshake is not answered.
+    pub session: Option<SessionId>,
+    pub timeout_ms: i32,
+    pub reads_only: bool,
+    pub opened_ms: i64,
+    /// Since when the oldest of its requests waits for the core.
+    pub waits_since_ms: Option<i64>,
 }
 
 pub struct Reactor {
@@ -67,6 +83,8 @@ pub struct Reactor {
     /// What leaves, in order.
     pub out: Vec<(ConnectionId, ToClient)>,
     now_ms: i64,
+    /// Whether the server has a leader, as far as it knew when it last looked.
+    pub led: bool,
     prng: Prng,
     flaw: Option<Mutant>,
 }
@@ -83,6 +101,7 @@ impl Reactor {
             submission: Submission::default(),
             out: Vec::new(),
             now_ms: 0,
+            led: false,
             prng,
             flaw,
         }
@@ -91,6 +110,24 @@ impl Reactor {
     /// All connections that are open here.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
         self.connections.keys().copied()
+    }
+
+    /// All of them, as they are.
+    pub fn looks(&self) -> impl Iterator<Item = Look> {
+        self.connections.iter().filter(|(_, it)| it.phase != Phase::Closing).map(|(&id, it)| {
+            let waits = it.pending.iter().find_map(|pending| match pending {
+                Pending::Waiting { since_ms, .. } => Some(*since_ms),
+                Pending::Read { .. } => None,
+            });
+            Look {
+                id,
+                session: (it.phase == Phase::Serving).then_some(it.session),
+                timeout_ms: it.timeout_ms,
+                reads_only: it.reads_only,
+                opened_ms: it.opened_ms,
+                waits_since_ms: waits,
+            }
+        })
     }
 
     /// The session that a connection serves.
@@ -103,8 +140,8 @@ impl Reactor {
     pub fn take(&mut self, id: ConnectionId, message: ToServer, now_ms: i64) {
         self.now_ms = now_ms;
         match message {
-            ToServer::Connect { session, timeout_ms, seen } => {
-                self.connect(id, session, timeout_ms, seen);
+            ToServer::Connect { session, timeout_ms, seen, read_only } => {
+                self.connect(id, session, (timeout_ms, read_only), seen);
             }
             ToServer::Gone => self.gone(id),
             ToServer::Ping => {
@@ -138,10 +175,15 @@ impl Reactor {
         &mut self,
         id: ConnectionId,
         session: Option<(SessionId, Password)>,
-        timeout_ms: i32,
+        (timeout_ms, read_only): (i32, bool),
         seen: Zxid,
     ) {
-        if self.delivered < seen && self.flaw != Some(Mutant::SeenIgnored) {
+        let ignored = match self.flaw {
+            Some(Mutant::SeenIgnored) => true,
+            Some(Mutant::SeenIgnoredInCut) => !self.led,
+            _other => false,
+        };
+        if self.delivered < seen && !ignored {
             return self.out.push((id, ToClient::Gone));
         }
         let (ask, session, body) = match session {
@@ -150,10 +192,10 @@ impl Reactor {
                 bytes[..8].copy_from_slice(&self.prng.next().to_le_bytes());
                 bytes[8..].copy_from_slice(&self.prng.next().to_le_bytes());
                 let password = Password(bytes);
-                (Ask::Open { timeout_ms, password, read_only: false }, SessionId::NONE, Vec::new())
+                (Ask::Open { timeout_ms, password, read_only }, SessionId::NONE, Vec::new())
             }
             Some((session, password)) => {
-                (Ask::Resume { timeout_ms, read_only: false }, session, password.0.to_vec())
+                (Ask::Resume { timeout_ms, read_only }, session, password.0.to_vec())
             }
         };
         let connection = Connection {
@@ -166,6 +208,8 @@ impl Reactor {
             held: VecDeque::new(),
             touched_ms: self.now_ms,
             heard_ms: self.now_ms,
+            reads_only: false,
+            opened_ms: self.now_ms,
         };
         self.connections.insert(id, connection);
         let origin = origin_of(id, u32::MAX);
@@ -228,7 +272,7 @@ impl Reactor {
         let it = self.connections.get_mut(&id).expect("it is served");
         let sequence = it.next_sequence;
         it.next_sequence += 1;
-        it.pending.push_back(Pending::Waiting { sequence, xid, op });
+        it.pending.push_back(Pending::Waiting { sequence, xid, op, since_ms: self.now_ms });
         let (origin, session) = (origin_of(id, sequence), it.session);
         self.submission.push(origin, session, xid, ask, body, &Arc::from([]));
     }
@@ -321,9 +365,11 @@ impl Reactor {
     fn complete(&mut self, reply: &Reply, bytes: &[u8]) {
         let id = reply.origin.connection;
         match reply.outcome {
-            Outcome::Attached { session, password, timeout_ms, .. } => {
-                self.attached(id, (session, password, timeout_ms), reply.zxid);
+            Outcome::Attached { session, password, timeout_ms, read_only } => {
+                let at = (reply.zxid, read_only);
+                self.attached(id, (session, password, timeout_ms), at);
             }
+            Outcome::Expired if self.flaw == Some(Mutant::ExpiredReplaced) => self.replace(id),
             Outcome::Expired => {
                 if self.connections.contains_key(&id) {
                     self.out.push((id, ToClient::Expired));
@@ -342,13 +388,24 @@ impl Reactor {
         &mut self,
         id: ConnectionId,
         (session, password, ms): (SessionId, Password, i32),
-        zxid: Zxid,
+        (zxid, read_only): (Zxid, bool),
     ) {
         let Some(it) = self.connections.get_mut(&id) else { return self.leave(id, session) };
         (it.phase, it.session, it.timeout_ms) = (Phase::Serving, session, ms);
+        it.reads_only = read_only;
         it.touched_ms = self.now_ms;
         self.sessions.insert(session, id);
-        self.out.push((id, ToClient::Attached { session, password, zxid }));
+        self.out
+            .push((id, ToClient::Attached { session, password, zxid, timeout_ms: ms, read_only }));
+    }
+
+    /// A bug: whose session is over is given another one.
+    fn replace(&mut self, id: ConnectionId) {
+        let Some(it) = self.connections.get(&id) else { return };
+        let (timeout_ms, password, read_only) = (it.timeout_ms, Password([9; 16]), false);
+        let ask = Ask::Open { timeout_ms, password, read_only };
+        let none = Arc::from([]);
+        self.submission.push(origin_of(id, u32::MAX), SessionId::NONE, 0, ask, &[], &none);
     }
 
     fn answered(&mut self, id: ConnectionId, reply: &Reply, err: ErrorCode, body: &[u8]) {
@@ -356,7 +413,7 @@ impl Reactor {
         if it.phase == Phase::Closing {
             return;
         }
-        let Some(Pending::Waiting { sequence, xid, op }) = it.pending.pop_front() else {
+        let Some(Pending::Waiting { sequence, xid, op, .. }) = it.pending.pop_front() else {
             panic!("an answer without an ask");
         };
         assert_eq!(sequence, reply.origin.sequence, "answers come in the order of their asks");

@@ -131,6 +131,8 @@ pub enum ToServer {
         session: Option<(SessionId, Password)>,
         timeout_ms: i32,
         seen: Zxid,
+        /// Whether it takes a server that only reads.
+        read_only: bool,
     },
     Request {
         xid: i32,
@@ -159,6 +161,9 @@ pub enum ToClient {
         session: SessionId,
         password: Password,
         zxid: Zxid,
+        timeout_ms: i32,
+        /// Only to read, as there is no leader.
+        read_only: bool,
     },
     Expired,
     Reply {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use farwatch_core::node::submission::Submission;
-use farwatch_core::node::{self, Clock, Node, NodeOptions, OnPartition, Output, ReapOptions};
+use farwatch_core::node::{self, Clock, Node, NodeOptions, Output, ReapOptions};
 use farwatch_core::prepare;
 use farwatch_core::prng::Prng;
 use farwatch_core::record::Record;
-use farwatch_core::session::{LocalSessions, SessionIds, SessionTable};
+use farwatch_core::session::{SessionIds, SessionTable};
 use farwatch_core::tree::{self, Applied, TreeOptions};
 use farwatch_core::zab::mutant::Mutant;
 use farwatch_core::zab::quorum::Quorum;
@@ -18,6 +18,7 @@ use farwatch_core::zxid::{Epoch, ServerId, SessionId};
 
 use crate::disk::{Disk, Logged};
 use crate::reactor::Reactor;
+use crate::service::{Service, Services};
 
 /// Milliseconds since 1970 at which every run begins.
 const BEGIN_WALL_MS: i64 = 1_700_000_000_000;
@@ -25,11 +26,8 @@ const BEGIN_WALL_MS: i64 = 1_700_000_000_000;
 /// Sessions expire in steps of so many milliseconds.
 const EXPIRY_MS: i32 = 100;
 
-/// How long an ask waits for a leader before its connection is ended, milliseconds.
-const WAIT_MS: i64 = 3_000;
-
 /// A tick as the server's own clock counts it, microseconds.
-const TICK_US: u64 = 10_000;
+pub const TICK_US: u64 = 10_000;
 
 /// A process, from its start to its crash.
 pub struct Process {
@@ -41,6 +39,10 @@ pub struct Process {
     pub applied: Vec<Logged>,
     pub applied_at: Position,
     pub standing: Standing,
+    /// Since when it has no leader and is none, by its own clock.
+    pub unled_since_ms: Option<i64>,
+    /// How late the word was that it counts its staleness from, microseconds; `None` before any.
+    pub late_us: Option<u64>,
     /// Since when it leads without a break, by its own clock.
     pub led_since_ms: Option<i64>,
     pub clock: Clock,
@@ -128,7 +130,7 @@ impl Server {
     pub fn start(
         &mut self,
         quorum: &Quorum,
-        listed: bool,
+        (listed, services): (bool, &Services),
         timing: Timing,
         (now, seed): (u64, u64),
         mutant: Option<Mutant>,
@@ -156,7 +158,8 @@ impl Server {
         let wall_ms = BEGIN_WALL_MS + (now / 1_000) as i64;
         let ids = SessionIds::new(self.id, wall_ms).expect("a small number");
         let clock = Clock { mono_ms: 0, wall_ms };
-        let node = Node::new(node_options(), zab, ids, recovered, clock);
+        let service = services.of[self.id.0 as usize - 1];
+        let node = Node::new(node_options(&service, services), zab, ids, recovered, clock);
         self.log_busy_until = 0;
         let mut process = Process {
             node: plant(node, mutant),
@@ -165,6 +168,8 @@ impl Server {
             applied: self.disk.snapshot.clone(),
             applied_at: self.disk.snapshot_at,
             standing: Standing::Alone,
+            unled_since_ms: None,
+            late_us: None,
             led_since_ms: None,
             clock,
             jumped_ms: 0,
@@ -177,18 +182,18 @@ impl Server {
     }
 }
 
-fn node_options() -> NodeOptions {
+fn node_options(service: &Service, services: &Services) -> NodeOptions {
     NodeOptions {
         prepare: prepare::Options::default(),
         tick_ms: EXPIRY_MS,
         hash_seed: 1,
         reap: ReapOptions { interval_ms: 60_000, per_minute_max: 1_000, never_used_ms: None },
-        wait_ms: WAIT_MS,
-        stale_ms_max: None,
-        on_partition: OnPartition::default(),
-        learner_grace_ms: 0,
-        lists_learners: false,
-        local_sessions: LocalSessions::Off,
+        wait_ms: service.wait_ms,
+        stale_ms_max: service.stale_ms_max,
+        on_partition: service.on_partition,
+        learner_grace_ms: services.grace_ms,
+        lists_learners: services.lists_learners,
+        local_sessions: service.local_sessions,
     }
 }
 

@@ -8,7 +8,7 @@ use farwatch_core::zab::run::Position;
 use farwatch_core::zxid::{Epoch, SessionId, Zxid};
 
 use crate::disk::Entry;
-use crate::invariants::done_in_order;
+use crate::invariants::{done_in_order, local_sessions_stay};
 use crate::model::Model;
 
 /// A property that did not hold.
@@ -25,10 +25,26 @@ pub struct Violation {
 pub struct Witness {
     /// The one history: in order, with proof of everything before each.
     pub history: Vec<(Position, Entry)>,
+    /// When each of it was first seen to be committed, microseconds.
+    pub committed_at: Vec<u64>,
     /// Who led which epoch in synchronisation or broadcast.
     pub leaders: BTreeMap<Epoch, usize>,
     /// Who established it.
     pub established: BTreeMap<Epoch, usize>,
+    /// When that was, microseconds.
+    pub established_at: BTreeMap<Epoch, u64>,
+    /// How much of the history a server has told another one to be committed.
+    pub told_upto: BTreeMap<(usize, usize), Zxid>,
+    /// When a server last took a request of another one's, in which life, by its own clock.
+    pub asked_by: BTreeMap<(usize, usize), (u64, i64)>,
+    /// Sessions that began without a record.
+    pub locals: BTreeMap<SessionId, local_sessions_stay::Local>,
+    /// Sessions whose clients asked for an ephemeral node.
+    pub wants_ephemeral: BTreeSet<SessionId>,
+    /// Sessions whose clients asked for their end.
+    pub closing: BTreeSet<SessionId>,
+    /// The last record, where it made a local session global.
+    pub upgraded: Option<(SessionId, Zxid)>,
     /// The history that the leader of an epoch had when it founded it.
     pub founded: BTreeMap<Epoch, Position>,
     /// What was proposed, by zxid.

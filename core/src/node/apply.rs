@@ -85,7 +85,9 @@ impl Node {
                 self.expiry.add(head.session, timeout_ms, self.clock.mono_ms);
                 if let Some(number) = mine {
                     self.opened(number, &head, timeout_ms, password, out);
-                } else if let Some(local) = self.locals.remove(head.session) {
+                } else if let Some(local) = self.locals.remove(head.session)
+                    && !self.zab.planted(Mutant::UpgradeForgetsHolder)
+                {
                     self.went_global(head.session, &local, head.zxid);
                 }
             }

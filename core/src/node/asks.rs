@@ -289,10 +289,11 @@ impl Asks {
         self.bytes -= charge;
     }
 
-    /// Whose asks are not answered yet.
-    pub fn sessions(&self) -> BTreeSet<SessionId> {
-        let open = self.pending.iter().filter(|ask| ask.stage != Stage::Done);
-        open.map(|ask| ask.item.session).collect()
+    /// Whose asks may be done yet, and of whom a client waits for an answer.
+    pub fn sessions(&self) -> (BTreeSet<SessionId>, BTreeSet<SessionId>) {
+        let open = || self.pending.iter().filter(|ask| ask.stage != Stage::Done);
+        let awaited = open().filter(|ask| !ask.told);
+        (open().map(|ask| ask.item.session).collect(), awaited.map(|it| it.item.session).collect())
     }
 
     /// Those that wait since before `since_ms` and were neither decided nor answered.

@@ -102,6 +102,10 @@ impl Node {
             return Some(Verdict::Refused { behind, code: ErrorCode::NotReadOnly });
         }
         let is_local = self.stays_local(from, asked, op, out)?;
+        if behind != self.named() && self.zab.planted(Mutant::UpgradeForgetsNode) {
+            let (behind, code) = (self.named(), ErrorCode::EphemeralOnLocalSession);
+            return Some(Verdict::Refused { behind, code });
+        }
         let (behind, zxid) = (self.named(), self.zab.proposable()?);
         let Item { session, cxid, identities, .. } = item;
         let (session, cxid) = (*session, *cxid);

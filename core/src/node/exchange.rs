@@ -118,6 +118,21 @@ pub(super) struct Response {
     pub digest: Option<(Zxid, u64)>,
 }
 
+/// The sessions of whose begin, connection, liveness or end a server's request tells its leader; `None`
+/// where it does not decode. For those who judge what servers say: a local session is none of them.
+pub fn sessions_told_of(request: &[u8]) -> Option<Vec<SessionId>> {
+    let Request { hosted, asks, touched, left, .. } = Request::decode(request).ok()?;
+    let hosted = hosted.unwrap_or_default().into_iter().map(|it| it.session);
+    let of_session = |ask: &Ask| match ask {
+        Ask::Open { .. } | Ask::Resume { .. } | Ask::Write(OpCode::CloseSession) => true,
+        Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => false,
+    };
+    let asked = asks.into_iter().filter(|it| of_session(&it.item.ask)).map(|it| it.item.session);
+    let heard = touched.into_iter().map(|it| it.0);
+    let left = left.into_iter().map(|it| it.0);
+    Some(hosted.chain(asked).chain(heard).chain(left).collect())
+}
+
 impl Request {
     pub fn is_empty(&self) -> bool {
         self.hosted.is_none()

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::is_same_connection;
 use super::submission::{Ask, Item, Origin};
 use crate::session::Expiry;
+use crate::wire::OpCode;
 use crate::wire::handshake::Password;
 use crate::zxid::SessionId;
 
@@ -48,6 +49,8 @@ pub(super) struct Waiting {
     pub item: Item,
     pub body: Arc<[u8]>,
     pub since_ms: i64,
+    /// The end of a session whose connection is gone: nobody hears of it.
+    pub told: bool,
 }
 
 impl Waiting {
@@ -122,7 +125,7 @@ impl Locals {
 
     /// Takes out those that have been silent for too long. Whoever waits to be given one is its
     /// client, and keeps it alive.
-    pub fn take_silent(&mut self, now_ms: i64, held_back_ms: i64) -> Vec<SessionId> {
+    pub fn take_silent(&mut self, now_ms: i64, held_back_ms: i64) -> Vec<(SessionId, Local)> {
         for it in &self.waiting {
             if let Ask::Resume { timeout_ms, .. } = it.item.ask {
                 self.expiry.touch(it.item.session, timeout_ms, now_ms);
@@ -130,14 +133,28 @@ impl Locals {
         }
         let mut due = Vec::new();
         self.expiry.due(now_ms - held_back_ms, &mut due);
-        for session in &due {
-            self.sessions.remove(session);
-        }
-        due
+        let over = due.into_iter().filter_map(|id| Some((id, self.sessions.remove(&id)?)));
+        over.collect()
     }
 
     pub fn wait(&mut self, item: Item, body: &[u8], since_ms: i64) {
-        self.waiting.push_back(Waiting { item, body: body.into(), since_ms });
+        let (body, told) = (body.into(), false);
+        self.waiting.push_back(Waiting { item, body, since_ms, told });
+    }
+
+    /// What waited goes on waiting.
+    pub fn wait_on(&mut self, waiting: Waiting) {
+        self.waiting.push_back(waiting);
+    }
+
+    /// The session goes on at another connection: what an old one asked to end it is not done any more.
+    /// Returns what is not answered of that.
+    pub fn overtake(&mut self, session: SessionId) -> Vec<Item> {
+        let old = |it: &Waiting| it.item.session == session && !it.shakes_hands();
+        let items = self.waiting.iter().filter(|it| old(it) && !it.told);
+        let items = items.map(|it| it.item.clone()).collect();
+        self.waiting.retain(|it| !old(it));
+        items
     }
 
     pub fn has_waiting(&self) -> bool {
@@ -149,11 +166,18 @@ impl Locals {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Takes the handshakes that wait since before `since_ms`.
-    pub fn take_overdue_handshakes(&mut self, since_ms: i64) -> Vec<Item> {
-        let is_over = |it: &Waiting| it.since_ms < since_ms && it.shakes_hands();
-        let over = self.waiting.iter().filter(|it| is_over(it)).map(|it| it.item.clone()).collect();
-        self.waiting.retain(|it| !is_over(it));
+    /// Takes what waits since before `since_ms`. The end of a session stays, and nobody waits for it
+    /// any more.
+    pub fn take_overdue(&mut self, since_ms: i64) -> Vec<Item> {
+        let mut over = Vec::new();
+        self.waiting.retain_mut(|it| {
+            let is_over = it.since_ms < since_ms && !it.told;
+            if is_over {
+                over.push(it.item.clone());
+                it.told = it.item.ask == Ask::Write(OpCode::CloseSession);
+            }
+            !is_over || it.told
+        });
         over
     }
 }

@@ -17,6 +17,7 @@ use super::route::HANDSHAKE_PATIENCE_MS;
 use super::submission::{Ask, Item, Origin, Outcome};
 use super::{Holder, Node, Output, is_same_connection};
 use crate::wire::{ErrorCode, OpCode};
+use crate::zab::mutant::Mutant;
 use crate::zxid::SessionId;
 
 /// What a server does for its clients while it has no leader.
@@ -86,7 +87,8 @@ impl Node {
 
     /// Whether what this server shows is older than the operator allows.
     fn is_too_stale(&self) -> bool {
-        self.options.stale_ms_max.is_some_and(|max| max < self.stale_ms())
+        let limit = self.options.stale_ms_max;
+        limit.is_some_and(|max| max < self.stale_ms()) && !self.zab.planted(Mutant::StaleServed)
     }
 
     /// Whether a handshake is answered at once without a leader, and with what: an election may be
@@ -117,15 +119,18 @@ impl Node {
     /// goes on, for reading, and is its client's own when there is a leader; else it is one that
     /// ends with its connection.
     fn guest(&mut self, item: &Item, presented: &[u8]) -> Outcome {
+        let known = self.sessions.get(item.session).map(|it| it.password);
+        let known = known.or(self.locals.get(item.session).map(|it| it.password));
         let (session, password, timeout_ms) = match item.ask {
             _any if !self.reads_only => return Outcome::Refused,
             Ask::Open { timeout_ms, password, read_only: true } => {
                 (self.new_session_id(), password, timeout_ms)
             }
             Ask::Resume { timeout_ms, read_only: true } => {
-                match self.sessions.get(item.session) {
-                    Some(known) if known.password.matches(Some(presented)) => {
-                        (item.session, known.password, timeout_ms)
+                match known {
+                    Some(password) if password.matches(Some(presented)) => {
+                        self.locals.touch(item.session, timeout_ms, self.clock.mono_ms);
+                        (item.session, password, timeout_ms)
                     }
                     Some(_) => return Outcome::Expired,
                     // An earlier guest of this server's, or a session that is over.
@@ -149,6 +154,14 @@ impl Node {
     /// connection, so that nothing is missing at its end; a real one's end is for a leader.
     pub(super) fn decline(&mut self, item: &Item, out: &mut Output) {
         let ends = item.ask == Ask::Write(OpCode::CloseSession);
+        // What it asked before may make it everybody's yet: then it ends with its time.
+        if ends
+            && self.locals.contains(item.session)
+            && !self.asks.sessions().0.contains(&item.session)
+        {
+            return self.end_local(item, false, out);
+        }
+        let ends = ends && !self.locals.contains(item.session);
         let err = match ends && !self.sessions.contains(item.session) {
             true => ErrorCode::Ok,
             false => ErrorCode::NotReadOnly,
@@ -166,7 +179,11 @@ impl Node {
     /// There is a leader: guests look for a server that writes, and this is one.
     pub(super) fn see_guests_off(&mut self, out: &mut Output) {
         self.reads_only = false;
+        let stay = self.zab.planted(Mutant::ReadersStay);
         for (session, origin) in std::mem::take(&mut self.guests) {
+            if stay {
+                continue;
+            }
             out.displaced.push((origin, session));
         }
     }
@@ -176,6 +193,9 @@ impl Node {
     pub(super) fn make_do(&mut self, out: &mut Output) {
         let (now_ms, stale_ms) = (self.clock.mono_ms, self.stale_ms());
         let (wait_ms, limit) = (self.options.wait_ms, self.options.stale_ms_max);
+        if HANDSHAKE_PATIENCE_MS < stale_ms {
+            self.refuse_handshakes(out);
+        }
         match self.options.on_partition {
             OnPartition::Bounded => {
                 self.fail(now_ms - wait_ms, out);
@@ -184,7 +204,7 @@ impl Node {
             // The wait is counted from the loss, so that not every write of a long cut holds up the
             // reads behind it for as long.
             OnPartition::Serve => {
-                if wait_ms < stale_ms {
+                if wait_ms < stale_ms && !self.zab.planted(Mutant::CutOffWritesWait) {
                     self.fail(now_ms + 1, out);
                 }
                 let too_stale = self.is_too_stale();
@@ -197,8 +217,9 @@ impl Node {
             }
             OnPartition::ReadOnly => {
                 self.reads_only = HANDSHAKE_PATIENCE_MS < stale_ms && self.may_show();
-                let since_ms = if self.reads_only { now_ms + 1 } else { now_ms - wait_ms };
-                let parts = HANDSHAKE_PATIENCE_MS < stale_ms;
+                let over = self.reads_only || HANDSHAKE_PATIENCE_MS < stale_ms;
+                let since_ms = if over { now_ms + 1 } else { now_ms - wait_ms };
+                let parts = HANDSHAKE_PATIENCE_MS < stale_ms || self.is_too_stale();
                 self.send_away(|_| parts, out);
                 self.fail(since_ms, out);
             }
@@ -209,12 +230,28 @@ impl Node {
         }
     }
 
+    /// An election would be over: who came during it looks for another server, but for those whose
+    /// session is here and readers, where they are served.
+    fn refuse_handshakes(&mut self, out: &mut Output) {
+        if self.options.on_partition == OnPartition::ReadOnly {
+            return;
+        }
+        let shakes_hands =
+            |ask: &Pending| matches!(ask.item.ask, Ask::Open { .. } | Ask::Resume { .. });
+        let overdue = self.asks.overdue(self.clock.mono_ms + 1);
+        let over: Vec<(u64, Origin)> = overdue
+            .filter(|(_, ask)| shakes_hands(ask))
+            .map(|(number, ask)| (number, ask.item.origin))
+            .collect();
+        for (number, origin) in over {
+            self.reply(origin, self.applied.zxid, Outcome::Refused, out);
+            self.asks.done(number);
+        }
+    }
+
     /// Fails what waits since before `since_ms`, so that every client recovers: what it asked for may
     /// have been done or may yet be, and it is not told that it was not.
     fn fail(&mut self, since_ms: i64, out: &mut Output) {
-        for item in self.locals.take_overdue_handshakes(since_ms) {
-            self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
-        }
         let overdue = self.asks.overdue(since_ms);
         let overdue: Vec<(u64, Pending)> = overdue.map(|(at, ask)| (at, ask.clone())).collect();
         let stays = self.options.on_partition == OnPartition::Serve;
@@ -234,7 +271,8 @@ impl Node {
                 }
                 Ask::Write(_) | Ask::Sync if stays => {
                     let at = out.bytes.len() as u32;
-                    let err = ErrorCode::ConnectionLoss;
+                    let lies = self.zab.planted(Mutant::OpenFateToldAsNotDone);
+                    let err = if lies { ErrorCode::NoNode } else { ErrorCode::ConnectionLoss };
                     let outcome = Outcome::Done { err, start: at, end: at };
                     self.reply(item.origin, self.applied.zxid, outcome, out);
                     match stage {
@@ -249,6 +287,22 @@ impl Node {
                     self.release(item.session, item.origin, out);
                     self.give_back(item, out);
                     self.asks.done(number);
+                }
+            }
+        }
+        self.fail_locals(since_ms, out);
+    }
+
+    /// The same for what waits here behind what a local session asked before.
+    fn fail_locals(&mut self, since_ms: i64, out: &mut Output) {
+        for item in self.locals.take_overdue(since_ms) {
+            match item.ask {
+                Ask::Open { .. } | Ask::Resume { .. } => {
+                    self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+                }
+                Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
+                    self.release(item.session, item.origin, out);
+                    self.give_back(&item, out);
                 }
             }
         }

@@ -21,7 +21,6 @@ use super::{Holder, Node, Output, TOUCH_INTERVAL_MS, is_same_connection};
 use crate::prepare::Prepare;
 use crate::session::Expiry;
 use crate::wire::{ErrorCode, OpCode};
-use crate::zab::message::{Message, ToLearner};
 use crate::zab::mutant::Mutant;
 use crate::zab::{self, Action, Divergence, Standing};
 use crate::zxid::{Epoch, ServerId, SessionId, Zxid};
@@ -68,14 +67,11 @@ impl Node {
                 out.reopen = true;
                 return;
             }
-            if let zab::Event::Received { from, message } = &event
-                && self.zab.is_following()
-                && self.zab.session().is_some_and(|(leader, _)| leader == *from)
-                && let Some(ago_ms) = self.current_ago(message)
-            {
-                self.current_ms = self.current_ms.max(self.clock.mono_ms - ago_ms);
-            }
+            let sample = self.sample(&event);
             self.zab.step(event, &mut actions);
+            if let Some(sample) = sample {
+                self.note_sample(sample);
+            }
             // All of a step's messages are numbered before anything that follows from it speaks.
             for action in actions.drain(..) {
                 self.act(action, out);
@@ -86,15 +82,6 @@ impl Node {
                 self.asks.doubt();
             }
         }
-    }
-
-    /// How long ago this server was current, milliseconds, as far as this message of its upstream
-    /// tells. A leader is current whenever it speaks; others say since when they are not.
-    fn current_ago(&self, message: &Message) -> Option<i64> {
-        if let Message::ToLearner { body: ToLearner::Age(ms), .. } = message {
-            return Some(i64::from(*ms));
-        }
-        self.zab.learns_from_leader().then_some(0)
     }
 
     /// Whether this server has been its ensemble's leader without a break since it came to be. One
@@ -318,7 +305,11 @@ impl Node {
     /// Takes what reactors ask.
     pub(super) fn submitted(&mut self, submission: &Submission, out: &mut Output) {
         for &(session, timeout_ms) in submission.touched() {
-            if self.locals.touch(session, timeout_ms, self.clock.mono_ms) {
+            let deaf = self.zab.planted(Mutant::LocalNotTouched);
+            if !deaf && self.locals.touch(session, timeout_ms, self.clock.mono_ms) {
+                if self.zab.planted(Mutant::LocalTouchesPassed) {
+                    self.touched.insert(session, timeout_ms);
+                }
                 continue;
             }
             if self.route == Route::Me {
@@ -463,9 +454,10 @@ impl Node {
         }
     }
 
-    fn send_request(&mut self, out: &mut Output) {
+    pub(super) fn send_request(&mut self, out: &mut Output) {
         let mut request = std::mem::take(&mut self.request);
         request.applied = self.applied.zxid;
+        self.asked_ms = self.clock.mono_ms;
         self.drive(zab::Event::Request(request.encode()), out);
     }
 
@@ -508,6 +500,7 @@ impl Node {
             return;
         };
         let Request { hosted, asks, touched, left, applied } = request;
+        self.heard.insert(from, self.clock.mono_ms);
         // What waits to be decided was asked before that.
         if self.deferred.is_empty() {
             self.upgraded.retain(|_, (whose, zxid)| *whose != from || applied < *zxid);
@@ -644,6 +637,9 @@ impl Node {
             if !self.zab.planted(Mutant::TouchesNotPassed) {
                 self.request.touched.extend(touched);
             }
+        }
+        if led {
+            self.stay_heard(out);
         }
         if !self.is_serving() {
             self.make_do(out);

@@ -1,11 +1,11 @@
 //! What a leader ends by itself: silent sessions, containers, nodes whose time is over.
 
-use super::{LAST_RESERVE_BYTES, Node, TOUCH_INTERVAL_MS};
+use super::{LAST_RESERVE_BYTES, Node, Output, TOUCH_INTERVAL_MS};
 use crate::prepare::{CONFIG_PATH, Internal};
 use crate::tree::Node as Znode;
 use crate::txn::NodeKind;
 use crate::zab::mutant::Mutant;
-use crate::zxid::SessionId;
+use crate::zxid::{ServerId, SessionId};
 
 /// How nodes that end by themselves are looked after. Source: ZooKeeper's `ContainerManager`.
 #[derive(Clone, Copy, Debug)]
@@ -63,13 +63,36 @@ impl Node {
         let heard_ms = *self.heard.get(&held.server)?;
         let now_ms = self.clock.mono_ms;
         let grace_ms = self.options.learner_grace_ms;
-        let is_cut_off = SILENT_SERVER_MS <= now_ms - heard_ms && !self.zab.votes(held.server);
-        if grace_ms == 0 || !is_cut_off {
+        // One that is about to learn again is heard, and cannot say yet whom it has.
+        let is_there = self.zab.serves(held.server) && now_ms - heard_ms < SILENT_SERVER_MS;
+        let is_cut_off = !is_there && !self.zab.votes(held.server);
+        if grace_ms == 0 || !is_cut_off || self.zab.planted(Mutant::GraceForgotten) {
             return None;
         }
         let timeout_ms = held.timeout_ms.saturating_add(grace_ms);
         let lives = now_ms - HELD_BACK_MS_MAX < heard_ms + i64::from(timeout_ms);
         lives.then_some((timeout_ms, heard_ms))
+    }
+
+    /// Another server says something. What it says before it is served, or when it is not any more, does
+    /// not count.
+    pub(super) fn note_heard(&mut self, from: ServerId) {
+        if self.zab.serves(from) {
+            self.heard.insert(from, self.clock.mono_ms);
+        }
+    }
+
+    /// A server that learns from another one than its leader is not heard by that but when it asks
+    /// something. While it has sessions of the ensemble it does so often enough not to be taken to be
+    /// cut off.
+    pub(super) fn stay_heard(&mut self, out: &mut Output) {
+        let me = self.zab.me();
+        if !self.zab.learns_from_leader()
+            && SILENT_SERVER_MS / 2 <= self.clock.mono_ms - self.asked_ms
+            && self.attached.values().any(|held| held.server == me)
+        {
+            self.send_request(out);
+        }
     }
 
     /// Proposes to delete containers that lost their last child, and nodes whose time is over.

@@ -207,7 +207,39 @@ mutants! {
     /// A server's tree loses changes, and its digests are compared by nobody.
     TreeGoesAstray,
 
+    // Sessions of one server, and those who are cut off: `core/src/node/locals`, `partition`.
+    /// That a local session was heard from is told to the leader too.
+    LocalTouchesPassed,
+    /// The begin of a local session is proposed as that of any.
+    LocalBeginsProposed,
+    /// A local session begins where no leader has confirmed what is shown.
+    LocalBeginsUnconfirmed,
+    /// What a local session's client says does not keep it alive.
+    LocalNotTouched,
+    /// Local sessions never end for their silence.
+    LocalNeverEnds,
+    /// A local session is made global, and the ephemeral node that it is for is refused.
+    UpgradeForgetsNode,
+    /// A server does not note that its connection holds the session that it had made global.
+    UpgradeForgetsHolder,
+    /// Whoever learns from a relay counts from when it heard it, not from when that was current.
+    AgeFromReceipt,
+    /// `maxStaleness` ends no connection.
+    StaleServed,
+    /// Writes are not failed where reads go on without a leader.
+    CutOffWritesWait,
+    /// A write whose fate is open is told that it was not done.
+    OpenFateToldAsNotDone,
+    /// A connection for reading only stays when there is a leader again.
+    ReadersStay,
+    /// A session gets no grace where its server is cut off.
+    GraceForgotten,
+
     // Connections: all *shell*, as a server's reactor has them.
+    /// *Shell:* whoever comes back with a session that is over is given another one.
+    ExpiredReplaced,
+    /// *Shell:* a server without a leader takes a client that has seen more than the server has.
+    SeenIgnoredInCut,
     /// *Shell:* a server takes a client that has seen more than the server has.
     SeenIgnored,
     /// *Shell:* a write behind a sync is taken before the sync is answered.

@@ -8,7 +8,8 @@ use super::Cluster;
 use crate::client::{Link, Sent};
 use crate::invariants::{
     answers_follow_the_tree, connections_stay, events_before_replies, expired_is_true,
-    no_watch_lost, password_needed, session_fifo, session_never_goes_back, watches_fire_once,
+    local_sessions_stay, never_replaced, no_watch_lost, password_needed, session_fifo,
+    session_never_goes_back, watches_fire_once,
 };
 use crate::reactor::ConnectionId;
 use crate::request::{Body, Request, ToClient};
@@ -24,8 +25,8 @@ impl Cluster {
         }
         self.clients[client].heard_at = self.now;
         match message {
-            ToClient::Attached { session, password, .. } => {
-                self.client_attached(client, id, session, password);
+            ToClient::Attached { session, password, read_only, .. } => {
+                self.client_attached(client, id, (session, password), read_only);
             }
             ToClient::Expired => self.client_expired(client),
             ToClient::Reply { xid, zxid, err, body } => {
@@ -35,7 +36,7 @@ impl Cluster {
             ToClient::Pong { zxid } => self.client_shown(client, zxid),
             ToClient::Gone => {
                 self.trace.line(self.now, format_args!("client {client} is disconnected"));
-                self.clients[client].disconnected();
+                self.client_disconnected(client);
             }
         }
     }
@@ -44,26 +45,28 @@ impl Cluster {
         &mut self,
         client: usize,
         id: ConnectionId,
-        session: SessionId,
-        password: Password,
+        (session, password): (SessionId, Password),
+        read_only: bool,
     ) {
         let it = &mut self.clients[client];
         let Link::Opening(_, server, _) = it.link else { return };
         password_needed::check(&mut self.witness, client, session, it.intrudes);
+        never_replaced::check(&mut self.witness, client, it.presented, session);
         it.session = Some((session, password));
+        it.reads_only = read_only;
         it.link = Link::Open(id, server);
         it.open_since = self.now;
         self.trace.note(self.now, 8, client, &session.0.to_le_bytes());
         self.trace.line(self.now, format_args!("client {client} has session {session}"));
         let missing = self.witness.model.at(b"/q", Zxid(u64::MAX)).is_none();
-        if missing {
+        if missing && !read_only {
             self.furnish_tree(client);
         }
     }
 
     fn client_expired(&mut self, client: usize) {
         let it = &mut self.clients[client];
-        let intrudes = it.intrudes;
+        let (intrudes, link) = (it.intrudes, it.link);
         it.disconnected();
         if intrudes {
             return;
@@ -71,7 +74,27 @@ impl Cluster {
         let (session, _) = it.session.expect("only a session expires");
         it.ended();
         self.trace.line(self.now, format_args!("client {client} is told that {session} is over"));
-        expired_is_true::check(&mut self.witness, client, session);
+        self.judge_expired(client, session, link);
+    }
+
+    /// The connection is gone. Half of the clients forget a session that was only for reading with it.
+    pub(super) fn client_disconnected(&mut self, client: usize) {
+        let it = &mut self.clients[client];
+        it.disconnected();
+        if let Some((session, _)) = it.session
+            && !it.keeps_guest
+            && local_sessions_stay::is_guest(&self.witness, session)
+        {
+            it.ended();
+        }
+    }
+
+    fn judge_expired(&mut self, client: usize, session: SessionId, link: Link) {
+        let (Link::Opening(_, server, _) | Link::Open(_, server)) = link else { return };
+        let place = (server, self.servers[server].life);
+        if !local_sessions_stay::is_over(&self.witness, place, session) {
+            expired_is_true::check(&mut self.witness, client, session);
+        }
     }
 
     /// Something from the server shows how far it is.
@@ -100,6 +123,10 @@ impl Cluster {
         );
         self.client_shown(client, zxid);
         let (session, _) = self.clients[client].session.expect("it is connected");
+        if !matches!(err, ErrorCode::Ok) && sent.request == Request::Sync {
+            // What is read behind it is no newer for it.
+            self.clients[client].forget_next_number();
+        }
         let witness = &mut self.witness;
         answers_follow_the_tree::check(witness, (client, session), &sent, (zxid, err), body);
         if let Some((path, table)) = sent.request.watch(err) {
@@ -149,10 +176,11 @@ impl Cluster {
                 }
             }
             (_, ErrorCode::SessionExpired) => {
+                let link = it.link;
                 it.disconnected();
                 let (session, _) = it.session.take().expect("it was connected");
                 it.ended();
-                expired_is_true::check(&mut self.witness, client, session);
+                self.judge_expired(client, session, link);
             }
             _other => {}
         }
@@ -177,17 +205,21 @@ impl Cluster {
     pub(super) fn judge_hang_ups(&mut self, server: usize) {
         let Some(process) = &self.servers[server].process else { return };
         if !process.node.is_serving() {
-            return; // whoever waits for a leader may be sent to look for another server
+            return self.judge_hung_up(server); // whoever waits for a leader may be sent to look for another server
         }
         for &(origin, session) in &process.out.displaced {
             let Some(wire) = self.wires.get(&origin.connection) else { continue };
             let (client, held) = (&self.clients[wire.client], (session, origin.connection));
+            if client.reads_only {
+                continue; // it is to find a server that writes
+            }
             connections_stay::check(&mut self.witness, server, client, held);
         }
     }
 
     /// What a server says of sessions is held against the history as it says it.
     pub(super) fn judge_said(&mut self, server: usize, client: usize, message: &ToClient) {
+        self.judge_service(server, client, message);
         let mut processes = self.servers.iter().filter_map(|it| it.process.as_ref());
         if let (ToClient::Expired, Some((session, _))) = (message, self.clients[client].session)
             && processes.any(|process| process.node.proposable().is_some())

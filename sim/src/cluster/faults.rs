@@ -240,6 +240,18 @@ impl Cluster {
         }
     }
 
+    /// One that does not vote, for long enough that sessions, waits and bounds run out.
+    fn observer_is_cut(&mut self, server: usize) {
+        let voters = self.plan.voters;
+        let server = voters + server % self.plan.learners;
+        let id = self.servers[server].id;
+        self.trace.line(self.now, format_args!("{id} is cut off for a while"));
+        self.network.heal();
+        self.isolate(server);
+        let healed = self.now + self.prng.between(100_000, 5_000_000);
+        self.schedule(healed, Happening::Healed);
+    }
+
     fn partition(&mut self, _: usize) {
         self.network.heal();
         let count = self.servers.len();
@@ -354,6 +366,7 @@ fn faults(shares: &Shares) -> Vec<(u64, Fault)> {
         (shares.slow, Cluster::slow),
         (shares.transfer, Cluster::transfer),
         (shares.heal, Cluster::heal),
+        (shares.observer_cut, Cluster::observer_is_cut),
     ]
 }
 

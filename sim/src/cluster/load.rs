@@ -69,7 +69,10 @@ impl Cluster {
         if known.is_empty() {
             return None;
         }
-        let server = known[self.prng.below(known.len() as u64) as usize];
+        let drawn = known[self.prng.below(known.len() as u64) as usize];
+        // Many come back to where they were: sessions may be known there only.
+        let last = self.clients[client].last_server.filter(|last| known.contains(last));
+        let server = last.filter(|_| self.prng.one_in(2)).unwrap_or(drawn);
         self.servers[server].process.is_some().then_some(server)
     }
 
@@ -110,7 +113,7 @@ impl Cluster {
             1 => {}
             _ => self.say_to_server(id, ToServer::Gone),
         }
-        self.clients[client].disconnected();
+        self.client_disconnected(client);
     }
 
     fn stay_alive(&mut self, client: usize) {
@@ -143,8 +146,10 @@ impl Cluster {
             let victim = strangers[self.prng.below(strangers.len() as u64) as usize];
             session = Some((victim, Password([7; 16])));
         }
-        let (timeout_ms, seen) = (it.timeout_ms, it.seen);
-        self.say_to_server(id, ToServer::Connect { session, timeout_ms, seen });
+        it.presented = session.map(|it| it.0).filter(|_| !it.intrudes);
+        it.last_server = Some(server);
+        let (timeout_ms, seen, read_only) = (it.timeout_ms, it.seen, it.takes_readers);
+        self.say_to_server(id, ToServer::Connect { session, timeout_ms, seen, read_only });
     }
 
     fn ask(&mut self, client: usize, requests: Vec<Request>) {
@@ -165,6 +170,13 @@ impl Cluster {
             it.spoke_at = self.now;
             it.sent.push_back(Sent { xid, request: request.clone(), number });
             let (session, _) = it.session.expect("it is connected");
+            match &request {
+                Request::Create { mode, .. } if mode.ephemeral => {
+                    self.witness.wants_ephemeral.insert(session);
+                }
+                Request::Close => _ = self.witness.closing.insert(session),
+                _other => {}
+            }
             if let Some(op) = request.write() {
                 done_in_order::sent(&mut self.witness, session, xid, id, op);
             }

@@ -17,9 +17,10 @@ use crate::invariants::{
     drained_before_hand_over, durable_on_quorum, ephemerals_live_with_sessions,
     epoch_after_history, epoch_on_quorum, expired_after_silence, founded_on_promises,
     full_time_again, global_primary_order, integrity, leaders_have_a_quorum, leadership1,
-    leadership2, local_primary_order, observers_never_vote, prefix_consistency, primary_integrity,
-    promise_given_once, promises_are_kept, restoring_loses_nothing, sequence_numbers_unique,
-    should_not_be_triggered, the_living_stay, total_order,
+    leadership2, local_primary_order, local_sessions_cost_nothing, observers_never_vote,
+    prefix_consistency, primary_integrity, promise_given_once, promises_are_kept,
+    restoring_loses_nothing, sequence_numbers_unique, should_not_be_triggered, the_living_stay,
+    total_order,
 };
 use crate::plan::Mode;
 use crate::witness::Witness;
@@ -146,7 +147,10 @@ impl Cluster {
                 }
             }
         }
-        ended.into_iter().for_each(|session| self.judge_end(server, session));
+        for session in ended {
+            self.judge_end(server, session);
+            self.judge_spared(server, session);
+        }
     }
 
     /// A leader ends a session for its silence. Where all has been well for long, its client must be
@@ -177,7 +181,11 @@ impl Cluster {
         let at = Position { zxid: process.node.applied(), chain: process.node.applied_chain() };
         digests_equal::check(&mut self.witness, server, at, process.node.writer().digest());
         self.judge_hang_ups(server);
+        self.judge_ended(server);
         let process = self.servers[server].process.as_mut().expect("it is there");
+        let (led, now_ms) = (process.node.is_serving(), process.clock.mono_ms);
+        process.reactor.led = led;
+        process.unled_since_ms = if led { None } else { process.unled_since_ms.or(Some(now_ms)) };
         process.reactor.deliver(&process.out, at.zxid);
         let (reopens, halts) = (process.out.reopen, process.out.halt.take());
         process.out.clear();
@@ -306,11 +314,13 @@ impl Cluster {
             return;
         }
         self.judge_message(from, to, message);
+        self.note_said(from, to, message);
+        let said = self.said(from, to);
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         let bytes: std::sync::Arc<[u8]> = bytes.into();
         for at in self.network.arrivals(self.now, (from, to), &mut self.prng) {
-            self.schedule(at, Happening::Arrival { from, to, bytes: bytes.clone() });
+            self.schedule(at, Happening::Arrival { from, to, said, bytes: bytes.clone() });
         }
     }
 
@@ -462,6 +472,7 @@ impl Cluster {
             if index == self.witness.history.len() {
                 durable_on_quorum::check(&mut self.witness, server, place, &self.servers);
                 self.witness.history.push((place, entry));
+                self.witness.committed_at.push(self.now);
                 self.enter_history(&Record::own(&logged.bytes));
             }
             (at, last, index) = (place, Some(entry), index + 1);
@@ -481,6 +492,7 @@ impl Cluster {
     /// What everybody will apply is judged once.
     fn enter_history(&mut self, record: &Record<'_>) {
         let (head, txn, witness) = (record.head(), record.txn(), &mut self.witness);
+        local_sessions_cost_nothing::recorded(witness, &head, &txn, &self.plan.services.of);
         done_in_order::check(witness, &head, &txn);
         let judge = |witness: &mut Witness, part: &Txn<'_>| {
             ephemerals_live_with_sessions::check(witness, head.zxid, part);
@@ -511,6 +523,7 @@ impl Cluster {
         self.line(server, format_args!("became {standing:?}"));
         if let Standing::Leading(epoch) = standing {
             leadership2::check(&mut self.witness, server, epoch);
+            self.witness.established_at.entry(epoch).or_insert(self.now);
             epoch_on_quorum::check(&mut self.witness, server, epoch, &self.servers);
             let disk = &self.servers[server].disk;
             primary_integrity::check(&mut self.witness, server, epoch, disk);

@@ -18,6 +18,12 @@ pub struct Sent {
     op: OpCode,
 }
 
+impl Sent {
+    pub const fn xid(&self) -> i32 {
+        self.xid
+    }
+}
+
 /// A client of `session` sends a write.
 pub fn sent(
     witness: &mut Witness,

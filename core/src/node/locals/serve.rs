@@ -6,6 +6,7 @@ use super::super::{Holder, Node, Output, TOUCH_INTERVAL_MS};
 use super::{Local, Waiting};
 use crate::session::{Expiry, LocalSessions};
 use crate::wire::{ErrorCode, OpCode};
+use crate::zab::mutant::Mutant;
 use crate::zxid::{SessionId, Zxid};
 
 /// How long a reactor may hold back at most that a session was heard from, milliseconds.
@@ -29,7 +30,8 @@ impl Node {
     ) -> bool {
         match item.ask {
             Ask::Open { .. } => {
-                if self.options.local_sessions == LocalSessions::Off {
+                let off = self.options.local_sessions == LocalSessions::Off;
+                if off || self.zab.planted(Mutant::LocalBeginsProposed) {
                     return false;
                 }
                 let mut item = item.clone();
@@ -104,18 +106,21 @@ impl Node {
         if !self.locals.has_waiting() {
             return;
         }
-        let busy = self.asks.sessions();
+        let (open, awaited) = self.asks.sessions();
         for waiting in self.locals.take_waiting() {
-            let Waiting { item, body, since_ms } = &waiting;
+            let Waiting { item, body, since_ms, told } = &waiting;
             let session = item.session;
             let stays = match item.ask {
                 Ask::Open { .. } => !self.may_begin(),
-                Ask::Write(_) | Ask::Sync | Ask::Resume { .. } | Ask::Ephemerals | Ask::Left => {
-                    self.locals.contains(session) && busy.contains(&session)
+                // What its client was told to be open comes before what it asks from now on, or never.
+                Ask::Resume { .. } => self.locals.contains(session) && awaited.contains(&session),
+                // That may make it everybody's yet.
+                Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
+                    self.locals.contains(session) && open.contains(&session)
                 }
             };
             if stays {
-                self.locals.wait(item.clone(), body, *since_ms);
+                self.locals.wait_on(waiting);
                 continue;
             }
             let local = self.locals.get(session).copied();
@@ -131,13 +136,18 @@ impl Node {
                 (Ask::Resume { timeout_ms, .. }, Some(local)) => {
                     self.attach_local(item, timeout_ms, &local, out);
                 }
-                (Ask::Write(OpCode::CloseSession), Some(_)) => self.end_local(item, out),
+                (Ask::Write(OpCode::CloseSession), Some(_)) => self.end_local(item, *told, out),
                 (Ask::Write(_) | Ask::Sync, None) if !self.sessions.contains(session) => {
-                    self.give_back(item, out); // behind its session's end
+                    if !told {
+                        self.give_back(item, out); // behind its session's end
+                    }
                 }
                 // It became global meanwhile, or it is over, which the leader says.
                 (Ask::Write(_) | Ask::Sync | Ask::Resume { .. }, _) => {
-                    self.asks.push(item.clone(), body, *since_ms);
+                    let number = self.asks.push(item.clone(), body, *since_ms);
+                    if *told {
+                        self.asks.told(number);
+                    }
                 }
                 (Ask::Ephemerals | Ask::Left, _) => unreachable!("they wait for nothing"),
             }
@@ -147,7 +157,7 @@ impl Node {
     /// Whether a new client may see what this server has. What a start applied is nobody's before a
     /// leader confirmed it, and a server that never had one may lack everything.
     fn may_begin(&self) -> bool {
-        self.has_served && self.is_settled()
+        self.zab.planted(Mutant::LocalBeginsUnconfirmed) || (self.has_served && self.is_settled())
     }
 
     fn attach_local(&mut self, item: &Item, timeout_ms: i32, local: &Local, out: &mut Output) {
@@ -155,25 +165,38 @@ impl Node {
         if local.connected {
             self.release(session, local.origin, out);
         }
+        for item in self.locals.overtake(session) {
+            self.give_back(&item, out);
+        }
         let local = self.locals.get_mut(session).expect("looked up by the caller");
+        local.closing = false;
         (local.origin, local.connected, local.timeout_ms) = (origin, true, timeout_ms);
         self.locals.touch(session, timeout_ms, self.clock.mono_ms);
         let outcome = Outcome::Attached { session, password, timeout_ms, read_only: false };
         self.reply(origin, self.applied.zxid, outcome, out);
     }
 
-    fn end_local(&mut self, item: &Item, out: &mut Output) {
+    pub(in super::super) fn end_local(&mut self, item: &Item, told: bool, out: &mut Output) {
         self.locals.remove(item.session);
-        let at = out.bytes.len() as u32;
-        let outcome = Outcome::Done { err: ErrorCode::Ok, start: at, end: at };
-        self.reply(item.origin, self.applied.zxid, outcome, out);
+        if !told {
+            let at = out.bytes.len() as u32;
+            let outcome = Outcome::Done { err: ErrorCode::Ok, start: at, end: at };
+            self.reply(item.origin, self.applied.zxid, outcome, out);
+        }
         out.closed.push((self.applied.zxid, item.session));
     }
 
     /// Ends those that nobody has heard from.
     pub(in super::super) fn expire_locals(&mut self, out: &mut Output) {
+        if self.zab.planted(Mutant::LocalNeverEnds) {
+            return;
+        }
         let now_ms = self.clock.mono_ms;
-        for session in self.locals.take_silent(now_ms, HELD_BACK_MS_MAX) {
+        for (session, local) in self.locals.take_silent(now_ms, HELD_BACK_MS_MAX) {
+            // Its connection first: what is given back is not in the order in which it was asked.
+            if local.connected {
+                out.displaced.push((local.origin, session));
+            }
             out.closed.push((self.applied.zxid, session));
             for item in self.asks.abandon(|item| item.session == session) {
                 self.give_back(&item, out);
