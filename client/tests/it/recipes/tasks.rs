@@ -135,3 +135,22 @@ fn lost_answers_double_no_task_and_lose_none() {
     }
     assert_eq!(client.children("/board/assigned/worker", false).unwrap().names, [""; 0]);
 }
+
+#[test]
+fn a_worker_that_leaves_waits_for_no_task_any_more_and_what_it_took_up_may_still_be_finished() {
+    let (_root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let worker = board.work("w", soon()).unwrap();
+    board.put(b"task", soon()).unwrap();
+    assert_eq!(board.assign(&lead(&client), soon()).unwrap(), 1);
+    let assignment = worker.take(soon()).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| worker.take(soon()).map(drop));
+        worker.leave(soon()).unwrap();
+        assert_eq!(waiting.join().unwrap(), Err(RecipeError::Lost));
+    });
+    assert_eq!(worker.leave(soon()), Err(RecipeError::Lost));
+    drop(worker);
+    assignment.finish(soon()).unwrap();
+    assert_eq!(board.open_tasks(soon()).unwrap(), [""; 0]);
+}
