@@ -69,6 +69,11 @@ fn tasks_are_done_once_and_handed_out_by_the_leader() {
 }
 
 #[test]
+fn every_recipe_has_its_cpp_class() {
+    assert_eq!(Program::compile("recipes.cpp").run(&[&connect()]), "");
+}
+
+#[test]
 fn an_expired_session_loses_all_that_it_held_and_goes_on_following() {
     let (way, root) = (Way::open(), own_root());
     let program = Program::compile("lost.c");
