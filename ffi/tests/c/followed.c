@@ -2,6 +2,8 @@
 #include "check.h"
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static atomic_int destroyed;
 
@@ -231,6 +233,43 @@ static void inside(void *context, const fw_result *state) {
     all.refused = 1;
 }
 
+#define FORKED(call) CHECK((call) == FW_FORKED)
+
+/* A forked child is told so by every handle, and frees nothing of its parent's. */
+static void a_child_is_told(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        fw_tenure *held = NULL;
+        fw_result *result = NULL;
+        uint64_t id = 0;
+        FORKED(fw_semaphore_acquire(all.semaphore, -1, &held, NULL));
+        FORKED(fw_snowflake_try_next(all.flake, &id, NULL));
+        FORKED(fw_followed_get(all.cell, &result, NULL));
+        FORKED(fw_tenure_check(all.worker, NULL, NULL));
+        FORKED(fw_assignment_finish(all.assignment, -1, NULL));
+        CHECK(fw_tenure_standing(all.worker) == FW_STANDING_LOST && fw_tenure_token(all.worker) == 0);
+        CHECK(!fw_followed_is_current(all.cell) && fw_followed_revision(all.cell) == 0);
+        CHECK(fw_assignment_task(all.assignment, NULL) == NULL);
+        FORKED(fw_semaphore_free(all.semaphore));
+        FORKED(fw_barrier_free(all.barrier));
+        FORKED(fw_double_barrier_free(all.meeting));
+        FORKED(fw_fifo_free(all.fifo));
+        FORKED(fw_counter_free(all.counter));
+        FORKED(fw_group_free(all.group));
+        FORKED(fw_service_directory_free(all.directory));
+        FORKED(fw_worker_ids_free(all.ids));
+        FORKED(fw_snowflake_free(all.flake));
+        FORKED(fw_task_board_free(all.board));
+        FORKED(fw_tenure_free(all.worker));
+        FORKED(fw_assignment_free(all.assignment));
+        FORKED(fw_followed_free(all.cell));
+        _exit(0);
+    }
+    int code;
+    CHECK(waitpid(child, &code, 0) == child && code == 0);
+    OK(fw_tenure_check(all.worker, NULL, &error));
+}
+
 static void callbacks(fw_client *client) {
     all.client = client;
     OK(fw_semaphore_new(client, "/c/s", FW_CSTR, 1, NULL, &all.semaphore, &error));
@@ -251,6 +290,7 @@ static void callbacks(fw_client *client) {
     OK(fw_worker_take(all.worker, -1, &all.assignment, &error));
     OK(fw_config_cell_open(client, "/c/cell", FW_CSTR, NULL, &all.cell, &error));
     OK(fw_followed_wait_beyond(all.cell, 0, -1, NULL, &error));
+    a_child_is_told();
     destroyed = 0;
     OK(fw_followed_on_change(all.cell, inside, NULL, destroy, &error));
     OK(fw_client_create(client, "/c/cell", FW_CSTR, NULL, 0, 0, -1, NULL, &error));

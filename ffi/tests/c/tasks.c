@@ -44,6 +44,7 @@ static void *work(void *worker) {
         const uint8_t *data = fw_assignment_data(assignment, &size);
         CHECK(size == 1 && *data < TASKS && fw_assignment_token(assignment) > 0);
         done |= 1 << *data;
+        CHECK(fw_assignment_finish(assignment, 0, NULL) == FW_TIMEOUT);
         OK(fw_assignment_finish(assignment, -1, &error));
         CHECK(fw_assignment_finish(assignment, -1, NULL) == FW_LOST);
         CHECK(fw_assignment_free(assignment) == FW_OK);

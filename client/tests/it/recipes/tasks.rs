@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Instant;
 
 use farwatch_client::recipes::{Fence, LeaderLatch, Leadership, RecipeError, TaskBoard, Worker};
 use farwatch_client::{Client, Options};
@@ -151,6 +152,8 @@ fn a_worker_that_leaves_waits_for_no_task_any_more_and_what_it_took_up_may_still
     });
     assert_eq!(worker.leave(soon()), Err(RecipeError::Lost));
     drop(worker);
+    assert_eq!(assignment.finish(Instant::now()), Err(RecipeError::Deadline));
     assignment.finish(soon()).unwrap();
+    assert_eq!(assignment.finish(soon()), Err(RecipeError::Lost));
     assert_eq!(board.open_tasks(soon()).unwrap(), [""; 0]);
 }
