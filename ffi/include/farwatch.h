@@ -44,6 +44,11 @@
 
 
 /**
+ * What ids count from unless a program has reasons of its own: the year 2020, milliseconds since 1970.
+ */
+#define FW_SNOWFLAKE_EPOCH_MS 1577836800000
+
+/**
  * What became of a call. Numbers are never used again for something else; a program must expect
  * numbers that it does not know, from a newer library.
  */
@@ -569,6 +574,18 @@ typedef int32_t fw_event_kind;
 typedef struct fw_acl fw_acl;
 
 /**
+ * A task that a worker has taken up. One that is only freed stays with its worker, which is not given it
+ * again, until that leaves. All functions on it: any thread. Free assignments before their client; their
+ * worker may go before.
+ */
+typedef struct fw_assignment fw_assignment;
+
+/**
+ * A node that bars the way for as long as it is there. All functions on it: any thread.
+ */
+typedef struct fw_barrier fw_barrier;
+
+/**
  * One change of one node. All functions on it: any thread, never block.
  */
 typedef struct fw_change fw_change;
@@ -589,6 +606,18 @@ typedef struct fw_completion fw_completion;
  * are, each `_open` function says; an unknown one is refused there, by name.
  */
 typedef struct fw_config fw_config;
+
+/**
+ * A number at a path, which each change changes once, also when its answer is lost. All functions on
+ * it: any thread.
+ */
+typedef struct fw_counter fw_counter;
+
+/**
+ * Nobody begins before all are there, and nobody ends before all are done. All functions on it: any
+ * thread.
+ */
+typedef struct fw_double_barrier fw_double_barrier;
 
 /**
  * One that stands for election: in line from `fw_election_join` on, leading from the success of
@@ -620,6 +649,26 @@ typedef struct fw_feed fw_feed;
  * never block.
  */
 typedef struct fw_fence fw_fence;
+
+/**
+ * First in, first out: Rust's `Queue`. Each item is put once and taken once, also when answers are
+ * lost. All functions on it: any thread.
+ */
+typedef struct fw_fifo fw_fifo;
+
+/**
+ * A state that is followed: who leads, who is in a group or offers a service, what a configuration
+ * node holds. It is renewed by watches, across reconnects and, with `renewExpired`, across sessions.
+ * States that follow each other fast may be skipped; the last one is not. All functions on it: any
+ * thread. Free it before its client.
+ */
+typedef struct fw_followed fw_followed;
+
+/**
+ * A group at a path: its members' names are those of the ephemeral nodes there. All functions on it:
+ * any thread.
+ */
+typedef struct fw_group fw_group;
 
 /**
  * A lock that is held, from the call that got it until it is released, freed, or lost with its
@@ -664,11 +713,47 @@ typedef struct fw_queue fw_queue;
 typedef struct fw_result fw_result;
 
 /**
+ * So many permits at a path. All functions on it: any thread.
+ */
+typedef struct fw_semaphore fw_semaphore;
+
+/**
+ * Services by name, and who offers them: a group for each, below one path. All functions on it: any
+ * thread.
+ */
+typedef struct fw_service_directory fw_service_directory;
+
+/**
+ * Makes unique ids: 41 bits of milliseconds, 10 of a worker id that it holds, 12 of a counter. No two
+ * are ever equal, also where a worker id passes to another owner. All functions on it: any thread.
+ * Free snowflakes before their client.
+ */
+typedef struct fw_snowflake fw_snowflake;
+
+/**
+ * Tasks and workers at a path. What a worker had when its session ended goes to another. All functions
+ * on it: any thread.
+ */
+typedef struct fw_task_board fw_task_board;
+
+/**
+ * What is held: a permit, a place inside a double barrier, membership of a group, an offered
+ * service, a worker id, a worker's name. It is held from the call that got it until it is released,
+ * freed, or lost with its session. All functions on it: any thread. Free tenures before their client.
+ */
+typedef struct fw_tenure fw_tenure;
+
+/**
  * The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile
  * stays in memory (`versions_kept` of `fw_lag` counts it): free it when the reads are done. It outlives
  * its observer. All functions on it: any thread, at once; no lock, no system call.
  */
 typedef struct fw_view fw_view;
+
+/**
+ * The numbers below a bound, each of them one session's. All functions on it: any thread.
+ */
+typedef struct fw_worker_ids fw_worker_ids;
 
 /**
  * Called once with what became of a request, on the client's own thread: return soon, block never.
@@ -783,6 +868,12 @@ typedef struct {
  * Looks at a node in place, without a copy. `node` is valid until the function returns.
  */
 typedef void (*fw_read_fn)(void *context, const fw_node *node);
+
+/**
+ * Called with each new state, on the client's own thread: return soon, block never. `state` is what
+ * `fw_followed_get` gives, and is lent for the call.
+ */
+typedef void (*fw_followed_fn)(void *context, const fw_result *state);
 
 /**
  * Told a node; false ends the scan. `node` is valid until the view is freed only through what its
@@ -1121,7 +1212,7 @@ fw_status fw_election_on_change(fw_election *election,
 
 /**
  * Steps back, from leading or from the line, and returns when the next one can lead; free the handle
- * afterwards. At the deadline it goes on in the background. May block, so not in a callback. Fails
+ * afterwards. Another thread that waits in `fw_election_lead` is told `FW_LOST`. At the deadline it goes on in the background. May block, so not in a callback. Fails
  * with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
  */
 fw_status fw_election_resign(fw_election *election,
@@ -1798,6 +1889,622 @@ const fw_error *fw_completion_error(const fw_completion *completion);
 fw_status fw_completion_free(fw_completion *completion);
 
 /**
+ * The barrier at `path`; `acl` as in `fw_semaphore_new`. Curator's `DistributedBarrier` and kazoo's
+ * `Barrier` at the same path are the same barrier. Never blocks, and asks no server.
+ */
+fw_status fw_barrier_new(fw_client *client,
+                         const char *path,
+                         size_t path_len,
+                         const fw_acl *acl,
+                         fw_barrier **barrier,
+                         fw_error **error);
+
+/**
+ * Bars the way; it may be barred already. It is not bound to the session: somebody has to lift it.
+ * `token` may be null; it grows from one barring to the next. May block, so not in a callback. Fails
+ * with `FW_TIMEOUT`, and as `fw_client_call`.
+ */
+fw_status fw_barrier_set(fw_barrier *barrier,
+                         int64_t timeout_ms,
+                         int64_t *token,
+                         fw_error **error);
+
+/**
+ * Frees the way for all that wait; it may be free already. May block, so not in a callback. Fails
+ * with `FW_TIMEOUT`, and as `fw_client_call`.
+ */
+fw_status fw_barrier_lift(fw_barrier *barrier, int64_t timeout_ms, fw_error **error);
+
+/**
+ * Waits until the way is free, up to `timeout_ms` (negative: `requestTimeout`). May block, so not in
+ * a callback. Fails with `FW_TIMEOUT`, and as `fw_client_call`.
+ */
+fw_status fw_barrier_wait(fw_barrier *barrier,
+                          int64_t timeout_ms,
+                          fw_error **error);
+
+/**
+ * Frees `barrier`; the way stays as it is. Null is allowed. Never blocks.
+ */
+fw_status fw_barrier_free(fw_barrier *barrier);
+
+/**
+ * For so many members at `path`; `acl` as in `fw_semaphore_new`. The same members may meet there round
+ * after round; where one has died, take a fresh path. Never blocks, and asks no server. Fails with
+ * `FW_BAD_ARGUMENT` (no members).
+ */
+fw_status fw_double_barrier_new(fw_client *client,
+                                const char *path,
+                                size_t path_len,
+                                uint32_t members,
+                                const fw_acl *acl,
+                                fw_double_barrier **barrier,
+                                fw_error **error);
+
+/**
+ * Waits until all members are there, up to `timeout_ms` (negative: `requestTimeout`); after a failure
+ * this one is a member no more. `fw_tenure_release` of `inside` waits until all are done. May block, so
+ * not in a callback. Fails with `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
+ */
+fw_status fw_double_barrier_enter(fw_double_barrier *barrier,
+                                  int64_t timeout_ms,
+                                  fw_tenure **inside,
+                                  fw_error **error);
+
+/**
+ * Frees `barrier`; who is inside stays there. Null is allowed. Never blocks.
+ */
+fw_status fw_double_barrier_free(fw_double_barrier *barrier);
+
+/**
+ * Follows the data of the node at `path` from now on. `fw_config_cell_set` makes the node where it is
+ * missing, with the rights of `acl`, or for everyone when that is null. Any thread, never blocks.
+ */
+fw_status fw_config_cell_open(fw_client *client,
+                              const char *path,
+                              size_t path_len,
+                              const fw_acl *acl,
+                              fw_followed **cell,
+                              fw_error **error);
+
+/**
+ * Sets the data of a cell of `fw_config_cell_open`, once, where the version is `version`, which is that
+ * of the state that was read (`fw_result_version`), or `FW_ANY_VERSION`; null is empty. `token` may be
+ * null; it grows from change to change. Like all others, this cell has the new value when it is told
+ * of it. Any thread; may block, so not in a callback. Fails with `FW_BAD_VERSION` (somebody was
+ * faster), `FW_TIMEOUT`, of which `fw_error_maybe_applied` says whether it may have been set,
+ * `FW_BAD_ARGUMENT` (it follows something else), and as `fw_client_call`.
+ */
+fw_status fw_config_cell_set(fw_followed *cell,
+                             const uint8_t *data,
+                             size_t data_len,
+                             int32_t version,
+                             int64_t timeout_ms,
+                             int64_t *token,
+                             fw_error **error);
+
+/**
+ * The counter at `path`, which begins at 0; `acl` as in `fw_semaphore_new`. kazoo's `Counter` counts in
+ * the same node. Never blocks, and asks no server.
+ */
+fw_status fw_counter_new(fw_client *client,
+                         const char *path,
+                         size_t path_len,
+                         const fw_acl *acl,
+                         fw_counter **counter,
+                         fw_error **error);
+
+/**
+ * The value as the connected server has it. `token` may be null; it grows with every change. May
+ * block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_RECIPE_REFUSED` (the node holds no number),
+ * and as `fw_client_call`.
+ */
+fw_status fw_counter_get(fw_counter *counter,
+                         int64_t timeout_ms,
+                         int64_t *value,
+                         int64_t *token,
+                         fw_error **error);
+
+/**
+ * Adds `delta`, which may be negative, once. `value` is what that makes; it and `token` may be null. May
+ * block, so not in a callback. Fails with `FW_TIMEOUT`, of which `fw_error_maybe_applied` says whether
+ * it may have been added, `FW_RECIPE_REFUSED` (the node holds no number, or it would leave its range),
+ * and as `fw_client_call`.
+ */
+fw_status fw_counter_add(fw_counter *counter,
+                         int64_t delta,
+                         int64_t timeout_ms,
+                         int64_t *value,
+                         int64_t *token,
+                         fw_error **error);
+
+/**
+ * Sets the counter to `desired` if it is `expected`, once. `token` may be null. May block, so not in a
+ * callback. Fails with `FW_BAD_VERSION` if it is not, and as `fw_counter_add`.
+ */
+fw_status fw_counter_compare_and_set(fw_counter *counter,
+                                     int64_t expected,
+                                     int64_t desired,
+                                     int64_t timeout_ms,
+                                     int64_t *token,
+                                     fw_error **error);
+
+/**
+ * Frees `counter`; its value stays. Null is allowed. Never blocks.
+ */
+fw_status fw_counter_free(fw_counter *counter);
+
+/**
+ * The queue at `path`, for hundreds of items; `acl` as in `fw_semaphore_new`. Never blocks, and asks
+ * no server.
+ */
+fw_status fw_fifo_new(fw_client *client,
+                      const char *path,
+                      size_t path_len,
+                      const fw_acl *acl,
+                      fw_fifo **fifo,
+                      fw_error **error);
+
+/**
+ * Puts an item behind all others. `token` may be null; it grows from item to item. May block, so not
+ * in a callback. Fails with `FW_TIMEOUT`, of which `fw_error_maybe_applied` says whether the item may
+ * have been put, and as `fw_client_call`.
+ */
+fw_status fw_fifo_put(fw_fifo *fifo,
+                      const uint8_t *data,
+                      size_t data_len,
+                      int64_t timeout_ms,
+                      int64_t *token,
+                      fw_error **error);
+
+/**
+ * Takes the first item if there is one: the result's data is the item, its number the token; null
+ * and 0 if there is none. May block, so not in a callback. Fails as `fw_fifo_take`.
+ */
+fw_status fw_fifo_try_take(fw_fifo *fifo, int64_t timeout_ms, fw_result **item, fw_error **error);
+
+/**
+ * Waits for an item up to `timeout_ms` (negative: `requestTimeout`) and takes it: the result's data is
+ * the item, its number the token. Those that wait are served in order. An item is gone once it is
+ * taken: if its taker may die with it, use an `fw_task_board`. May block, so not in a callback. Fails
+ * with `FW_TIMEOUT`, of which `fw_error_maybe_applied` says whether an item may have been taken, and as
+ * `fw_client_call`.
+ */
+fw_status fw_fifo_take(fw_fifo *fifo,
+                       int64_t timeout_ms,
+                       fw_result **item,
+                       fw_error **error);
+
+/**
+ * Frees `fifo`, and no item. Null is allowed. Never blocks.
+ */
+fw_status fw_fifo_free(fw_fifo *fifo);
+
+/**
+ * Follows who leads the election at `path` from now on, for those who lost and those who do not stand:
+ * the state is that of `fw_election_leader`. Each new leader wakes all who follow, once. Any thread,
+ * never blocks, and needs no `fw_election`.
+ */
+fw_status fw_election_follow(fw_client *client,
+                             const char *path,
+                             size_t path_len,
+                             fw_followed **leader,
+                             fw_error **error);
+
+/**
+ * The state that was read last. Of a leader: data is its id, the number its token, null and 0 while
+ * nobody leads. Of a group or a service: a part for each member, with its name (`fw_result_name` at
+ * 0), data, and token as the number. Of a configuration cell: data, `fw_result_version`, and a number
+ * that grows with every change; null, -1 and 0 where there is no node. Before the first read it is as
+ * if there were nothing: `fw_followed_revision` is 0 then. Never blocks.
+ */
+fw_status fw_followed_get(const fw_followed *followed,
+                          fw_result **state,
+                          fw_error **error);
+
+/**
+ * One member of a group or instance of a service, each in its turn, so that the load is spread: as
+ * one part of `fw_followed_get`. Never blocks. Fails with `FW_NO_NODE` (nobody is there, as far as is
+ * known), `FW_BAD_ARGUMENT` (it follows something else).
+ */
+fw_status fw_followed_pick(fw_followed *followed,
+                           fw_result **picked,
+                           fw_error **error);
+
+/**
+ * Whether a server serves the session, so that a change is told. While none does, the state stays as
+ * it was. Never blocks.
+ */
+bool fw_followed_is_current(const fw_followed *followed);
+
+/**
+ * How many states were seen; 0 before the first. Never blocks.
+ */
+uint64_t fw_followed_revision(const fw_followed *followed);
+
+/**
+ * Waits for a state beyond `seen`, 0 for the first, up to `timeout_ms` (negative: `requestTimeout`).
+ * `revision` is that of the state that came, and may be null. May block, so not in a callback. Fails
+ * with `FW_TIMEOUT`, and as `fw_client_call` when the state cannot be read.
+ */
+fw_status fw_followed_wait_beyond(fw_followed *followed,
+                                  uint64_t seen,
+                                  int64_t timeout_ms,
+                                  uint64_t *revision,
+                                  fw_error **error);
+
+/**
+ * Calls `callback` with each new state, on the client's thread. What is known already is not told: set
+ * the callback first, then get. Not after it was freed. `destroy` is called with `context` exactly
+ * once, when no call can come any more, or when this fails. Never blocks. Fails with `FW_NULL`.
+ */
+fw_status fw_followed_on_change(fw_followed *followed,
+                                fw_followed_fn callback,
+                                void *context,
+                                fw_destroy_fn destroy,
+                                fw_error **error);
+
+/**
+ * Frees it: nothing is followed any more. Null is allowed. Waits for a callback that is running, up to
+ * two seconds, unless it is called from one.
+ */
+fw_status fw_followed_free(fw_followed *followed);
+
+/**
+ * The group at `path`; `acl` as in `fw_semaphore_new`. Never blocks, and asks no server.
+ */
+fw_status fw_group_new(fw_client *client,
+                       const char *path,
+                       size_t path_len,
+                       const fw_acl *acl,
+                       fw_group **group,
+                       fw_error **error);
+
+/**
+ * Becomes the member `name`, of which `data` says what others should know. A name that is taken, by a
+ * former session of this program perhaps, is waited for up to `timeout_ms` (negative:
+ * `requestTimeout`). A membership is lost with its session: join again. May block, so not in a
+ * callback. Fails with `FW_TAKEN` (still at the deadline), `FW_TIMEOUT`, `FW_LOST`, and as
+ * `fw_client_call`.
+ */
+fw_status fw_group_join(fw_group *group,
+                        const char *name,
+                        size_t name_len,
+                        const uint8_t *data,
+                        size_t data_len,
+                        int64_t timeout_ms,
+                        fw_tenure **membership,
+                        fw_error **error);
+
+/**
+ * Follows who is there from now on: `fw_followed_get` has a part for each member, by name. Never
+ * blocks.
+ */
+fw_status fw_group_follow(fw_group *group, fw_followed **members, fw_error **error);
+
+/**
+ * Frees `group`; memberships and what is followed go on. Null is allowed. Never blocks.
+ */
+fw_status fw_group_free(fw_group *group);
+
+/**
+ * The directory at `path`; `acl` as in `fw_semaphore_new`. Never blocks, and asks no server.
+ */
+fw_status fw_service_directory_new(fw_client *client,
+                                   const char *path,
+                                   size_t path_len,
+                                   const fw_acl *acl,
+                                   fw_service_directory **directory,
+                                   fw_error **error);
+
+/**
+ * Offers `service` under the name of an instance; `data` says where it is, in a form that those who
+ * use it know. Waits, blocks and fails as `fw_group_join`.
+ */
+fw_status fw_service_directory_register(fw_service_directory *directory,
+                                        const char *service,
+                                        size_t service_len,
+                                        const char *instance,
+                                        size_t instance_len,
+                                        const uint8_t *data,
+                                        size_t data_len,
+                                        int64_t timeout_ms,
+                                        fw_tenure **membership,
+                                        fw_error **error);
+
+/**
+ * Follows who offers `service` from now on: `fw_followed_pick` gives one after the other. Never
+ * blocks.
+ */
+fw_status fw_service_directory_follow(fw_service_directory *directory,
+                                      const char *service,
+                                      size_t service_len,
+                                      fw_followed **instances,
+                                      fw_error **error);
+
+/**
+ * Frees `directory`; what is offered and followed goes on. Null is allowed. Never blocks.
+ */
+fw_status fw_service_directory_free(fw_service_directory *directory);
+
+/**
+ * The fencing token: it grows from holder to holder. 0 once released. Never blocks.
+ */
+int64_t fw_tenure_token(const fw_tenure *tenure);
+
+/**
+ * The number that `fw_worker_ids_claim` got; -1 for what is no worker id, and once released. Never
+ * blocks.
+ */
+int64_t fw_tenure_worker_id(const fw_tenure *tenure);
+
+/**
+ * How it stands. Never blocks.
+ */
+fw_standing fw_tenure_standing(const fw_tenure *tenure);
+
+/**
+ * For how many milliseconds from now it cannot have passed to anybody else: as `fw_lock_lease_ms`.
+ */
+uint64_t fw_tenure_lease_ms(const fw_tenure *tenure);
+
+/**
+ * Succeeds if it is certain at this moment that it is held still: ask before each act. `token` may be
+ * null. Never blocks. Fails with `FW_LEASE_OVER` (stop for now) and `FW_LOST`.
+ */
+fw_status fw_tenure_check(const fw_tenure *tenure,
+                          int64_t *token,
+                          fw_error **error);
+
+/**
+ * Calls `callback` at each change of standing: as `fw_lock_on_change`.
+ */
+fw_status fw_tenure_on_change(fw_tenure *tenure,
+                              fw_standing_fn callback,
+                              void *context,
+                              fw_destroy_fn destroy,
+                              fw_error **error);
+
+/**
+ * Gives it up, and returns when others can have it; who is inside a double barrier waits until all
+ * have left. Free the handle afterwards. At the deadline it goes on in the background. May block, so
+ * not in a callback. Fails with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ */
+fw_status fw_tenure_release(fw_tenure *tenure,
+                            int64_t timeout_ms,
+                            fw_error **error);
+
+/**
+ * Frees the handle, and gives up what is held in the background unless that was done. Null is allowed.
+ * Waits for a callback that is running, up to two seconds, unless it is called from one.
+ */
+fw_status fw_tenure_free(fw_tenure *tenure);
+
+/**
+ * The semaphore at `path` with `permits`, as all who use it must agree. What is created is made as
+ * needed, with the rights of `acl`, or for everyone when that is null. Curator's
+ * `InterProcessSemaphoreV2` at the same path contends. Never blocks, and asks no server. Fails with
+ * `FW_BAD_ARGUMENT` (no permits).
+ */
+fw_status fw_semaphore_new(fw_client *client,
+                           const char *path,
+                           size_t path_len,
+                           uint32_t permits,
+                           const fw_acl *acl,
+                           fw_semaphore **semaphore,
+                           fw_error **error);
+
+/**
+ * Waits for a permit up to `timeout_ms` (negative: `requestTimeout`), in a fair line of which one at
+ * a time looks. Nothing is left behind when it fails. May block, so not in a callback. Fails with
+ * `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
+ */
+fw_status fw_semaphore_acquire(fw_semaphore *semaphore,
+                               int64_t timeout_ms,
+                               fw_tenure **permit,
+                               fw_error **error);
+
+/**
+ * Frees `semaphore`, and no permit. Null is allowed. Never blocks.
+ */
+fw_status fw_semaphore_free(fw_semaphore *semaphore);
+
+/**
+ * Takes a worker id at `path` whose former owners made no id in this clock's future. Ids count from
+ * `epoch_ms`, milliseconds since 1970, the same for all who must not share an id:
+ * `FW_SNOWFLAKE_EPOCH_MS`. `acl` as in `fw_semaphore_new`. Waits up to `timeout_ms` (negative:
+ * `requestTimeout`). May block, so not in a callback. Fails with `FW_TAKEN` (all 1024 ids),
+ * `FW_RECIPE_REFUSED` (this clock is behind, or all free ids were in use in the last seconds),
+ * `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
+ */
+fw_status fw_snowflake_open(fw_client *client,
+                            const char *path,
+                            size_t path_len,
+                            uint64_t epoch_ms,
+                            const fw_acl *acl,
+                            int64_t timeout_ms,
+                            fw_snowflake **snowflake,
+                            fw_error **error);
+
+/**
+ * An id that nobody else has or will have, larger than all that this has made before. From memory,
+ * never blocks. Fails with `FW_TAKEN` (not at this moment: the ids of this millisecond are made, or the
+ * servers have not confirmed the next seconds yet), `FW_RECIPE_REFUSED` (the clock went back), `FW_LOST`
+ * (the worker id is another's, or it was closed).
+ */
+fw_status fw_snowflake_try_next(fw_snowflake *snowflake,
+                                uint64_t *id,
+                                fw_error **error);
+
+/**
+ * The same, and waits up to `timeout_ms` (negative: `requestTimeout`) where there is none at this
+ * moment. May block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_RECIPE_REFUSED`, `FW_LOST`,
+ * `FW_IN_CALLBACK`.
+ */
+fw_status fw_snowflake_next(fw_snowflake *snowflake,
+                            int64_t timeout_ms,
+                            uint64_t *id,
+                            fw_error **error);
+
+/**
+ * The worker id that is in these ids; -1 once closed. Never blocks.
+ */
+int64_t fw_snowflake_worker_id(const fw_snowflake *snowflake);
+
+/**
+ * Gives the worker id back so that its next owner need not wait, and makes no more ids; free the handle
+ * afterwards. One that is only freed leaves its worker id unused for some seconds, as does one with which
+ * another thread waits for an id. May block, so not in a callback. Fails with `FW_LOST` when it was lost
+ * before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ */
+fw_status fw_snowflake_close(fw_snowflake *snowflake,
+                             int64_t timeout_ms,
+                             fw_error **error);
+
+/**
+ * Frees `snowflake`. Null is allowed. Never blocks.
+ */
+fw_status fw_snowflake_free(fw_snowflake *snowflake);
+
+/**
+ * The board at `path`; `acl` as in `fw_semaphore_new`. Never blocks, and asks no server.
+ */
+fw_status fw_task_board_new(fw_client *client,
+                            const char *path,
+                            size_t path_len,
+                            const fw_acl *acl,
+                            fw_task_board **board,
+                            fw_error **error);
+
+/**
+ * Puts a task on the board, once. `token` may be null; it grows from task to task. May block, so not in
+ * a callback. Fails with `FW_TIMEOUT`, of which `fw_error_maybe_applied` says whether the task may have
+ * been put, and as `fw_client_call`.
+ */
+fw_status fw_task_board_put(fw_task_board *board,
+                            const uint8_t *data,
+                            size_t data_len,
+                            int64_t timeout_ms,
+                            int64_t *token,
+                            fw_error **error);
+
+/**
+ * The names of the tasks that are not done, the oldest first. May block, so not in a callback. Fails
+ * with `FW_TIMEOUT`, and as `fw_client_call`.
+ */
+fw_status fw_task_board_open_tasks(fw_task_board *board,
+                                   int64_t timeout_ms,
+                                   fw_result **names,
+                                   fw_error **error);
+
+/**
+ * Begins to work under `name`: `fw_worker_take` gives tasks to `worker`, until it is released. Waits,
+ * blocks and fails as `fw_group_join`.
+ */
+fw_status fw_task_board_work(fw_task_board *board,
+                             const char *name,
+                             size_t name_len,
+                             int64_t timeout_ms,
+                             fw_tenure **worker,
+                             fw_error **error);
+
+/**
+ * Hands out what nobody has and what the dead had, to those who have least, as the leader of an
+ * election. `handed_out` is how many tasks went to somebody, and may be null. May block, so not in a
+ * callback. Fails with `FW_TAKEN` (`leadership` is in line), `FW_LOST` (it leads no more, says it or a
+ * server), `FW_TIMEOUT`, and as `fw_client_call`.
+ */
+fw_status fw_task_board_assign(fw_task_board *board,
+                               const fw_election *leadership,
+                               int64_t timeout_ms,
+                               size_t *handed_out,
+                               fw_error **error);
+
+/**
+ * Does so again whenever a task or a worker comes or goes, until the leadership ends or the time is
+ * over, which is how it returns. May block, so not in a callback: give it a thread. Fails with
+ * `FW_TIMEOUT`, and as `fw_task_board_assign`; never succeeds.
+ */
+fw_status fw_task_board_keep_assigning(fw_task_board *board,
+                                       const fw_election *leadership,
+                                       int64_t timeout_ms,
+                                       fw_error **error);
+
+/**
+ * Frees `board`; tasks and workers stay. Null is allowed. Never blocks.
+ */
+fw_status fw_task_board_free(fw_task_board *board);
+
+/**
+ * Waits for a task that is assigned to a worker of `fw_task_board_work`, the oldest first, up to
+ * `timeout_ms` (negative: `requestTimeout`), and takes it up. Any thread; may block, so not in a
+ * callback. Fails with `FW_TIMEOUT`, `FW_LOST` (also when the worker is released meanwhile),
+ * `FW_BAD_ARGUMENT` (that is no worker), and as `fw_client_call`.
+ */
+fw_status fw_worker_take(fw_tenure *worker,
+                         int64_t timeout_ms,
+                         fw_assignment **assignment,
+                         fw_error **error);
+
+/**
+ * The task's name; ends with a zero. Null for null. `len` may be null. Never blocks.
+ */
+const char *fw_assignment_task(const fw_assignment *assignment, size_t *len);
+
+/**
+ * The task, as it was put; not ended by a zero. Null for null. `len` may be null. Never blocks.
+ */
+const uint8_t *fw_assignment_data(const fw_assignment *assignment, size_t *len);
+
+/**
+ * Larger than that of any former assignment of this task: what the task does elsewhere goes through an
+ * `fw_fence` of its own there. 0 for null. Never blocks.
+ */
+int64_t fw_assignment_token(const fw_assignment *assignment);
+
+/**
+ * The task is done and leaves the board; free the handle afterwards. May block, so not in a callback.
+ * Fails with `FW_LOST` (it is another's by now, or done already), `FW_TIMEOUT`, and as
+ * `fw_client_call`; after every failure but `FW_LOST` it may be tried again.
+ */
+fw_status fw_assignment_finish(fw_assignment *assignment,
+                               int64_t timeout_ms,
+                               fw_error **error);
+
+/**
+ * Frees `assignment`. Null is allowed. Never blocks.
+ */
+fw_status fw_assignment_free(fw_assignment *assignment);
+
+/**
+ * The numbers from 0 to below `bound` at `path`; `acl` as in `fw_semaphore_new`. Never blocks, and asks
+ * no server. Fails with `FW_BAD_ARGUMENT` (no numbers).
+ */
+fw_status fw_worker_ids_new(fw_client *client,
+                            const char *path,
+                            size_t path_len,
+                            uint32_t bound,
+                            const fw_acl *acl,
+                            fw_worker_ids **ids,
+                            fw_error **error);
+
+/**
+ * Takes a number that nobody has: `fw_tenure_worker_id`. It comes back when it is released or its
+ * session ends, which its owner may learn late: what is marked with it needs the token too, or an
+ * `fw_snowflake`. May block, so not in a callback. Fails with `FW_TAKEN` (all of them), `FW_TIMEOUT`,
+ * `FW_LOST`, and as `fw_client_call`.
+ */
+fw_status fw_worker_ids_claim(fw_worker_ids *ids,
+                              int64_t timeout_ms,
+                              fw_tenure **worker_id,
+                              fw_error **error);
+
+/**
+ * Frees `ids`, and no number. Null is allowed. Never blocks.
+ */
+fw_status fw_worker_ids_free(fw_worker_ids *ids);
+
+/**
  * The status of one part of several reads; `FW_OK` for every other result.
  */
 fw_status fw_result_status(const fw_result *result);
@@ -1816,6 +2523,11 @@ fw_status fw_result_stat(const fw_result *result, fw_stat *stat, fw_error **erro
  * The data, or null if it is null or the result has none; not ended by a zero. `len` may be null.
  */
 const uint8_t *fw_result_data(const fw_result *result, size_t *len);
+
+/**
+ * The version of the data, to be given to what sets it next; -1 if the result has none.
+ */
+int32_t fw_result_version(const fw_result *result);
 
 /**
  * The path of a created node, the counter of a sequential one included; ends with a zero. Null if

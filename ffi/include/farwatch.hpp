@@ -137,6 +137,15 @@ template <class F> expected<done> attempt(F &&f) noexcept {
     return done();
 }
 
+/** Calls `f(&value, &error)`. */
+template <class T, class F> expected<T> number(F &&f) noexcept {
+    T value = 0;
+    fw_error *why = nullptr;
+    fw_status status = f(&value, &why);
+    if (status != FW_OK) return farwatch::error(status, why);
+    return value;
+}
+
 template <class F> void destroy(void *context) noexcept { delete static_cast<F *>(context); }
 
 } // namespace detail
@@ -178,6 +187,8 @@ public:
     answer part(std::size_t index) const noexcept { return borrowed(fw_result_part(raw_, index)); }
     fw_status status() const noexcept { return fw_result_status(raw_); }
     std::int64_t number() const noexcept { return fw_result_number(raw_); }
+    /** The version of the data, or -1. */
+    std::int32_t version() const noexcept { return fw_result_version(raw_); }
     const fw_result *get() const noexcept { return raw_; }
 
 private:
@@ -713,6 +724,92 @@ private:
     handle<fw_observer, fw_observer_free> raw_;
 };
 
+/** A state that is kept and renewed: who leads, who is there, what is configured. Free it before its client. */
+class followed {
+public:
+    explicit followed(fw_followed *raw) noexcept : raw_(raw) {}
+    /** The state as it was read last: `fw_followed_get` says how it is laid out. */
+    expected<answer> get() const noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **state, fw_error **why) {
+            return fw_followed_get(raw_.get(), state, why);
+        });
+    }
+    /** One member of a group or instance of a service, each in its turn; `FW_NO_NODE` if there is none. */
+    expected<answer> pick() noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **picked, fw_error **why) {
+            return fw_followed_pick(raw_.get(), picked, why);
+        });
+    }
+    bool is_current() const noexcept { return fw_followed_is_current(raw_.get()); }
+    /** How many states were seen; 0 before the first. */
+    std::uint64_t revision() const noexcept { return fw_followed_revision(raw_.get()); }
+    /** Waits for a state beyond `seen`, 0 for the first, and returns its revision. */
+    expected<std::uint64_t> wait_beyond(std::uint64_t seen, timeout patience = {}) noexcept {
+        return detail::number<std::uint64_t>([&](std::uint64_t *revision, fw_error **why) {
+            return fw_followed_wait_beyond(raw_.get(), seen, detail::wait(patience), revision, why);
+        });
+    }
+    /** Calls `f(const farwatch::answer &)` with each new state, on the client's thread: it must not wait. */
+    template <class F> expected<done> on_change(F f) noexcept {
+        F *context = new (std::nothrow) F(std::move(f));
+        if (context == nullptr) return farwatch::error(FW_NO_MEMORY, nullptr);
+        return detail::attempt([&](fw_error **why) {
+            return fw_followed_on_change(
+                raw_.get(),
+                [](void *context, const fw_result *state) noexcept {
+                    (*static_cast<F *>(context))(answer::borrowed(state));
+                },
+                context, detail::destroy<F>, why);
+        });
+    }
+    fw_followed *get_raw() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_followed, fw_followed_free> raw_;
+};
+
+/** What a session holds; it is given up with this. Free it before its client. */
+class tenure {
+public:
+    explicit tenure(fw_tenure *raw) noexcept : raw_(raw) {}
+    std::int64_t token() const noexcept { return fw_tenure_token(raw_.get()); }
+    /** The number that was claimed from `worker_ids`, else -1. */
+    std::int64_t worker_id() const noexcept { return fw_tenure_worker_id(raw_.get()); }
+    fw_standing standing() const noexcept { return fw_tenure_standing(raw_.get()); }
+    std::chrono::milliseconds lease() const noexcept {
+        return std::chrono::milliseconds(fw_tenure_lease_ms(raw_.get()));
+    }
+    /** The token, if it is held for certain at this moment: ask before each act. */
+    expected<std::int64_t> check() const noexcept {
+        return detail::number<std::int64_t>([&](std::int64_t *token, fw_error **why) {
+            return fw_tenure_check(raw_.get(), token, why);
+        });
+    }
+    /** Calls `f(fw_standing)` at each change, on the client's thread: it must not wait. */
+    template <class F> expected<done> on_change(F f) noexcept {
+        F *context = new (std::nothrow) F(std::move(f));
+        if (context == nullptr) return farwatch::error(FW_NO_MEMORY, nullptr);
+        return detail::attempt([&](fw_error **why) {
+            return fw_tenure_on_change(
+                raw_.get(),
+                [](void *context, fw_standing standing) noexcept {
+                    (*static_cast<F *>(context))(standing);
+                },
+                context, detail::destroy<F>, why);
+        });
+    }
+    /** Returns when others can have it; inside a double barrier, when all have left. */
+    expected<done> release(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_tenure_release(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    fw_tenure *get() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_tenure, fw_tenure_free> raw_;
+};
+
 /** A lock that is held; it is released with this. Free it before its client. */
 class lock {
 public:
@@ -770,6 +867,13 @@ public:
                                     why);
         });
     }
+    /** Follows who leads, whether or not this program stands: its id is the data, its token the number. */
+    static expected<followed> follow(client &client, std::string_view path) noexcept {
+        return detail::receive<followed, fw_followed>([&](fw_followed **leader, fw_error **why) {
+            return fw_election_follow(client.get_raw(), detail::chars(path), path.size(), leader,
+                                      why);
+        });
+    }
     /** Waits until this one leads; after `FW_TIMEOUT` it is in line still. */
     expected<done> lead(timeout patience = {}) noexcept {
         return detail::attempt([&](fw_error **why) {
@@ -801,6 +905,375 @@ public:
 
 private:
     handle<fw_election, fw_election_free> raw_;
+};
+
+/** So many permits at a path. */
+class semaphore {
+public:
+    explicit semaphore(fw_semaphore *raw) noexcept : raw_(raw) {}
+    static expected<semaphore> make(client &client, std::string_view path, std::uint32_t permits,
+                                    const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<semaphore, fw_semaphore>([&](fw_semaphore **made, fw_error **why) {
+            return fw_semaphore_new(client.get_raw(), detail::chars(path), path.size(), permits, acl,
+                                    made, why);
+        });
+    }
+    expected<tenure> acquire(timeout patience = {}) noexcept {
+        return detail::receive<tenure, fw_tenure>([&](fw_tenure **permit, fw_error **why) {
+            return fw_semaphore_acquire(raw_.get(), detail::wait(patience), permit, why);
+        });
+    }
+
+private:
+    handle<fw_semaphore, fw_semaphore_free> raw_;
+};
+
+/** A node that bars the way for as long as it is there. */
+class barrier {
+public:
+    explicit barrier(fw_barrier *raw) noexcept : raw_(raw) {}
+    static expected<barrier> make(client &client, std::string_view path,
+                                  const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<barrier, fw_barrier>([&](fw_barrier **made, fw_error **why) {
+            return fw_barrier_new(client.get_raw(), detail::chars(path), path.size(), acl, made, why);
+        });
+    }
+    /** Bars the way, and returns the token of that. */
+    expected<std::int64_t> set(timeout patience = {}) noexcept {
+        return detail::number<std::int64_t>([&](std::int64_t *token, fw_error **why) {
+            return fw_barrier_set(raw_.get(), detail::wait(patience), token, why);
+        });
+    }
+    expected<done> lift(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_barrier_lift(raw_.get(), detail::wait(patience), why);
+        });
+    }
+    /** Waits until the way is free. */
+    expected<done> wait(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_barrier_wait(raw_.get(), detail::wait(patience), why);
+        });
+    }
+
+private:
+    handle<fw_barrier, fw_barrier_free> raw_;
+};
+
+/** Nobody begins before all are there, and nobody ends before all are done. */
+class double_barrier {
+public:
+    explicit double_barrier(fw_double_barrier *raw) noexcept : raw_(raw) {}
+    static expected<double_barrier> make(client &client, std::string_view path,
+                                         std::uint32_t members,
+                                         const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<double_barrier, fw_double_barrier>(
+            [&](fw_double_barrier **made, fw_error **why) {
+                return fw_double_barrier_new(client.get_raw(), detail::chars(path), path.size(),
+                                             members, acl, made, why);
+            });
+    }
+    /** Waits until all are there; the release of what this returns waits until all are done. */
+    expected<tenure> enter(timeout patience = {}) noexcept {
+        return detail::receive<tenure, fw_tenure>([&](fw_tenure **inside, fw_error **why) {
+            return fw_double_barrier_enter(raw_.get(), detail::wait(patience), inside, why);
+        });
+    }
+
+private:
+    handle<fw_double_barrier, fw_double_barrier_free> raw_;
+};
+
+/** First in, first out; `queue` is where completions come to. */
+class fifo {
+public:
+    explicit fifo(fw_fifo *raw) noexcept : raw_(raw) {}
+    static expected<fifo> make(client &client, std::string_view path,
+                               const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<fifo, fw_fifo>([&](fw_fifo **made, fw_error **why) {
+            return fw_fifo_new(client.get_raw(), detail::chars(path), path.size(), acl, made, why);
+        });
+    }
+    expected<std::int64_t> put(std::string_view data, timeout patience = {}) noexcept {
+        return detail::number<std::int64_t>([&](std::int64_t *token, fw_error **why) {
+            return fw_fifo_put(raw_.get(), detail::bytes(data), data.size(), detail::wait(patience),
+                               token, why);
+        });
+    }
+    /** An item, whose token is the number; its data is null if there is none. */
+    expected<answer> try_take(timeout patience = {}) noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **item, fw_error **why) {
+            return fw_fifo_try_take(raw_.get(), detail::wait(patience), item, why);
+        });
+    }
+    /** Waits for an item. */
+    expected<answer> take(timeout patience = {}) noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **item, fw_error **why) {
+            return fw_fifo_take(raw_.get(), detail::wait(patience), item, why);
+        });
+    }
+
+private:
+    handle<fw_fifo, fw_fifo_free> raw_;
+};
+
+/** A number that all can change. */
+class counter {
+public:
+    explicit counter(fw_counter *raw) noexcept : raw_(raw) {}
+    static expected<counter> make(client &client, std::string_view path,
+                                  const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<counter, fw_counter>([&](fw_counter **made, fw_error **why) {
+            return fw_counter_new(client.get_raw(), detail::chars(path), path.size(), acl, made, why);
+        });
+    }
+    expected<std::int64_t> get(timeout patience = {}) noexcept {
+        return detail::number<std::int64_t>([&](std::int64_t *value, fw_error **why) {
+            return fw_counter_get(raw_.get(), detail::wait(patience), value, nullptr, why);
+        });
+    }
+    /** Adds, and returns what that makes. */
+    expected<std::int64_t> add(std::int64_t delta, timeout patience = {}) noexcept {
+        return detail::number<std::int64_t>([&](std::int64_t *value, fw_error **why) {
+            return fw_counter_add(raw_.get(), delta, detail::wait(patience), value, nullptr, why);
+        });
+    }
+    /** Fails with `FW_BAD_VERSION` if the value is not `expected_value`; returns the token. */
+    expected<std::int64_t> compare_and_set(std::int64_t expected_value, std::int64_t desired,
+                                           timeout patience = {}) noexcept {
+        return detail::number<std::int64_t>([&](std::int64_t *token, fw_error **why) {
+            return fw_counter_compare_and_set(raw_.get(), expected_value, desired,
+                                              detail::wait(patience), token, why);
+        });
+    }
+
+private:
+    handle<fw_counter, fw_counter_free> raw_;
+};
+
+/** Who is there. */
+class group {
+public:
+    explicit group(fw_group *raw) noexcept : raw_(raw) {}
+    static expected<group> make(client &client, std::string_view path,
+                                const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<group, fw_group>([&](fw_group **made, fw_error **why) {
+            return fw_group_new(client.get_raw(), detail::chars(path), path.size(), acl, made, why);
+        });
+    }
+    expected<tenure> join(std::string_view name, std::string_view data,
+                          timeout patience = {}) noexcept {
+        return detail::receive<tenure, fw_tenure>([&](fw_tenure **membership, fw_error **why) {
+            return fw_group_join(raw_.get(), detail::chars(name), name.size(), detail::bytes(data),
+                                 data.size(), detail::wait(patience), membership, why);
+        });
+    }
+    expected<followed> follow() noexcept {
+        return detail::receive<followed, fw_followed>([&](fw_followed **members, fw_error **why) {
+            return fw_group_follow(raw_.get(), members, why);
+        });
+    }
+
+private:
+    handle<fw_group, fw_group_free> raw_;
+};
+
+/** Services by name, and who offers them. */
+class service_directory {
+public:
+    explicit service_directory(fw_service_directory *raw) noexcept : raw_(raw) {}
+    static expected<service_directory> make(client &client, std::string_view path,
+                                            const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<service_directory, fw_service_directory>(
+            [&](fw_service_directory **made, fw_error **why) {
+                return fw_service_directory_new(client.get_raw(), detail::chars(path), path.size(),
+                                                acl, made, why);
+            });
+    }
+    /** Offers `service` for as long as what this returns lives. */
+    expected<tenure> offer(std::string_view service, std::string_view instance,
+                            std::string_view data, timeout patience = {}) noexcept {
+        return detail::receive<tenure, fw_tenure>([&](fw_tenure **membership, fw_error **why) {
+            return fw_service_directory_register(
+                raw_.get(), detail::chars(service), service.size(), detail::chars(instance),
+                instance.size(), detail::bytes(data), data.size(), detail::wait(patience),
+                membership, why);
+        });
+    }
+    expected<followed> follow(std::string_view service) noexcept {
+        return detail::receive<followed, fw_followed>([&](fw_followed **instances, fw_error **why) {
+            return fw_service_directory_follow(raw_.get(), detail::chars(service), service.size(),
+                                               instances, why);
+        });
+    }
+
+private:
+    handle<fw_service_directory, fw_service_directory_free> raw_;
+};
+
+/** A value that is pushed to all who follow it. */
+class config_cell : public followed {
+public:
+    explicit config_cell(fw_followed *raw) noexcept : followed(raw) {}
+    static expected<config_cell> open(client &client, std::string_view path,
+                                      const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<config_cell, fw_followed>([&](fw_followed **cell, fw_error **why) {
+            return fw_config_cell_open(client.get_raw(), detail::chars(path), path.size(), acl, cell,
+                                       why);
+        });
+    }
+    /** Sets it where the version is so, and returns the token; else fails with `FW_BAD_VERSION`. */
+    expected<std::int64_t> set(std::string_view data, std::int32_t version = FW_ANY_VERSION,
+                               timeout patience = {}) noexcept {
+        return detail::number<std::int64_t>([&](std::int64_t *token, fw_error **why) {
+            return fw_config_cell_set(get_raw(), detail::bytes(data), data.size(), version,
+                                      detail::wait(patience), token, why);
+        });
+    }
+};
+
+/** Small numbers, each handed out to one at a time. */
+class worker_ids {
+public:
+    explicit worker_ids(fw_worker_ids *raw) noexcept : raw_(raw) {}
+    static expected<worker_ids> make(client &client, std::string_view path, std::uint32_t bound,
+                                     const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<worker_ids, fw_worker_ids>([&](fw_worker_ids **made, fw_error **why) {
+            return fw_worker_ids_new(client.get_raw(), detail::chars(path), path.size(), bound, acl,
+                                     made, why);
+        });
+    }
+    /** The number is `tenure::worker_id`. */
+    expected<tenure> claim(timeout patience = {}) noexcept {
+        return detail::receive<tenure, fw_tenure>([&](fw_tenure **worker_id, fw_error **why) {
+            return fw_worker_ids_claim(raw_.get(), detail::wait(patience), worker_id, why);
+        });
+    }
+
+private:
+    handle<fw_worker_ids, fw_worker_ids_free> raw_;
+};
+
+/** Makes unique ids from memory. Free it before its client. */
+class snowflake {
+public:
+    explicit snowflake(fw_snowflake *raw) noexcept : raw_(raw) {}
+    static expected<snowflake> open(client &client, std::string_view path,
+                                    std::uint64_t epoch_ms = FW_SNOWFLAKE_EPOCH_MS,
+                                    const fw_acl *acl = nullptr, timeout patience = {}) noexcept {
+        return detail::receive<snowflake, fw_snowflake>([&](fw_snowflake **made, fw_error **why) {
+            return fw_snowflake_open(client.get_raw(), detail::chars(path), path.size(), epoch_ms,
+                                     acl, detail::wait(patience), made, why);
+        });
+    }
+    /** Fails with `FW_TAKEN` where there is none at this moment. */
+    expected<std::uint64_t> try_next() noexcept {
+        return detail::number<std::uint64_t>([&](std::uint64_t *id, fw_error **why) {
+            return fw_snowflake_try_next(raw_.get(), id, why);
+        });
+    }
+    expected<std::uint64_t> next(timeout patience = {}) noexcept {
+        return detail::number<std::uint64_t>([&](std::uint64_t *id, fw_error **why) {
+            return fw_snowflake_next(raw_.get(), detail::wait(patience), id, why);
+        });
+    }
+    std::int64_t worker_id() const noexcept { return fw_snowflake_worker_id(raw_.get()); }
+    /** Gives the worker id back so that its next owner need not wait. */
+    expected<done> close(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_snowflake_close(raw_.get(), detail::wait(patience), why);
+        });
+    }
+
+private:
+    handle<fw_snowflake, fw_snowflake_free> raw_;
+};
+
+/** A task that a worker has taken up. Free it before its client. */
+class assignment {
+public:
+    explicit assignment(fw_assignment *raw) noexcept : raw_(raw) {}
+    std::string_view task() const noexcept {
+        std::size_t size = 0;
+        const char *task = fw_assignment_task(raw_.get(), &size);
+        return detail::lent(task, size);
+    }
+    std::string_view data() const noexcept {
+        std::size_t size = 0;
+        const std::uint8_t *data = fw_assignment_data(raw_.get(), &size);
+        return detail::lent(reinterpret_cast<const char *>(data), size);
+    }
+    /** For a fence where the task has its effects. */
+    std::int64_t token() const noexcept { return fw_assignment_token(raw_.get()); }
+    /** `FW_LOST`: it is another's by now. */
+    expected<done> finish(timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_assignment_finish(raw_.get(), detail::wait(patience), why);
+        });
+    }
+
+private:
+    handle<fw_assignment, fw_assignment_free> raw_;
+};
+
+/** One that works on tasks, until it is released. */
+class worker : public tenure {
+public:
+    explicit worker(fw_tenure *raw) noexcept : tenure(raw) {}
+    /** Waits for a task that is assigned to this one. */
+    expected<assignment> take(timeout patience = {}) noexcept {
+        return detail::receive<assignment, fw_assignment>([&](fw_assignment **task, fw_error **why) {
+            return fw_worker_take(get(), detail::wait(patience), task, why);
+        });
+    }
+};
+
+/** Tasks that a leader hands out to workers. */
+class task_board {
+public:
+    explicit task_board(fw_task_board *raw) noexcept : raw_(raw) {}
+    static expected<task_board> make(client &client, std::string_view path,
+                                     const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<task_board, fw_task_board>([&](fw_task_board **made, fw_error **why) {
+            return fw_task_board_new(client.get_raw(), detail::chars(path), path.size(), acl, made,
+                                     why);
+        });
+    }
+    expected<std::int64_t> put(std::string_view data, timeout patience = {}) noexcept {
+        return detail::number<std::int64_t>([&](std::int64_t *token, fw_error **why) {
+            return fw_task_board_put(raw_.get(), detail::bytes(data), data.size(),
+                                     detail::wait(patience), token, why);
+        });
+    }
+    /** The names of the tasks that are not done. */
+    expected<answer> open_tasks(timeout patience = {}) noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **names, fw_error **why) {
+            return fw_task_board_open_tasks(raw_.get(), detail::wait(patience), names, why);
+        });
+    }
+    expected<worker> work(std::string_view name, timeout patience = {}) noexcept {
+        return detail::receive<worker, fw_tenure>([&](fw_tenure **works, fw_error **why) {
+            return fw_task_board_work(raw_.get(), detail::chars(name), name.size(),
+                                      detail::wait(patience), works, why);
+        });
+    }
+    /** Hands out what nobody has, as the leader; returns how many tasks went to somebody. */
+    expected<std::size_t> assign(const election &leadership, timeout patience = {}) noexcept {
+        return detail::number<std::size_t>([&](std::size_t *handed_out, fw_error **why) {
+            return fw_task_board_assign(raw_.get(), leadership.get(), detail::wait(patience),
+                                        handed_out, why);
+        });
+    }
+    /** Does so again at each change, until the leadership or the time is over: never succeeds. */
+    expected<done> keep_assigning(const election &leadership, timeout patience = {}) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_task_board_keep_assigning(raw_.get(), leadership.get(),
+                                                detail::wait(patience), why);
+        });
+    }
+
+private:
+    handle<fw_task_board, fw_task_board_free> raw_;
 };
 
 } // namespace farwatch

@@ -1,6 +1,7 @@
 //! `fw_election`: one that stands for election, and leads when it is its turn.
 
 use std::ffi::{c_char, c_void};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use farwatch_client::recipes::{Candidate, LeaderLatch};
@@ -40,6 +41,13 @@ impl ElectionBody {
             return Ok(());
         }
         Err(Failure::retriable(fw_status::FW_TAKEN, "this one is in line and does not lead yet"))
+    }
+
+    /// What shows that it leads.
+    pub fn leadership(&self) -> Result<Arc<Candidate>, Failure> {
+        let candidate = self.holding.get()?;
+        self.refuse_unless_leading()?;
+        Ok(candidate)
     }
 }
 
@@ -81,8 +89,8 @@ pub unsafe extern "C" fn fw_election_lead(
 ) -> fw_status {
     border!(error, {
         let election = borrow(election.cast_const())?;
-        let timeout = election.holding.timeout(timeout_ms)?;
-        election.holding.get()?.wait(deadline(timeout))?;
+        let deadline = election.holding.deadline(timeout_ms)?;
+        election.holding.get()?.wait(deadline)?;
         election.leads.store(true, Ordering::Release);
         Ok(())
     })
@@ -101,10 +109,10 @@ pub unsafe extern "C" fn fw_election_leader(
     border!(error, {
         let result = out(result)?;
         let election = borrow(election.cast_const())?;
-        let timeout = election.holding.timeout(timeout_ms)?;
-        let leader = election.holding.get()?.leader(deadline(timeout))?;
+        let deadline = election.holding.deadline(timeout_ms)?;
+        let leader = election.holding.get()?.leader(deadline)?;
         result.set(give(match leader {
-            Some(leader) => ResultBody::leader(leader.id, leader.token.0),
+            Some(leader) => ResultBody::with_token(leader.id, leader.token.0),
             None => ResultBody::default(),
         }));
         Ok(())
@@ -169,7 +177,7 @@ pub unsafe extern "C" fn fw_election_on_change(
 }
 
 /// Steps back, from leading or from the line, and returns when the next one can lead; free the handle
-/// afterwards. At the deadline it goes on in the background. May block, so not in a callback. Fails
+/// afterwards. Another thread that waits in `fw_election_lead` is told `FW_LOST`. At the deadline it goes on in the background. May block, so not in a callback. Fails
 /// with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_election_resign(
@@ -179,12 +187,9 @@ pub unsafe extern "C" fn fw_election_resign(
 ) -> fw_status {
     border!(error, {
         let election = borrow(election.cast_const())?;
-        let timeout = election.holding.timeout(timeout_ms)?;
+        let deadline = election.holding.deadline(timeout_ms)?;
         election.leads.store(false, Ordering::Release);
-        match election.holding.take()? {
-            Some(candidate) => Ok(candidate.withdraw(deadline(timeout))?),
-            None => Ok(()),
-        }
+        Ok(election.holding.take()?.withdraw(deadline)?)
     })
 }
 

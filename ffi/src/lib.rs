@@ -1,4 +1,4 @@
-//! libfarwatch: the C ABI of the client, its locks and elections, and of an observer in the process.
+//! libfarwatch: the C ABI of the client, its recipes, and of an observer in the process.
 //!
 //! ```text
 //! C ──► entry point ──► guard: panic caught, null and handle checked ──► the crate that does it
@@ -29,6 +29,7 @@ pub mod node;
 pub mod observer;
 pub mod op;
 pub mod queue;
+pub mod recipes;
 pub mod result;
 pub mod status;
 pub mod tenure;

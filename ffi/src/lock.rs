@@ -1,6 +1,7 @@
 //! `fw_lock`: a lock that is held.
 
 use std::ffi::{c_char, c_void};
+use std::sync::Arc;
 use std::time::Instant;
 
 use farwatch_client::recipes::{Lock, LockGuard, ReadWriteLock, RecipeError};
@@ -189,9 +190,9 @@ pub unsafe extern "C" fn fw_lock_release(
 ) -> fw_status {
     border!(error, {
         let lock = borrow(lock.cast_const())?;
-        let timeout = lock.timeout(timeout_ms)?;
-        match lock.take()? {
-            Some(guard) => Ok(guard.release(deadline(timeout))?),
+        let deadline = lock.deadline(timeout_ms)?;
+        match Arc::into_inner(lock.take()?) {
+            Some(guard) => Ok(guard.release(deadline)?),
             None => Ok(()),
         }
     })

@@ -29,6 +29,7 @@ pub struct ResultBody {
     path: Option<Text>,
     data: Option<Vec<u8>>,
     stat: Option<Stat>,
+    version: Option<i32>,
     names: Vec<Text>,
     entries: Vec<Entry>,
     parts: Vec<Owned<fw_result>>,
@@ -42,9 +43,29 @@ struct Entry {
 }
 
 impl ResultBody {
-    /// Who leads.
-    pub fn leader(id: Vec<u8>, token: i64) -> Self {
-        Self { data: Some(id), number: token, ..Self::default() }
+    /// Who leads, an item of a queue.
+    pub fn with_token(data: Vec<u8>, token: i64) -> Self {
+        Self { data: Some(data), number: token, ..Self::default() }
+    }
+
+    /// What a configuration node held.
+    pub fn with_version(data: Vec<u8>, version: i32, token: i64) -> Self {
+        Self { version: Some(version), ..Self::with_token(data, token) }
+    }
+
+    /// One of a group.
+    pub fn member(name: &str, data: Vec<u8>, token: i64) -> Self {
+        Self { names: vec![Text::new(name)], ..Self::with_token(data, token) }
+    }
+
+    /// Several of them.
+    pub fn parts(parts: impl Iterator<Item = Self>) -> Self {
+        Self { parts: parts.map(Owned::new).collect(), ..Self::default() }
+    }
+
+    /// Names alone.
+    pub fn names(names: Vec<String>) -> Self {
+        Self { names: texts(names), ..Self::default() }
     }
 }
 
@@ -239,6 +260,14 @@ pub unsafe extern "C" fn fw_result_data(result: *const fw_result, len: *mut usiz
             len.set(data.map_or(0, <[u8]>::len));
         }
         data.map_or(std::ptr::null(), <[u8]>::as_ptr)
+    }))
+}
+
+/// The version of the data, to be given to what sets it next; -1 if the result has none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_result_version(result: *const fw_result) -> i32 {
+    accessor!(view(result, -1, |result| {
+        result.version.or_else(|| result.stat.map(|stat| stat.version)).unwrap_or(-1)
     }))
 }
 

@@ -1,4 +1,4 @@
-//! What a held lock and a won election have in common.
+//! What a held lock, a won election and everything else that is held have in common.
 
 use std::ffi::c_void;
 use std::ops::Deref;
@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use farwatch_client::recipes::{RecipeError, Standing, Tenure};
-use farwatch_client::{Client, ClientError};
 
 use crate::callback::{Context, Gate};
-use crate::client::{CALLBACK_PATIENCE, ClientBody, patience};
+use crate::client::{CALLBACK_PATIENCE, ClientBody};
 use crate::error::Failure;
+use crate::recipes::Asker;
 use crate::status::fw_status;
 
 /// How it stands with something held: a lock, leadership.
@@ -41,27 +41,28 @@ fn standing(standing: Standing) -> fw_standing {
 pub struct Holding<T> {
     held: Mutex<Option<Arc<T>>>,
     gate: Arc<Gate>,
-    client: Client,
-    request_timeout: Duration,
+    asker: Asker,
 }
 
 impl<T: Deref<Target = Tenure>> Holding<T> {
     /// Keeps what `client` got.
     pub fn new(client: &ClientBody, held: T) -> Self {
-        Self {
-            held: Mutex::new(Some(Arc::new(held))),
-            gate: Arc::default(),
-            client: client.client().clone(),
-            request_timeout: client.timeout(-1),
-        }
+        Self::of(Asker::new(client), held)
     }
 
-    /// How long a call may wait, which it must not on the client's own thread.
-    pub fn timeout(&self, timeout_ms: i64) -> Result<Duration, Failure> {
-        if self.client.is_inside_callback() {
-            return Err(ClientError::InsideCallback.into());
-        }
-        Ok(u64::try_from(timeout_ms).map_or(self.request_timeout, patience))
+    /// Keeps what `asker` got.
+    pub fn of(asker: Asker, held: T) -> Self {
+        Self { held: Mutex::new(Some(Arc::new(held))), gate: Arc::default(), asker }
+    }
+
+    /// Who got it.
+    pub fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// Until when a call may wait, which it must not on the client's own thread.
+    pub fn deadline(&self, timeout_ms: i64) -> Result<Instant, Failure> {
+        self.asker.deadline(timeout_ms)
     }
 
     /// What is held, unless it was given up.
@@ -70,13 +71,13 @@ impl<T: Deref<Target = Tenure>> Holding<T> {
         held.ok_or_else(|| Failure::fatal(fw_status::FW_LOST, "it was given up by an earlier call"))
     }
 
-    /// Takes it, to give it up. `None` when another thread is looking at it: it is given up in the
-    /// background when that one is done.
-    pub fn take(&self) -> Result<Option<T>, Failure> {
+    /// Takes it, to give it up. Another thread may be looking at it still; when that one is the last, it
+    /// is given up in the background.
+    pub fn take(&self) -> Result<Arc<T>, Failure> {
         let held = self.get()?;
         self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.gate.close();
-        Ok(Arc::into_inner(held))
+        Ok(held)
     }
 
     /// How it stands.
@@ -119,7 +120,7 @@ impl<T> Drop for Holding<T> {
         self.gate.close();
         let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         drop(held); // given up in the background
-        if !self.client.is_inside_callback() {
+        if !self.asker.is_inside_callback() {
             self.gate.wait_idle(CALLBACK_PATIENCE);
         }
     }

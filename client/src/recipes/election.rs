@@ -112,8 +112,9 @@ impl Candidate {
         leader.token == self.contender.tenure().token()
     }
 
-    /// Steps back. Blocks; at the deadline it goes on in the background.
-    pub fn withdraw(self, deadline: Instant) -> Result<(), RecipeError> {
+    /// Steps back. Blocks; at the deadline it goes on in the background. Who waits with this one, on
+    /// another thread, is told [`RecipeError::Lost`].
+    pub fn withdraw(&self, deadline: Instant) -> Result<(), RecipeError> {
         self.contender.leave(deadline)
     }
 }

@@ -83,7 +83,7 @@ impl Group {
     /// Follows the members from now on. Does not block.
     pub fn follow(&self) -> GroupView {
         let (client, path) = (self.place.client.clone(), &self.place.path);
-        GroupView { roster: Roster::follow(&client, path), client }
+        GroupView { roster: Roster::follow(&client, path), client, next: AtomicUsize::new(0) }
     }
 }
 
@@ -98,6 +98,10 @@ impl Membership {
     /// Leaves, and returns when that is done. Blocks; at the deadline it goes on in the background.
     /// [`RecipeError::Lost`]: it was lost before.
     pub fn leave(self, deadline: Instant) -> Result<(), RecipeError> {
+        self.depart(deadline)
+    }
+
+    pub(super) fn depart(&self, deadline: Instant) -> Result<(), RecipeError> {
         self.tenure.hold()?;
         self.tenure.end();
         protected::delete(&self.place, self.tenure.path(), deadline)
@@ -126,6 +130,7 @@ impl Deref for Membership {
 pub struct GroupView {
     client: Client,
     roster: Arc<Roster>,
+    next: AtomicUsize,
 }
 
 impl std::fmt::Debug for GroupView {
@@ -138,6 +143,13 @@ impl GroupView {
     /// Those who are there, by name; none before the first read. Does not block.
     pub fn members(&self) -> Arc<Vec<Member>> {
         self.roster.followed().value()
+    }
+
+    /// One of them, each in its turn, so that the load is spread. Does not block.
+    pub fn pick(&self) -> Option<Member> {
+        let members = self.members();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        members.get(turn.checked_rem(members.len())?).cloned()
     }
 
     /// Whether a server serves the session, so that a change is pushed. Does not block.
@@ -206,33 +218,12 @@ impl ServiceDirectory {
 
     /// Follows who offers a service. Does not block.
     pub fn follow(&self, service: &str) -> ServiceView {
-        ServiceView { view: self.group(service).follow(), next: AtomicUsize::new(0) }
+        self.group(service).follow()
     }
 }
 
-/// Who offers a service, kept here and renewed when that changes.
-#[derive(Debug)]
-pub struct ServiceView {
-    view: GroupView,
-    next: AtomicUsize,
-}
-
-impl ServiceView {
-    /// One of the instances, each in its turn, so that the load is spread. Does not block.
-    pub fn pick(&self) -> Option<Member> {
-        let members = self.view.members();
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        members.get(turn.checked_rem(members.len())?).cloned()
-    }
-}
-
-impl Deref for ServiceView {
-    type Target = GroupView;
-
-    fn deref(&self) -> &GroupView {
-        &self.view
-    }
-}
+/// Who offers a service: the members of its group.
+pub type ServiceView = GroupView;
 
 impl Roster {
     fn follow(client: &Client, path: &str) -> Arc<Self> {

@@ -20,7 +20,7 @@ use super::worker_id::{WorkerId, WorkerIds};
 use super::{RecipeError, persist};
 use crate::client::{Client, NodeData, WeakClient};
 use crate::error::ClientError;
-use crate::operation::{CreateMode, Operation};
+use crate::operation::{Acl, CreateMode, Operation};
 use crate::outcome::Outcome;
 
 /// Bits of the counter within a millisecond.
@@ -46,6 +46,7 @@ type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
 /// How a [`Snowflake`] counts time.
 pub struct SnowflakeOptions {
     epoch_ms: u64,
+    acl: Vec<Acl>,
     clock: Clock,
 }
 
@@ -55,7 +56,7 @@ impl Default for SnowflakeOptions {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         };
-        Self { epoch_ms: SNOWFLAKE_EPOCH_MS, clock: Box::new(clock) }
+        Self { epoch_ms: SNOWFLAKE_EPOCH_MS, acl: Acl::open(), clock: Box::new(clock) }
     }
 }
 
@@ -70,6 +71,13 @@ impl SnowflakeOptions {
     #[must_use]
     pub fn epoch_ms(mut self, epoch_ms: u64) -> Self {
         self.epoch_ms = epoch_ms;
+        self
+    }
+
+    /// With these rights on what is created. Default: [`Acl::open`].
+    #[must_use]
+    pub fn acl(mut self, acl: Vec<Acl>) -> Self {
+        self.acl = acl;
         self
     }
 
@@ -128,7 +136,7 @@ impl Snowflake {
         options: SnowflakeOptions,
         deadline: Instant,
     ) -> Result<Self, RecipeError> {
-        let workers = WorkerIds::new(client, path, SNOWFLAKE_WORKERS);
+        let workers = WorkerIds::new(client, path, SNOWFLAKE_WORKERS).with_acl(options.acl.clone());
         let mut unfit = Vec::new();
         let mut behind_ms = u64::MAX;
         loop {

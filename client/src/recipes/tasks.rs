@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use farwatch_core::wire::ErrorCode;
@@ -20,7 +20,7 @@ use super::contender::line;
 use super::once::{self, Once};
 use super::place::Place;
 use super::signal::look_until;
-use super::{FencingToken, Group, Leadership, Membership, RecipeError, Tenure, persist};
+use super::{FencingToken, Group, Membership, RecipeError, Tenure, persist};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::operation::{ANY_VERSION, Acl, CreateMode, MultiOp};
@@ -84,13 +84,15 @@ impl TaskBoard {
         inbox.make_as(&inbox.path, CreateMode::Persistent, deadline)?;
         let group = Group::new(&self.workers.client, &self.workers.path);
         let membership = group.with_acl(self.workers.acl.clone()).join(name, b"", deadline)?;
-        Ok(Worker { board: self.clone(), inbox, membership, taken: Mutex::default() })
+        let desk = Desk { board: self.clone(), inbox, taken: Mutex::default() };
+        Ok(Worker { desk: Arc::new(desk), membership })
     }
 
     /// Hands out what nobody has and what the dead had, to those who have least. Blocks for the requests
     /// that this takes. Returns how many tasks went to somebody. Fails with [`RecipeError::Lost`] where
-    /// `leadership` is over, at the latest by the servers' refusal.
-    pub fn assign(&self, leadership: &Leadership, deadline: Instant) -> Result<usize, RecipeError> {
+    /// `leadership` is over, at the latest by the servers' refusal: a [`Leadership`](super::Leadership),
+    /// or a lock that all who assign here take.
+    pub fn assign(&self, leadership: &Tenure, deadline: Instant) -> Result<usize, RecipeError> {
         let client = &self.tasks.client;
         // All that former leaders could do is done, and seen behind this.
         persist(client, deadline, |client| client.sync(&self.tasks.path))?;
@@ -101,7 +103,7 @@ impl TaskBoard {
     /// deadline passes, which is how it returns. Blocks.
     pub fn keep_assigning(
         &self,
-        leadership: &Leadership,
+        leadership: &Tenure,
         deadline: Instant,
     ) -> Result<(), RecipeError> {
         self.make(deadline)?;
@@ -115,7 +117,7 @@ impl TaskBoard {
 
     fn assign_watching(
         &self,
-        leadership: &Leadership,
+        leadership: &Tenure,
         watch: bool,
         deadline: Instant,
     ) -> Result<usize, RecipeError> {
@@ -151,7 +153,7 @@ impl TaskBoard {
     /// `false`: the task was done, or the worker is gone, meanwhile.
     fn hand(
         &self,
-        leadership: &Leadership,
+        leadership: &Tenure,
         task: &str,
         from: Option<&str>,
         to: &str,
@@ -180,31 +182,40 @@ fn create(place: &Place, name: &str, data: &[u8], mode: CreateMode) -> MultiOp {
     MultiOp::Create { path, data, acl: place.acl.clone(), mode }
 }
 
-/// One that works. Dropped, it leaves in the background, and what it has goes to others.
+/// What a worker has, and who works on it.
 #[derive(Debug)]
-pub struct Worker {
+struct Desk {
     board: TaskBoard,
     inbox: Place,
-    membership: Membership,
     taken: Mutex<BTreeSet<String>>,
 }
 
-impl Worker {
+impl Desk {
     fn taken(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+/// One that works. Dropped, it leaves in the background, and what it has goes to others.
+#[derive(Debug)]
+pub struct Worker {
+    desk: Arc<Desk>,
+    membership: Membership,
+}
+
+impl Worker {
     /// Waits for a task that is assigned to this worker, the oldest first, and takes it up. Blocks.
-    pub fn take(&self, deadline: Instant) -> Result<Assignment<'_>, RecipeError> {
-        let paths = [self.inbox.path.as_str(), self.membership.path()];
-        look_until(&self.inbox.client, &paths, deadline, || {
+    pub fn take(&self, deadline: Instant) -> Result<Assignment, RecipeError> {
+        let inbox = &self.desk.inbox;
+        let paths = [inbox.path.as_str(), self.membership.path()];
+        look_until(&inbox.client, &paths, deadline, || {
             self.membership.hold()?;
-            for task in line(self.inbox.names(true, deadline)?) {
-                if self.taken().contains(&task.name) {
+            for task in line(inbox.names(true, deadline)?) {
+                if self.desk.taken().contains(&task.name) {
                     continue;
                 }
                 if let Some(assignment) = self.take_up(&task.name, deadline)? {
-                    self.taken().insert(task.name);
+                    self.desk.taken().insert(task.name);
                     return Ok(Some(assignment));
                 }
             }
@@ -214,24 +225,21 @@ impl Worker {
 
     /// Writes into the assignment that this worker, in this session, has taken it up: one that worked
     /// under this name before can end it no more.
-    fn take_up(
-        &self,
-        task: &str,
-        deadline: Instant,
-    ) -> Result<Option<Assignment<'_>>, RecipeError> {
-        let path = self.inbox.child(task);
+    fn take_up(&self, task: &str, deadline: Instant) -> Result<Option<Assignment>, RecipeError> {
+        let Desk { board, inbox, .. } = &*self.desk;
+        let path = inbox.child(task);
         let mark = self.membership.token().to_string().into_bytes();
         let take = [
             MultiOp::Check { path: self.membership.path().to_owned(), version: ANY_VERSION },
             MultiOp::SetData { path: path.clone(), data: Some(mark.clone()), version: ANY_VERSION },
         ];
-        match once::apply(&self.board.receipts, &take, deadline)? {
+        match once::apply(&board.receipts, &take, deadline)? {
             Once::Applied(_) => {}
             Once::Refused(_, ErrorCode::NoNode) => return Ok(None),
             Once::Refused(_, code) => return Err(ClientError::Server(code).into()),
         }
-        let Some(assigned) = read(&self.inbox, &path, deadline)? else { return Ok(None) };
-        let Some(node) = read(&self.board.tasks, &self.board.tasks.child(task), deadline)? else {
+        let Some(assigned) = read(inbox, &path, deadline)? else { return Ok(None) };
+        let Some(node) = read(&board.tasks, &board.tasks.child(task), deadline)? else {
             return Ok(None);
         };
         if assigned.data.as_deref() != Some(&mark) {
@@ -239,7 +247,7 @@ impl Worker {
         }
         let token = FencingToken(assigned.stat.czxid).max(self.membership.token());
         Ok(Some(Assignment {
-            worker: self,
+            desk: Arc::clone(&self.desk),
             task: task.to_owned(),
             version: assigned.stat.version,
             data: node.data.unwrap_or_default(),
@@ -247,9 +255,10 @@ impl Worker {
         }))
     }
 
-    /// Stops working; what it has goes to others. Blocks.
-    pub fn leave(self, deadline: Instant) -> Result<(), RecipeError> {
-        self.membership.leave(deadline)
+    /// Stops working; what it has goes to others. Blocks. Who waits for a task, on another thread, is told
+    /// [`RecipeError::Lost`].
+    pub fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
+        self.membership.depart(deadline)
     }
 }
 
@@ -275,15 +284,15 @@ fn read(
 
 /// A task that a worker has taken up. Dropped, it stays with this worker, which is not given it again.
 #[derive(Debug)]
-pub struct Assignment<'w> {
-    worker: &'w Worker,
+pub struct Assignment {
+    desk: Arc<Desk>,
     task: String,
     version: i32,
     data: Vec<u8>,
     token: FencingToken,
 }
 
-impl Assignment<'_> {
+impl Assignment {
     /// The task's name.
     pub fn task(&self) -> &str {
         &self.task
@@ -300,15 +309,16 @@ impl Assignment<'_> {
         self.token
     }
 
-    /// The task is done and leaves the board. Blocks. [`RecipeError::Lost`]: it is another's by now.
-    pub fn finish(self, deadline: Instant) -> Result<(), RecipeError> {
-        let Worker { board, inbox, .. } = self.worker;
+    /// The task is done and leaves the board. Blocks. [`RecipeError::Lost`]: it is another's by now, or
+    /// done already. After every other error it may be tried again.
+    pub fn finish(&self, deadline: Instant) -> Result<(), RecipeError> {
+        let Desk { board, inbox, .. } = &*self.desk;
         let done = [
             MultiOp::Delete { path: inbox.child(&self.task), version: self.version },
             MultiOp::Delete { path: board.tasks.child(&self.task), version: ANY_VERSION },
         ];
         let applied = once::apply(&board.receipts, &done, deadline)?;
-        self.worker.taken().remove(&self.task);
+        self.desk.taken().remove(&self.task);
         match applied {
             Once::Applied(_) => Ok(()),
             Once::Refused(_, ErrorCode::NoNode | ErrorCode::BadVersion) => Err(RecipeError::Lost),

@@ -263,7 +263,9 @@ impl Tenure {
         let mut state = self.watched.lock();
         let callbacks = std::mem::take(&mut state.callbacks);
         (state.standing, state.is_over) = (Standing::Lost, true);
+        state.raised += 1;
         drop(state);
+        self.watched.changed.notify_all();
         drop(callbacks);
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(lease);

@@ -1,5 +1,6 @@
 //! Small numbers, each handed out to one at a time.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Deref;
 use std::time::Instant;
@@ -56,20 +57,20 @@ impl WorkerIds {
         deadline: Instant,
     ) -> Result<WorkerId, RecipeError> {
         loop {
-            let taken = self.claims.names(false, deadline)?;
-            let mut free: Vec<u32> = (0..self.bound)
-                .filter(|id| !unfit.contains(id) && !taken.contains(&id.to_string()))
-                .collect();
-            if free.is_empty() {
-                return Err(RecipeError::NoneFree);
-            }
+            let taken: BTreeSet<String> = self.claims.names(false, deadline)?.into_iter().collect();
             // Those that come at once begin at different places.
-            let turn = RandomState::new().build_hasher().finish() as usize % free.len();
-            free.rotate_left(turn);
-            for id in free {
+            let random = RandomState::new().build_hasher().finish() as u32;
+            let first = random.checked_rem(self.bound).ok_or(RecipeError::NoneFree)?;
+            let ids = (first..self.bound).chain(0..first);
+            let mut was_free = false;
+            for id in ids.filter(|id| !unfit.contains(id) && !taken.contains(&id.to_string())) {
+                was_free = true;
                 if let Some(worker) = self.claim_one(id, deadline)? {
                     return Ok(worker);
                 }
+            }
+            if !was_free {
+                return Err(RecipeError::NoneFree);
             }
         }
     }

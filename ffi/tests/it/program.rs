@@ -23,13 +23,13 @@ pub fn library() -> PathBuf {
     library
 }
 
-/// A C program and the folder that it lives in.
+/// A C or C++ program and the folder that it lives in.
 pub struct Program {
     folder: tempfile::TempDir,
 }
 
 impl Program {
-    /// Compiles `source` of `tests/c`, as strictly as C11 goes with POSIX.
+    /// Compiles `source` of `tests/c`, as strictly as C11 goes with POSIX, or as C++17.
     pub fn compile(source: &str) -> Self {
         Self::compile_file(&own("tests/c").join(source))
     }
@@ -46,8 +46,11 @@ impl Program {
 
     fn compile_with(source: &Path, library: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut command = Command::new("cc");
-        command.args(["-std=gnu11", "-g", "-O1", "-pthread"]).args(WARNINGS);
+        let is_cpp = source.extension().is_some_and(|extension| extension == "cpp");
+        let (compiler, standard) =
+            if is_cpp { ("c++", "-std=c++17") } else { ("cc", "-std=gnu11") };
+        let mut command = Command::new(compiler);
+        command.args([standard, "-g", "-O1", "-pthread"]).args(WARNINGS);
         command.arg("-I").arg(own("include")).arg("-I").arg(own("tests/c"));
         command.arg(source).arg("-o").arg(folder.path().join("program"));
         if let Some(library) = library {

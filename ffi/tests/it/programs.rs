@@ -49,6 +49,48 @@ fn locks_admit_one_and_elections_have_one_leader_with_tokens_that_grow() {
 }
 
 #[test]
+fn what_is_held_is_ones_own_until_it_is_released_freed_or_its_session_ends() {
+    assert_eq!(Program::compile("held.c").run(&[&connect()]), "");
+}
+
+#[test]
+fn barriers_counters_items_and_ids_are_as_in_rust_and_made_with_the_rights_that_were_given() {
+    assert_eq!(Program::compile("places.c").run(&[&connect()]), "");
+}
+
+#[test]
+fn what_is_followed_is_told_and_nothing_that_blocks_runs_in_a_callback() {
+    assert_eq!(Program::compile("followed.c").run(&[&connect()]), "");
+}
+
+#[test]
+fn tasks_are_done_once_and_handed_out_by_the_leader() {
+    assert_eq!(Program::compile("tasks.c").run(&[&connect()]), "");
+}
+
+#[test]
+fn every_recipe_has_its_cpp_class() {
+    assert_eq!(Program::compile("recipes.cpp").run(&[&connect()]), "");
+}
+
+#[test]
+fn an_expired_session_loses_all_that_it_held_and_goes_on_following() {
+    let (way, root) = (Way::open(), own_root());
+    let program = Program::compile("lost.c");
+    let through = format!("{}{root}", way.address);
+    let mut child = program.start(&[&through, &format!("{}{root}", address())]);
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().map(|line| line.expect("text")).unwrap_or_default();
+    let mut said = vec![next()];
+    way.cut();
+    said.push(next());
+    way.heal();
+    said.push(next());
+    finish(child);
+    assert_eq!(said, ["held", "passed on", "done"]);
+}
+
+#[test]
 fn the_host_keeps_its_signals_forks_and_limits() {
     assert_eq!(Program::compile("host.c").run(&[&connect()]), "");
 }

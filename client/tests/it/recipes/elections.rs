@@ -104,3 +104,17 @@ fn a_leader_that_cannot_do_its_work_resigns_and_the_next_one_leads() {
     standby.wait(soon()).unwrap();
     assert_eq!(standby.leader(soon()).unwrap().unwrap().id, b"well");
 }
+
+#[test]
+fn a_candidate_that_withdraws_waits_no_more_on_another_thread() {
+    let (_root, client) = fresh();
+    let latch = LeaderLatch::new(&client, "/leader");
+    let leading = latch.join(b"first", soon()).unwrap().lead(soon()).unwrap();
+    let candidate = latch.join(b"second", soon()).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| candidate.wait(soon()));
+        candidate.withdraw(soon()).unwrap();
+        assert_eq!(waiting.join().unwrap(), Err(RecipeError::Lost));
+    });
+    assert_eq!(latch.leader(soon()).unwrap().unwrap().token, leading.token());
+}

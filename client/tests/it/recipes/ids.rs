@@ -41,6 +41,10 @@ fn thirty_two_threads_get_thirty_two_worker_ids_and_the_next_one_gets_none() {
     let next = allocator.claim(soon()).unwrap();
     assert_eq!(next.id(), id);
     assert!(token < next.token());
+    let none = WorkerIds::new(&client, "/none", 0).claim(soon()).map(drop);
+    assert_eq!(none, Err(RecipeError::NoneFree));
+    // No list is made of all numbers.
+    WorkerIds::new(&client, "/many", u32::MAX).claim(soon()).unwrap().release(soon()).unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Instant;
 
 use farwatch_client::recipes::{Fence, LeaderLatch, Leadership, RecipeError, TaskBoard, Worker};
 use farwatch_client::{Client, Options};
@@ -134,4 +135,25 @@ fn lost_answers_double_no_task_and_lose_none() {
         assert_eq!(board.open_tasks(soon()).unwrap(), [""; 0]);
     }
     assert_eq!(client.children("/board/assigned/worker", false).unwrap().names, [""; 0]);
+}
+
+#[test]
+fn a_worker_that_leaves_waits_for_no_task_any_more_and_what_it_took_up_may_still_be_finished() {
+    let (_root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let worker = board.work("w", soon()).unwrap();
+    board.put(b"task", soon()).unwrap();
+    assert_eq!(board.assign(&lead(&client), soon()).unwrap(), 1);
+    let assignment = worker.take(soon()).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| worker.take(soon()).map(drop));
+        worker.leave(soon()).unwrap();
+        assert_eq!(waiting.join().unwrap(), Err(RecipeError::Lost));
+    });
+    assert_eq!(worker.leave(soon()), Err(RecipeError::Lost));
+    drop(worker);
+    assert_eq!(assignment.finish(Instant::now()), Err(RecipeError::Deadline));
+    assignment.finish(soon()).unwrap();
+    assert_eq!(assignment.finish(soon()), Err(RecipeError::Lost));
+    assert_eq!(board.open_tasks(soon()).unwrap(), [""; 0]);
 }

@@ -1,0 +1,145 @@
+//! `fw_snowflake`: unique numbers from memory.
+
+use std::ffi::c_char;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use farwatch_client::recipes::{SNOWFLAKE_EPOCH_MS, Snowflake, SnowflakeOptions};
+
+use super::Asker;
+use crate::acl::{fw_acl, list};
+use crate::bytes::text;
+use crate::client::fw_client;
+use crate::error::{Failure, fw_error};
+use crate::guard::{Opaque, borrow, free, give, out, view};
+use crate::status::fw_status;
+
+/// What ids count from unless a program has reasons of its own: the year 2020, milliseconds since 1970.
+pub const FW_SNOWFLAKE_EPOCH_MS: u64 = 1_577_836_800_000;
+const _: () = assert!(FW_SNOWFLAKE_EPOCH_MS == SNOWFLAKE_EPOCH_MS);
+
+/// Makes unique ids: 41 bits of milliseconds, 10 of a worker id that it holds, 12 of a counter. No two
+/// are ever equal, also where a worker id passes to another owner. All functions on it: any thread.
+/// Free snowflakes before their client.
+pub struct fw_snowflake {
+    _private: [u8; 0],
+}
+
+impl Opaque for fw_snowflake {
+    type Body = SnowflakeBody;
+    const TAG: u64 = u64::from_le_bytes(*b"fw_snowf");
+    const IS_BOUND_TO_PROCESS: bool = true;
+}
+
+/// A snowflake, until it is closed.
+pub struct SnowflakeBody {
+    open: Mutex<Option<Arc<Snowflake>>>,
+    asker: Asker,
+}
+
+impl SnowflakeBody {
+    fn get(&self) -> Result<Arc<Snowflake>, Failure> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        open.ok_or_else(|| Failure::fatal(fw_status::FW_LOST, "it was closed by an earlier call"))
+    }
+}
+
+/// Takes a worker id at `path` whose former owners made no id in this clock's future. Ids count from
+/// `epoch_ms`, milliseconds since 1970, the same for all who must not share an id:
+/// `FW_SNOWFLAKE_EPOCH_MS`. `acl` as in `fw_semaphore_new`. Waits up to `timeout_ms` (negative:
+/// `requestTimeout`). May block, so not in a callback. Fails with `FW_TAKEN` (all 1024 ids),
+/// `FW_RECIPE_REFUSED` (this clock is behind, or all free ids were in use in the last seconds),
+/// `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_open(
+    client: *mut fw_client,
+    path: *const c_char,
+    path_len: usize,
+    epoch_ms: u64,
+    acl: *const fw_acl,
+    timeout_ms: i64,
+    snowflake: *mut *mut fw_snowflake,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let (snowflake, path, acl) = (out(snowflake)?, text("path", path, path_len)?, list(acl)?);
+        let client = borrow(client.cast_const())?;
+        let asker = Asker::new(&client);
+        let deadline = asker.deadline(timeout_ms)?;
+        let options = SnowflakeOptions::default().epoch_ms(epoch_ms).acl(acl);
+        let opened = Snowflake::open(client.client(), path, options, deadline)?;
+        let open = Mutex::new(Some(Arc::new(opened)));
+        snowflake.set(give(SnowflakeBody { open, asker }));
+        Ok(())
+    })
+}
+
+/// An id that nobody else has or will have, larger than all that this has made before. From memory,
+/// never blocks. Fails with `FW_TAKEN` (not at this moment: the ids of this millisecond are made, or the
+/// servers have not confirmed the next seconds yet), `FW_RECIPE_REFUSED` (the clock went back), `FW_LOST`
+/// (the worker id is another's, or it was closed).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_try_next(
+    snowflake: *mut fw_snowflake,
+    id: *mut u64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let (id, snowflake) = (out(id)?, borrow(snowflake.cast_const())?);
+        id.set(snowflake.get()?.try_next()?);
+        Ok(())
+    })
+}
+
+/// The same, and waits up to `timeout_ms` (negative: `requestTimeout`) where there is none at this
+/// moment. May block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_RECIPE_REFUSED`, `FW_LOST`,
+/// `FW_IN_CALLBACK`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_next(
+    snowflake: *mut fw_snowflake,
+    timeout_ms: i64,
+    id: *mut u64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let (id, snowflake) = (out(id)?, borrow(snowflake.cast_const())?);
+        let deadline = snowflake.asker.deadline(timeout_ms)?;
+        id.set(snowflake.get()?.next(deadline)?);
+        Ok(())
+    })
+}
+
+/// The worker id that is in these ids; -1 once closed. Never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_worker_id(snowflake: *const fw_snowflake) -> i64 {
+    accessor!(view(snowflake, -1, |snowflake| {
+        snowflake.get().map_or(-1, |open| open.worker().id().into())
+    }))
+}
+
+/// Gives the worker id back so that its next owner need not wait, and makes no more ids; free the handle
+/// afterwards. One that is only freed leaves its worker id unused for some seconds, as does one with which
+/// another thread waits for an id. May block, so not in a callback. Fails with `FW_LOST` when it was lost
+/// before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_close(
+    snowflake: *mut fw_snowflake,
+    timeout_ms: i64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let snowflake = borrow(snowflake.cast_const())?;
+        let deadline = snowflake.asker.deadline(timeout_ms)?;
+        let open = snowflake.get()?;
+        snowflake.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match Arc::into_inner(open) {
+            Some(open) => Ok(open.close(deadline)?),
+            None => Ok(()), // another thread makes an id, and is the last one
+        }
+    })
+}
+
+/// Frees `snowflake`. Null is allowed. Never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_free(snowflake: *mut fw_snowflake) -> fw_status {
+    accessor!(free(snowflake))
+}
