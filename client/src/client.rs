@@ -396,23 +396,14 @@ impl Client {
             }
         };
         // The reader has delivered our result and ends, unless a callback keeps it.
-        let mut state = shared.lock();
-        while !state.has_ended {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return result;
-            }
-            let waited = shared.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        drop(state);
-        self.join_reader();
+        self.await_reader(deadline);
         result
     }
 
     /// Ends this client and leaves the session alive at the servers until its timeout: another
     /// client, here or in another process, takes it up with [`Options::resume`]. `None` if there
-    /// is no session, or the client was ended before. Two clients must not hold one session: each would cut the other off.
+    /// is no session, or the client was ended before. Waits up to the request timeout for the reader to
+    /// end; no callback comes after that unless one was still running then. Two clients must not hold one session: each would cut the other off.
     pub fn detach(&self) -> Result<Option<SessionToken>, ClientError> {
         self.refuse_inside_callback()?;
         let mut state = self.handle.shared.lock();
@@ -422,12 +413,23 @@ impl Client {
         }
         drop(state);
         self.handle.shared.changed.notify_all();
-        self.join_reader();
+        self.await_reader(Instant::now() + self.request_timeout);
         Ok(token)
     }
 
-    /// No callback comes after this.
-    fn join_reader(&self) {
+    /// Waits for the reader's end. If it comes in time, no callback comes after this.
+    fn await_reader(&self, deadline: Instant) {
+        let shared = &self.handle.shared;
+        let mut state = shared.lock();
+        while !state.has_ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
         let reader = self.handle.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(reader) = reader {
             drop(reader.join());

@@ -29,7 +29,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Compiles `source` of `tests/c`, as strictly as C11 goes with POSIX.
+    /// Compiles `source` of `tests/c`, as strictly as C11 goes with POSIX, or C++17.
     pub fn compile(source: &str) -> Self {
         Self::compile_file(&own("tests/c").join(source))
     }
@@ -46,8 +46,10 @@ impl Program {
 
     fn compile_with(source: &Path, library: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut command = Command::new("cc");
-        command.args(["-std=gnu11", "-g", "-O1", "-pthread"]).args(WARNINGS);
+        let is_cpp = source.extension().is_some_and(|extension| extension == "cpp");
+        let (compiler, standard) = if is_cpp { ("c++", "c++17") } else { ("cc", "gnu11") };
+        let mut command = Command::new(compiler);
+        command.arg(format!("-std={standard}")).args(["-g", "-O1", "-pthread"]).args(WARNINGS);
         command.arg("-I").arg(own("include")).arg("-I").arg(own("tests/c"));
         command.arg(source).arg("-o").arg(folder.path().join("program"));
         if let Some(library) = library {
