@@ -7,6 +7,7 @@ mod abi;
 mod fresh;
 mod header;
 mod hostile;
+mod man;
 mod observer;
 mod program;
 mod programs;
