@@ -35,25 +35,40 @@ impl Prng {
     }
 }
 
+/// Which server of the connect string is tried first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerChoice {
+    /// Any, so that clients spread over the servers; after a loss the next one. As ZooKeeper's clients do.
+    #[default]
+    Random,
+    /// The first that is named and serves, also after a loss.
+    Order,
+    /// The one that answers first, and back to a nearer one: see [`crate::Options::server_choice`].
+    Nearest,
+}
+
 /// The order in which servers are tried and the waits between the tries.
 #[derive(Clone, Debug)]
 pub struct Rotation {
     order: Vec<usize>,
+    choice: ServerChoice,
     next: usize,
     failures: u32,
     prng: Prng,
 }
 
 impl Rotation {
-    /// Shuffles `servers` indexes by `seed`.
-    pub fn new(servers: usize, seed: u64) -> Self {
+    /// Orders `servers` indexes by `choice`, and at random by `seed`.
+    pub fn new(servers: usize, seed: u64, choice: ServerChoice) -> Self {
         assert!(0 < servers);
         let mut prng = Prng::new(seed);
         let mut order: Vec<usize> = (0..servers).collect();
-        for i in (1..servers).rev() {
-            order.swap(i, prng.up_to(i as u64) as usize);
+        if choice != ServerChoice::Order {
+            for i in (1..servers).rev() {
+                order.swap(i, prng.up_to(i as u64) as usize);
+            }
         }
-        Self { order, next: 0, failures: 0, prng }
+        Self { order, choice, next: 0, failures: 0, prng }
     }
 
     /// The server to try now; each call moves on to the next.
@@ -61,6 +76,19 @@ impl Rotation {
         let server = self.order[self.next];
         self.next = (self.next + 1) % self.order.len();
         server
+    }
+
+    /// Makes `server` the first of the order, and the next one to try.
+    pub fn prefer(&mut self, server: usize) {
+        assert!(server < self.order.len());
+        self.order.retain(|other| *other != server);
+        self.order.insert(0, server);
+        self.next = 0;
+    }
+
+    /// Whether the last try was the first of a round over all servers.
+    pub fn has_begun_round(&self) -> bool {
+        self.next == 1 % self.order.len()
     }
 
     /// A try failed. Returns how long to wait, milliseconds: nothing within a round over all
@@ -81,8 +109,11 @@ impl Rotation {
         self.failures = 0;
     }
 
-    /// The wait after a working connection broke, milliseconds.
-    pub fn jitter(&mut self) -> u64 {
+    /// A working connection broke. Returns how long to wait, milliseconds.
+    pub fn lost(&mut self) -> u64 {
+        if self.choice != ServerChoice::Random {
+            self.next = 0;
+        }
         self.prng.up_to(RECONNECT_JITTER_MS_MAX)
     }
 }
@@ -94,7 +125,7 @@ mod tests {
     #[test]
     fn every_server_is_tried_once_before_any_wait() {
         for seed in 0..50 {
-            let mut rotation = Rotation::new(5, seed);
+            let mut rotation = Rotation::new(5, seed, ServerChoice::Random);
             let mut seen = Vec::new();
             for tried in 1..=5 {
                 seen.push(rotation.take());
@@ -109,7 +140,7 @@ mod tests {
 
     #[test]
     fn waits_stay_below_their_bound_and_use_all_of_it() {
-        let mut rotation = Rotation::new(1, 7);
+        let mut rotation = Rotation::new(1, 7, ServerChoice::Random);
         let waits: Vec<u64> = (0..200).map(|_| rotation.failed()).collect();
         assert!(waits.iter().all(|&wait_ms| wait_ms <= BACKOFF_MS_MAX));
         assert!(waits[20..].iter().any(|&wait_ms| wait_ms < BACKOFF_MS_MAX / 10));
@@ -122,8 +153,25 @@ mod tests {
     fn different_seeds_spread_clients_over_the_servers() {
         let mut first = [0; 3];
         for seed in 0..300 {
-            first[Rotation::new(3, seed).take()] += 1;
+            first[Rotation::new(3, seed, ServerChoice::Random).take()] += 1;
         }
         assert!(first.iter().all(|&clients| 60 < clients), "{first:?}");
+    }
+
+    #[test]
+    fn an_order_begins_again_at_its_first_server_when_a_connection_breaks() {
+        let mut rotation = Rotation::new(3, 7, ServerChoice::Order);
+        assert_eq!([rotation.take(), rotation.take()], [0, 1]);
+        rotation.lost();
+        assert_eq!(rotation.take(), 0);
+        rotation.prefer(2);
+        assert_eq!(rotation.take(), 2);
+        assert!(rotation.has_begun_round());
+        assert_eq!([rotation.take(), rotation.take()], [0, 1]);
+        assert!(!rotation.has_begun_round());
+        let mut rotation = Rotation::new(3, 7, ServerChoice::Random);
+        let first = rotation.take();
+        rotation.lost();
+        assert_ne!(rotation.take(), first);
     }
 }

@@ -40,7 +40,7 @@ pub enum ClientError {
     Stale {
         /// The transaction that was wanted.
         wanted: i64,
-        /// The newest that the leader's history had here when it was asked.
+        /// The newest that the server had which answered, after it had asked the leader if need be.
         seen: i64,
     },
     /// The client was closed.

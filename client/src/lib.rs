@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod recipes;
 mod watch_set;
 
+pub use backoff::ServerChoice;
 pub use client::{Children, Client, Created, Freshness, NodeAcl, NodeData, Options};
 pub use connect_string::{ConnectString, ServerName};
 pub use error::{ClientError, ConnectStringError, OpenError};
@@ -30,7 +31,7 @@ pub use farwatch_core::acl::{Identity, Perms};
 pub use farwatch_core::wire::handshake::Password;
 pub use farwatch_core::wire::{ErrorCode, Stat};
 pub use farwatch_core::zxid::SessionId;
-pub use machine::SessionToken;
+pub use machine::{SessionToken, TokenError};
 pub use operation::{
     ANY_VERSION, Acl, AddWatchMode, CreateMode, MultiOp, MultiResult, Operation, ReadOp,
     ReadResult, WatchKind,

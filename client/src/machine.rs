@@ -27,18 +27,23 @@ use farwatch_core::wire::request::{AuthRequest, Request, RequestHeader, XID_AUTH
 use farwatch_core::wire::{ConnectRequest, OpCode};
 use farwatch_core::zxid::SessionId;
 
-use crate::backoff::Rotation;
+use crate::backoff::{Rotation, ServerChoice};
 use crate::error::ClientError;
 use crate::event::{Event, SessionState};
 use crate::operation::{Operation, Prepared, changes_state};
 use crate::outcome::Outcome;
 use crate::watch_set::{Effect, WatchSet};
 use lease::Lease;
+use moving::Move;
+
+pub use token::{SessionToken, TokenError};
 
 mod lease;
+mod moving;
 mod receive;
 #[cfg(test)]
 mod tests;
+mod token;
 
 /// Requests that wait for a connection. More would hide for long that no server is there.
 pub const QUEUED_REQUESTS_MAX: usize = 10_000;
@@ -60,22 +65,13 @@ pub const CONNECT_MS_MIN: u64 = 1000;
 /// Bytes of a frame that precede the body: length and header.
 const FRAME_HEAD_BYTES: usize = 4 + RequestHeader::BYTES;
 
-/// A session that can be taken up again, here or in another process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionToken {
-    /// Its id.
-    pub id: SessionId,
-    /// Its secret.
-    pub password: Password,
-    /// The last zxid that was seen: a server that is behind it is not accepted.
-    pub last_zxid: i64,
-}
-
 /// What a [`Machine`] is told once.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How many servers there are to choose from.
     pub servers: usize,
+    /// Which of them to try first.
+    pub choice: ServerChoice,
     /// Empty, or the path that stands for `/`.
     pub chroot: String,
     /// Wanted session timeout, milliseconds; the server may grant another.
@@ -98,6 +94,7 @@ impl Settings {
     pub fn new(servers: usize, seed: u64) -> Self {
         Self {
             servers,
+            choice: ServerChoice::Random,
             chroot: String::new(),
             session_timeout_ms: 30_000,
             read_only: false,
@@ -183,6 +180,8 @@ struct InFlight<C> {
     xid: i32,
     op: OpCode,
     effect: Effect,
+    /// The answer is refused when it shows an older state.
+    at_least: i64,
     sent_ms: u64,
     /// `None` once abandoned.
     context: Option<C>,
@@ -224,6 +223,9 @@ pub struct Machine<C> {
     auth_due: VecDeque<u64>,
     watches: WatchSet,
     lease: Lease,
+    moving: Option<Move>,
+    /// A move has said which server is next.
+    is_dial_fixed: bool,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     links: VecDeque<LinkAction>,
@@ -233,10 +235,9 @@ pub struct Machine<C> {
 impl<C> Machine<C> {
     /// A session that does nothing before `start`.
     pub fn new(settings: Settings) -> Self {
-        let rotation = Rotation::new(settings.servers, settings.seed);
-        let none = SessionToken { id: SessionId::NONE, password: Password::ZERO, last_zxid: 0 };
+        let rotation = Rotation::new(settings.servers, settings.seed, settings.choice);
         Self {
-            session: settings.resume.unwrap_or(none),
+            session: settings.resume.unwrap_or(SessionToken::NONE),
             timeout_ms: u64::from(settings.session_timeout_ms),
             settings,
             phase: Phase::Idle,
@@ -251,6 +252,8 @@ impl<C> Machine<C> {
             auth_due: VecDeque::new(),
             watches: WatchSet::default(),
             lease: Lease::default(),
+            moving: None,
+            is_dial_fixed: false,
             incoming: Vec::new(),
             outgoing: Vec::new(),
             links: VecDeque::new(),
@@ -276,13 +279,25 @@ impl<C> Machine<C> {
         operation: &Operation,
         context: C,
     ) -> Result<RequestId, ClientError> {
+        self.submit_at_least(now_ms, operation, 0, context)
+    }
+
+    /// Command: as [`Machine::submit`], of a read whose answer fails with [`ClientError::Stale`] when
+    /// it shows a state before the transaction `at_least`.
+    pub fn submit_at_least(
+        &mut self,
+        now_ms: u64,
+        operation: &Operation,
+        at_least: i64,
+        context: C,
+    ) -> Result<RequestId, ClientError> {
         if let Phase::Over(reason) = &self.phase {
             return Err(reason.clone());
         }
         if self.closing {
             return Err(ClientError::Closed);
         }
-        let prepared = operation.prepare(&self.settings.chroot)?;
+        let prepared = Prepared { at_least, ..operation.prepare(&self.settings.chroot)? };
         let bytes = RequestHeader::BYTES + prepared.body.len();
         if self.settings.frame_bytes_max < bytes {
             let bytes_max = self.settings.frame_bytes_max;
@@ -332,8 +347,12 @@ impl<C> Machine<C> {
             self.closing = true;
             let id = self.next_id;
             self.next_id += 1;
-            let prepared =
-                Prepared { op: OpCode::CloseSession, body: Vec::new(), effect: Effect::None };
+            let prepared = Prepared {
+                op: OpCode::CloseSession,
+                body: Vec::new(),
+                effect: Effect::None,
+                at_least: 0,
+            };
             self.send(now_ms, id, prepared, Some(context));
         } else {
             let result = Err(ClientError::ConnectionLoss { maybe_applied: false });
@@ -410,6 +429,7 @@ impl<C> Machine<C> {
                     self.phase = Phase::Connected { heard_ms, sent_ms: now_ms };
                 }
                 self.refresh_lease(now_ms);
+                self.move_if_idle(now_ms);
             }
         }
     }
@@ -474,7 +494,8 @@ impl<C> Machine<C> {
 
     /// Getter: the session, if there is one.
     pub fn session(&self) -> Option<SessionToken> {
-        (self.session.id != SessionId::NONE).then_some(self.session)
+        let token = SessionToken { timeout_ms: self.timeout_ms, ..self.session };
+        (token.id != SessionId::NONE).then_some(token)
     }
 
     /// Getter: the granted session timeout, milliseconds, or the wanted one before the first
@@ -505,13 +526,21 @@ impl<C> Machine<C> {
     fn send(&mut self, now_ms: u64, id: u64, prepared: Prepared, context: Option<C>) {
         let xid = self.next_xid;
         self.next_xid = if xid == i32::MAX { 1 } else { xid + 1 };
-        let Prepared { op, body, effect } = prepared;
+        let Prepared { op, body, effect, at_least } = prepared;
         self.outgoing.reserve(FRAME_HEAD_BYTES + body.len());
         let start = begin_frame(&mut self.outgoing);
         RequestHeader { xid, op: op.code() }.encode(&mut Writer::new(&mut self.outgoing));
         self.outgoing.extend_from_slice(&body);
         end_frame(&mut self.outgoing, start);
-        self.in_flight.push_back(InFlight { id, xid, op, effect, sent_ms: now_ms, context });
+        self.in_flight.push_back(InFlight {
+            id,
+            xid,
+            op,
+            effect,
+            at_least,
+            sent_ms: now_ms,
+            context,
+        });
         self.mark_sent(now_ms);
     }
 
@@ -552,6 +581,7 @@ impl<C> Machine<C> {
     /// what waited.
     fn enter_session(&mut self, now_ms: u64) {
         self.rotation.succeeded();
+        self.is_dial_fixed = false;
         self.phase = Phase::Connected { heard_ms: now_ms, sent_ms: now_ms };
         let state = if self.read_only_now {
             SessionState::ConnectedReadOnly
@@ -573,12 +603,16 @@ impl<C> Machine<C> {
     fn lose_link(&mut self, now_ms: u64) {
         let wait_ms = match self.phase {
             Phase::Idle | Phase::Waiting { .. } | Phase::Over(_) => return,
-            Phase::Dialing { .. } | Phase::Handshaking { .. } => self.rotation.failed(),
+            Phase::Dialing { .. } | Phase::Handshaking { .. } => {
+                self.is_dial_fixed = false;
+                self.rotation.failed()
+            }
             Phase::Connected { .. } => {
                 self.outputs.push_back(Output::Event(Event::Session(SessionState::Disconnected)));
-                self.rotation.jitter()
+                self.rotation.lost()
             }
         };
+        self.moving = None;
         self.links.push_back(LinkAction::HangUp);
         self.phase = Phase::Waiting { until_ms: now_ms + wait_ms };
         self.drop_link_state();

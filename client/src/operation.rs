@@ -271,6 +271,8 @@ pub(crate) struct Prepared {
     pub(crate) op: OpCode,
     pub(crate) body: Vec<u8>,
     pub(crate) effect: Effect,
+    /// The transaction whose state a read must show at the oldest; 0 is any.
+    pub(crate) at_least: i64,
 }
 
 impl Operation {
@@ -376,7 +378,7 @@ impl Operation {
             Self::WhoAmI => put(Request::WhoAmI, &mut body),
             Self::AddAuth { .. } => OpCode::Auth, // encoded by the session, at each connect anew
         };
-        Ok(Prepared { op, body, effect })
+        Ok(Prepared { op, body, effect, at_least: 0 })
     }
 }
 

@@ -28,6 +28,9 @@
 /** As a time to wait: what the client was configured with. */
 #define FW_DEFAULT_TIMEOUT ((int64_t)-1)
 
+/** As the age that a read may show: any. */
+#define FW_ANY_AGE ((int64_t)-1)
+
 /** As a version: any. */
 #define FW_ANY_VERSION (-1)
 
@@ -137,6 +140,10 @@ enum fw_status
    * Changes were missed: read what is there, and subscribe again.
    */
   FW_WINDOW_LOST = 26,
+  /**
+   * The read must show a transaction that neither the server nor the leader knows.
+   */
+  FW_STALE = 27,
   /**
    * No such node, or no parent of the node to create.
    */
@@ -391,7 +398,7 @@ enum fw_flag
   FW_WATCH = 1,
   /**
    * The server catches up with the leader before it reads: what was acknowledged to anybody
-   * before the call is seen.
+   * before the call is seen. Less is asked with `fw_op_fresh`.
    */
   FW_SYNC = 2,
 };
@@ -591,7 +598,8 @@ typedef struct fw_barrier fw_barrier;
 typedef struct fw_change fw_change;
 
 /**
- * A session with a service, and its threads: one. All functions on it: any thread.
+ * A session with a service, and its threads: one, and with `serverChoice` set to `nearest` now and then
+ * one for each server, for a second at most. All functions on it: any thread.
  */
 typedef struct fw_client fw_client;
 
@@ -722,6 +730,13 @@ typedef struct fw_semaphore fw_semaphore;
  * thread.
  */
 typedef struct fw_service_directory fw_service_directory;
+
+/**
+ * What takes a session up again, in another handle or another process. **It holds the session's
+ * password**: who has it can act as the session, read and delete what only it may, and end it. All
+ * functions on it: any thread, never block.
+ */
+typedef struct fw_session fw_session;
 
 /**
  * Makes unique ids: 41 bits of milliseconds, 10 of a worker id that it holds, 12 of a counter. No two
@@ -921,12 +936,23 @@ fw_status fw_acl_free(fw_acl *acl);
  *   event that says what was lost;
  * - `readOnly` (false): accepts a server that can only read at the moment;
  * - `jute.maxbuffer` (1048575): the servers' limit for a request, bytes;
+ * - `serverChoice` (random): which server of `connect` is tried first. `random` spreads clients.
+ *   `order` takes the first that serves, also after a loss. `nearest` asks all at once and takes the
+ *   first that answers and serves; connected to another one, it goes back to one that is twice as near
+ *   in two checks in a row, when no request waits and no lock or leadership is held, so that nothing
+ *   fails of it: the session is told to be suspended and connected again;
+ * - `nearestPause` (60000): how long a connection lasts before a nearer server is looked for, less up
+ *   to half of it by chance. The pause doubles up to sixteen times that while nothing is found;
+ * - `session`: the text of an `fw_session`, to go on with that session. It is a secret, and stays in
+ *   `config` until that is freed. When the session is over, the client is told that it has expired;
  * - `seed`: fixes the order of the servers and the waits between attempts.
  *
  * Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT`,
  * `FW_NO_RESOURCES` (no thread to be had).
  */
-fw_status fw_client_open(const fw_config *config, fw_client **client, fw_error **error);
+fw_status fw_client_open(const fw_config *config,
+                         fw_client **client,
+                         fw_error **error);
 
 /**
  * Waits until a server serves the session, up to `timeout_ms` (negative: `requestTimeout`). May
@@ -1049,6 +1075,20 @@ fw_status fw_client_get(fw_client *client,
                         fw_error **error);
 
 /**
+ * Reads a node, as fresh as `fw_op_fresh` says: `fw_op_get`, `fw_op_fresh` and `fw_client_call`.
+ * May block, so not in a callback.
+ */
+fw_status fw_client_get_fresh(fw_client *client,
+                              const char *path,
+                              size_t path_len,
+                              uint32_t flags,
+                              int64_t at_least,
+                              int64_t at_most_ms,
+                              int64_t timeout_ms,
+                              fw_result **result,
+                              fw_error **error);
+
+/**
  * Replaces a node's data: `fw_op_set` and `fw_client_call`. May block, so not in a callback.
  */
 fw_status fw_client_set(fw_client *client,
@@ -1073,6 +1113,20 @@ fw_status fw_client_exists(fw_client *client,
                            fw_error **error);
 
 /**
+ * Asks whether a node exists, as fresh as `fw_op_fresh` says: `fw_op_exists`, `fw_op_fresh` and `fw_client_call`.
+ * May block, so not in a callback.
+ */
+fw_status fw_client_exists_fresh(fw_client *client,
+                                 const char *path,
+                                 size_t path_len,
+                                 uint32_t flags,
+                                 int64_t at_least,
+                                 int64_t at_most_ms,
+                                 int64_t timeout_ms,
+                                 fw_result **result,
+                                 fw_error **error);
+
+/**
  * Lists a node's children: `fw_op_children` and `fw_client_call`. May block, so not in a callback.
  */
 fw_status fw_client_children(fw_client *client,
@@ -1082,6 +1136,20 @@ fw_status fw_client_children(fw_client *client,
                              int64_t timeout_ms,
                              fw_result **result,
                              fw_error **error);
+
+/**
+ * Lists a node's children, as fresh as `fw_op_fresh` says: `fw_op_children`, `fw_op_fresh` and `fw_client_call`.
+ * May block, so not in a callback.
+ */
+fw_status fw_client_children_fresh(fw_client *client,
+                                   const char *path,
+                                   size_t path_len,
+                                   uint32_t flags,
+                                   int64_t at_least,
+                                   int64_t at_most_ms,
+                                   int64_t timeout_ms,
+                                   fw_result **result,
+                                   fw_error **error);
 
 /**
  * Deletes a node: `fw_op_delete` and `fw_client_call`. May block, so not in a callback.
@@ -1826,6 +1894,23 @@ fw_status fw_op_reconfig(const char *joining,
                          int64_t version,
                          fw_op **op,
                          fw_error **error);
+
+/**
+ * Says how fresh the answer of a read must be, whichever way it is asked for: it shows the state of the
+ * transaction `at_least` or a later one (0: any), as it was `at_most_ms` ago or later (0: all that was
+ * acknowledged to anybody before the read was asked for, as with `FW_SYNC`; negative: whenever). The
+ * server is made to catch up with the leader where it is not known to be that fresh, and only then.
+ * Replaces what `FW_SYNC` said. `op` is of `fw_op_get`, `_exists`, `_children`, `_get_acl`,
+ * `_ephemerals`, `_count_descendants`, or of `fw_op_multi` after reads were added. Any thread, never
+ * blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT` (no such read).
+ *
+ * A read that no server can answer so fails with `FW_TIMEOUT` or `FW_CONNECTION_LOSS` where no leader
+ * can be asked, and with `FW_STALE` where the transaction is not known there.
+ */
+fw_status fw_op_fresh(fw_op *op,
+                      int64_t at_least,
+                      int64_t at_most_ms,
+                      fw_error **error);
 
 /**
  * Frees `op`. Null is allowed. Any thread, never blocks.
@@ -2576,6 +2661,58 @@ int64_t fw_result_number(const fw_result *result);
  * Frees `result`. Null is allowed. Any thread, never blocks.
  */
 fw_status fw_result_free(fw_result *result);
+
+/**
+ * Ends `client` and leaves its session, with its ephemeral nodes, alive at the servers, until its
+ * timeout: whoever opens a client with the setting `session` within that time goes on with it. Requests
+ * without an answer fail with `FW_CONNECTION_LOSS`, later ones with `FW_CLOSED`; the handle can then
+ * only be freed, which does not end the session. Watches do not go along: set them again. Release locks
+ * and elections before, or their nodes stay until the session ends. Two clients must not have one
+ * session: each would cut the other off.
+ *
+ * Waits until the client's thread has ended, behind a callback that is running, up to `timeout_ms`
+ * (negative: `requestTimeout`), and succeeds either way. May block, so not in a callback. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_IN_CALLBACK`, and with `FW_CLOSED` when there is
+ * no session (it has expired, was closed, or was never established), which also ends the client.
+ */
+fw_status fw_client_detach(fw_client *client,
+                           int64_t timeout_ms,
+                           fw_session **session,
+                           fw_error **error);
+
+/**
+ * All of it as one line of ASCII, for the setting `session` of `fw_client_open`, here or in another
+ * process. `size` may be null. **It is a secret**: pass it through a pipe or a file that only its user
+ * can read, not in arguments or in the environment, which others can see.
+ */
+const char *fw_session_text(const fw_session *session,
+                            size_t *size);
+
+/**
+ * The session's id: the `ephemeral_owner` of its nodes.
+ */
+int64_t fw_session_id(const fw_session *session);
+
+/**
+ * The session's password, 16 bytes: what ZooKeeper's clients take together with the id. `size` may be
+ * null.
+ */
+const uint8_t *fw_session_password(const fw_session *session,
+                                   size_t *size);
+
+/**
+ * The last transaction that the session has seen: a server behind it is not accepted.
+ */
+int64_t fw_session_zxid(const fw_session *session);
+
+/**
+ * How long the session lives without a client, milliseconds: the timeout that was granted.
+ */
+uint64_t fw_session_timeout_ms(const fw_session *session);
+
+/**
+ * Frees `session`, and overwrites its password before. Null is allowed.
+ */
+fw_status fw_session_free(fw_session *session);
 
 /**
  * The version of the library that runs, such as "0.1.0". Never null, valid for ever. Any thread,

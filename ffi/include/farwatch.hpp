@@ -100,7 +100,25 @@ private:
 /** How long to wait; without a value as long as the client was configured. */
 using timeout = std::optional<std::chrono::milliseconds>;
 
+/** What a read shows at the oldest, where its server may be behind: see `fw_op_fresh`. */
+struct freshness {
+    /** The state of this transaction or a later one; 0 is any. */
+    std::int64_t zxid = 0;
+    /** As it was so long ago or later; nothing is whenever. */
+    std::optional<std::chrono::milliseconds> age;
+
+    /** All that was acknowledged to anybody before the read is asked for. */
+    static freshness now() noexcept { return {0, std::chrono::milliseconds(0)}; }
+    static freshness at_least(std::int64_t zxid) noexcept { return {zxid, std::nullopt}; }
+    static freshness at_most(std::chrono::milliseconds age) noexcept { return {0, age}; }
+};
+
 namespace detail {
+
+inline std::int64_t age(const freshness &fresh) noexcept {
+    if (!fresh.age) return FW_ANY_AGE;
+    return fresh.age->count() < 0 ? 0 : static_cast<std::int64_t>(fresh.age->count());
+}
 
 inline std::int64_t wait(timeout patience) noexcept {
     if (!patience) return FW_DEFAULT_TIMEOUT;
@@ -221,6 +239,27 @@ private:
     const fw_event *raw_;
 };
 
+/** A session on its way to another client. Its text and password are secrets. */
+class session {
+public:
+    explicit session(fw_session *raw) noexcept : raw_(raw) {}
+    /** One line, for `config::resume` here or in another process. */
+    std::string_view text() const noexcept {
+        std::size_t size = 0;
+        const char *text = fw_session_text(raw_.get(), &size);
+        return detail::lent(text, size);
+    }
+    std::int64_t id() const noexcept { return fw_session_id(raw_.get()); }
+    std::int64_t zxid() const noexcept { return fw_session_zxid(raw_.get()); }
+    std::chrono::milliseconds timeout() const noexcept {
+        return std::chrono::milliseconds(fw_session_timeout_ms(raw_.get()));
+    }
+    fw_session *get() const noexcept { return raw_.get(); }
+
+private:
+    handle<fw_session, fw_session_free> raw_;
+};
+
 /** Settings. The first failure is kept, and told by what is opened. */
 class config {
 public:
@@ -256,6 +295,8 @@ public:
                                       static_cast<std::uint64_t>(value.count()), &why_));
         return *this;
     }
+    /** Goes on with a session that another client has detached. */
+    config &resume(const session &session) noexcept { return set("session", session.text()); }
     /** Calls `f(farwatch::event)` with each event, on the client's thread: it must not wait. */
     template <class F> config &on_event(F f) noexcept {
         if (status_ != FW_OK) return *this;
@@ -352,6 +393,12 @@ public:
         return detail::attempt(
             [&](fw_error **why) { return fw_op_multi_add(raw_.get(), part.get(), why); });
     }
+    /** How fresh the answer of a read must be, whichever way it is asked for. */
+    expected<done> fresh(const freshness &fresh) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_op_fresh(raw_.get(), fresh.zxid, detail::age(fresh), why);
+        });
+    }
     fw_op *get() const noexcept { return raw_.get(); }
 
 private:
@@ -438,6 +485,31 @@ public:
                                  detail::wait(patience), result, why);
         });
     }
+    /** Reads that are as fresh as wanted. */
+    expected<answer> get(std::string_view path, const freshness &fresh, std::uint32_t flags = 0,
+                         timeout patience = {}) noexcept {
+        return receive([&](fw_result **result, fw_error **why) {
+            return fw_client_get_fresh(raw_.get(), detail::chars(path), path.size(), flags,
+                                       fresh.zxid, detail::age(fresh), detail::wait(patience),
+                                       result, why);
+        });
+    }
+    expected<answer> exists(std::string_view path, const freshness &fresh, std::uint32_t flags = 0,
+                         timeout patience = {}) noexcept {
+        return receive([&](fw_result **result, fw_error **why) {
+            return fw_client_exists_fresh(raw_.get(), detail::chars(path), path.size(), flags,
+                                       fresh.zxid, detail::age(fresh), detail::wait(patience),
+                                       result, why);
+        });
+    }
+    expected<answer> children(std::string_view path, const freshness &fresh, std::uint32_t flags = 0,
+                         timeout patience = {}) noexcept {
+        return receive([&](fw_result **result, fw_error **why) {
+            return fw_client_children_fresh(raw_.get(), detail::chars(path), path.size(), flags,
+                                       fresh.zxid, detail::age(fresh), detail::wait(patience),
+                                       result, why);
+        });
+    }
     expected<answer> set(std::string_view path, std::string_view data,
                          std::int32_t version = FW_ANY_VERSION, timeout patience = {}) noexcept {
         return receive([&](fw_result **result, fw_error **why) {
@@ -505,6 +577,12 @@ public:
             fw_client_enqueue(raw_.get(), operation.get(), queue.get(), tag, &request, &why);
         if (status != FW_OK) return farwatch::error(status, why);
         return request;
+    }
+    /** Ends this client and leaves its session alive, for another one: see `fw_client_detach`. */
+    expected<session> detach(timeout patience = {}) noexcept {
+        return detail::receive<session, fw_session>([&](fw_session **session, fw_error **why) {
+            return fw_client_detach(raw_.get(), detail::wait(patience), session, why);
+        });
     }
     /** Ends the session: its ephemeral nodes are gone when this succeeds. */
     expected<done> close(timeout patience = {}) noexcept {

@@ -29,6 +29,13 @@ impl Text {
         Self(owned.into_boxed_str())
     }
 
+    /// Overwrites it with zeros, before it is dropped.
+    pub fn wipe(&mut self) {
+        let mut bytes = std::mem::replace(&mut self.0, "\0".into()).into_string().into_bytes();
+        bytes.fill(0);
+        std::hint::black_box(&bytes);
+    }
+
     /// Valid as long as this is.
     pub fn as_ptr(&self) -> *const c_char {
         self.0.as_ptr().cast()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use farwatch_client::{Client, ClientError, Options};
+use farwatch_client::{Client, ClientError, Options, ServerChoice};
 
 use farwatch_observer::embedded::Door;
 
@@ -34,7 +34,8 @@ pub const CALLBACK_PATIENCE: Duration = Duration::from_secs(2);
 /// Ephemeral nodes that one client remembers, to tell which ones an expired session took along.
 pub const EPHEMERALS_MAX: usize = 65_536;
 
-/// A session with a service, and its threads: one. All functions on it: any thread.
+/// A session with a service, and its threads: one, and with `serverChoice` set to `nearest` now and then
+/// one for each server, for a second at most. All functions on it: any thread.
 pub struct fw_client {
     _private: [u8; 0],
 }
@@ -91,7 +92,7 @@ pub struct ClientBody {
 }
 
 /// The settings of `fw_client_open`.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 11] = [
     "connect",
     "sessionTimeout",
     "requestTimeout",
@@ -100,6 +101,9 @@ const KEYS: [&str; 8] = [
     "renewExpired",
     "jute.maxbuffer",
     "seed",
+    "serverChoice",
+    "nearestPause",
+    "session",
 ];
 
 impl ClientBody {
@@ -151,6 +155,15 @@ impl ClientBody {
         if let Some(bytes) = config.number("jute.maxbuffer", 1024..=i32::MAX as u64)? {
             options = options.frame_bytes_max(bytes as usize);
         }
+        if let Some(choice) = config.get("serverChoice") {
+            options = options.server_choice(server_choice(&choice)?);
+        }
+        if let Some(pause_ms) = config.number("nearestPause", 1..=i32::MAX as u64)? {
+            options = options.nearest_pause(Duration::from_millis(pause_ms));
+        }
+        if let Some(session) = config.get("session") {
+            options = options.resume(crate::session::parse(&session)?);
+        }
         if let Some(seed) = config.number("seed", 0..=u64::MAX)? {
             options = options.seed(seed);
         }
@@ -180,6 +193,18 @@ impl ClientBody {
     }
 }
 
+fn server_choice(name: &str) -> Result<ServerChoice, Failure> {
+    Ok(match name.trim() {
+        "random" => ServerChoice::Random,
+        "order" => ServerChoice::Order,
+        "nearest" => ServerChoice::Nearest,
+        other => {
+            let text = format!("serverChoice must be random, order or nearest, and is {other:?}");
+            return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text));
+        }
+    })
+}
+
 impl Drop for ClientBody {
     fn drop(&mut self) {
         self.gate.close();
@@ -204,6 +229,15 @@ impl Drop for ClientBody {
 ///   event that says what was lost;
 /// - `readOnly` (false): accepts a server that can only read at the moment;
 /// - `jute.maxbuffer` (1048575): the servers' limit for a request, bytes;
+/// - `serverChoice` (random): which server of `connect` is tried first. `random` spreads clients.
+///   `order` takes the first that serves, also after a loss. `nearest` asks all at once and takes the
+///   first that answers and serves; connected to another one, it goes back to one that is twice as near
+///   in two checks in a row, when no request waits and no lock or leadership is held, so that nothing
+///   fails of it: the session is told to be suspended and connected again;
+/// - `nearestPause` (60000): how long a connection lasts before a nearer server is looked for, less up
+///   to half of it by chance. The pause doubles up to sixteen times that while nothing is found;
+/// - `session`: the text of an `fw_session`, to go on with that session. It is a secret, and stays in
+///   `config` until that is freed. When the session is over, the client is told that it has expired;
 /// - `seed`: fixes the order of the servers and the waits between attempts.
 ///
 /// Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT`,

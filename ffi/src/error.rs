@@ -80,7 +80,8 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         use fw_status::{
             FW_BAD_PATH, FW_BAD_REPLY, FW_CLOSED, FW_CONNECTION_LOSS, FW_IN_CALLBACK,
-            FW_OVERLOADED, FW_SERVER_REFUSED, FW_SESSION_EXPIRED, FW_TIMEOUT, FW_TOO_LARGE,
+            FW_OVERLOADED, FW_SERVER_REFUSED, FW_SESSION_EXPIRED, FW_STALE, FW_TIMEOUT,
+            FW_TOO_LARGE,
         };
         let text = error.to_string();
         match error {
@@ -99,7 +100,7 @@ impl From<ClientError> for Failure {
             ClientError::BadPath { .. } => Self::new(FW_BAD_PATH, text),
             ClientError::TooLarge { .. } => Self::new(FW_TOO_LARGE, text),
             ClientError::Overloaded { .. } => Self::retriable(FW_OVERLOADED, text),
-            ClientError::Stale { .. } => Self::retriable(FW_TIMEOUT, text),
+            ClientError::Stale { .. } => Self::retriable(FW_STALE, text),
             ClientError::InsideCallback => Self::new(FW_IN_CALLBACK, text),
             ClientError::UnknownCode(code) => Self { code, ..Self::new(FW_SERVER_REFUSED, text) },
             // It was executed, and with which result nobody knows.

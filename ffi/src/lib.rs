@@ -31,6 +31,7 @@ pub mod op;
 pub mod queue;
 pub mod recipes;
 pub mod result;
+pub mod session;
 pub mod status;
 pub mod tenure;
 pub mod version;

@@ -2,8 +2,11 @@
 
 use std::ffi::c_char;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use farwatch_client::{Acl, AddWatchMode, CreateMode, MultiOp, Operation, ReadOp, WatchKind};
+use farwatch_client::{
+    Acl, AddWatchMode, CreateMode, Freshness, MultiOp, Operation, ReadOp, WatchKind,
+};
 
 use crate::acl::{fw_acl, list};
 use crate::bytes::{bytes, optional_bytes, optional_text, text};
@@ -23,8 +26,59 @@ pub struct fw_op {
 }
 
 impl Opaque for fw_op {
-    type Body = Mutex<Plan>;
+    type Body = Mutex<Order>;
     const TAG: u64 = u64::from_le_bytes(*b"fw_oprtn");
+}
+
+/// What is to be done, and how fresh what it shows must be.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What is to be done.
+    pub plan: Plan,
+    /// For reads only.
+    pub freshness: Freshness,
+}
+
+impl From<Plan> for Order {
+    fn from(plan: Plan) -> Self {
+        Self { plan, freshness: Freshness::default() }
+    }
+}
+
+impl Order {
+    fn read(flags: u32, read: Operation) -> Self {
+        let is_synced = flags & FLAG_SYNC != 0;
+        let freshness = if is_synced { Freshness::NOW } else { Freshness::default() };
+        Self { plan: Plan::One(read), freshness }
+    }
+
+    /// An order to `get`.
+    pub fn get(path: &str, flags: u32) -> Result<Self, Failure> {
+        let (path, watch) = (path.to_owned(), watch(flags)?);
+        Ok(Self::read(flags, Operation::GetData { path, watch }))
+    }
+
+    /// An order of `exists`.
+    pub fn exists(path: &str, flags: u32) -> Result<Self, Failure> {
+        let (path, watch) = (path.to_owned(), watch(flags)?);
+        Ok(Self::read(flags, Operation::Exists { path, watch }))
+    }
+
+    /// An order of `children`.
+    pub fn children(path: &str, flags: u32) -> Result<Self, Failure> {
+        let (path, watch) = (path.to_owned(), watch(flags)?);
+        Ok(Self::read(flags, Operation::GetChildren { path, watch }))
+    }
+
+    /// The same read, whose answer is to be so fresh.
+    pub fn fresh(self, freshness: Freshness) -> Result<Self, Failure> {
+        match &self.plan {
+            Plan::Reads(_) => {}
+            Plan::One(operation) if operation.is_read() => {}
+            _write => return Err(bad("only reads of nodes can be fresh")),
+        }
+        Ok(Self { freshness, ..self })
+    }
 }
 
 /// What is to be done.
@@ -32,13 +86,6 @@ impl Opaque for fw_op {
 pub enum Plan {
     /// One request.
     One(Operation),
-    /// A read that waits until its server has caught up with the leader.
-    Synced {
-        /// The node.
-        path: String,
-        /// The read.
-        read: Operation,
-    },
     /// A check, alone a transaction of one.
     Check {
         /// The node.
@@ -55,43 +102,17 @@ pub enum Plan {
 }
 
 impl Plan {
-    /// The request, and the path to sync before it.
-    pub fn requests(&self) -> Result<(Operation, Option<Operation>), Failure> {
+    /// The request.
+    pub fn request(&self) -> Result<Operation, Failure> {
         Ok(match self {
-            Self::One(operation) => (operation.clone(), None),
-            Self::Synced { path, read } => {
-                (read.clone(), Some(Operation::Sync { path: path.clone() }))
-            }
+            Self::One(operation) => operation.clone(),
             Self::Check { path, version } => {
-                let check = MultiOp::Check { path: path.clone(), version: *version };
-                (Operation::Multi(vec![check]), None)
+                Operation::Multi(vec![MultiOp::Check { path: path.clone(), version: *version }])
             }
             Self::Empty => return Err(bad("nothing was added to the transaction")),
-            Self::Writes(ops) => (Operation::Multi(ops.clone()), None),
-            Self::Reads(ops) => (Operation::MultiRead(ops.clone()), None),
+            Self::Writes(ops) => Operation::Multi(ops.clone()),
+            Self::Reads(ops) => Operation::MultiRead(ops.clone()),
         })
-    }
-
-    fn read(path: String, flags: u32, read: Operation) -> Self {
-        if flags & FLAG_SYNC == 0 { Self::One(read) } else { Self::Synced { path, read } }
-    }
-
-    /// A plan of `get`.
-    pub fn get(path: &str, flags: u32) -> Result<Self, Failure> {
-        let (path, watch) = (path.to_owned(), watch(flags)?);
-        Ok(Self::read(path.clone(), flags, Operation::GetData { path, watch }))
-    }
-
-    /// A plan of `exists`.
-    pub fn exists(path: &str, flags: u32) -> Result<Self, Failure> {
-        let (path, watch) = (path.to_owned(), watch(flags)?);
-        Ok(Self::read(path.clone(), flags, Operation::Exists { path, watch }))
-    }
-
-    /// A plan of `children`.
-    pub fn children(path: &str, flags: u32) -> Result<Self, Failure> {
-        let (path, watch) = (path.to_owned(), watch(flags)?);
-        Ok(Self::read(path.clone(), flags, Operation::GetChildren { path, watch }))
     }
 
     /// A plan of `create`.
@@ -121,7 +142,7 @@ pub enum fw_flag {
     /// The next change of what is read is told once, as an event.
     FW_WATCH = 1,
     /// The server catches up with the leader before it reads: what was acknowledged to anybody
-    /// before the call is seen.
+    /// before the call is seen. Less is asked with `fw_op_fresh`.
     FW_SYNC = 2,
 }
 
@@ -211,17 +232,17 @@ fn watch_kind(kind: u32) -> Result<WatchKind, Failure> {
     })
 }
 
-fn lock(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
-    plan.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(order: &Mutex<Order>) -> MutexGuard<'_, Order> {
+    order.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The plan as it stands now.
-pub fn plan(op: &Mutex<Plan>) -> Plan {
+/// The order as it stands now.
+pub fn order(op: &Mutex<Order>) -> Order {
     lock(op).clone()
 }
 
-fn new(plan: Plan) -> *mut fw_op {
-    give(Mutex::new(plan))
+fn new(order: impl Into<Order>) -> *mut fw_op {
+    give(Mutex::new(order.into()))
 }
 
 fn one(operation: Operation) -> *mut fw_op {
@@ -278,7 +299,7 @@ pub unsafe extern "C" fn fw_op_exists(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        out(op)?.set(new(Plan::exists(text("path", path, path_len)?, flags)?));
+        out(op)?.set(new(Order::exists(text("path", path, path_len)?, flags)?));
         Ok(())
     })
 }
@@ -294,7 +315,7 @@ pub unsafe extern "C" fn fw_op_get(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        out(op)?.set(new(Plan::get(text("path", path, path_len)?, flags)?));
+        out(op)?.set(new(Order::get(text("path", path, path_len)?, flags)?));
         Ok(())
     })
 }
@@ -329,7 +350,7 @@ pub unsafe extern "C" fn fw_op_children(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        out(op)?.set(new(Plan::children(text("path", path, path_len)?, flags)?));
+        out(op)?.set(new(Order::children(text("path", path, path_len)?, flags)?));
         Ok(())
     })
 }
@@ -420,9 +441,12 @@ pub unsafe extern "C" fn fw_op_multi_add(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        let part = plan(&*borrow(part)?);
+        let part = order(&*borrow(part)?);
+        if part.freshness != Freshness::default() {
+            return Err(bad("the transaction as a whole can be fresh, not a part of it"));
+        }
         let multi = borrow(multi.cast_const())?;
-        add(&mut lock(&multi), part)
+        add(&mut lock(&multi).plan, part.plan)
     })
 }
 
@@ -630,6 +654,37 @@ pub unsafe extern "C" fn fw_op_reconfig(
         out(op)?.set(one(Operation::Reconfig { joining, leaving, members, version }));
         Ok(())
     })
+}
+
+/// Says how fresh the answer of a read must be, whichever way it is asked for: it shows the state of the
+/// transaction `at_least` or a later one (0: any), as it was `at_most_ms` ago or later (0: all that was
+/// acknowledged to anybody before the read was asked for, as with `FW_SYNC`; negative: whenever). The
+/// server is made to catch up with the leader where it is not known to be that fresh, and only then.
+/// Replaces what `FW_SYNC` said. `op` is of `fw_op_get`, `_exists`, `_children`, `_get_acl`,
+/// `_ephemerals`, `_count_descendants`, or of `fw_op_multi` after reads were added. Any thread, never
+/// blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT` (no such read).
+///
+/// A read that no server can answer so fails with `FW_TIMEOUT` or `FW_CONNECTION_LOSS` where no leader
+/// can be asked, and with `FW_STALE` where the transaction is not known there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_op_fresh(
+    op: *mut fw_op,
+    at_least: i64,
+    at_most_ms: i64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let op = borrow(op.cast_const())?;
+        let mut order = lock(&op);
+        *order = order.clone().fresh(freshness(at_least, at_most_ms))?;
+        Ok(())
+    })
+}
+
+/// A freshness as C says it.
+pub fn freshness(at_least: i64, at_most_ms: i64) -> Freshness {
+    let at_most = u64::try_from(at_most_ms).ok().map(Duration::from_millis);
+    Freshness { at_least: Some(at_least).filter(|zxid| 0 < *zxid), at_most }
 }
 
 /// Frees `op`. Null is allowed. Any thread, never blocks.

@@ -46,6 +46,8 @@ pub enum fw_status {
     FW_BAD_REPLY = 25,
     /// Changes were missed: read what is there, and subscribe again.
     FW_WINDOW_LOST = 26,
+    /// The read must show a transaction that neither the server nor the leader knows.
+    FW_STALE = 27,
 
     /// No such node, or no parent of the node to create.
     FW_NO_NODE = 40,

@@ -2,13 +2,16 @@
 //!
 //! A server that is behind answers from what it has. What makes its answer fresh is a `sync` before it:
 //! then it shows everything that was acknowledged, to anybody, before the sync was sent. So the client
-//! remembers when it sent the last sync on this connection that was answered, and sends another one
-//! where that is too long ago.
+//! remembers when it sent the last sync on this connection that was answered, and sends another one,
+//! right before the read, where that is too long ago. Both leave under one lock, so that they are
+//! answered by one server or not at all.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Client;
+use super::{Client, Completion, State, link};
 use crate::error::ClientError;
+use crate::machine::RequestId;
 use crate::operation::Operation;
 use crate::outcome::Outcome;
 
@@ -23,88 +26,110 @@ pub struct Freshness {
     pub at_most: Option<Duration>,
 }
 
+impl Freshness {
+    /// What was acknowledged to anybody before the read was asked for.
+    pub const NOW: Self = Self { at_least: None, at_most: Some(Duration::ZERO) };
+}
+
 /// The last sync that was answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Synced {
     /// On which connection, counted.
     link: u64,
-    /// When it was sent.
-    sent: Instant,
+    /// When it was asked for.
+    asked: Instant,
 }
 
 impl Operation {
-    /// Whether it shows a state and changes none.
-    fn is_read(&self) -> bool {
+    /// Whether it shows a state of the tree and changes none: what a [`Freshness`] can be asked of.
+    pub fn is_read(&self) -> bool {
         matches!(
             self,
             Self::GetData { .. }
                 | Self::Exists { .. }
                 | Self::GetChildren { .. }
                 | Self::GetAcl { .. }
+                | Self::GetEphemerals { .. }
+                | Self::GetAllChildrenNumber { .. }
                 | Self::MultiRead { .. }
         )
     }
 }
 
 impl Client {
-    /// The same session, whose blocking reads show nothing older than that. A read that cannot be
-    /// answered so fails: with [`ClientError::Timeout`] or [`ClientError::ConnectionLoss`] where no
-    /// leader can be asked, with [`ClientError::Stale`] where the transaction is not known there.
+    /// The same session, whose reads, blocking and submitted, show nothing older than that. A read that
+    /// cannot be answered so fails: with [`ClientError::Timeout`] or [`ClientError::ConnectionLoss`]
+    /// where no leader can be asked, with [`ClientError::Stale`] where the transaction is not known there.
     pub fn with_freshness(&self, freshness: Freshness) -> Self {
         Self { freshness, ..self.clone() }
     }
 
-    /// Asks for `operation` and waits for the result, as fresh as it must be.
-    pub(super) fn call_fresh(&self, operation: &Operation) -> Result<Outcome, ClientError> {
+    /// Asks for `operation`, and for a sync before it if it must be fresher than what the server is
+    /// known to have.
+    pub(super) fn submit_fresh(
+        &self,
+        operation: &Operation,
+        completion: Completion,
+    ) -> Result<RequestId, ClientError> {
+        let shared = &self.handle.shared;
+        let mut state = shared.lock();
+        let now_ms = shared.now_ms();
         if self.freshness == Freshness::default() || !operation.is_read() {
-            return self.call_once(operation);
+            let id = state.machine.submit(now_ms, operation, completion)?;
+            link::flush(shared, state);
+            return Ok(id);
         }
+        let at_least = self.freshness.at_least.unwrap_or(0);
         let asked = Instant::now();
-        // The sync and the read share the time that one of them would have.
-        let left = || {
-            let left = self.request_timeout.saturating_sub(asked.elapsed());
-            if left.is_zero() {
-                Err(ClientError::Timeout { maybe_applied: false })
-            } else {
-                Ok(left)
-            }
+        let completion = if self.is_fresh(&state, asked) {
+            completion
+        } else {
+            self.sync_before(&mut state, asked, completion)?
         };
-        loop {
-            let link = self.with_request_timeout(left()?).make_fresh(asked)?;
-            let outcome = self.with_request_timeout(left()?).call_once(operation)?;
-            // The sync was this connection's, and another server may be behind.
-            if self.handle.shared.lock().links == link {
-                return Ok(outcome);
-            }
-        }
+        let submitted = state.machine.submit_at_least(now_ms, operation, at_least, completion);
+        link::flush(shared, state);
+        submitted
     }
 
-    /// Syncs if that is needed for a read that was asked for at `asked`. The connection that is fresh now.
-    fn make_fresh(&self, asked: Instant) -> Result<u64, ClientError> {
-        let oldest = |age: Duration| asked.checked_sub(age).unwrap_or(asked);
-        let (link, seen, synced) = {
-            let state = self.handle.shared.lock();
-            let seen = state.machine.session().map_or(0, |session| session.last_zxid);
-            (state.links, seen, state.synced)
-        };
+    /// Whether what the server has is known to be fresh enough at `asked`.
+    fn is_fresh(&self, state: &State, asked: Instant) -> bool {
         let Freshness { at_least, at_most } = self.freshness;
-        let is_late_enough = at_least.is_none_or(|zxid| zxid <= seen);
-        let synced = synced.filter(|synced| synced.link == link).map(|synced| synced.sent);
-        let is_young_enough =
-            at_most.is_none_or(|age| synced.is_some_and(|sent| oldest(age) <= sent));
-        if is_late_enough && is_young_enough {
-            return Ok(link);
-        }
-        let sent = Instant::now();
-        self.call_once(&Operation::Sync { path: "/".to_owned() })?;
-        let mut state = self.handle.shared.lock();
         let seen = state.machine.session().map_or(0, |session| session.last_zxid);
-        if let Some(wanted) = at_least.filter(|wanted| seen < *wanted) {
-            return Err(ClientError::Stale { wanted, seen });
-        }
-        if state.links == link {
-            state.synced = Some(Synced { link, sent });
-        }
-        Ok(link)
+        let oldest = |age: Duration| asked.checked_sub(age).unwrap_or(asked);
+        let is_connected = state.machine.is_connected();
+        let synced = state.synced.filter(|synced| is_connected && synced.link == state.links);
+        at_least.is_none_or(|zxid| zxid <= seen)
+            && at_most.is_none_or(|age| synced.is_some_and(|synced| oldest(age) <= synced.asked))
+    }
+
+    /// Submits a sync. The read's completion, which is to be called behind the sync's own: a read that
+    /// could not be made fresh has failed.
+    fn sync_before(
+        &self,
+        state: &mut State,
+        asked: Instant,
+        completion: Completion,
+    ) -> Result<Completion, ClientError> {
+        let unsynced = Arc::new(Mutex::new(None));
+        let note = {
+            let (unsynced, shared) = (Arc::clone(&unsynced), Arc::downgrade(&self.handle.shared));
+            move |result: Result<Outcome, ClientError>| {
+                if let Err(error) = result {
+                    *unsynced.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                } else if let Some(shared) = shared.upgrade() {
+                    // Whatever connection it was asked on: this one has answered it, as the next one
+                    // begins when this thread has told all results.
+                    let mut state = shared.lock();
+                    state.synced = Some(Synced { link: state.links, asked });
+                }
+            }
+        };
+        let sync = Operation::Sync { path: "/".to_owned() };
+        let now_ms = self.handle.shared.now_ms();
+        state.machine.submit(now_ms, &sync, Box::new(note))?;
+        Ok(Box::new(move |result| {
+            let unsynced = unsynced.lock().unwrap_or_else(PoisonError::into_inner).take();
+            completion(unsynced.map_or(result, Err));
+        }))
     }
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::nearest::{self, Comparison};
 use super::{Completion, EventHandler, Shared, State};
 use crate::connect_string::ServerName;
 use crate::event::Event;
@@ -104,6 +105,7 @@ fn is_wait(error: &std::io::Error) -> bool {
 pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
     let mut buffer = vec![0; READ_BYTES];
     let mut tick_ms = 0;
+    let mut comparison = Comparison::new(shared.seed);
     let mut state = shared.lock();
     state.reader = Some(std::thread::current().id());
     state.machine.start(shared.now_ms());
@@ -122,6 +124,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
         match state.machine.poll_link() {
             Some(LinkAction::Dial { server, deadline_ms }) => {
                 drop(state);
+                let server = nearest::choose(shared, server, deadline_ms);
                 dial(shared, server, deadline_ms);
                 tick_ms = 0;
                 continue;
@@ -151,6 +154,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
             drop(stream.set_read_timeout(Some(Duration::from_millis(tick_ms))));
         }
         read(shared, &stream, &mut buffer);
+        comparison.advance(shared);
     }
 }
 

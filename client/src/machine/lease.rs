@@ -30,6 +30,13 @@ pub(super) struct Lease {
     pub(super) handshake_ms: u64,
 }
 
+impl Lease {
+    /// Whether somebody relies on it.
+    pub(super) fn is_held(&self) -> bool {
+        0 < self.holders
+    }
+}
+
 impl<C> Machine<C> {
     /// Command: keeps the lease fresh from now on. Each needs one `drop_lease`.
     pub fn hold_lease(&mut self, now_ms: u64) {

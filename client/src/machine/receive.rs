@@ -89,7 +89,7 @@ impl<C> Machine<C> {
             XID_NOTIFICATION => self.handle_notification(header.zxid, &mut r)?,
             XID_PING | XID_SET_WATCHES => {}
             XID_AUTH => self.handle_auth(now_ms, header.err)?,
-            _xid => self.handle_reply(header, &mut r)?,
+            _xid => self.handle_reply(now_ms, header, &mut r)?,
         }
         Ok(())
     }
@@ -164,7 +164,12 @@ impl<C> Machine<C> {
         Ok(())
     }
 
-    fn handle_reply(&mut self, header: ReplyHeader, r: &mut Reader<'_>) -> Result<(), Garbage> {
+    fn handle_reply(
+        &mut self,
+        now_ms: u64,
+        header: ReplyHeader,
+        r: &mut Reader<'_>,
+    ) -> Result<(), Garbage> {
         let sent = match self.in_flight.front() {
             Some(front) if front.xid == header.xid => self.in_flight.pop_front().expect("front"),
             Some(_) | None => return Err(Garbage), // replies come in order or not at all
@@ -172,7 +177,7 @@ impl<C> Machine<C> {
         if 0 < header.zxid {
             self.session.last_zxid = self.session.last_zxid.max(header.zxid);
         }
-        let InFlight { op, effect, sent_ms, context, .. } = sent;
+        let InFlight { op, effect, at_least, sent_ms, context, .. } = sent;
         let result = if header.err == 0 {
             match Outcome::decode(op, r, &self.settings.chroot) {
                 Ok(outcome) => Ok(outcome),
@@ -189,13 +194,24 @@ impl<C> Machine<C> {
         }
         self.apply_effect(&result, effect);
         let garbage = result == Err(ClientError::BadReply);
+        let result = match result {
+            // That there is no such node is an answer, too.
+            Ok(_) | Err(ClientError::Server(ErrorCode::NoNode)) if header.zxid < at_least => {
+                Err(ClientError::Stale { wanted: at_least, seen: header.zxid })
+            }
+            result => result,
+        };
         if let Some(context) = context {
             self.outputs.push_back(Output::Completed { context, result });
         }
         if op == OpCode::CloseSession {
             self.finish(ClientError::Closed, SessionState::Closed);
         }
-        if garbage { Err(Garbage) } else { Ok(()) }
+        if garbage {
+            return Err(Garbage);
+        }
+        self.move_if_idle(now_ms);
+        Ok(())
     }
 
     /// Follows what the server did with a watch, so that the next server can be told the same.

@@ -13,6 +13,7 @@ use farwatch_core::zxid::SessionId;
 use proptest::prelude::*;
 
 mod lease;
+mod moving;
 
 use super::*;
 use crate::operation::{AddWatchMode, WatchKind};

@@ -4,7 +4,9 @@
 //! one that runs, or `FARWATCH_CONFORMANCE_SUBJECT=zookeeper` asks for Apache ZooKeeper.
 
 mod examples;
+mod nearest;
 mod operations;
 mod recipes;
 mod server;
 mod sessions;
+mod way;

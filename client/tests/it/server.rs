@@ -1,10 +1,10 @@
 //! A server to test against, and a proxy that cuts connections.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use farwatch_client::{Acl, Client, CreateMode, Options};
@@ -113,43 +113,4 @@ pub fn client_below(root: &str) -> Client {
 /// As [`client_below`], with options.
 pub fn client_with(root: &str, options: Options) -> Client {
     Client::open(&format!("{}{root}", address()), options).expect("connect string")
-}
-
-/// Forwards bytes to the server until told to cut.
-pub struct Proxy {
-    /// Where clients connect to.
-    pub address: String,
-    streams: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Proxy {
-    /// Listens on a free port.
-    pub fn start() -> Self {
-        let target = address();
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("bound").to_string();
-        let streams = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&streams);
-        std::thread::spawn(move || {
-            for inward in listener.incoming().flatten() {
-                let outward = TcpStream::connect(target).expect("the server");
-                for (from, to) in [(&inward, &outward), (&outward, &inward)] {
-                    kept.lock().unwrap().push(from.try_clone().unwrap());
-                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    std::thread::spawn(move || {
-                        drop(std::io::copy(&mut from, &mut to));
-                        drop(to.shutdown(Shutdown::Both));
-                    });
-                }
-            }
-        });
-        Self { address, streams }
-    }
-
-    /// Cuts every connection that stands now.
-    pub fn cut(&self) {
-        for stream in self.streams.lock().unwrap().drain(..) {
-            drop(stream.shutdown(Shutdown::Both));
-        }
-    }
 }

@@ -6,11 +6,12 @@ use farwatch_client::{
     SessionState,
 };
 
-use crate::server::{Proxy, client_below, client_with, own_root};
+use crate::server::{address, client_below, client_with, own_root};
+use crate::way::Way;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn through(proxy: &Proxy, root: &str, options: Options) -> (Client, Receiver<Event>) {
+fn through(proxy: &Way, root: &str, options: Options) -> (Client, Receiver<Event>) {
     let (sender, events) = mpsc::channel();
     let options = options.on_event(move |event| drop(sender.send(event)));
     let client = Client::open(&format!("{}{root}", proxy.address), options).unwrap();
@@ -24,7 +25,7 @@ fn await_state(events: &Receiver<Event>, state: SessionState) {
 #[test]
 fn a_session_survives_its_connection_with_ephemerals_watches_and_credentials() {
     let root = own_root();
-    let proxy = Proxy::start();
+    let proxy = Way::to(address());
     let (client, events) = through(&proxy, &root, Options::default());
     client.add_auth("digest", b"bob:pw").unwrap();
     client.create("/eph", b"", &Acl::creator_all(), CreateMode::Ephemeral).unwrap();
@@ -36,7 +37,7 @@ fn a_session_survives_its_connection_with_ephemerals_watches_and_credentials() {
     await_state(&events, SessionState::Connected);
 
     let writer = client_below(&root);
-    proxy.cut();
+    proxy.sever();
     await_state(&events, SessionState::Disconnected);
     await_state(&events, SessionState::Connected);
     assert_eq!(client.session().unwrap().id, before.id);
@@ -64,14 +65,14 @@ fn a_session_survives_its_connection_with_ephemerals_watches_and_credentials() {
 #[test]
 fn what_changed_while_disconnected_is_told_at_reconnect() {
     let root = own_root();
-    let proxy = Proxy::start();
+    let proxy = Way::to(address());
     let (client, events) = through(&proxy, &root, Options::default());
     client.create("/data", b"", &Acl::open(), CreateMode::Persistent).unwrap();
     let writer = client_below(&root);
     for round in 0..5 {
         client.get("/data", true).unwrap();
         let token = client.session().unwrap();
-        proxy.cut();
+        proxy.sever();
         writer.set("/data", b"1", -1).unwrap();
         let changed = loop {
             if let Event::Node(event) = events.recv_timeout(PATIENCE).unwrap() {

@@ -1,8 +1,8 @@
 //! The three ways to wait for an operation: a call, a callback, a queue.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use farwatch_client::machine::{Abandoned, RequestId};
@@ -14,7 +14,7 @@ use super::{ClientBody, Ephemerals, fw_client};
 use crate::callback::{Context, fw_destroy_fn};
 use crate::error::{ErrorBody, Failure, fw_error};
 use crate::guard::{borrow, give, optional_out, out};
-use crate::op::{Plan, fw_op, plan};
+use crate::op::{Order, fw_op, order};
 use crate::queue::{Tag, fw_queue};
 use crate::result::{ResultBody, fw_result};
 use crate::status::fw_status;
@@ -120,41 +120,31 @@ fn failure(error: ClientError, renews: bool) -> Failure {
 }
 
 impl ClientBody {
-    /// Asks for what `plan` says; `done` is called on the client's thread.
+    /// Asks for what `order` says; `done` is called on the client's thread.
     pub fn submit(
         &self,
-        plan: &Plan,
+        order: &Order,
         done: impl FnOnce(Result<ResultBody, Failure>) + Send + 'static,
     ) -> Result<RequestId, Failure> {
-        let (operation, sync) = plan.requests()?;
+        let operation = order.plan.request()?;
         let (trace, renews) = (Trace::of(&operation), self.renews);
         let is_exists = matches!(operation, Operation::Exists { .. });
         let ephemerals = Arc::clone(&self.ephemerals);
-        // Its answer comes before the read's, on the same thread.
-        let unsynced = Arc::new(Mutex::new(None));
-        if let Some(sync) = sync {
-            let unsynced = Arc::clone(&unsynced);
-            let note = move |result: Result<Outcome, ClientError>| {
-                *unsynced.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
-            };
-            self.client.submit(&sync, note).map_err(|error| failure(error, renews))?;
-        }
         let completion = move |result: Result<Outcome, ClientError>| {
-            let unsynced = unsynced.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let result = unsynced.map_or(result, Err);
             if let Ok(outcome) = &result {
                 trace.note(outcome, &ephemerals);
             }
             done(answer(result, is_exists, renews));
         };
-        self.client.submit(&operation, completion).map_err(|error| failure(error, renews))
+        let client = self.client.with_freshness(order.freshness);
+        client.submit(&operation, completion).map_err(|error| failure(error, renews))
     }
 
-    /// Asks for what `plan` says and waits for the answer.
-    pub fn call(&self, plan: &Plan, timeout: Duration) -> Result<ResultBody, Failure> {
+    /// Asks for what `order` says and waits for the answer.
+    pub fn call(&self, order: &Order, timeout: Duration) -> Result<ResultBody, Failure> {
         self.refuse_inside_callback()?;
         let (sender, receiver) = mpsc::sync_channel(1);
-        let request = self.submit(plan, move |result| drop(sender.send(result)))?;
+        let request = self.submit(order, move |result| drop(sender.send(result)))?;
         let timed_out = |maybe_applied| Err(ClientError::Timeout { maybe_applied }.into());
         match receiver.recv_timeout(timeout) {
             Ok(result) => result,
@@ -195,7 +185,7 @@ pub unsafe extern "C" fn fw_client_call(
 ) -> fw_status {
     border!(error, {
         let client = borrow(client.cast_const())?;
-        let answer = client.call(&plan(&*borrow(op)?), client.timeout(timeout_ms))?;
+        let answer = client.call(&order(&*borrow(op)?), client.timeout(timeout_ms))?;
         if let Some(result) = optional_out(result) {
             result.set(give(answer));
         }
@@ -226,7 +216,7 @@ pub unsafe extern "C" fn fw_client_submit(
         let client = borrow(client.cast_const())?;
         let done = done.ok_or_else(|| Failure::new(fw_status::FW_NULL, "the callback is null"))?;
         let gate = Arc::clone(&client.gate);
-        let id = client.submit(&plan(&*borrow(op)?), move |result| {
+        let id = client.submit(&order(&*borrow(op)?), move |result| {
             gate.pass(|| hand_over(done, &context, result));
         })?;
         if let Some(request) = optional_out(request) {
@@ -252,7 +242,7 @@ pub unsafe extern "C" fn fw_client_enqueue(
         let (client, tag) = (borrow(client.cast_const())?, Tag::new(tag));
         let line = borrow(queue.cast_const())?.line();
         let id =
-            client.submit(&plan(&*borrow(op)?), move |result| line.push_result(tag, result))?;
+            client.submit(&order(&*borrow(op)?), move |result| line.push_result(tag, result))?;
         if let Some(request) = optional_out(request) {
             request.set(id.number());
         }

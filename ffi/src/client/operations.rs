@@ -8,23 +8,23 @@ use super::fw_client;
 use crate::bytes::{optional_bytes, text};
 use crate::error::{Failure, fw_error};
 use crate::guard::{borrow, give, optional_out};
-use crate::op::Plan;
+use crate::op::{Order, Plan, freshness};
 use crate::result::fw_result;
 use crate::status::fw_status;
 
-/// Executes what `plan` makes, and hands the answer to whoever wants it.
+/// Executes what `order` makes, and hands the answer to whoever wants it.
 ///
 /// # Safety
 /// The rules of [`crate::guard`].
-unsafe fn call(
+unsafe fn call<O: Into<Order>>(
     client: *mut fw_client,
     timeout_ms: i64,
     result: *mut *mut fw_result,
-    plan: impl FnOnce() -> Result<Plan, Failure>,
+    order: impl FnOnce() -> Result<O, Failure>,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
     let (client, result) = unsafe { (borrow(client.cast_const())?, optional_out(result)) };
-    let answer = client.call(&plan()?, client.timeout(timeout_ms))?;
+    let answer = client.call(&order()?.into(), client.timeout(timeout_ms))?;
     if let Some(result) = result {
         result.set(give(answer));
     }
@@ -66,7 +66,29 @@ pub unsafe extern "C" fn fw_client_get(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        call(client, timeout_ms, result, || Plan::get(text("path", path, path_len)?, flags))
+        call(client, timeout_ms, result, || Order::get(text("path", path, path_len)?, flags))
+    })
+}
+
+/// Reads a node, as fresh as `fw_op_fresh` says: `fw_op_get`, `fw_op_fresh` and `fw_client_call`.
+/// May block, so not in a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_get_fresh(
+    client: *mut fw_client,
+    path: *const c_char,
+    path_len: usize,
+    flags: u32,
+    at_least: i64,
+    at_most_ms: i64,
+    timeout_ms: i64,
+    result: *mut *mut fw_result,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        call(client, timeout_ms, result, || {
+            let order = Order::get(text("path", path, path_len)?, flags)?;
+            order.fresh(freshness(at_least, at_most_ms))
+        })
     })
 }
 
@@ -103,7 +125,29 @@ pub unsafe extern "C" fn fw_client_exists(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        call(client, timeout_ms, result, || Plan::exists(text("path", path, path_len)?, flags))
+        call(client, timeout_ms, result, || Order::exists(text("path", path, path_len)?, flags))
+    })
+}
+
+/// Asks whether a node exists, as fresh as `fw_op_fresh` says: `fw_op_exists`, `fw_op_fresh` and `fw_client_call`.
+/// May block, so not in a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_exists_fresh(
+    client: *mut fw_client,
+    path: *const c_char,
+    path_len: usize,
+    flags: u32,
+    at_least: i64,
+    at_most_ms: i64,
+    timeout_ms: i64,
+    result: *mut *mut fw_result,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        call(client, timeout_ms, result, || {
+            let order = Order::exists(text("path", path, path_len)?, flags)?;
+            order.fresh(freshness(at_least, at_most_ms))
+        })
     })
 }
 
@@ -119,7 +163,29 @@ pub unsafe extern "C" fn fw_client_children(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        call(client, timeout_ms, result, || Plan::children(text("path", path, path_len)?, flags))
+        call(client, timeout_ms, result, || Order::children(text("path", path, path_len)?, flags))
+    })
+}
+
+/// Lists a node's children, as fresh as `fw_op_fresh` says: `fw_op_children`, `fw_op_fresh` and `fw_client_call`.
+/// May block, so not in a callback.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_children_fresh(
+    client: *mut fw_client,
+    path: *const c_char,
+    path_len: usize,
+    flags: u32,
+    at_least: i64,
+    at_most_ms: i64,
+    timeout_ms: i64,
+    result: *mut *mut fw_result,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        call(client, timeout_ms, result, || {
+            let order = Order::children(text("path", path, path_len)?, flags)?;
+            order.fresh(freshness(at_least, at_most_ms))
+        })
     })
 }
 

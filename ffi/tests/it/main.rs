@@ -4,9 +4,13 @@
 //! installed, under valgrind and sanitizers.
 
 mod abi;
+mod fresh;
 mod header;
 mod hostile;
+mod man;
 mod observer;
 mod program;
 mod programs;
 mod server;
+#[path = "../../../client/tests/it/way.rs"]
+mod way;

@@ -3,19 +3,21 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use farwatch_client::{Acl, Client, CreateMode, MultiOp, Options};
 
-use crate::program::{Program, own, run_compiler};
+use crate::program::{Program, own};
 
 /// How long the stress goes on, seconds.
 const STRESS_SECONDS: &str = "5";
 
 /// A voter that is an ensemble by itself, with a port for those who learn from it.
-struct Voter {
-    clients: String,
-    peers: String,
+pub struct Voter {
+    /// Where clients connect to.
+    pub clients: String,
+    /// Where observers do.
+    pub peers: String,
     process: Child,
     _folder: tempfile::TempDir,
 }
@@ -27,10 +29,23 @@ impl Drop for Voter {
     }
 }
 
+/// Starts a server, which ends with its standard input, and so with this process.
+pub fn serve(config: &std::path::Path) -> Child {
+    let test = std::env::current_exe().expect("the path of this test");
+    let binary = test.ancestors().nth(2).expect("target/PROFILE/deps/test").join("farwatch");
+    Command::new(binary)
+        .args(["serve", "--stop-with-stdin", "--config"])
+        .arg(config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the server starts")
+}
+
 impl Voter {
-    fn start() -> Self {
-        let test = std::env::current_exe().expect("the path of this test");
-        let binary = test.ancestors().nth(2).expect("target/PROFILE/deps/test").join("farwatch");
+    /// With its ports and its files its own.
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ports: Vec<TcpListener> =
             (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
@@ -47,20 +62,13 @@ impl Voter {
         );
         let config = folder.path().join("zoo.cfg");
         std::fs::write(&config, lines).expect("a file");
-        // It ends with its standard input, and so with this process.
-        let process = Command::new(binary)
-            .args(["serve", "--stop-with-stdin", "--config"])
-            .arg(&config)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server starts");
+        let process = serve(&config);
         let (clients, peers) = (format!("127.0.0.1:{client}"), format!("127.0.0.1:{peer}"));
         Self { clients, peers, process, _folder: folder }
     }
 
-    fn client(&self) -> Client {
+    /// A client of it, when it serves.
+    pub fn client(&self) -> Client {
         let client = Client::open(&self.clients, Options::default()).expect("a connect string");
         client.wait_connected(Duration::from_secs(60)).expect("it serves");
         client
@@ -147,25 +155,6 @@ fn the_same_in_cpp_with_a_client_of_its_own() {
     }
     let voter = Voter::start();
     drop(voter.client());
-    let folder = tempfile::tempdir().expect("a folder");
-    let library = crate::program::library();
-    std::os::unix::fs::symlink(&library, folder.path().join("libfarwatch.so.0")).expect("a link");
-    let mut command = Command::new("c++");
-    command.args(["-std=c++17", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"]);
-    command.arg(own("include")).arg(own("examples/observer.cpp"));
-    command.arg("-o").arg(folder.path().join("program")).arg(&library);
-    command.arg(format!("-Wl,-rpath,{}", folder.path().display()));
-    run_compiler(command);
-    let began = Instant::now();
-    let output =
-        Command::new(folder.path().join("program")).arg(&voter.peers).output().expect("runs");
-    let (said, failed) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}{failed}");
-    assert_eq!(
-        said,
-        "limit 10\nchanged to 20, the view still shows 10\nin place: 20, version 1\n",
-        "after {:?}",
-        began.elapsed()
-    );
+    let said = Program::compile_file(&own("examples/observer.cpp")).run(&[&voter.peers]);
+    assert_eq!(said, "limit 10\nchanged to 20, the view still shows 10\nin place: 20, version 1\n");
 }

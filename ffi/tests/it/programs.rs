@@ -6,7 +6,8 @@ use std::time::Duration;
 use farwatch_client::{Client, Options};
 
 use crate::program::{Program, finish, library, own};
-use crate::server::{Way, address, own_root};
+use crate::server::{address, own_root};
+use crate::way::Way;
 
 fn connect() -> String {
     format!("{}{}", address(), own_root())
@@ -36,6 +37,20 @@ fn the_documents_programs_work_as_they_are_written() {
         let output = Program::compile_file(&file).run(&[]);
         assert!(output.contains(said), "{document}: {output}");
     }
+}
+
+#[test]
+fn a_session_goes_from_process_to_process_with_its_ephemeral_node() {
+    let (program, connect) = (Program::compile("detach.c"), connect());
+    let mut session = program.run(&[&connect, "begin"]);
+    for _ in 0..2 {
+        let mut child = program.start(&[&connect, "go-on"]);
+        child.stdin.take().expect("piped").write_all(session.as_bytes()).expect("it reads");
+        session = finish(child);
+    }
+    let mut child = program.start(&[&connect, "end"]);
+    child.stdin.take().expect("piped").write_all(session.as_bytes()).expect("it reads");
+    assert_eq!(finish(child), "ended\n");
 }
 
 #[test]
@@ -75,7 +90,7 @@ fn every_recipe_has_its_cpp_class() {
 
 #[test]
 fn an_expired_session_loses_all_that_it_held_and_goes_on_following() {
-    let (way, root) = (Way::open(), own_root());
+    let (way, root) = (Way::to(address()), own_root());
     let program = Program::compile("lost.c");
     let through = format!("{}{root}", way.address);
     let mut child = program.start(&[&through, &format!("{}{root}", address())]);
@@ -103,7 +118,7 @@ fn a_host_may_unload_the_library_while_its_last_thread_ends() {
 
 #[test]
 fn an_expired_session_is_replaced_and_told_with_what_it_took_along() {
-    let (way, root) = (Way::open(), own_root());
+    let (way, root) = (Way::to(address()), own_root());
     let mut program = Program::compile("expiry.c");
     let program = &mut program;
     let mut child = program.start(&[&format!("{}{root}", way.address)]);
@@ -126,7 +141,7 @@ fn an_expired_session_is_replaced_and_told_with_what_it_took_along() {
 
 #[test]
 fn a_server_that_falls_silent_holds_up_nobody() {
-    let way = Way::open();
+    let way = Way::to(address());
     let program = Program::compile("silent.c");
     let mut child = program.start(&[&format!("{}{}", way.address, own_root()), "answers"]);
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -138,7 +153,7 @@ fn a_server_that_falls_silent_holds_up_nobody() {
 
 #[test]
 fn a_server_that_never_says_a_word_holds_up_nobody() {
-    let way = Way::open();
+    let way = Way::to(address());
     way.mute();
     Program::compile("silent.c").run(&[&way.address, "mute"]);
 }

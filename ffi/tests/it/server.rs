@@ -1,10 +1,10 @@
-//! A server of this workspace for the programs, and a way to it that can be cut or held up.
+//! A server of this workspace for the programs.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use farwatch_client::{Acl, Client, CreateMode, Options};
@@ -79,75 +79,4 @@ pub fn own_root() -> String {
     client.create(&root, b"", &Acl::open(), CreateMode::Persistent).expect("own root");
     client.close().expect("close");
     root
-}
-
-/// A way to the server.
-pub struct Way {
-    /// Where programs connect to.
-    pub address: String,
-    state: Arc<WayState>,
-}
-
-#[derive(Default)]
-struct WayState {
-    /// New connections are closed at once.
-    is_cut: AtomicBool,
-    /// Bytes are taken and passed on to nobody.
-    is_mute: AtomicBool,
-    streams: Mutex<Vec<TcpStream>>,
-}
-
-impl Way {
-    /// Listens on a free port.
-    pub fn open() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("bound").to_string();
-        let state = Arc::new(WayState::default());
-        let shared = Arc::clone(&state);
-        let target = self::address();
-        std::thread::spawn(move || {
-            for inward in listener.incoming().flatten() {
-                if shared.is_cut.load(Ordering::SeqCst) {
-                    continue; // closed by its drop
-                }
-                let outward = TcpStream::connect(target).expect("the server");
-                for (from, to) in [(&inward, &outward), (&outward, &inward)] {
-                    shared.streams.lock().unwrap().push(from.try_clone().unwrap());
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let shared = Arc::clone(&shared);
-                    std::thread::spawn(move || pass_on(&shared, from, to));
-                }
-            }
-        });
-        Self { address, state }
-    }
-
-    /// Cuts what stands, and refuses what comes.
-    pub fn cut(&self) {
-        self.state.is_cut.store(true, Ordering::SeqCst);
-        for stream in self.state.streams.lock().unwrap().drain(..) {
-            drop(stream.shutdown(Shutdown::Both));
-        }
-    }
-
-    /// Lets connections through again.
-    pub fn heal(&self) {
-        self.state.is_cut.store(false, Ordering::SeqCst);
-    }
-
-    /// Takes everything and answers nothing, from here on.
-    pub fn mute(&self) {
-        self.state.is_mute.store(true, Ordering::SeqCst);
-    }
-}
-
-fn pass_on(state: &WayState, mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = [0; 4096];
-    while let Ok(count) = from.read(&mut buffer) {
-        let is_mute = state.is_mute.load(Ordering::SeqCst);
-        if count == 0 || !is_mute && to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    drop(to.shutdown(Shutdown::Both));
 }
