@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::message::{Relayed, ToLeader};
+use super::super::message::{Join, Relayed, ToLeader, ToLearner};
 use super::*;
 
 /// One voter, which leads, and learners with their lists. All follow when they can.
@@ -180,4 +180,40 @@ fn a_message_that_takes_long_parts_nobody_from_a_learner_and_silence_does() {
     let mut silent = room(&[&[1]]);
     pass_one_way(&mut silent, long, false);
     assert!(!silent.servers[1].is_following());
+}
+
+#[test]
+fn no_more_than_may_fly_is_sent_to_a_learner_that_acknowledges_nothing() {
+    const FLIGHT: u64 = 500;
+    let mut room = room(&[&[1]]);
+    let leader = &mut room.servers[0];
+    leader.base.timing.observer_flight_bytes = Some(FLIGHT);
+    let (mut sent, mut longest) = (0, 0);
+    for _ in 0..100 {
+        let mut out = Vec::new();
+        let (upto, ticket) = (propose(leader, &mut out).zxid, leader.base.ticket);
+        leader.step(Event::Durable { ticket, upto }, &mut out);
+        for message in said_to(&out, 2) {
+            if let Message::ToLearner { body: ToLearner::Inform { bytes, .. }, .. } = message {
+                sent += bytes.len() as u64;
+                longest = longest.max(bytes.len() as u64);
+            }
+        }
+    }
+    assert!(FLIGHT < sent && sent <= FLIGHT + longest, "{sent} bytes, of {longest} each at most");
+}
+
+#[test]
+fn who_does_not_vote_is_looked_up_in_the_log_as_soon_as_it_joins_unless_it_knows_a_newer_epoch() {
+    for (newer, at_once) in [(0, true), (1, false)] {
+        let mut room = room(&[&[1]]);
+        let epoch = room.servers[0].epoch();
+        let accepted = Epoch(epoch.0 + newer);
+        let join = Join { accepted, current: epoch, last: Position::ROOT, votes: false };
+        let (_, session) = room.servers[1].session().unwrap();
+        let message = Message::Join { session: session + 1, join };
+        let out = step(&mut room, 1, Event::Received { from: ServerId(2), message });
+        let reads = out.iter().any(|action| matches!(action, Action::ReadLog { .. }));
+        assert_eq!(reads, at_once, "{out:?}");
+    }
 }
