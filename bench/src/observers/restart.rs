@@ -70,12 +70,13 @@ pub fn restart(ensemble: &mut Ensemble, observers: usize, way: &Way) -> Result<R
     let read: Request = get_data(SERVICES, false);
     let write: Request = set_data(SERVICES, Some(&[b'w'; 100]), -1);
     let mut found = thread::scope(|scope| {
+        let (read, stop, reads) = (&read, &stop, &reads);
         for &at in &addresses {
             for _ in 0..READERS {
-                scope.spawn(|| ask(at, &read, READ_PAUSE, &stop, &reads));
+                scope.spawn(move || ask(at, read, READ_PAUSE, stop, reads));
             }
         }
-        scope.spawn(|| ask(writes_to, &write, WRITE_PAUSE, &stop, &writes));
+        scope.spawn(|| ask(writes_to, &write, WRITE_PAUSE, stop, &writes));
         let result = (|| -> Result<Restart> {
             sleep(BEFORE);
             let (before, written) = (way.carried(), writes.answered());

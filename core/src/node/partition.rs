@@ -168,8 +168,7 @@ impl Node {
 
     /// Whether nothing but reads is done on this connection.
     pub(super) fn only_reads(&self, item: &Item) -> bool {
-        let is_guest =
-            |guest: &(SessionId, Origin)| is_same_connection(guest.1, item.origin);
+        let is_guest = |guest: &(SessionId, Origin)| is_same_connection(guest.1, item.origin);
         self.reads_only || self.guests.iter().any(is_guest)
     }
 

@@ -62,7 +62,9 @@ pub(super) fn timing(config: &ServerConfig) -> Timing {
     let observer_ping_ticks = usual.observer_ping_ticks.min(observer_silence_ticks / 4);
     let observer_flight_bytes = match config.link_bytes_per_second {
         0 => None,
-        rate => Some((rate.max(LINK_BYTES_PER_SECOND_MIN) * IN_FLIGHT_SECONDS).min(usual.flight_bytes)),
+        rate => {
+            Some((rate.max(LINK_BYTES_PER_SECOND_MIN) * IN_FLIGHT_SECONDS).min(usual.flight_bytes))
+        }
     };
     Timing {
         observer_flight_bytes,

@@ -198,7 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn a_way_that_was_good_and_is_cut_is_tried_often_and_only_for_a_minute_and_while_nobody_answers() {
+    fn a_way_that_was_good_and_is_cut_is_tried_often_and_only_for_a_minute_and_while_nobody_answers()
+     {
         let (near, ten) = (Duration::from_millis(80), Duration::from_secs(10));
         let mut cut = backoff(7, false);
         let first = cut.ended(true, Some(near));

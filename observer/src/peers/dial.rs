@@ -130,7 +130,8 @@ pub fn start(hub: &Rc<Hub>, target: Target, way: u32, seed: u64) -> io::Result<(
     hub.spawn(async move {
         let backoff = Backoff::new(seed, task_hub.votes(), task_hub.limits.connect_timeout);
         // The thread ends when `requests` is dropped.
-        if let Err(error) = dial_for_ever(&task_hub, &target, way, &port, (&requests, backoff)).await
+        if let Err(error) =
+            dial_for_ever(&task_hub, &target, way, &port, (&requests, backoff)).await
         {
             target.failed(None, &format!("it is not dialed any more: {error}"));
         }

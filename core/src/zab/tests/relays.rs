@@ -217,3 +217,32 @@ fn who_does_not_vote_is_looked_up_in_the_log_as_soon_as_it_joins_unless_it_knows
         assert_eq!(reads, at_once, "{out:?}");
     }
 }
+
+#[test]
+fn what_a_learner_missed_is_committed_as_it_comes_and_not_when_all_of_it_has_come() {
+    let mut room = room(&[&[1]]);
+    let (leader, mut out) = (&mut room.servers[0], Vec::new());
+    let (upto, ticket) = (propose(leader, &mut out), leader.base.ticket);
+    leader.step(Event::Durable { ticket, upto: upto.zxid }, &mut out);
+    let inform = said_to(&out, 2).into_iter().find_map(|message| match message {
+        Message::ToLearner { body: ToLearner::Inform { after, bytes }, .. } => Some((after, bytes)),
+        _ => None,
+    });
+    let (after, bytes) = inform.expect("it is told");
+    // It comes to its leader anew, and is sent that from the log.
+    room.step(1, Event::Disconnected(ServerId(1)));
+    room.step(1, Event::Upstream { peer: ServerId(1), rank: 0 });
+    let seek = Event::Received { from: ServerId(2), message: Message::Seek };
+    let offer = step(&mut room, 1, seek);
+    carry(&mut room, &offer, 1, 2);
+    let (_, session) = room.servers[1].session().expect("it joins");
+    let epoch = room.servers[0].epoch();
+    let say = |room: &mut Room, sequence, body| {
+        let message = Message::ToLearner { session, sequence, body };
+        step(room, 2, Event::Received { from: ServerId(1), message })
+    };
+    say(&mut room, 0, ToLearner::NewEpoch(epoch));
+    let out = say(&mut room, 1, ToLearner::Records { after, bytes });
+    assert!(!room.servers[1].is_following(), "more may come");
+    assert!(out.contains(&Action::Committed(upto.zxid)), "{out:?}");
+}
