@@ -4,11 +4,13 @@
 //! ```text
 //! sinks: voters ─► n learners that throw all away     observers: voters ─► n processes, both kinds
 //! link:  voters ─ way ─► observer, bytes a write      cut: the same, cut and healed under readers
+//! restart: the leader dies and comes back under 8 observers with 100 readers each
 //! ```
 
 pub mod crowd;
 mod link;
 mod report;
+mod restart;
 pub mod sink;
 mod throughput;
 mod way;
@@ -22,7 +24,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use self::crowd::Crowd;
-use self::report::{Findings, LinkBytes, Outages, Reads, Throughput};
+use self::report::{Findings, LinkBytes, Outages, Reads, Restarts, Throughput};
 use self::throughput::{Cell, WORKLOAD, cells_of_sinks, observers, slice};
 use self::way::{Quality, Way};
 use crate::load::report::{FARWATCH, ZOOKEEPER, replace_between};
@@ -61,6 +63,8 @@ pub enum Part {
     Link,
     /// A way that is cut and healed.
     Cut,
+    /// A leader that dies and starts again.
+    Restart,
     /// Reads of one observer.
     Reads,
 }
@@ -123,7 +127,8 @@ impl Observers {
             print!("{}", report::throughput("Voters with observers", &found.observers));
             self.write(&found)?;
         }
-        if [Part::Link, Part::Cut, Part::Reads].into_iter().any(|part| self.measures(part)) {
+        let far = [Part::Link, Part::Cut, Part::Restart, Part::Reads];
+        if far.into_iter().any(|part| self.measures(part)) {
             self.site(&mut found)?;
         }
         println!("\n{}", report::markdown(&found));
@@ -245,6 +250,10 @@ impl Observers {
         }
         if self.measures(Part::Cut) {
             found.cuts = self.cuts(&mut ensembles)?;
+            self.write(found)?;
+        }
+        if self.measures(Part::Restart) {
+            found.restarts = self.restarts(&mut ensembles)?;
         }
         Ok(())
     }
@@ -281,7 +290,7 @@ impl Observers {
             for &line in variants {
                 let options = options();
                 let options = if line.is_empty() { options } else { options.line(line) };
-                let way = link::route(ensemble, 0, quality, options)?;
+                let way = link::route(ensemble, [0], quality, &options)?;
                 for (writes, outstanding) in [(2000, 1), (20_000, 64)] {
                     let mut found = LinkBytes::new(name, line, outstanding);
                     for round in 0..self.rounds as u64 {
@@ -307,7 +316,7 @@ impl Observers {
         let quality = self.quality(self.way_bytes_per_second);
         let mut ways: Vec<Way> = Vec::new();
         for (_, ensemble) in ensembles.iter_mut() {
-            ways.push(link::route(ensemble, 0, quality, options())?);
+            ways.push(link::route(ensemble, [0], quality, &options())?);
         }
         for &missed in &self.missed {
             let mut found: Vec<Outages> =
@@ -321,6 +330,27 @@ impl Observers {
                 }
             }
             all.extend(found);
+        }
+        Ok(all)
+    }
+}
+
+impl Observers {
+    fn restarts(&self, ensembles: &mut [Named]) -> Result<Vec<Restarts>> {
+        let mut all = Vec::new();
+        let quality = self.quality(self.way_bytes_per_second);
+        // One ensemble at a time: eight Java machines beside eight other observers leave nothing of two cores.
+        for (name, ensemble) in ensembles {
+            observers(ensemble, LISTED, LISTED)?;
+            let way = link::route(ensemble, 0..LISTED, quality, &options())?;
+            let mut found = Restarts::new(name, quality);
+            for _ in 0..self.rounds.div_ceil(2) {
+                let round = restart::restart(ensemble, LISTED, &way)?;
+                eprintln!("{name}: {round:?}");
+                found.add(round);
+            }
+            observers(ensemble, 0, LISTED)?;
+            all.push(found);
         }
         Ok(all)
     }

@@ -89,12 +89,23 @@ def serve():
         while time.monotonic() < end:
             assert client.get("/a")[0] == b"1"
             time.sleep(0.2)
+        # One that comes now and takes a server that only reads has one.
+        fresh, _ = kazoo(cut, read_only=True)
+        assert fresh.client_state == KeeperState.CONNECTED_RO and fresh.get("/a")[0] == b"1"
+        try:
+            fresh.set("/a", b"2")
+            sys.exit("a write was done without a leader")
+        except NotReadOnlyCallError:
+            pass
         cut.heal()
         client.create("/new")
         until("the watch fires", lambda: seen)
+        until("kazoo writes", lambda: fresh.client_state == KeeperState.CONNECTED)
         assert client.client_id == session and client.exists("/e")
         assert len(states) == before, f"kazoo noticed: {states}"
+        fresh.set("/a", b"3")
         client.stop()
+        fresh.stop()
     finally:
         cut.end()
 

@@ -135,6 +135,9 @@ pub struct PeerLimits {
     /// busy machine's hiccup, shorter than TCP needs to repeat itself after a partition of that
     /// length, so that dialing anew is the faster way back.
     pub silence: Duration,
+    /// The same of a link that this server dialed, where one of the two observes. Default 2 s, after
+    /// which a learner gives its upstream up: to dial anew is then the faster way back.
+    pub upstream_silence: Duration,
     /// A link that takes nothing of what is sent is cut. Default 10 s.
     pub stall: Duration,
     /// Bytes that wait for one peer before its link is cut.
@@ -179,6 +182,7 @@ impl Default for PeerLimits {
             connect_timeout: Duration::from_secs(1),
             handshake: Duration::from_secs(3),
             silence: Duration::from_secs(4),
+            upstream_silence: Duration::from_secs(2),
             stall: Duration::from_secs(10),
             queue_bytes_max: QUEUE_BYTES_MAX,
             observer_queue_bytes_max: OBSERVER_QUEUE_BYTES_MAX,
@@ -312,8 +316,8 @@ impl Peers {
         }
         let servers = hub.peers().into_iter().filter(|peer| peer.dials).map(Target::Server);
         let upstreams = hub.upstreams().iter().cloned().map(Target::Upstream);
-        for (target, number) in servers.chain(upstreams).zip(0..) {
-            dial::start(hub, target, boot.wrapping_add(number))?;
+        for (target, way) in servers.chain(upstreams).zip(0..) {
+            dial::start(hub, target, way, boot.wrapping_add(way.into()))?;
         }
         hub.spawn(Rc::clone(hub).sweep_for_ever());
         Ok(())

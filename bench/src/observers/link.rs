@@ -14,7 +14,7 @@ use crate::raw::{Connection, Handshake, Request, framed, ids, request_bytes};
 use crate::subject::{Ensemble, Options};
 
 /// The parent of the services.
-const SERVICES: &str = "/services";
+pub(super) const SERVICES: &str = "/services";
 
 /// Services that are registered, and then change.
 const SERVICE_COUNT: u64 = 2000;
@@ -28,20 +28,25 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 /// Readers through a cut.
 const READERS: usize = 8;
 
-/// Puts a way between the voters and observer `at`, which starts again behind it, with these options.
+/// Between two reads of one of them: a reader, and not a load.
+const READ_PAUSE: Duration = Duration::from_millis(2);
+
+/// Puts a way between the voters and observers, which start again behind it, with these options.
 pub fn route(
     ensemble: &mut Ensemble,
-    at: usize,
+    observers: impl IntoIterator<Item = usize>,
     quality: Quality,
-    options: Options,
+    options: &Options,
 ) -> Result<Way> {
     let targets = ensemble.voter_places().concat();
     let way = Way::start(&targets, quality)?;
     let places: Vec<[SocketAddr; 2]> =
         way.places().chunks(2).map(|pair| [pair[0], pair[1]]).collect();
-    ensemble.route_observer(at, &places);
-    ensemble.observer_mut(at).restart_with(options)?;
-    set_level(ensemble.address(1), ensemble.observer(at).address())?;
+    for at in observers {
+        ensemble.route_observer(at, &places);
+        ensemble.observer_mut(at).restart_with(options.clone())?;
+        set_level(ensemble.address(1), ensemble.observer(at).address())?;
+    }
     Ok(way)
 }
 
@@ -155,9 +160,10 @@ pub fn outage(ensemble: &Ensemble, (at, way): (usize, &Way), missed: u64) -> Res
     set_level(ensemble.address(1), observer)?;
     let stop = AtomicBool::new(false);
     let seen = Seen::default();
+    let read = get_data(SERVICES, false);
     thread::scope(|scope| {
         for _ in 0..READERS {
-            scope.spawn(|| read(observer, &stop, &seen));
+            scope.spawn(|| ask(observer, &read, READ_PAUSE, &stop, &seen));
         }
         sleep(Duration::from_millis(300));
         let begin = Instant::now();
@@ -196,9 +202,9 @@ fn set_marker(ensemble: &Ensemble) -> Result<String> {
     super::mark(ensemble.address(1))
 }
 
-/// What all readers saw.
+/// What all readers saw, or writers.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     reads: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
@@ -207,19 +213,40 @@ struct Seen {
 
 impl Seen {
     fn fill(&self, outage: Outage) -> Outage {
+        let (reads, failed, dropped) = self.counts();
+        Outage { reads, failed, dropped, longest: self.longest(), ..outage }
+    }
+
+    /// Answered so far.
+    pub fn answered(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Answered, failed, and connections that were lost.
+    pub fn counts(&self) -> (u64, u64, u64) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Outage {
-            reads: of(&self.reads),
-            failed: of(&self.failed),
-            dropped: of(&self.dropped),
-            longest: Duration::from_micros(of(&self.longest_us)),
-            ..outage
-        }
+        (of(&self.reads), of(&self.failed), of(&self.dropped))
+    }
+
+    /// The longest time in which somebody was not answered.
+    pub fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest_us.load(Ordering::Relaxed))
+    }
+
+    /// Only what is longest from now on counts.
+    pub fn forget_longest(&self) {
+        self.longest_us.store(0, Ordering::Relaxed);
     }
 }
 
-/// One client that reads a node again and again, at this server only.
-fn read(at: SocketAddr, stop: &AtomicBool, seen: &Seen) {
+/// One client that asks the same again and again, at this server only.
+pub(super) fn ask(
+    at: SocketAddr,
+    request: &Request,
+    pause: Duration,
+    stop: &AtomicBool,
+    seen: &Seen,
+) {
     let connect = || {
         let (connection, session) = Connection::connect(at, &Handshake::default()).ok()?;
         connection.set_deadline(ANSWERED_WITHIN).ok()?;
@@ -228,15 +255,14 @@ fn read(at: SocketAddr, stop: &AtomicBool, seen: &Seen) {
     let mut connection = connect();
     let mut answered = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        let reply = connection.as_mut().map(|it| it.call(&get_data(SERVICES, false)));
+        let reply = connection.as_mut().map(|it| it.call(request));
         let waited = answered.elapsed().as_micros() as u64;
         match reply {
             Some(Ok(reply)) if reply.err == 0 => {
                 seen.reads.fetch_add(1, Ordering::Relaxed);
                 seen.longest_us.fetch_max(waited, Ordering::Relaxed);
                 answered = Instant::now();
-                // A reader, and not a load.
-                sleep(Duration::from_millis(2));
+                sleep(pause);
             }
             Some(Ok(_)) => _ = seen.failed.fetch_add(1, Ordering::Relaxed),
             Some(Err(_)) => {

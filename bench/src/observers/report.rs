@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::link::Outage;
+use super::restart::Restart;
 use super::throughput::{Cell, Figure};
 use super::way::Quality;
 use crate::load::Slice;
@@ -18,6 +19,7 @@ pub struct Findings {
     pub reads: Vec<Reads>,
     pub link: Vec<LinkBytes>,
     pub cuts: Vec<Outages>,
+    pub restarts: Vec<Restarts>,
 }
 
 /// The voters of one ensemble, by who learns from them.
@@ -45,6 +47,14 @@ pub struct LinkBytes {
     rounds: Vec<[f64; 2]>,
     /// What a record of it takes in a log.
     pub record_bytes: Option<f64>,
+}
+
+/// Restarts of the leader.
+#[derive(Debug)]
+pub struct Restarts {
+    name: String,
+    quality: Quality,
+    rounds: Vec<Restart>,
 }
 
 /// Cuts of one kind.
@@ -134,6 +144,24 @@ impl Outages {
     }
 }
 
+impl Restarts {
+    pub fn new(name: &str, quality: Quality) -> Self {
+        Self { name: name.to_owned(), quality, rounds: Vec::new() }
+    }
+
+    pub fn add(&mut self, round: Restart) {
+        self.rounds.push(round);
+    }
+
+    fn spread(&self, of: impl Fn(&Restart) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(of))
+    }
+
+    fn sum(&self, of: impl Fn(&Restart) -> u64) -> u64 {
+        self.rounds.iter().map(of).sum()
+    }
+}
+
 fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("a String takes every write");
 }
@@ -178,6 +206,9 @@ pub fn markdown(found: &Findings) -> String {
     }
     if !found.cuts.is_empty() {
         cut_table(&mut text, &found.cuts);
+    }
+    if !found.restarts.is_empty() {
+        restart_table(&mut text, &found.restarts);
     }
     if !found.reads.is_empty() {
         put(&mut text, format_args!("**Reads of one observer**, 64 connections.\n"));
@@ -290,6 +321,48 @@ fn cut_table(text: &mut String, all: &[Outages]) {
     text.push('\n');
 }
 
+fn restart_table(text: &mut String, all: &[Restarts]) {
+    let (Quality { rtt, bytes_per_second }, first) = (all[0].quality, &all[0].rounds[0]);
+    put(
+        text,
+        format_args!(
+            "**The leader is killed and starts again**, under {} observers with {} readers each, over \
+             a way of {} ms and {} MB/s for all of them.\n",
+            first.observers,
+            first.readers,
+            rtt.as_millis(),
+            bytes_per_second as f64 / 1e6
+        ),
+    );
+    put(
+        text,
+        format_args!(
+            "| who | all level after, s | MB to them | MB back | writes meanwhile | without a write, s | \
+             reads | failed | connections lost | longest without an answer, s |\n\
+             |---|---|---|---|---|---|---|---|---|---|"
+        ),
+    );
+    for found in all {
+        put(
+            text,
+            format_args!(
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.2} |",
+                found.name,
+                shown(found.spread(|it| it.caught_up.as_secs_f64()), 2),
+                shown(found.spread(|it| it.bytes[0] as f64 / 1e6), 2),
+                shown(found.spread(|it| it.bytes[1] as f64 / 1e6), 2),
+                shown(found.spread(|it| it.writes as f64), 0),
+                shown(found.spread(|it| it.write_gap.as_secs_f64()), 2),
+                found.sum(|it| it.reads),
+                found.sum(|it| it.failed),
+                found.sum(|it| it.dropped),
+                found.spread(|it| it.longest.as_secs_f64()).max,
+            ),
+        );
+    }
+    text.push('\n');
+}
+
 /// Every round of everything.
 pub fn json(found: &Findings) -> Value {
     json!({
@@ -297,6 +370,7 @@ pub fn json(found: &Findings) -> Value {
         "observers": found.observers.iter().map(throughput_json).collect::<Vec<_>>(),
         "link": found.link.iter().map(link_json).collect::<Vec<_>>(),
         "cuts": found.cuts.iter().map(cuts_json).collect::<Vec<_>>(),
+        "restarts": found.restarts.iter().map(restarts_json).collect::<Vec<_>>(),
         "reads": found.reads.iter().map(reads_json).collect::<Vec<_>>(),
     })
 }
@@ -335,6 +409,27 @@ fn cuts_json(found: &Outages) -> Value {
             "cut_s": it.cut.as_secs_f64(),
             "caught_up_s": it.caught_up.as_secs_f64(),
             "bytes": it.bytes,
+            "reads": it.reads,
+            "failed": it.failed,
+            "dropped": it.dropped,
+            "longest_s": it.longest.as_secs_f64(),
+        })
+    };
+    json!({
+        "who": found.name,
+        "rtt_ms": found.quality.rtt.as_millis() as u64,
+        "bytes_per_second": found.quality.bytes_per_second,
+        "rounds": found.rounds.iter().map(round).collect::<Vec<_>>(),
+    })
+}
+
+fn restarts_json(found: &Restarts) -> Value {
+    let round = |it: &Restart| {
+        json!({
+            "caught_up_s": it.caught_up.as_secs_f64(),
+            "bytes_to_and_back": it.bytes,
+            "writes": it.writes,
+            "write_gap_s": it.write_gap.as_secs_f64(),
             "reads": it.reads,
             "failed": it.failed,
             "dropped": it.dropped,

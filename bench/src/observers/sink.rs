@@ -23,7 +23,7 @@ use farwatch_core::zxid::ServerId;
 use farwatch_observer::peers::block::{self, Packer, Unpacker};
 use farwatch_observer::peers::frame::{self, Found, Frame};
 use farwatch_observer::peers::handshake::{
-    ANSWER_BYTES_MAX, Answer, Arrived, BLOCKS, Hello, VERSION_MAX, VERSION_MIN,
+    ANSWER_BYTES_MAX, Answer, Arrived, Attempt, BLOCKS, Hello, VERSION_MAX, VERSION_MIN,
 };
 
 /// One tick of the protocol's clock.
@@ -85,6 +85,7 @@ impl Sink {
             capabilities,
             me,
             you: ServerId::ANYONE,
+            attempt: Attempt::default(),
         };
         let deadline = Instant::now() + TAKEN_IN_WITHIN;
         loop {

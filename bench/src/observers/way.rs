@@ -17,6 +17,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 /// What is read at once: a hundredth of a second at the least rates that are measured.
 const PIECE_BYTES: usize = 16 << 10;
 
@@ -170,7 +172,7 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener, target: SocketAddr) {
 
 fn carry(shared: &Arc<Shared>, near: TcpStream, target: SocketAddr) -> io::Result<()> {
     let dialed = Instant::now();
-    if !shared.arrives(0, dialed, 0) {
+    if !shared.arrives(0, dialed, 0) || is_given_up(&near) {
         return Ok(());
     }
     let far = TcpStream::connect(target)?;
@@ -191,6 +193,13 @@ fn carry(shared: &Arc<Shared>, near: TcpStream, target: SocketAddr) -> io::Resul
         thread::spawn(move || write(&shared, way, to, &taken));
     }
     Ok(())
+}
+
+/// Whether who dialed has hung up: of what was dialed in a cut and given up nothing ever arrives.
+fn is_given_up(near: &TcpStream) -> bool {
+    let mut ended = [PollFd::new(near, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut ended, Some(&now)), Ok(count) if 0 < count)
 }
 
 type Piece = (Instant, Vec<u8>);

@@ -12,6 +12,7 @@ mod embedded;
 mod interrupted;
 mod leaders;
 mod links;
+mod moments;
 mod reach;
 mod readers;
 mod relays;

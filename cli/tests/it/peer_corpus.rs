@@ -8,7 +8,7 @@ use farwatch_core::prng::Prng;
 use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
 use farwatch_core::zab::run::Position;
 use farwatch_core::zxid::{ServerId, Zxid};
-use farwatch_observer::peers::handshake::{Answer, Hello, Rejection};
+use farwatch_observer::peers::handshake::{Answer, Attempt, Hello, Rejection};
 use farwatch_observer::peers::{block, frame};
 
 #[path = "../../../core/fuzz/src/peer.rs"]
@@ -47,6 +47,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         capabilities: 3,
         me: ServerId::GUEST_MIN,
         you: ServerId::ANYONE,
+        attempt: Attempt::default(),
     };
     let mut greeting = vec![0];
     hello.encode(&mut greeting);

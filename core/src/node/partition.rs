@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! leader lost ──► an election's time ──┬─ Bounded     reads go on, for each session's own timeout
-//!                 (nothing changes)    ├─ Serve       reads go on; writes fail without the connection
+//!                 (nothing changes)    ├─ Serve       reads go on; writes fail without the connection;
+//!                                      │              who asked for a reader's connection gets one
 //!                                      └─ ReadOnly    only who asked for a reader's connection has one
 //!             └─► Disconnect           nobody is served
 //! ```
@@ -30,8 +31,9 @@ pub enum OnPartition {
     Bounded,
     /// Reads and watches go on for as long as it takes, or up to
     /// [`super::NodeOptions::stale_ms_max`]. A write that has waited too long is told
-    /// `CONNECTIONLOSS`, and its connection stays. What an observer does: whom it serves has no
-    /// other server.
+    /// `CONNECTIONLOSS`, and its connection stays. Who comes and takes a server that only reads is
+    /// served as under [`OnPartition::ReadOnly`]. What an observer does: whom it serves has no other
+    /// server.
     Serve,
     /// Connections end, and those that are made for reading only are served. Source: ZooKeeper's
     /// `ReadOnlyZooKeeperServer`.
@@ -93,7 +95,12 @@ impl Node {
 
     /// Whether a handshake is answered at once without a leader, and with what: an election may be
     /// over soon, but a client that waits for longer had better look for another server.
-    pub(super) fn greet(&mut self, item: &Item, presented: &[u8]) -> Option<Outcome> {
+    pub(super) fn greet(
+        &mut self,
+        item: &Item,
+        presented: &[u8],
+        out: &mut Output,
+    ) -> Option<Outcome> {
         if self.is_serving() {
             return None;
         }
@@ -112,17 +119,27 @@ impl Node {
                 HANDSHAKE_PATIENCE_MS
             }
         };
-        (patience_ms < self.stale_ms()).then(|| self.guest(item, presented))
+        (patience_ms < self.stale_ms()).then(|| self.guest(item, presented, out))
+    }
+
+    /// Whether a connection for reading only is given to who asks for one.
+    fn takes_guests(&self) -> bool {
+        match self.options.on_partition {
+            OnPartition::Serve => self.may_show(),
+            OnPartition::ReadOnly => self.reads_only,
+            OnPartition::Bounded | OnPartition::Disconnect => false,
+        }
     }
 
     /// A handshake without a leader. One for reading only needs none: a session that is known here
     /// goes on, for reading, and is its client's own when there is a leader; else it is one that
-    /// ends with its connection.
-    fn guest(&mut self, item: &Item, presented: &[u8]) -> Outcome {
+    /// ends with its connection. Another connection that the session has here ends, as it does when a
+    /// session comes back to a server that has a leader.
+    fn guest(&mut self, item: &Item, presented: &[u8], out: &mut Output) -> Outcome {
         let known = self.sessions.get(item.session).map(|it| it.password);
         let known = known.or(self.locals.get(item.session).map(|it| it.password));
         let (session, password, timeout_ms) = match item.ask {
-            _any if !self.reads_only => return Outcome::Refused,
+            _any if !self.takes_guests() => return Outcome::Refused,
             Ask::Open { timeout_ms, password, read_only: true } => {
                 (self.new_session_id(), password, timeout_ms)
             }
@@ -146,8 +163,18 @@ impl Node {
             | Ask::Ephemerals
             | Ask::Left => return Outcome::Refused,
         };
+        let held = self.attached.get(&session).filter(|held| held.server == self.zab.me());
+        if let Some(origin) = held.map(|held| held.origin) {
+            self.release(session, origin, out);
+        }
         self.guests.push((session, item.origin));
         Outcome::Attached { session, password, timeout_ms, read_only: true }
+    }
+
+    /// Whether nothing but reads is done on this connection.
+    pub(super) fn only_reads(&self, item: &Item) -> bool {
+        let is_guest = |guest: &(SessionId, Origin)| is_same_connection(guest.1, item.origin);
+        self.reads_only || self.guests.iter().any(is_guest)
     }
 
     /// A write or a sync where only reads are served. A guest's own session ends with its
@@ -209,6 +236,9 @@ impl Node {
                 }
                 let too_stale = self.is_too_stale();
                 self.send_away(|_| too_stale, out);
+                if too_stale {
+                    self.see_guests_off(out);
+                }
             }
             OnPartition::ReadOnly if self.reads_only => {
                 if self.is_too_stale() {
@@ -259,7 +289,7 @@ impl Node {
             let Pending { item, body, stage, .. } = &ask;
             match item.ask {
                 Ask::Open { .. } | Ask::Resume { .. } => {
-                    let outcome = self.guest(item, body);
+                    let outcome = self.guest(item, body, out);
                     self.reply(item.origin, self.applied.zxid, outcome, out);
                     self.asks.done(number);
                 }

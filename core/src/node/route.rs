@@ -320,11 +320,11 @@ impl Node {
         }
         for (item, body) in submission.items() {
             let shakes_hands = matches!(item.ask, Ask::Open { .. } | Ask::Resume { .. });
-            if shakes_hands && let Some(outcome) = self.greet(item, body) {
+            if shakes_hands && let Some(outcome) = self.greet(item, body, out) {
                 self.reply(item.origin, self.applied.zxid, outcome, out);
                 continue;
             }
-            if self.reads_only && matches!(item.ask, Ask::Write(_) | Ask::Sync) {
+            if matches!(item.ask, Ask::Write(_) | Ask::Sync) && self.only_reads(item) {
                 self.decline(item, out);
                 continue;
             }

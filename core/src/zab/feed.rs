@@ -197,7 +197,7 @@ impl Feed {
 
     /// Sends committed records to those who are sent nothing else, unless too much is in flight.
     pub fn inform(&mut self, base: &Base, run: &Run, out: &mut Vec<Action>) {
-        let limit = base.timing.flight_bytes;
+        let limit = base.timing.flight(false);
         let forgets = base.planted(Mutant::InformForgetsOne) && run.upto().zxid.counter() % 64 == 7;
         for link in self.links.values_mut().filter(|l| l.stage == Stage::Live && !l.join.votes) {
             if forgets {

@@ -17,7 +17,7 @@ mod patience;
 
 use std::sync::Arc;
 
-use super::base::Base;
+use super::base::{Base, Membership};
 use super::event::{Action, Anomaly, Divergence, Standing};
 use super::feed::Feed;
 use super::message::{Ballot, Join, Message, Stance, ToLeader, ToLearner};
@@ -320,13 +320,13 @@ impl Learning {
             self.feed.drop_all(base, out);
             out.push(Action::Became(Standing::Alone));
         }
-        if base.membership == super::Membership::Rejoining
+        if base.membership == Membership::Rejoining
             && ((self.is_following() && self.epoch < epoch && self.epoch == base.epochs.current)
                 || base.planted(Mutant::RejoinsTooEarly))
         {
             // The leader's history is here, and this epoch was promised by a quorum without this
             // server: whatever it promised before it lost its disk is older.
-            base.membership = super::Membership::Voter;
+            base.membership = Membership::Voter;
         }
         self.epoch = epoch;
         self.deadline = base.now + base.timing.join_ticks;
@@ -492,6 +492,9 @@ impl Learning {
             base.durable = upto;
             self.on_durable(base, out);
         }
+        // Who does not vote is sent nothing that is not committed, also while it catches up: what it
+        // missed is shown as it comes, and not all at once when it has come.
+        let committed = committed || base.membership == Membership::Learner;
         if committed || (base.planted(Mutant::AppliesUncommitted) && self.is_following()) {
             self.commit(base, upto, out);
         }

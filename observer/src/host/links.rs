@@ -1,6 +1,6 @@
 //! From the configuration to the protocol's terms, and the links as the core sees them.
 
-use crate::config::{ServerConfig, ServerRole, ServerSpec};
+use crate::config::{LINK_BYTES_PER_SECOND_MIN, ServerConfig, ServerRole, ServerSpec};
 use crate::data_dir::DataDir;
 use crate::drive::TICK_MEMBER;
 use crate::ensemble::{Ensemble, PeerEvent};
@@ -43,6 +43,11 @@ pub fn addresses(config: &ServerConfig, me: ServerId) -> Vec<PeerAddress> {
 /// cost a synchronisation.
 const OBSERVER_SILENCE_MS: u64 = 2_000;
 
+/// Records that are sent to an observer and not acknowledged are what its link may carry in so many
+/// seconds: pings and the answers of its clients wait behind them. It acknowledges with each ping,
+/// four times a second.
+const IN_FLIGHT_SECONDS: u64 = 1;
+
 /// How long things take, in ticks of the core.
 pub(super) fn timing(config: &ServerConfig) -> Timing {
     let ticks = |ms: u64| (ms / TICK_MEMBER.as_millis() as u64).max(1);
@@ -55,7 +60,14 @@ pub(super) fn timing(config: &ServerConfig) -> Timing {
     let ping_ticks = usual.ping_ticks.min(silence_ticks / 3);
     let stall_ticks = ticks(config.leader_stall_ms.into());
     let observer_ping_ticks = usual.observer_ping_ticks.min(observer_silence_ticks / 4);
+    let observer_flight_bytes = match config.link_bytes_per_second {
+        0 => None,
+        rate => {
+            Some((rate.max(LINK_BYTES_PER_SECOND_MIN) * IN_FLIGHT_SECONDS).min(usual.flight_bytes))
+        }
+    };
     Timing {
+        observer_flight_bytes,
         silence_ticks,
         observer_silence_ticks,
         join_ticks,

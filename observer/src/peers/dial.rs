@@ -2,8 +2,8 @@
 //! block, and one task that makes links of its connections.
 //!
 //! ```text
-//! task: Fresh(after) ─► thread: wait, resolve, connect to the first ─► Connected ─► handshake ─► link
-//!       Next ─────────► thread: connect to the next ─► Connected … or Exhausted ─► Fresh(longer)
+//! task: Fresh(when) ─► thread: wait, resolve, connect to the first ─► Connected ─► handshake ─► link
+//!       Next ────────► thread: connect to the next ─► Connected … or Exhausted ─► Fresh(later)
 //! ```
 
 use std::collections::VecDeque;
@@ -17,9 +17,9 @@ use std::time::Duration;
 use crate::port::{Port, Receiver};
 use farwatch_core::zxid::ServerId;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, When};
 use super::greeting::{Greeting, read_whole};
-use super::handshake::{Answer, Hello, Rejection};
+use super::handshake::{Answer, Attempt, Hello, Rejection};
 use super::hub::{Hub, SETTLED};
 use super::link::{self, Link};
 use super::peer::Peer;
@@ -33,8 +33,8 @@ const PORT_ITEMS: usize = 2;
 /// What the task asks of the thread.
 #[derive(Debug)]
 enum Request {
-    /// Resolve the names anew after this time, and connect to the first address.
-    Fresh(Duration),
+    /// Resolve the names anew, and connect to the first address.
+    Fresh(When),
     /// What was connected to was not the peer: connect to the next address.
     Next,
 }
@@ -46,9 +46,18 @@ pub enum Dialed {
     Connected(TcpStream, SocketAddr),
     /// No address is left. What failed last, if nothing was connected since the names were
     /// resolved.
-    Exhausted(Option<(Option<SocketAddr>, String)>),
+    Exhausted(Option<Failed>),
     /// From the hub: it is over.
     Stop,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct Failed {
+    address: Option<SocketAddr>,
+    reason: String,
+    /// Nobody said no: what was sent there is lost on its way.
+    unanswered: bool,
 }
 
 /// What is dialed.
@@ -108,19 +117,22 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// Starts dialing `target`.
-pub fn start(hub: &Rc<Hub>, target: Target, seed: u64) -> io::Result<()> {
+/// Starts dialing `target`, the process's way of this number.
+pub fn start(hub: &Rc<Hub>, target: Target, way: u32, seed: u64) -> io::Result<()> {
     let port = Arc::new(Port::new(PORT_ITEMS)?);
     let (requests, incoming) = mpsc::channel();
-    let (timeout, hosts, answers) = (hub.limits.connect_timeout, target.hosts(), Arc::clone(&port));
+    let (hosts, answers) = (target.hosts(), Arc::clone(&port));
     std::thread::Builder::new()
         .name(format!("farwatch-dial-{target}"))
-        .spawn(move || connect_for_ever(&hosts, timeout, &incoming, &answers))?;
+        .spawn(move || connect_for_ever(&hosts, &incoming, &answers))?;
     hub.add_dialer(Arc::clone(&port));
     let task_hub = Rc::clone(hub);
     hub.spawn(async move {
+        let backoff = Backoff::new(seed, task_hub.votes(), task_hub.limits.connect_timeout);
         // The thread ends when `requests` is dropped.
-        if let Err(error) = dial_for_ever(&task_hub, &target, &port, &requests, seed).await {
+        if let Err(error) =
+            dial_for_ever(&task_hub, &target, way, &port, (&requests, backoff)).await
+        {
             target.failed(None, &format!("it is not dialed any more: {error}"));
         }
     });
@@ -130,13 +142,13 @@ pub fn start(hub: &Rc<Hub>, target: Target, seed: u64) -> io::Result<()> {
 async fn dial_for_ever(
     hub: &Rc<Hub>,
     target: &Target,
+    way: u32,
     port: &Port<Dialed>,
-    requests: &mpsc::Sender<Request>,
-    seed: u64,
+    (requests, mut backoff): (&mpsc::Sender<Request>, Backoff),
 ) -> io::Result<()> {
     let receiver = Receiver::new(port)?;
-    let mut backoff = Backoff::new(seed, hub.votes());
-    let mut request = Request::Fresh(Duration::ZERO);
+    let mut request = Request::Fresh(backoff.at_once());
+    let mut attempt = Attempt { way, number: 0 };
     loop {
         requests.send(request).map_err(|_| io::Error::other("its thread has ended"))?;
         let dialed = loop {
@@ -150,19 +162,27 @@ async fn dial_for_ever(
         };
         request = match dialed {
             Dialed::Stop => return Ok(()),
-            Dialed::Connected(stream, address) => match serve(hub, target, stream, address).await {
-                Ok(lived) => Request::Fresh(backoff.ended(lived >= SETTLED)),
-                Err(failure) => {
-                    if matches!(failure, Failure::Later(_)) {
-                        backoff.later();
+            Dialed::Connected(stream, address) => {
+                attempt.number = attempt.number.saturating_add(1);
+                match serve(hub, (target, attempt), stream, address).await {
+                    Ok((lived, nearest)) => {
+                        Request::Fresh(backoff.ended(lived >= SETTLED, nearest))
                     }
-                    tell(hub, target, address, &failure);
-                    Request::Next
+                    Err(failure) => {
+                        if matches!(failure, Failure::Later(_)) {
+                            backoff.later();
+                        }
+                        tell(hub, target, address, &failure);
+                        Request::Next
+                    }
                 }
-            },
+            }
             Dialed::Exhausted(failure) => {
-                if let Some((address, reason)) = failure {
+                if let Some(Failed { address, reason, unanswered }) = failure {
                     target.failed(address, &reason);
+                    if unanswered {
+                        backoff.unanswered();
+                    }
                 }
                 Request::Fresh(backoff.next())
             }
@@ -194,16 +214,17 @@ impl From<String> for Failure {
     }
 }
 
-/// Makes a link of a connection and serves it to its end: how long it lived, or why there was none.
+/// Makes a link of a connection and serves it to its end: how long it lived and its shortest round
+/// trip, or why there was none.
 async fn serve(
     hub: &Rc<Hub>,
-    target: &Target,
+    (target, attempt): (&Target, Attempt),
     stream: TcpStream,
     address: SocketAddr,
-) -> Result<Duration, Failure> {
+) -> Result<(Duration, Option<Duration>), Failure> {
     let (mut read, mut write, socket) = wire::open(stream).map_err(|error| error.to_string())?;
     let greeting = hub.greet(&socket, false);
-    let greeted = greet(hub, target, &greeting, &mut read, &mut write).await;
+    let greeted = greet(hub, (target, attempt), &greeting, &mut read, &mut write).await;
     hub.greeted(&greeting);
     let linked = greeted.and_then(|(answer, input)| {
         if hub.is_stopped() {
@@ -221,7 +242,7 @@ async fn serve(
     match linked {
         Ok((link, input)) => {
             link::run(hub, &link, (read, write), Vec::new(), input).await;
-            Ok(link.age())
+            Ok((link.age(), link.nearest()))
         }
         Err(reason) => {
             socket.forget();
@@ -242,12 +263,12 @@ fn already_linked(peer: &Peer, link: &Link) -> Failure {
 /// Says hello, and reads an answer that makes a link.
 async fn greet(
     hub: &Rc<Hub>,
-    target: &Target,
+    (target, attempt): (&Target, Attempt),
     greeting: &Greeting,
     read: &mut Incoming,
     write: &mut Outgoing,
 ) -> Result<(Answer, Vec<u8>), Failure> {
-    let own = hub.hello(target.sought());
+    let own = Hello { attempt, ..hub.hello(target.sought()) };
     let mut bytes = Vec::new();
     own.encode(&mut bytes);
     if let Err(error) = write.write_all(bytes).await {
@@ -304,18 +325,19 @@ fn check(own: &Hello, answer: &Answer, hub: &Hub) -> Result<(), Failure> {
 /// The thread: answers each request with one item, until nobody asks any more.
 fn connect_for_ever(
     hosts: &[(String, u16)],
-    timeout: Duration,
     requests: &mpsc::Receiver<Request>,
     port: &Port<Dialed>,
 ) {
     let mut addresses = VecDeque::new();
     let mut failure = None;
     let mut good = None;
+    let mut timeout = Duration::ZERO;
     while let Ok(request) = requests.recv() {
         match request {
             Request::Next => good = None,
-            Request::Fresh(after) => {
-                match requests.recv_timeout(after) {
+            Request::Fresh(when) => {
+                timeout = when.connect_within;
+                match requests.recv_timeout(when.after) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                     Ok(_) => unreachable!("one request is outstanding"),
@@ -337,7 +359,13 @@ fn connect_for_ever(
                     failure = None;
                     break Dialed::Connected(stream, address);
                 }
-                Err(error) => failure = Some((Some(address), error.to_string())),
+                Err(error) => {
+                    failure = Some(Failed {
+                        address: Some(address),
+                        reason: error.to_string(),
+                        unanswered: error.kind() != io::ErrorKind::ConnectionRefused,
+                    });
+                }
             }
         };
         if port.push(dialed).is_err() {
@@ -347,16 +375,14 @@ fn connect_for_ever(
 }
 
 /// Every address of every name in order, and what the last name that has none says.
-#[allow(clippy::type_complexity, reason = "the parts are explained by the enum they go into")]
-fn resolve(
-    hosts: &[(String, u16)],
-) -> (VecDeque<SocketAddr>, Option<(Option<SocketAddr>, String)>) {
+fn resolve(hosts: &[(String, u16)]) -> (VecDeque<SocketAddr>, Option<Failed>) {
     let (mut addresses, mut failure) = (VecDeque::new(), None);
     for (host, port) in hosts {
         match (host.as_str(), *port).to_socket_addrs() {
             Ok(found) => addresses.extend(found),
             Err(error) => {
-                failure = Some((None, format!("the name {host} cannot be resolved: {error}")));
+                let reason = format!("the name {host} cannot be resolved: {error}");
+                failure = Some(Failed { address: None, reason, unanswered: false });
             }
         }
     }
@@ -375,6 +401,6 @@ mod tests {
         let wanted: Vec<SocketAddr> =
             ["127.0.0.1:1", "127.0.0.2:3"].iter().map(|it| it.parse().unwrap()).collect();
         assert_eq!(addresses, wanted);
-        assert!(failure.unwrap().1.contains("not a name"));
+        assert!(failure.unwrap().reason.contains("not a name"));
     }
 }

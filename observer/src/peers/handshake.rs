@@ -3,13 +3,15 @@
 //! ```text
 //! hello   0      4     8        10    12    14     15      16        24     32             40   44    48
 //!         ├ FWPH ┼ crc ┼ length ┼ min ┼ max ┼ role ┼ flags ┼ cluster ┼ boot ┼ capabilities ┼ me ┼ you ┤ …
+//!        48    52       56
+//!         ┼ way ┼ number ┤ …
 //! answer  0      4     8        10     12        14             16
 //!         ├ FWPA ┼ crc ┼ length ┼ code ┼ version ┼ hello length ┼ hello of who accepts │ text … ┤
 //! ```
 //!
 //! The crc covers everything behind it, the length is of the whole. A later version may make a
-//! hello longer: what lies behind byte 48 is not looked at. This much of the layout is fixed for
-//! all versions, so that servers of any two versions can tell each other what they speak.
+//! hello longer: what lies behind byte 56 is not looked at. The first 48 bytes are fixed for all
+//! versions, so that servers of any two versions can tell each other what they speak.
 
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::zxid::ServerId;
@@ -21,8 +23,11 @@ pub const VERSION_MIN: u16 = 1;
 /// The newest protocol version that this build speaks.
 pub const VERSION_MAX: u16 = 1;
 
-/// The hello of this version.
+/// The hello of this version, without its attempt.
 pub const HELLO_BYTES: usize = 48;
+
+/// What who dials says behind that.
+const ATTEMPT_BYTES: usize = 8;
 
 /// Longest hello that is read: room for what later versions add.
 pub const HELLO_BYTES_MAX: usize = 1024;
@@ -57,6 +62,24 @@ const TENTATIVE: u8 = 1;
 const _: () = assert!(HELLO_BYTES <= HELLO_BYTES_MAX);
 const _: () = assert!(ANSWER_BYTES_MAX <= u16::MAX as usize);
 
+/// Which of its process's connections this is. What one of them said may arrive behind what a later
+/// one did, where something on the way takes connections and carries them on when it can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// What was dialed: one number for each peer and upstream that it has.
+    pub way: u32,
+    /// The how manieth connection by this way, from 1; 0: it does not say.
+    pub number: u32,
+}
+
+impl Attempt {
+    /// Whether it was made before `other`, or after it; `None` where that cannot be told.
+    pub fn before(self, other: Self) -> Option<bool> {
+        let comparable = self.way == other.way && self.number != 0 && other.number != 0;
+        comparable.then_some(self.number < other.number)
+    }
+}
+
 /// Who a server is and what it speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello {
@@ -78,6 +101,8 @@ pub struct Hello {
     pub me: ServerId,
     /// Whom it believes it speaks to.
     pub you: ServerId,
+    /// Which of its connections this is; only who dials says so.
+    pub attempt: Attempt,
 }
 
 /// What whoever accepts says to a hello.
@@ -133,7 +158,7 @@ impl Hello {
         let begin = out.len();
         out.extend_from_slice(&HELLO_MAGIC);
         out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&(HELLO_BYTES as u16).to_le_bytes());
+        out.extend_from_slice(&(self.length() as u16).to_le_bytes());
         out.extend_from_slice(&self.version_min.to_le_bytes());
         out.extend_from_slice(&self.version_max.to_le_bytes());
         out.push(if self.votes { VOTES } else { OBSERVES });
@@ -143,8 +168,16 @@ impl Hello {
         out.extend_from_slice(&self.capabilities.to_le_bytes());
         out.extend_from_slice(&self.me.0.to_le_bytes());
         out.extend_from_slice(&self.you.0.to_le_bytes());
-        assert_eq!(out.len() - begin, HELLO_BYTES, "as drawn");
+        if self.attempt.number != 0 {
+            out.extend_from_slice(&self.attempt.way.to_le_bytes());
+            out.extend_from_slice(&self.attempt.number.to_le_bytes());
+        }
+        assert_eq!(out.len() - begin, self.length(), "as drawn");
         seal(&mut out[begin..]);
+    }
+
+    const fn length(&self) -> usize {
+        if self.attempt.number == 0 { HELLO_BYTES } else { HELLO_BYTES + ATTEMPT_BYTES }
     }
 
     /// The hello that `bytes` begin with.
@@ -166,6 +199,10 @@ impl Hello {
             capabilities: u64_at(bytes, 32),
             me: ServerId(u32_at(bytes, 40)),
             you: ServerId(u32_at(bytes, 44)),
+            attempt: match bytes.len() < HELLO_BYTES + ATTEMPT_BYTES {
+                true => Attempt::default(),
+                false => Attempt { way: u32_at(bytes, 48), number: u32_at(bytes, 52) },
+            },
         };
         if hello.version_min > hello.version_max {
             return Err(HandshakeError::Malformed);
@@ -182,13 +219,13 @@ impl Answer {
             Ok(version) => (0, *version, ""),
             Err(rejection) => (rejection.code, 0, shortened(&rejection.text)),
         };
-        let length = ANSWER_HEAD_BYTES + HELLO_BYTES + text.len();
+        let length = ANSWER_HEAD_BYTES + self.hello.length() + text.len();
         out.extend_from_slice(&ANSWER_MAGIC);
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&(length as u16).to_le_bytes());
         out.extend_from_slice(&code.to_le_bytes());
         out.extend_from_slice(&version.to_le_bytes());
-        out.extend_from_slice(&(HELLO_BYTES as u16).to_le_bytes());
+        out.extend_from_slice(&(self.hello.length() as u16).to_le_bytes());
         self.hello.encode(out);
         out.extend_from_slice(text.as_bytes());
         assert_eq!(out.len() - begin, length, "as drawn");

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use super::admission::Bucket;
 use super::dial::Dialed;
 use super::greeting::Greeting;
-use super::handshake::{BLOCKS, ECHOES, Hello, VERSION_MAX, VERSION_MIN};
+use super::handshake::{Attempt, BLOCKS, ECHOES, Hello, VERSION_MAX, VERSION_MIN};
 use super::link::Link;
 use super::peer::Peer;
 use super::refusal::{self, Refusal, Standing};
@@ -161,6 +161,7 @@ impl Hub {
             },
             me: self.me,
             you,
+            attempt: Attempt::default(),
         }
     }
 
@@ -275,11 +276,15 @@ impl Hub {
     /// The link whose place a second connection of a peer may take, if it has one. That is so when
     /// the same process dials again, which knows that its old connection is over, and when the old
     /// one has fallen silent. Who dials whoever is there does not know that it dials again: the
-    /// first of two addresses that lead here keeps its link.
+    /// first of two addresses that lead here keeps its link. Of two connections by one way the
+    /// later counts, in whatever order they arrive: its peer has given the other one up.
     pub fn may_replace(&self, peer: &Peer, hello: &Hello) -> Result<Option<Rc<Link>>, Refusal> {
         let Some(old) = peer.link() else { return Ok(None) };
+        let is_older = hello.attempt.before(old.attempt).filter(|_| old.boot == hello.boot);
         let is_alive = if old.boot == hello.boot && old.dialed.is_some() {
             true // it dials and we do: one of the two connections is enough
+        } else if let Some(is_older) = is_older {
+            is_older
         } else if old.boot == hello.boot && hello.you != ServerId::ANYONE {
             false
         } else {

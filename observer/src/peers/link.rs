@@ -16,7 +16,7 @@ use farwatch_core::zab::message::Message;
 
 use super::dial::Target;
 use super::frame::{self, HEARTBEAT};
-use super::handshake::{BLOCKS, ECHOES, Hello};
+use super::handshake::{Attempt, BLOCKS, ECHOES, Hello};
 use super::hub::Hub;
 use super::peer::Peer;
 use super::queue::Queue;
@@ -47,6 +47,8 @@ pub struct Link {
     pub dialed: Option<Target>,
     /// Which start of the peer's process it is.
     pub boot: u64,
+    /// Which of that process's connections, if that dialed.
+    pub attempt: Attempt,
     /// The ensemble that both belonged to when the link was made.
     pub cluster: ClusterId,
     /// Whether the other side observes.
@@ -101,6 +103,7 @@ impl Link {
             address,
             dialed,
             boot: hello.boot,
+            attempt: hello.attempt,
             cluster: hello.cluster,
             observed: !hello.votes,
             // Voters are near each other, and what they say is what a write waits for.
@@ -183,10 +186,14 @@ impl Link {
         self.round_trip_us.get().map(Duration::from_micros)
     }
 
+    /// The same, of the fastest word that was measured: what waited to be sent is not in it.
+    pub fn nearest(&self) -> Option<Duration> {
+        self.nearest_us.get().map(Duration::from_micros)
+    }
+
     /// Whether what is sent over it is compressed where that pays.
     pub fn compresses(&self) -> bool {
-        let nearest = self.nearest_us.get().map(Duration::from_micros);
-        self.blocks && self.compressed_from <= nearest.unwrap_or_default()
+        self.blocks && self.compressed_from <= self.nearest().unwrap_or_default()
     }
 
     /// The other side asks for an echo.
@@ -242,8 +249,13 @@ impl Link {
     /// stopped for a while has not been waiting for its peer. Answers why the link must be cut.
     pub fn sweep(&self, hub: &Hub) -> Option<String> {
         let limits = &hub.limits;
-        if !self.is_full(hub) && step(&self.silent_sweeps) > sweeps(limits.silence) {
-            return Some(format!("silent for {} ms", limits.silence.as_millis()));
+        // Who dials an upstream finds another way, or this one again, sooner than TCP does.
+        let silence = match self.dialed.is_some() && self.observes {
+            true => limits.upstream_silence,
+            false => limits.silence,
+        };
+        if !self.is_full(hub) && step(&self.silent_sweeps) > sweeps(silence) {
+            return Some(format!("silent for {} ms", silence.as_millis()));
         }
         if self.unwritten.get() == 0 {
             self.stalled_sweeps.set(0);

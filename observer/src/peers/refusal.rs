@@ -260,6 +260,7 @@ mod tests {
             capabilities: 0,
             me: ServerId(me),
             you: ServerId(you),
+            attempt: super::super::handshake::Attempt::default(),
         }
     }
 

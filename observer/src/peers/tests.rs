@@ -18,7 +18,7 @@ use farwatch_core::zab::message::{ToLeader, ToLearner};
 use farwatch_core::zab::run::Position;
 use farwatch_core::zxid::Zxid;
 
-use super::handshake::{ANSWER_BYTES_MAX, Answer, Arrived, HELLO_BYTES, Hello};
+use super::handshake::{ANSWER_BYTES_MAX, Answer, Arrived, Attempt, HELLO_BYTES, Hello};
 use super::wire::{self, Incoming, Outgoing};
 use super::*;
 
@@ -253,6 +253,7 @@ fn hello(me: u32, you: u32, boot: u64) -> Hello {
         capabilities: u64::MAX,
         me: id(me),
         you: id(you),
+        attempt: Attempt::default(),
     }
 }
 
@@ -362,7 +363,7 @@ fn every_address_is_tried_in_order_until_the_peer_is_found() {
         let thread = std::thread::spawn(move || {
             while let Ok((mut stream, _)) = stranger.accept() {
                 // Closing with something unread would be a reset.
-                let _ = io::Read::read_exact(&mut stream, &mut [0; HELLO_BYTES]);
+                let _ = io::Read::read_exact(&mut stream, &mut [0; HELLO_BYTES + 8]);
                 if told.load(Ordering::Relaxed) {
                     return;
                 }

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 
+use rustix::net::sockopt::set_tcp_thin_linear_timeouts;
+
 use crate::runtime::{self, Part, ReadHalf, Socket, WriteHalf};
 
 /// What the peer sends.
@@ -16,8 +18,10 @@ pub struct Incoming(ReadHalf);
 #[derive(Debug)]
 pub struct Outgoing(WriteHalf);
 
-/// Ties a connection to this thread. Small writes go out at once.
+/// Ties a connection to this thread. Small writes go out at once, and what little is lost in a short
+/// cut is repeated at an even pace, not after twice the time each time.
 pub fn open(stream: TcpStream) -> io::Result<(Incoming, Outgoing, Socket)> {
+    let _only_later = set_tcp_thin_linear_timeouts(&stream, true);
     let (read, write, socket) = runtime::adopt(stream)?;
     Ok((Incoming(read), Outgoing(write), socket))
 }

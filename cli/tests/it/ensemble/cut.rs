@@ -26,7 +26,11 @@ struct Cut {
 impl Cut {
     fn with(policy: &str) -> Self {
         let policy = format!("farwatch.onPartition={policy}");
-        let ensemble = Ensemble::start(&[&policy, "writeWaitMs=1500"]);
+        Self::of(&[&policy, "writeWaitMs=1500"])
+    }
+
+    fn of(lines: &[&str]) -> Self {
+        let ensemble = Ensemble::start(lines);
         let number = ensemble.followers()[0];
         let at = ensemble.server(number).client;
         Self { ensemble, at, number }
@@ -173,4 +177,33 @@ fn a_server_that_disconnects_ends_its_connections_and_takes_none_until_it_has_a_
         Connection::connect(cut.at, &Handshake::resume(&session)).expect("an answer");
     assert_eq!(again.id, session.id, "its time begins anew with the next leader");
     assert_eq!(back.call(&get_data("/a", false)).expect("a reply").err, 0);
+}
+
+#[test]
+fn a_voter_that_is_not_told_otherwise_serves_reads_for_the_sessions_own_time() {
+    let mut cut = Cut::of(&["writeWaitMs=1500"]);
+    let (mut client, session) = cut.client();
+    assert_eq!(client.call(&create("/a", Some(b"1"), &ids::open(), 0)).expect("a reply").err, 0);
+    let long = Handshake::with_timeout(20_000);
+    let (mut writer, _) = Connection::connect(cut.at, &long).expect("a session");
+    cut.cut();
+    let begun = Instant::now();
+    // It is not told what became of it: its connection ends.
+    writer.send(1, &set_data("/a", Some(b"2"), -1)).expect("it is sent");
+    writer.expect_close().expect("writeWaitMs is over");
+    assert_eq!(client.call(&get_data("/a", false)).expect("it is served").err, 0);
+    let mut served = begun.elapsed();
+    while client.call(&get_data("/a", false)).is_ok() {
+        served = begun.elapsed();
+        assert!(served < PATIENCE, "it is served for ever");
+        pass(Duration::from_millis(20));
+    }
+    assert!(Duration::from_millis(TIMEOUT_MS as u64 - 500) <= served, "only for {served:?}");
+    assert!(!cut.takes(&Handshake::default()) && !cut.takes(&Handshake::resume(&session)));
+    let reader = Handshake { read_only: Some(true), ..Handshake::default() };
+    assert!(!cut.takes(&reader), "it gives nobody a read-only connection");
+    cut.heal();
+    let (mut back, again) =
+        Connection::connect(cut.at, &Handshake::resume(&session)).expect("an answer");
+    assert!(again.is_expired() || back.call(&get_data("/a", false)).expect("a reply").err == 0);
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::readers::while_reading;
 use super::sites::{
-    FAR, NEAR, committed, create, equal_everywhere, guest, patient_client, set,
+    FAR, NEAR, committed, create, equal_everywhere, guest, patient_client, set, site,
     snapshots_taken_over, until_at, until_it_learns, voters, wire,
 };
 use crate::ensemble::servers::{Ensemble, pass};
@@ -38,16 +38,7 @@ fn write_for(ensemble: &Ensemble, time: Duration) -> u64 {
 /// One cut of a site with an observer, and one behind it.
 fn cut_a_site(rtt: Duration, length: Duration, how: Cut, chance: &mut Chance) {
     let ensemble = voters(&[]);
-    let way = wire(&ensemble, rtt, chance);
-    let mut first = guest(&ensemble, 11, way.places(), &[]);
-    let mut behind = guest(&ensemble, 12, &[first.quorum], &[]);
-    first.start();
-    behind.start();
-    create(&mut patient_client(ensemble.server(1)), "/value", b"first");
-    for observer in [&first, &behind] {
-        until_it_learns(observer);
-        until_at(observer, committed(&ensemble));
-    }
+    let (way, [first, behind]) = site(&ensemble, rtt, chance);
     let what = format!("{how:?} cut of {length:?} at {rtt:?}");
     let (mut missed, mut took, mut crossed) = (0, [Duration::ZERO; 2], 0);
     let seen = while_reading(&[&first, &behind], "/value", |progress| {

@@ -2,8 +2,8 @@
 
 use super::readers::while_reading;
 use super::sites::{
-    NEAR, committed, create, equal_everywhere, guest, patient_client, set, snapshots_taken_over,
-    until_at, until_it_learns, voters, wire,
+    NEAR, committed, equal_everywhere, patient_client, set, site, snapshots_taken_over, until_at,
+    voters,
 };
 use crate::ensemble::servers::{Ensemble, PATIENCE, until};
 use crate::subject::Chance;
@@ -27,16 +27,7 @@ fn a_leaders_death_reaches_no_reader_of_a_site_whether_it_is_cut_off_or_not() {
     let test = "a_leader_dies_far_away";
     let mut chance = Chance::printed(test);
     let mut ensemble = voters(&[]);
-    let way = wire(&ensemble, NEAR, &mut chance);
-    let mut first = guest(&ensemble, 11, way.places(), &[]);
-    let mut behind = guest(&ensemble, 12, &[first.quorum], &[]);
-    first.start();
-    behind.start();
-    create(&mut patient_client(ensemble.server(1)), "/value", b"first");
-    for observer in [&first, &behind] {
-        until_it_learns(observer);
-        until_at(observer, committed(&ensemble));
-    }
+    let (way, [first, behind]) = site(&ensemble, NEAR, &mut chance);
     let seen = while_reading(&[&first, &behind], "/value", |progress| {
         kill_the_leader(&mut ensemble, "without a cut");
         let level = committed(&ensemble);

@@ -119,3 +119,34 @@ fn a_link_to_an_observer_keeps_to_its_rate_and_nobody_else_waits_for_it() {
     assert_eq!(errors_after, errors, "no link was lost for it");
     equal_everywhere(&ensemble, &[&observer]);
 }
+
+#[test]
+fn what_is_in_flight_over_a_link_that_is_held_back_is_what_it_carries_in_a_second() {
+    const RATE: u64 = 200_000;
+    const RECORD: usize = 20_000;
+    const WRITES: u64 = 80;
+    let ensemble = voters(&[&format!("farwatch.linkBytesPerSecond={RATE}")]);
+    let (leader, _) = ensemble.leader();
+    let only = [ensemble.server(leader).quorum];
+    let mut observer = guest(&ensemble, 11, &only, &[]);
+    observer.start();
+    until_it_learns(&observer);
+    let mut client = patient_client(ensemble.server(leader));
+    create(&mut client, "/value", b"");
+    // Bytes that nothing makes fewer.
+    let mut chance = Chance::printed("in_flight");
+    let value: Vec<u8> = (0..RECORD / 8).flat_map(|_| chance.next().to_le_bytes()).collect();
+    for _ in 0..WRITES {
+        set(&mut client, "/value", &value);
+    }
+    let level = committed(&ensemble);
+    let (to, mut most) = (number(&observer), 0);
+    until("it has all of it", PATIENCE, || {
+        most = most.max(link(ensemble.server(leader), to).queued_bytes);
+        observer.report().is_some_and(|report| level <= report.applied)
+    });
+    eprintln!("{most} bytes were queued at most");
+    // All of it would be eight seconds.
+    assert!(most <= RATE * 3 / 2 + 2 * RECORD as u64, "{most} bytes are in flight");
+    equal_everywhere(&ensemble, &[&observer]);
+}

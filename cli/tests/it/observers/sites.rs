@@ -50,6 +50,22 @@ pub fn guest(ensemble: &Ensemble, number: u32, upstreams: &[SocketAddr], more: &
     server
 }
 
+/// A site at the far end of a way: an observer, and one that learns from it. `/value` is there, and both
+/// have it.
+pub fn site(ensemble: &Ensemble, rtt: Duration, chance: &mut Chance) -> (Wire, [Server; 2]) {
+    let way = wire(ensemble, rtt, chance);
+    let mut first = guest(ensemble, 11, way.places(), &[]);
+    let mut behind = guest(ensemble, 12, &[first.quorum], &[]);
+    first.start();
+    behind.start();
+    create(&mut patient_client(ensemble.server(1)), "/value", b"first");
+    for observer in [&first, &behind] {
+        until_it_learns(observer);
+        until_at(observer, committed(ensemble));
+    }
+    (way, [first, behind])
+}
+
 /// Writes whom a guest learns from into its configuration.
 pub fn point_at(server: &Server, upstreams: &[SocketAddr], more: &[&str]) {
     let list: Vec<String> = upstreams.iter().map(ToString::to_string).collect();

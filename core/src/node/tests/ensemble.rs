@@ -55,6 +55,7 @@ const TIMING: Timing = Timing {
     stall_ticks: 60,
     transfer_ticks: 20,
     flight_bytes: 4 << 10,
+    observer_flight_bytes: None,
     epoch_proposals: u32::MAX,
 };
 

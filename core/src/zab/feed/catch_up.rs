@@ -18,6 +18,9 @@ use crate::zxid::{ServerId, Zxid};
 /// Records that are read from the log for a learner at a time.
 pub const READ_BYTES_MAX: u64 = 1 << 20;
 
+/// What may be in flight to a learner is read in at least so many parts.
+const READS_IN_FLIGHT: u64 = 4;
+
 /// Learners that are sent a snapshot at once. More would make each of them wait longer for its last
 /// byte, and the leader's disk and link are needed for proposals meanwhile.
 pub const SNAPSHOTS_SENT_MAX: usize = 2;
@@ -150,7 +153,7 @@ impl Feed {
                 link.stage = Stage::Live;
                 return;
             }
-            if link.flight_bytes() <= base.timing.flight_bytes {
+            if link.flight_bytes() <= base.timing.flight(link.join.votes) {
                 read_on(base, link, out);
             }
             return;
@@ -245,6 +248,8 @@ pub fn locate(base: &mut Base, link: &mut Link, at: Position, out: &mut Vec<Acti
 fn read_on(base: &mut Base, link: &mut Link, out: &mut Vec<Action>) {
     let ticket = base.new_read();
     link.stage = Stage::CatchUp { reading: Some(ticket) };
-    let bytes_max = READ_BYTES_MAX.min(base.timing.flight_bytes);
+    // A part of what may fly, so that the rest of it is on its way while this is read.
+    let part = (base.timing.flight(link.join.votes) / READS_IN_FLIGHT).max(1);
+    let bytes_max = READ_BYTES_MAX.min(part);
     out.push(Action::ReadLog { ticket, from: link.sent.zxid, bytes_max });
 }

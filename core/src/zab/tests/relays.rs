@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::message::{Relayed, ToLeader};
+use super::super::message::{Join, Relayed, ToLeader, ToLearner};
 use super::*;
 
 /// One voter, which leads, and learners with their lists. All follow when they can.
@@ -180,4 +180,69 @@ fn a_message_that_takes_long_parts_nobody_from_a_learner_and_silence_does() {
     let mut silent = room(&[&[1]]);
     pass_one_way(&mut silent, long, false);
     assert!(!silent.servers[1].is_following());
+}
+
+#[test]
+fn no_more_than_may_fly_is_sent_to_a_learner_that_acknowledges_nothing() {
+    const FLIGHT: u64 = 500;
+    let mut room = room(&[&[1]]);
+    let leader = &mut room.servers[0];
+    leader.base.timing.observer_flight_bytes = Some(FLIGHT);
+    let (mut sent, mut longest) = (0, 0);
+    for _ in 0..100 {
+        let mut out = Vec::new();
+        let (upto, ticket) = (propose(leader, &mut out).zxid, leader.base.ticket);
+        leader.step(Event::Durable { ticket, upto }, &mut out);
+        for message in said_to(&out, 2) {
+            if let Message::ToLearner { body: ToLearner::Inform { bytes, .. }, .. } = message {
+                sent += bytes.len() as u64;
+                longest = longest.max(bytes.len() as u64);
+            }
+        }
+    }
+    assert!(FLIGHT < sent && sent <= FLIGHT + longest, "{sent} bytes, of {longest} each at most");
+}
+
+#[test]
+fn who_does_not_vote_is_looked_up_in_the_log_as_soon_as_it_joins_unless_it_knows_a_newer_epoch() {
+    for (newer, at_once) in [(0, true), (1, false)] {
+        let mut room = room(&[&[1]]);
+        let epoch = room.servers[0].epoch();
+        let accepted = Epoch(epoch.0 + newer);
+        let join = Join { accepted, current: epoch, last: Position::ROOT, votes: false };
+        let (_, session) = room.servers[1].session().unwrap();
+        let message = Message::Join { session: session + 1, join };
+        let out = step(&mut room, 1, Event::Received { from: ServerId(2), message });
+        let reads = out.iter().any(|action| matches!(action, Action::ReadLog { .. }));
+        assert_eq!(reads, at_once, "{out:?}");
+    }
+}
+
+#[test]
+fn what_a_learner_missed_is_committed_as_it_comes_and_not_when_all_of_it_has_come() {
+    let mut room = room(&[&[1]]);
+    let (leader, mut out) = (&mut room.servers[0], Vec::new());
+    let (upto, ticket) = (propose(leader, &mut out), leader.base.ticket);
+    leader.step(Event::Durable { ticket, upto: upto.zxid }, &mut out);
+    let inform = said_to(&out, 2).into_iter().find_map(|message| match message {
+        Message::ToLearner { body: ToLearner::Inform { after, bytes }, .. } => Some((after, bytes)),
+        _ => None,
+    });
+    let (after, bytes) = inform.expect("it is told");
+    // It comes to its leader anew, and is sent that from the log.
+    room.step(1, Event::Disconnected(ServerId(1)));
+    room.step(1, Event::Upstream { peer: ServerId(1), rank: 0 });
+    let seek = Event::Received { from: ServerId(2), message: Message::Seek };
+    let offer = step(&mut room, 1, seek);
+    carry(&mut room, &offer, 1, 2);
+    let (_, session) = room.servers[1].session().expect("it joins");
+    let epoch = room.servers[0].epoch();
+    let say = |room: &mut Room, sequence, body| {
+        let message = Message::ToLearner { session, sequence, body };
+        step(room, 2, Event::Received { from: ServerId(1), message })
+    };
+    say(&mut room, 0, ToLearner::NewEpoch(epoch));
+    let out = say(&mut room, 1, ToLearner::Records { after, bytes });
+    assert!(!room.servers[1].is_following(), "more may come");
+    assert!(out.contains(&Action::Committed(upto.zxid)), "{out:?}");
 }

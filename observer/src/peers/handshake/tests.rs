@@ -14,6 +14,10 @@ fn some_hello(prng: &mut Prng) -> Hello {
         capabilities: prng.next(),
         me: ServerId(prng.next() as u32),
         you: ServerId(prng.next() as u32),
+        attempt: match prng.one_in(2) {
+            true => Attempt { way: prng.below(9) as u32, number: prng.between(1, 99) as u32 },
+            false => Attempt::default(),
+        },
     }
 }
 
@@ -52,6 +56,7 @@ fn golden() -> (Hello, [Answer; 2]) {
         capabilities: 10,
         me: ServerId(2),
         you: ServerId(1),
+        attempt: Attempt::default(),
     };
     let own = Hello { votes: false, tentative: false, me: ServerId(1), you: ServerId(2), ..hello };
     let rejection = Rejection { code: 4, text: "not in the configuration".to_owned() };
@@ -83,7 +88,7 @@ fn hello_and_answer_come_back_as_they_were_and_no_prefix_of_them_is_one() {
         let mut prng = Prng::new(seed);
         let (hello, answer) = (some_hello(&mut prng), some_answer(&mut prng));
         let bytes = hello_bytes(&hello);
-        assert_eq!(Hello::decode(&bytes), Ok(Arrived::Whole(hello, HELLO_BYTES)), "seed {seed}");
+        assert_eq!(Hello::decode(&bytes), Ok(Arrived::Whole(hello, bytes.len())), "seed {seed}");
         for cut in 0..bytes.len() {
             assert!(
                 matches!(Hello::decode(&bytes[..cut]), Ok(Arrived::Needs(more)) if cut < more),
@@ -139,7 +144,8 @@ fn no_bytes_make_the_decoders_panic() {
 #[test]
 fn a_later_version_may_say_more_in_its_hello() {
     let mut prng = Prng::new(1);
-    let hello = some_hello(&mut prng);
+    let attempt = Attempt { way: 1, number: 2 };
+    let hello = Hello { attempt, ..some_hello(&mut prng) };
     let mut bytes = hello_bytes(&hello);
     bytes.extend_from_slice(b"what a later version adds");
     let length = bytes.len();
@@ -182,6 +188,7 @@ fn the_layout_is_frozen() {
         capabilities: 10,
         me: ServerId(11),
         you: ServerId(12),
+        attempt: Attempt::default(),
     };
     let mut wanted = b"FWPH".to_vec();
     wanted.extend_from_slice(&[0; 4]);
@@ -192,4 +199,9 @@ fn the_layout_is_frozen() {
     assert_eq!(bytes[..4], wanted[..4]);
     assert_eq!(bytes[8..], wanted[8..]);
     assert_eq!(bytes[4..8], crc32c::crc32c(&bytes[8..]).to_le_bytes());
+    // Who dials says more behind it, which older builds pass over.
+    let more = hello_bytes(&Hello { attempt: Attempt { way: 13, number: 14 }, ..hello });
+    assert_eq!((more.len(), &more[8..10]), (56, &[56, 0][..]));
+    assert_eq!(more[10..HELLO_BYTES], wanted[10..]);
+    assert_eq!(more[HELLO_BYTES..], [13, 0, 0, 0, 14, 0, 0, 0]);
 }

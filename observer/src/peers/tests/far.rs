@@ -76,7 +76,7 @@ fn a_link_is_compressed_from_the_round_trip_on_that_was_chosen() {
         // Echoes come back within that on no machine, and later than that on every one.
         let late = Duration::from_nanos(1);
         let limits = PeerLimits { compressed_from: late, ..PeerLimits::default() };
-        let (one, guest) = far_pair(limits, PeerLimits::default()).await;
+        let (one, guest) = far_pair(limits, near()).await;
         eventually(|| one.state(GUEST).compresses).await;
         assert!(one.state(GUEST).rtt_us.is_some(), "it was measured before");
         assert!(!guest.state(1).compresses, "each side judges what it sends");

@@ -134,6 +134,49 @@ fn the_same_process_that_dials_again_takes_the_place_of_its_old_connection() {
     });
 }
 
+/// A process's connection by one of its ways.
+fn attempt(way: u32, number: u32, of: Hello) -> Hello {
+    Hello { attempt: Attempt { way, number }, ..of }
+}
+
+#[test]
+fn what_an_earlier_attempt_said_and_comes_late_takes_no_later_ones_place() {
+    on_each_driver(|| async {
+        let (one, _port) = acceptor(|two| vec![voter(2, two)]);
+        let (mut late, mut new) = (Raw::connect(one.at), Raw::connect(one.at));
+        let attempt = |number| attempt(0, number, hello(2, 1, 5));
+        assert_eq!(new.greet(&attempt(8)).await.verdict, Ok(1));
+        assert_eq!(late.greet(&attempt(7)).await.verdict.expect_err("late").code, 8);
+        late.ended().await;
+        // And in the other order the later one has it, as always.
+        let mut newer = Raw::connect(one.at);
+        assert_eq!(newer.greet(&attempt(9)).await.verdict, Ok(1));
+        for event in [connected(2), disconnected(2), connected(2)] {
+            assert_eq!(one.next().await, event);
+        }
+        new.ended().await;
+    });
+}
+
+#[test]
+fn a_later_attempt_takes_an_earlier_ones_place_at_once_also_of_who_dials_whoever_is_there() {
+    on_each_driver(|| async {
+        let (one, _port) = acceptor(|two| vec![voter(2, two)]);
+        let hello = |way, number| attempt(way, number, hello(2, ServerId::ANYONE.0, 5));
+        let (mut old, mut new) = (Raw::connect(one.at), Raw::connect(one.at));
+        assert_eq!(old.greet(&hello(0, 3)).await.verdict, Ok(1));
+        // Another of its addresses leads here too: the first keeps its link.
+        let mut other = Raw::connect(one.at);
+        assert_eq!(other.greet(&hello(1, 4)).await.verdict.expect_err("the second").code, 8);
+        other.ended().await;
+        assert_eq!(new.greet(&hello(0, 4)).await.verdict, Ok(1));
+        for event in [connected(2), disconnected(2), connected(2)] {
+            assert_eq!(one.next().await, event);
+        }
+        old.ended().await;
+    });
+}
+
 #[test]
 fn a_later_protocol_with_no_common_version_is_refused_and_told_both_ranges() {
     on_each_driver(|| async {

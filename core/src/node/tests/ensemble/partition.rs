@@ -306,8 +306,43 @@ fn readers_alone_are_served_by_a_read_only_server_and_keep_their_sessions() {
 }
 
 #[test]
+fn who_comes_in_a_cut_and_takes_a_server_that_only_reads_is_served_beside_those_who_are_there() {
+    let mut cluster = Cluster::observed(OnPartition::Serve);
+    let (session, plain) = (cluster.session(READER), cluster.session(PLAIN));
+    cluster.cut_off(8000);
+    cluster.stay(route::HANDSHAKE_PATIENCE_MS as u64 + 500);
+    assert!(cluster.is_served(READER) && cluster.is_served(PLAIN));
+    // It comes back with its session: its old connection ends, nobody else's does.
+    assert!(cluster.comes_back(READER, CUT));
+    let guest = cluster.writes(READER);
+    let waits = cluster.writes(PLAIN);
+    cluster.stay(600);
+    assert_eq!(cluster.fate(guest), Fate::Failed(ErrorCode::NotReadOnly));
+    assert_eq!(cluster.fate(waits), Fate::Open, "who is not a guest is told as ever");
+    assert_eq!(cluster.node_of(CUT).serving(), Serving::Reads);
+    let (server, index) = cluster.place(PLAIN).expect("it is served");
+    cluster.hang_up(server, index);
+    assert!(!cluster.comes_back(PLAIN, CUT), "it did not ask for a server that only reads");
+    cluster.heal();
+    cluster.stay(1500);
+    // There is a leader: the guest looks for a server that writes, with the session that it had.
+    assert!(!cluster.is_served(READER) && cluster.node_of(CUT).guests.is_empty());
+    assert!(cluster.comes_back(READER, CUT) && cluster.session(READER) == session);
+    assert!(cluster.comes_back(PLAIN, CUT) && cluster.session(PLAIN) == plain);
+    let write = cluster.writes(READER);
+    cluster.stay(500);
+    assert!(matches!(cluster.fate(write), Fate::Done(_)));
+}
+
+#[test]
 fn a_guest_without_a_session_gets_one_that_is_over_with_the_cut() {
-    let mut cluster = Cluster::observed(OnPartition::ReadOnly);
+    for policy in [OnPartition::ReadOnly, OnPartition::Serve] {
+        a_guests_own_session(policy);
+    }
+}
+
+fn a_guests_own_session(policy: OnPartition) {
+    let mut cluster = Cluster::observed(policy);
     cluster.cut_off(6000);
     cluster.stay(3000);
     cluster.clients[READER].session = None;
