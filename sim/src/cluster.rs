@@ -131,6 +131,16 @@ pub struct Verdict {
     pub lines: Vec<String>,
 }
 
+/// What clients of a scenario were told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub reads_answered: u64,
+    /// Connections that were lost, and reads that came to nothing.
+    pub reads_failed: u64,
+    pub told_over: u64,
+    pub told_open: u64,
+}
+
 pub struct Cluster {
     pub seed: u64,
     pub plan: Plan,
@@ -162,6 +172,10 @@ pub struct Cluster {
     mutant: Option<Mutant>,
     /// Clients act only when a scenario says so.
     pub idle_clients: bool,
+    /// Those of a scenario that only read, and where.
+    pub readers: BTreeMap<usize, usize>,
+    /// What became of what they ask.
+    pub tally: Tally,
 }
 
 impl Cluster {
@@ -214,6 +228,8 @@ impl Cluster {
             unled_ticks: BTreeMap::new(),
             mutant,
             idle_clients: false,
+            readers: BTreeMap::new(),
+            tally: Tally::default(),
             plan,
         };
         cluster.furnish();

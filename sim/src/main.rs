@@ -59,6 +59,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         stride: u64,
     },
+    /// Plays stories of `sim/scenarios`.
+    Scenario { files: Vec<std::path::PathBuf> },
     /// Plants each bug in turn and reports the first seed that catches it.
     #[cfg(feature = "mutants")]
     Mutants {
@@ -80,12 +82,25 @@ fn main() -> anyhow::Result<()> {
         (None, Some(Command::Soak(options))) => soak(&options, seconds, Mode::Safety),
         (None, Some(Command::Liveness(options))) => soak(&options, seconds, Mode::Liveness),
         (None, Some(Command::Crashes { seeds, stride })) => crashes(seeds, seconds, stride),
+        (None, Some(Command::Scenario { files })) => scenarios(&files),
         #[cfg(feature = "mutants")]
         (None, Some(Command::Mutants { seeds, only })) => mutants(seeds, &only, seconds),
         (None, None) => {
-            anyhow::bail!("say --seed N, soak, liveness, crashes or mutants; --help tells more")
+            anyhow::bail!(
+                "say --seed N, soak, liveness, crashes, scenario or mutants; --help tells more"
+            )
         }
     }
+}
+
+fn scenarios(files: &[std::path::PathBuf]) -> anyhow::Result<()> {
+    for file in files {
+        let text = std::fs::read_to_string(file)?;
+        farwatch_sim::scenario::run(&text)
+            .map_err(|failure| anyhow::anyhow!("{}: {failure}", file.display()))?;
+    }
+    println!("{} stories end as they are told", files.len());
+    Ok(())
 }
 
 fn replay(seed: u64, seconds: u64, mode: Mode) -> anyhow::Result<()> {

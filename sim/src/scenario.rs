@@ -3,6 +3,7 @@
 //! ```text
 //! # What the story is about.
 //! servers 3 [learners 1] [epoch-proposals N] [list 5=4,1]    whom a learner learns from
+//!     [policy 4=serve] [locals 4=upgrading] [max-staleness 4=900] [write-wait 4=500] [grace 2000]
 //! run 500                    milliseconds
 //! write 20                   writes are answered, one after the other
 //! crash 2 | start 2 | wipe 2 | freeze 2 300 | stick 2 1000
@@ -19,8 +20,18 @@
 //! write-at 1 800             the same, through this server
 //! ask-at 1                   a write is on its way to this server
 //! then-answered 800          and is answered, on the same connection
+//! readers 3 at 4 [taking-read-only]    clients that do nothing but read there
+//! load 5000                  writes at the leader all the time, for so many milliseconds
+//! reads-failed 0 | reads-answered 500     in all; since it was asked last, at least
+//! told-open 800              what was asked by `ask-at` is answered CONNECTIONLOSS, and nobody hangs up
+//! sessions-kept | told-over 3             readers are connected and were told nothing else
+//! recorded-sessions 1        as the history has them
+//! serves 4 reads | connected 4 3 | stale 4 60000    whom; how many; at least, as it says itself
+//! snapshots-to 4 0 | digests-equal
 //! agree                      every server that runs has applied the same
 //! ```
+
+mod cut;
 
 use farwatch_core::zab::Event;
 use farwatch_core::zab::timing::Timing;
@@ -29,6 +40,7 @@ use farwatch_core::zxid::Epoch;
 use crate::cluster::Cluster;
 use crate::network::Weather;
 use crate::plan::{Mode, Plan, Shares};
+use crate::service::Services;
 
 /// Plays a scenario to its end, or to what is not as it is told.
 pub fn run(text: &str) -> Result<(), String> {
@@ -76,15 +88,20 @@ struct Stage {
 impl Stage {
     fn new(first: &[&str]) -> Result<Self, String> {
         let (mut voters, mut learners, mut epoch_proposals) = (3, 1, u32::MAX);
-        let mut listed = Vec::new();
+        let (mut listed, mut told) = (Vec::new(), Vec::new());
         for pair in first.chunks(2) {
             match *pair {
                 ["servers", count] => voters = number(count)? as usize,
                 ["learners", count] => learners = number(count)? as usize,
                 ["epoch-proposals", count] => epoch_proposals = number(count)? as u32,
                 ["list", list] => listed.push(list_of(list)?),
+                [key, value] => told.push((key, value)),
                 _ => return Err(format!("{pair:?} describes no cluster")),
             }
+        }
+        let mut services = Services::plain(voters + learners);
+        for (key, value) in told {
+            services.set(key, value)?;
         }
         let mut lists = vec![Vec::new(); learners];
         for (learner, list) in listed {
@@ -95,6 +112,7 @@ impl Stage {
             voters,
             learners,
             lists,
+            services,
             weather: Weather::CLEAR,
             timing: Timing { epoch_proposals, ..Timing::default() },
             skew_percent: 0,
@@ -193,7 +211,7 @@ impl Stage {
                 let leader = self.leader().ok_or("nobody leads")?;
                 self.cluster.step(leader, Event::Transfer(to));
             }
-            _ => return self.claim(words),
+            _ => return self.play_cut(words).unwrap_or_else(|| self.claim(words)),
         }
         Ok(())
     }
@@ -228,7 +246,10 @@ impl Stage {
                     .filter_map(|server| server.process.as_ref())
                     .all(|process| process.applied_at.zxid == committed)
             }
-            _ => return Err("no scenario knows this line".to_string()),
+            _ => match self.claim_cut(words) {
+                Some(holds) => holds?,
+                None => return Err("no scenario knows this line".to_string()),
+            },
         };
         if holds { Ok(()) } else { Err(format!("it is not so; epoch {newest:?}")) }
     }

@@ -37,6 +37,8 @@ pub struct Witness {
     pub told_upto: BTreeMap<(usize, usize), Zxid>,
     /// When a server last took a request of another one's, in which life, by its own clock.
     pub asked_by: BTreeMap<(usize, usize), (u64, i64)>,
+    /// Parts of snapshots that were sent to a server.
+    pub snapshots: BTreeMap<usize, u64>,
     /// Sessions that began without a record.
     pub locals: BTreeMap<SessionId, local_sessions_stay::Local>,
     /// Sessions whose clients asked for an ephemeral node.

@@ -93,6 +93,13 @@ impl Node {
         limit.is_some_and(|max| max < self.stale_ms()) && !self.zab.planted(Mutant::StaleServed)
     }
 
+    /// Whether there is no leader, and what this server shows is too old for a session of this timeout.
+    pub(super) fn shows_too_old(&self, timeout_ms: i32) -> bool {
+        let bounded = self.options.on_partition == OnPartition::Bounded;
+        let limit = self.options.stale_ms_max.or(bounded.then_some(timeout_ms.into()));
+        !self.is_serving() && limit.is_some_and(|max| max < self.stale_ms())
+    }
+
     /// Whether a handshake is answered at once without a leader, and with what: an election may be
     /// over soon, but a client that waits for longer had better look for another server.
     pub(super) fn greet(

@@ -79,6 +79,10 @@ impl Cluster {
 
     /// The connection is gone. Half of the clients forget a session that was only for reading with it.
     pub(super) fn client_disconnected(&mut self, client: usize) {
+        let lost = matches!(self.clients[client].link, Link::Open(..));
+        if lost && self.readers.contains_key(&client) {
+            self.tally.reads_failed += 1;
+        }
         let it = &mut self.clients[client];
         it.disconnected();
         if let Some((session, _)) = it.session
@@ -90,6 +94,7 @@ impl Cluster {
     }
 
     fn judge_expired(&mut self, client: usize, session: SessionId, link: Link) {
+        self.tally.told_over += u64::from(self.readers.contains_key(&client));
         let (Link::Opening(_, server, _) | Link::Open(_, server)) = link else { return };
         let place = (server, self.servers[server].life);
         if !local_sessions_stay::is_over(&self.witness, place, session) {
@@ -161,6 +166,12 @@ impl Cluster {
                 }
                 _refused => {}
             }
+        }
+        self.tally.told_open += u64::from(err == ErrorCode::ConnectionLoss);
+        if self.readers.contains_key(&client) {
+            let done = matches!(err, ErrorCode::Ok | ErrorCode::NoNode);
+            self.tally.reads_answered += u64::from(done);
+            self.tally.reads_failed += u64::from(!done);
         }
         let it = &mut self.clients[client];
         match (&sent.request, err) {

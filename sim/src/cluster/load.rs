@@ -4,7 +4,7 @@ use farwatch_core::wire::handshake::Password;
 use farwatch_core::zxid::SessionId;
 
 use super::{Cluster, Happening};
-use crate::client::{Client, Link, Sent, key_path};
+use crate::client::{Client, KEYS, Link, Sent, key_path};
 use crate::invariants::done_in_order;
 use crate::plan::Mode;
 use crate::reactor::ConnectionId;
@@ -32,6 +32,9 @@ impl Cluster {
         self.schedule(self.now + wait, Happening::Client { client });
         self.leave_if_silent(client);
         if self.idle_clients {
+            if let Some(&server) = self.readers.get(&client) {
+                self.read_on(client, server);
+            }
             return self.stay_alive(client);
         }
         match self.clients[client].link {
@@ -270,6 +273,27 @@ impl Cluster {
             } else {
                 self.say_to_client(id, ToClient::Gone);
             }
+        }
+    }
+
+    /// For scenarios: one more client, that reads at this server and nowhere else.
+    pub fn add_reader(&mut self, server: usize, takes_readers: bool) {
+        let client = self.clients.len();
+        let mut reader = Client::new(client, &mut self.prng);
+        reader.takes_readers = takes_readers;
+        self.clients.push(reader);
+        self.readers.insert(client, server);
+        self.schedule(self.now, Happening::Client { client });
+    }
+
+    fn read_on(&mut self, client: usize, server: usize) {
+        match self.clients[client].link {
+            Link::None if self.servers[server].process.is_some() => self.connect(client, server),
+            Link::Open(..) if self.clients[client].sent.is_empty() => {
+                let path = key_path(self.prng.below(KEYS));
+                self.ask(client, vec![Request::Get { path, watch: false }]);
+            }
+            Link::None | Link::Opening(..) | Link::Open(..) => {}
         }
     }
 

@@ -115,6 +115,10 @@ impl Cluster {
             }
             Message::ToLearner { body: ToLearner::Commit(upto), .. }
             | Message::ToLearner { body: ToLearner::UpToDate(upto), .. } => *upto,
+            Message::ToLearner { body: ToLearner::Snapshot { .. }, .. } => {
+                *self.witness.snapshots.entry(to).or_default() += 1;
+                return;
+            }
             Message::ToLeader { body: ToLeader::Request(bytes), .. } => {
                 return self.judge_request(from, bytes);
             }
@@ -197,8 +201,13 @@ impl Cluster {
         let life = self.servers[leader].life;
         let asked = self.witness.asked_by.get(&(leader, server));
         let Some(&(_, heard_ms)) = asked.filter(|it| it.0 == life) else { return };
-        let lives_ms = i64::from(client.timeout_ms) + i64::from(self.plan.services.grace_ms);
-        let silent_ms = process.clock.mono_ms - heard_ms;
+        let services = &self.plan.services;
+        let (timeout_ms, grace_ms) = (i64::from(client.timeout_ms), i64::from(services.grace_ms));
+        // One that came to office since knows nobody, and counts anew.
+        let since_ms = process.led_since_ms.unwrap_or(process.clock.mono_ms);
+        let knows = since_ms < heard_ms || services.lists_learners;
+        let lives_ms = timeout_ms + if knows { grace_ms } else { 0 };
+        let silent_ms = process.clock.mono_ms - heard_ms.max(since_ms);
         let witness = &mut self.witness;
         cut_spares_sessions::check(witness, (leader, server), session, silent_ms, lives_ms);
     }
