@@ -588,7 +588,8 @@ typedef struct fw_acl fw_acl;
 typedef struct fw_assignment fw_assignment;
 
 /**
- * A node that bars the way for as long as it is there. All functions on it: any thread.
+ * A node that bars the way for as long as it is there. All functions on it: any thread. Free it before
+ * its client.
  */
 typedef struct fw_barrier fw_barrier;
 
@@ -617,13 +618,13 @@ typedef struct fw_config fw_config;
 
 /**
  * A number at a path, which each change changes once, also when its answer is lost. All functions on
- * it: any thread.
+ * it: any thread. Free it before its client.
  */
 typedef struct fw_counter fw_counter;
 
 /**
  * Nobody begins before all are there, and nobody ends before all are done. All functions on it: any
- * thread.
+ * thread. Free it before its client.
  */
 typedef struct fw_double_barrier fw_double_barrier;
 
@@ -660,7 +661,7 @@ typedef struct fw_fence fw_fence;
 
 /**
  * First in, first out: Rust's `Queue`. Each item is put once and taken once, also when answers are
- * lost. All functions on it: any thread.
+ * lost. All functions on it: any thread. Free it before its client.
  */
 typedef struct fw_fifo fw_fifo;
 
@@ -674,7 +675,7 @@ typedef struct fw_followed fw_followed;
 
 /**
  * A group at a path: its members' names are those of the ephemeral nodes there. All functions on it:
- * any thread.
+ * any thread. Free it before its client.
  */
 typedef struct fw_group fw_group;
 
@@ -721,13 +722,13 @@ typedef struct fw_queue fw_queue;
 typedef struct fw_result fw_result;
 
 /**
- * So many permits at a path. All functions on it: any thread.
+ * So many permits at a path. All functions on it: any thread. Free it before its client.
  */
 typedef struct fw_semaphore fw_semaphore;
 
 /**
  * Services by name, and who offers them: a group for each, below one path. All functions on it: any
- * thread.
+ * thread. Free it before its client.
  */
 typedef struct fw_service_directory fw_service_directory;
 
@@ -747,7 +748,7 @@ typedef struct fw_snowflake fw_snowflake;
 
 /**
  * Tasks and workers at a path. What a worker had when its session ended goes to another. All functions
- * on it: any thread.
+ * on it: any thread. Free it before its client.
  */
 typedef struct fw_task_board fw_task_board;
 
@@ -766,7 +767,8 @@ typedef struct fw_tenure fw_tenure;
 typedef struct fw_view fw_view;
 
 /**
- * The numbers below a bound, each of them one session's. All functions on it: any thread.
+ * The numbers below a bound, each of them one session's. All functions on it: any thread. Free it
+ * before its client.
  */
 typedef struct fw_worker_ids fw_worker_ids;
 

@@ -13,7 +13,8 @@ use crate::error::fw_error;
 use crate::guard::{Opaque, borrow, free};
 use crate::status::fw_status;
 
-/// A node that bars the way for as long as it is there. All functions on it: any thread.
+/// A node that bars the way for as long as it is there. All functions on it: any thread. Free it before
+/// its client.
 pub struct fw_barrier {
     _private: [u8; 0],
 }
@@ -95,7 +96,7 @@ pub unsafe extern "C" fn fw_barrier_free(barrier: *mut fw_barrier) -> fw_status 
 }
 
 /// Nobody begins before all are there, and nobody ends before all are done. All functions on it: any
-/// thread.
+/// thread. Free it before its client.
 pub struct fw_double_barrier {
     _private: [u8; 0],
 }

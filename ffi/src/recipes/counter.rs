@@ -12,7 +12,7 @@ use crate::guard::{Opaque, borrow, free, out};
 use crate::status::fw_status;
 
 /// A number at a path, which each change changes once, also when its answer is lost. All functions on
-/// it: any thread.
+/// it: any thread. Free it before its client.
 pub struct fw_counter {
     _private: [u8; 0],
 }

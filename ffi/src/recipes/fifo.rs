@@ -14,7 +14,7 @@ use crate::result::{ResultBody, fw_result};
 use crate::status::fw_status;
 
 /// First in, first out: Rust's `Queue`. Each item is put once and taken once, also when answers are
-/// lost. All functions on it: any thread.
+/// lost. All functions on it: any thread. Free it before its client.
 pub struct fw_fifo {
     _private: [u8; 0],
 }

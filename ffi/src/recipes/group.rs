@@ -15,7 +15,7 @@ use crate::guard::{Opaque, borrow, free, out};
 use crate::status::fw_status;
 
 /// A group at a path: its members' names are those of the ephemeral nodes there. All functions on it:
-/// any thread.
+/// any thread. Free it before its client.
 pub struct fw_group {
     _private: [u8; 0],
 }
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn fw_group_free(group: *mut fw_group) -> fw_status {
 }
 
 /// Services by name, and who offers them: a group for each, below one path. All functions on it: any
-/// thread.
+/// thread. Free it before its client.
 pub struct fw_service_directory {
     _private: [u8; 0],
 }

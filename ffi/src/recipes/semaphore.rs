@@ -12,7 +12,7 @@ use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free};
 use crate::status::fw_status;
 
-/// So many permits at a path. All functions on it: any thread.
+/// So many permits at a path. All functions on it: any thread. Free it before its client.
 pub struct fw_semaphore {
     _private: [u8; 0],
 }

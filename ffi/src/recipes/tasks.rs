@@ -16,7 +16,7 @@ use crate::result::{ResultBody, fw_result, lend};
 use crate::status::fw_status;
 
 /// Tasks and workers at a path. What a worker had when its session ended goes to another. All functions
-/// on it: any thread.
+/// on it: any thread. Free it before its client.
 pub struct fw_task_board {
     _private: [u8; 0],
 }

@@ -13,7 +13,8 @@ use crate::error::fw_error;
 use crate::guard::{Opaque, borrow, free};
 use crate::status::fw_status;
 
-/// The numbers below a bound, each of them one session's. All functions on it: any thread.
+/// The numbers below a bound, each of them one session's. All functions on it: any thread. Free it
+/// before its client.
 pub struct fw_worker_ids {
     _private: [u8; 0],
 }

@@ -75,6 +75,11 @@ static void on_change(void *context, fw_standing standing) {
     lost += standing == FW_STANDING_LOST;
 }
 
+static void *wait_until_lost(void *election) {
+    CHECK(fw_election_lead(election, 60000, NULL) == FW_LOST);
+    return NULL;
+}
+
 static void leaders(const char *connect) {
     fw_client *one = opened(connect), *two = opened(connect);
     fw_election *first = NULL, *second = NULL;
@@ -91,6 +96,15 @@ static void leaders(const char *connect) {
     OK(fw_election_check(first, &token, &error));
     CHECK(fw_result_number(leader) == token && token == fw_election_token(first));
     fw_result_free(leader);
+
+    /* Who waits with what another thread gives up is told. */
+    fw_election *third = NULL;
+    pthread_t waiting;
+    OK(fw_election_join(two, "/e", 2, NULL, 0, -1, &third, &error));
+    pthread_create(&waiting, NULL, wait_until_lost, third);
+    OK(fw_election_resign(third, -1, &error));
+    pthread_join(waiting, NULL);
+    fw_election_free(third);
 
     /* The leader's session ends: it is told, and the next one leads with a larger token. */
     CHECK(fw_election_on_change(first, NULL, NULL, destroy, NULL) == FW_NULL && destroyed == 1);
