@@ -16,7 +16,7 @@ use farwatch_core::txn::{Txn, TxnHead};
 use farwatch_core::zab::message::{Message, ToLearner};
 use farwatch_core::zab::run::Position;
 use farwatch_core::zxid::{ServerId, SessionId, Zxid};
-use farwatch_observer::peers::handshake::Hello;
+use farwatch_observer::peers::handshake::{Attempt, Hello};
 use farwatch_observer::peers::{PeerLimits, PeerOptions, Peers};
 use farwatch_observer::runtime::{self, Signal};
 
@@ -40,6 +40,7 @@ fn hello(number: u32, capabilities: u64) -> Vec<u8> {
         capabilities,
         me: ServerId(0x8000_0000 + number),
         you: ServerId(1),
+        attempt: Attempt::default(),
     }
     .encode(&mut bytes);
     bytes
