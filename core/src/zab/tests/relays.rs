@@ -224,10 +224,12 @@ fn what_a_learner_missed_is_committed_as_it_comes_and_not_when_all_of_it_has_com
     let (leader, mut out) = (&mut room.servers[0], Vec::new());
     let (upto, ticket) = (propose(leader, &mut out), leader.base.ticket);
     leader.step(Event::Durable { ticket, upto: upto.zxid }, &mut out);
-    let inform = said_to(&out, 2).into_iter().find_map(|message| match message {
-        Message::ToLearner { body: ToLearner::Inform { after, bytes }, .. } => Some((after, bytes)),
-        _ => None,
-    });
+    let mut inform = None;
+    for message in said_to(&out, 2) {
+        if let Message::ToLearner { body: ToLearner::Inform { after, bytes }, .. } = message {
+            inform = Some((after, bytes));
+        }
+    }
     let (after, bytes) = inform.expect("it is told");
     // It comes to its leader anew, and is sent that from the log.
     room.step(1, Event::Disconnected(ServerId(1)));
