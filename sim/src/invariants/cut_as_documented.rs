@@ -105,9 +105,16 @@ pub fn gives_reader(
     moment: Option<Moment>,
     takes: bool,
 ) {
-    let may = service.on_partition == OnPartition::ReadOnly
-        && takes
-        && moment.is_some_and(|moment| PATIENCE_MS < moment.stale_ms);
+    let fresh_enough = |moment: &Moment| {
+        // It looked at its clock before it was asked here.
+        service.stale_ms_max.is_none_or(|max| moment.stale_ms <= max + SPARE_MS)
+    };
+    let may = takes
+        && moment.is_some_and(|moment| match service.on_partition {
+            OnPartition::ReadOnly => PATIENCE_MS < moment.stale_ms,
+            OnPartition::Serve => fresh_enough(&moment),
+            OnPartition::Bounded | OnPartition::Disconnect => false,
+        });
     if !may {
         let text = format!("server {server}, {service:?}, takes a reader at {moment:?}: {takes}");
         witness.violate("cut_as_documented", text);
