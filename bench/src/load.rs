@@ -11,6 +11,8 @@ mod connection;
 pub mod failover;
 mod plan;
 pub mod process;
+#[cfg(feature = "page")]
+pub mod record;
 pub mod referee;
 pub mod report;
 pub mod startup;

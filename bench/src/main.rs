@@ -9,6 +9,7 @@ use farwatch_bench::ceiling::{self, Ceiling};
 use farwatch_bench::load::barriers::Company;
 use farwatch_bench::load::cells::{CELLS, Cell, VALUE_BYTES};
 use farwatch_bench::load::failover::{self, Kill};
+use farwatch_bench::load::record;
 use farwatch_bench::load::referee::{self, Contestant, Pace, Spread};
 use farwatch_bench::load::report::{self, CEILING, FARWATCH, ZOOKEEPER};
 use farwatch_bench::load::{Kind, Load, Nodes, ROOT, Workload, startup};
@@ -76,6 +77,12 @@ struct Compare {
     /// A document whose table is replaced by what was found.
     #[arg(long)]
     document: Option<PathBuf>,
+    /// Writes every round, and what machine it was.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes a page with the table and plots of rates and latencies.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -164,6 +171,7 @@ fn main() -> Result<()> {
 impl Compare {
     fn run(&self) -> Result<()> {
         let cells = self.chosen()?;
+        let machine = record::machine();
         let ceiling = Ceiling::start(VALUE_BYTES)?;
         let mut subjects = self.subjects()?;
         let mut contestants = vec![Contestant {
@@ -203,6 +211,13 @@ impl Compare {
         }
         let table = report::markdown(&results, &starts);
         println!("\n{table}");
+        let run = record::json(self.voters, &machine, &results);
+        if let Some(file) = &self.json {
+            std::fs::write(file, serde_json::to_string_pretty(&run)?)?;
+        }
+        if let Some(file) = &self.html {
+            record::write_page(file, &run, &table, &results)?;
+        }
         if let Some(document) = &self.document {
             let marks = if self.voters == 1 { report::MARKS } else { report::ENSEMBLE_MARKS };
             report::replace_between(marks, document, &table)?;

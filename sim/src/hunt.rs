@@ -36,24 +36,30 @@ pub fn failure(outcome: &Result<Verdict, String>) -> Option<String> {
     }
 }
 
+/// A run that catches a planted bug, and how it shows.
+pub type Catch = (u64, Mode, String);
+
 /// The first of `seeds` that catches the bug, and how. Each is tried for safety, and every second for
 /// liveness too: few bugs show only there, and those soon.
-pub fn hunt(
-    mutant: Mutant,
-    seeds: std::ops::Range<u64>,
-    seconds: u64,
-) -> Option<(u64, Mode, String)> {
+pub fn hunt(mutant: Mutant, seeds: std::ops::Range<u64>, seconds: u64) -> Option<Catch> {
     for seed in seeds {
         for mode in [Mode::Safety, Mode::Liveness] {
             if mode == Mode::Liveness && seed % 2 != 0 {
                 continue;
             }
-            if let Some(how) = failure(&run(seed, seconds, mode, Some(mutant))) {
-                return Some((seed, mode, how));
+            let caught = try_seed(mutant, seed, mode, seconds);
+            if caught.is_some() {
+                return caught;
             }
         }
     }
     None
+}
+
+/// Whether this one run catches the bug.
+pub fn try_seed(mutant: Mutant, seed: u64, mode: Mode, seconds: u64) -> Option<Catch> {
+    let how = failure(&run(seed, seconds, mode, Some(mutant)))?;
+    Some((seed, mode, how))
 }
 
 /// The seed's cluster without any other fault, for `seconds`, with a crash instead of each action in
