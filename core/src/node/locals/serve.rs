@@ -133,7 +133,9 @@ impl Node {
                         Outcome::Attached { session, password, timeout_ms, read_only: false };
                     self.reply(origin, self.applied.zxid, outcome, out);
                 }
-                (Ask::Resume { timeout_ms, .. }, Some(_)) if self.shows_too_old(timeout_ms) => {
+                (Ask::Open { timeout_ms, .. }, _) | (Ask::Resume { timeout_ms, .. }, Some(_))
+                    if self.shows_too_old(timeout_ms) =>
+                {
                     self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
                 }
                 (Ask::Resume { timeout_ms, .. }, Some(local)) => {
