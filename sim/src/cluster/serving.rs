@@ -95,7 +95,9 @@ impl Cluster {
         };
         let told = self.witness.told_upto.get(&(from, to)).copied().unwrap_or(Zxid::ZERO);
         let first = self.witness.history.partition_point(|(at, _)| at.zxid <= told);
-        let unsaid_us = self.witness.committed_at.get(first).map_or(0, |since| at - since);
+        // What it has not heard of itself it cannot say, and counts.
+        let unsaid = (first < process.applied.len()).then(|| self.witness.committed_at[first]);
+        let unsaid_us = unsaid.map_or(0, |since| at - since);
         Said { at, late_us: learned_us + unsaid_us }
     }
 
