@@ -109,7 +109,7 @@ impl Shares {
             slow: share(2),
             transfer: share(2),
             heal: share(3),
-            observer_cut: share(3),
+            observer_cut: share(5),
         }
     }
 }

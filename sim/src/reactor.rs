@@ -38,7 +38,7 @@ enum Phase {
 
 #[derive(Clone, Debug)]
 enum Pending {
-    Waiting { sequence: u32, xid: i32, op: OpCode, since_ms: i64 },
+    Waiting { sequence: u32, xid: i32, op: OpCode, since_ms: Option<i64> },
     Read { xid: i32, request: Request },
 }
 
@@ -56,7 +56,8 @@ struct Connection {
     heard_ms: i64,
     /// Only to read, as there was no leader when it was taken.
     reads_only: bool,
-    opened_ms: i64,
+    /// When the core was given its handshake.
+    handed_ms: Option<i64>,
 }
 
 /// What a connection looks like from outside.
@@ -67,8 +68,8 @@ pub struct Look {
     pub session: Option<SessionId>,
     pub timeout_ms: i32,
     pub reads_only: bool,
-    pub opened_ms: i64,
-    /// Since when the oldest of its requests waits for the core.
+    /// When the core was given its handshake, and since when the oldest of its requests waits there.
+    pub opened_ms: Option<i64>,
     pub waits_since_ms: Option<i64>,
 }
 
@@ -116,7 +117,7 @@ impl Reactor {
     pub fn looks(&self) -> impl Iterator<Item = Look> {
         self.connections.iter().filter(|(_, it)| it.phase != Phase::Closing).map(|(&id, it)| {
             let waits = it.pending.iter().find_map(|pending| match pending {
-                Pending::Waiting { since_ms, .. } => Some(*since_ms),
+                Pending::Waiting { since_ms, .. } => *since_ms,
                 Pending::Read { .. } => None,
             });
             Look {
@@ -124,10 +125,24 @@ impl Reactor {
                 session: (it.phase == Phase::Serving).then_some(it.session),
                 timeout_ms: it.timeout_ms,
                 reads_only: it.reads_only,
-                opened_ms: it.opened_ms,
+                opened_ms: it.handed_ms,
                 waits_since_ms: waits,
             }
         })
+    }
+
+    /// The core has what was asked since it looked last.
+    pub fn handed_over(&mut self, now_ms: i64) {
+        for connection in self.connections.values_mut() {
+            if connection.phase == Phase::Opening {
+                connection.handed_ms.get_or_insert(now_ms);
+            }
+            for pending in &mut connection.pending {
+                if let Pending::Waiting { since_ms, .. } = pending {
+                    since_ms.get_or_insert(now_ms);
+                }
+            }
+        }
     }
 
     /// The session that a connection serves.
@@ -209,7 +224,7 @@ impl Reactor {
             touched_ms: self.now_ms,
             heard_ms: self.now_ms,
             reads_only: false,
-            opened_ms: self.now_ms,
+            handed_ms: None,
         };
         self.connections.insert(id, connection);
         let origin = origin_of(id, u32::MAX);
@@ -272,7 +287,7 @@ impl Reactor {
         let it = self.connections.get_mut(&id).expect("it is served");
         let sequence = it.next_sequence;
         it.next_sequence += 1;
-        it.pending.push_back(Pending::Waiting { sequence, xid, op, since_ms: self.now_ms });
+        it.pending.push_back(Pending::Waiting { sequence, xid, op, since_ms: None });
         let (origin, session) = (origin_of(id, sequence), it.session);
         self.submission.push(origin, session, xid, ask, body, &Arc::from([]));
     }

@@ -81,6 +81,7 @@ impl Process {
     pub fn submit(&mut self) {
         self.submits = false;
         std::mem::swap(&mut self.spare, &mut self.reactor.submission);
+        self.reactor.handed_over(self.clock.mono_ms);
         for &(session, _) in self.spare.touched() {
             self.heard.insert(session, self.clock.mono_ms);
         }

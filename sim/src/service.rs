@@ -64,7 +64,7 @@ impl Services {
                 false => Self::told(Service::OBSERVER, p),
             })
             .collect();
-        let grace_ms = [0, p.between(300, 2_000) as i32][p.below(2) as usize];
+        let grace_ms = if p.one_in(3) { 0 } else { p.between(700, 3_000) as i32 };
         Self { of, grace_ms, lists_learners: p.one_in(2) }
     }
 

@@ -323,7 +323,13 @@ impl Node {
                 Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
                     self.release(item.session, item.origin, out);
                     self.give_back(item, out);
-                    self.asks.done(number);
+                    match stage {
+                        Stage::Waiting => self.asks.done(number),
+                        // A record of it must not be taken for one that was asked elsewhere.
+                        Stage::Asked | Stage::Proposed(..) | Stage::Behind(..) | Stage::Done => {
+                            self.asks.told(number);
+                        }
+                    }
                 }
             }
         }

@@ -188,7 +188,9 @@ impl Node {
             Standing::Following(leader, _) => {
                 let (_, session) = self.zab.session().expect("it follows");
                 self.see_guests_off(out);
-                self.current_ms = self.clock.mono_ms;
+                if self.zab.learns_from_leader() {
+                    self.current_ms = self.clock.mono_ms; // others say how old what they give is
+                }
                 let same = match self.route {
                     Route::Asking(known, its)
                     | Route::Settling(known, its, _)

@@ -59,7 +59,8 @@ impl Node {
     /// is cut off. Its client may be well there: it ends with its timeout and the grace behind what
     /// was last heard of that server, whoever is to blame.
     fn grace(&self, session: SessionId) -> Option<(i32, i64)> {
-        let held = self.attached.get(&session)?;
+        // Whose connection is known to be gone is silent by himself.
+        let held = self.attached.get(&session).filter(|held| !held.left)?;
         let heard_ms = *self.heard.get(&held.server)?;
         let now_ms = self.clock.mono_ms;
         let grace_ms = self.options.learner_grace_ms;

@@ -97,7 +97,11 @@ impl Cluster {
         self.tally.told_over += u64::from(self.readers.contains_key(&client));
         let (Link::Opening(_, server, _) | Link::Open(_, server)) = link else { return };
         let place = (server, self.servers[server].life);
-        if !local_sessions_stay::is_over(&self.witness, place, session) {
+        // One that moves while it is made global is over for whoever did not know that yet.
+        let asked_at = if let Link::Opening(_, _, since) = link { since } else { self.now };
+        let moved = local_sessions_stay::moved(&self.witness, server, session);
+        let later = self.witness.begun_at.get(&session).is_none_or(|&begun| asked_at <= begun);
+        if !(moved && later) && !local_sessions_stay::is_over(&self.witness, place, session) {
             expired_is_true::check(&mut self.witness, client, session);
         }
     }
@@ -229,8 +233,13 @@ impl Cluster {
     }
 
     /// What a server says of sessions is held against the history as it says it.
-    pub(super) fn judge_said(&mut self, server: usize, client: usize, message: &ToClient) {
-        self.judge_service(server, client, message);
+    pub(super) fn judge_said(
+        &mut self,
+        server: usize,
+        (client, id): (usize, ConnectionId),
+        message: &ToClient,
+    ) {
+        self.judge_service(server, (client, id), message);
         let mut processes = self.servers.iter().filter_map(|it| it.process.as_ref());
         if let (ToClient::Expired, Some((session, _))) = (message, self.clients[client].session)
             && processes.any(|process| process.node.proposable().is_some())

@@ -255,7 +255,7 @@ impl Cluster {
         }
         for (id, message) in out {
             if let Some(client) = self.wires.get(&id).map(|wire| wire.client) {
-                self.judge_said(server, client, &message);
+                self.judge_said(server, (client, id), &message);
             }
             self.say_to_client(id, message);
         }

@@ -16,7 +16,7 @@ use crate::invariants::{
     cut_spares_sessions, local_sessions_cost_nothing, local_sessions_stay,
     staleness_not_understated,
 };
-use crate::reactor::Look;
+use crate::reactor::{ConnectionId, Look};
 use crate::request::ToClient;
 use crate::server::{Process, TICK_US};
 use crate::service::Service;
@@ -57,18 +57,16 @@ impl Cluster {
         let now_ms = process.clock.mono_ms;
         let moment = Self::moment(process);
         let looks: Vec<Look> = process.reactor.looks().collect();
-        let handed_over = !process.submits;
         if let Some(expiry) = process.node.local_expiry() {
             local_sessions_stay::watched(&mut self.witness, server, expiry.iter(), now_ms);
         }
         for look in &looks {
             match moment {
                 None => cut_as_documented::with_leader(&mut self.witness, server, look),
-                Some(moment) if handed_over => {
+                Some(moment) => {
                     let witness = &mut self.witness;
                     cut_as_documented::without_leader(witness, server, &service, moment, look);
                 }
-                Some(_) => {}
             }
         }
         self.judge_staleness(server, tick_us);
@@ -97,7 +95,9 @@ impl Cluster {
         };
         let told = self.witness.told_upto.get(&(from, to)).copied().unwrap_or(Zxid::ZERO);
         let first = self.witness.history.partition_point(|(at, _)| at.zxid <= told);
-        let unsaid_us = self.witness.committed_at.get(first).map_or(0, |since| at - since);
+        // What it has not heard of itself it cannot say, and counts.
+        let unsaid = (first < process.applied.len()).then(|| self.witness.committed_at[first]);
+        let unsaid_us = unsaid.map_or(0, |since| at - since);
         Said { at, late_us: learned_us + unsaid_us }
     }
 
@@ -197,6 +197,10 @@ impl Cluster {
         if self.servers[server].votes || !well || !stood || server == leader {
             return;
         }
+        // Whose clock stands still passes nothing on.
+        if self.now < self.servers[server].clock_stopped_until + client.timeout_ms as u64 * 1_500 {
+            return;
+        }
         let Some(process) = &self.servers[leader].process else { return };
         let life = self.servers[leader].life;
         let asked = self.witness.asked_by.get(&(leader, server));
@@ -227,7 +231,12 @@ impl Cluster {
     }
 
     /// What a server says to a client of sessions, and of what it does without a leader.
-    pub(super) fn judge_service(&mut self, server: usize, client: usize, message: &ToClient) {
+    pub(super) fn judge_service(
+        &mut self,
+        server: usize,
+        (client, id): (usize, ConnectionId),
+        message: &ToClient,
+    ) {
         let (service, life) = (self.service(server), self.servers[server].life);
         let Some(process) = &self.servers[server].process else { return };
         let moment = Self::moment(process);
@@ -254,7 +263,8 @@ impl Cluster {
             }
             ToClient::Reply { err, .. } => {
                 local_sessions_stay::answered(&mut self.witness, server, &service, err);
-                let reads_only = self.clients[client].reads_only;
+                let it = &self.clients[client];
+                let reads_only = it.reads_only || it.link.connection() != Some(id);
                 cut_as_documented::refused(&mut self.witness, server, err, reads_only);
             }
             ToClient::Expired | ToClient::Event { .. } | ToClient::Pong { .. } | ToClient::Gone => {

@@ -493,6 +493,9 @@ impl Cluster {
     fn enter_history(&mut self, record: &Record<'_>) {
         let (head, txn, witness) = (record.head(), record.txn(), &mut self.witness);
         local_sessions_cost_nothing::recorded(witness, &head, &txn, &self.plan.services.of);
+        if let Txn::CreateSession { .. } = txn {
+            witness.begun_at.insert(head.session, self.now);
+        }
         done_in_order::check(witness, &head, &txn);
         let judge = |witness: &mut Witness, part: &Txn<'_>| {
             ephemerals_live_with_sessions::check(witness, head.zxid, part);

@@ -58,7 +58,8 @@ pub fn without_leader(
         // One that comes back behind what its session asked before waits as long as that may.
         let keeps = service.local_sessions != LocalSessions::Off;
         let patience_ms = if keeps { PATIENCE_MS.max(service.wait_ms) } else { PATIENCE_MS };
-        let opens = !served && look.opened_ms + patience_ms + SPARE_MS < now_ms;
+        let opened = |since: i64| since + patience_ms + SPARE_MS < now_ms;
+        let opens = !served && look.opened_ms.is_some_and(opened);
         let serves = service.on_partition == OnPartition::Serve;
         let waits = (serves && waits && beyond(service.wait_ms)) || (over && noticed && !serves);
         let waits = waits || (opens && beyond(patience_ms));

@@ -98,6 +98,11 @@ pub fn is_over(witness: &Witness, place: (usize, u64), session: SessionId) -> bo
     !began && witness.locals.get(&session).is_some_and(|local| !lives(local))
 }
 
+/// Whether the session began at another server without a record.
+pub fn moved(witness: &Witness, server: usize, session: SessionId) -> bool {
+    witness.locals.get(&session).is_some_and(|local| local.place.0 != server)
+}
+
 /// Whether the session is for reading only and is nobody's but its connection's.
 pub fn is_guest(witness: &Witness, session: SessionId) -> bool {
     witness.locals.get(&session).is_some_and(|local| local.guest)

@@ -8,7 +8,7 @@ use crate::client::Link;
 use crate::service::{Service, Services};
 
 /// Between two looks of whoever writes all the time, microseconds.
-const LOAD_US: u64 = 20_000;
+const LOAD_US: u64 = 50_000;
 
 impl Services {
     /// `serve`, `locals`, `write-wait` and the like, each of one server: `4=serve`.

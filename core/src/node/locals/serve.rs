@@ -125,6 +125,11 @@ impl Node {
             }
             let local = self.locals.get(session).copied();
             match (item.ask, local) {
+                (Ask::Open { timeout_ms, .. }, _) | (Ask::Resume { timeout_ms, .. }, Some(_))
+                    if self.shows_too_old(timeout_ms) =>
+                {
+                    self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
+                }
                 (Ask::Open { timeout_ms, password, .. }, _) => {
                     let (origin, connected, closing) = (item.origin, true, false);
                     let local = Local { password, timeout_ms, origin, connected, closing };
@@ -132,9 +137,6 @@ impl Node {
                     let outcome =
                         Outcome::Attached { session, password, timeout_ms, read_only: false };
                     self.reply(origin, self.applied.zxid, outcome, out);
-                }
-                (Ask::Resume { timeout_ms, .. }, Some(_)) if self.shows_too_old(timeout_ms) => {
-                    self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);
                 }
                 (Ask::Resume { timeout_ms, .. }, Some(local)) => {
                     self.attach_local(item, timeout_ms, &local, out);

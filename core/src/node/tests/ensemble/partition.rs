@@ -5,6 +5,7 @@ use super::{Cluster, GRACE_MS, Plan, TIMEOUT_MS};
 use crate::node::partition::Serving;
 use crate::node::{OnPartition, route};
 use crate::prng::Prng;
+use crate::session::LocalSessions;
 use crate::wire::ErrorCode;
 use crate::zxid::SessionId;
 
@@ -14,6 +15,9 @@ const PLAIN: usize = 1;
 
 /// The server that is cut off, which learns and does not vote.
 const CUT: usize = 3;
+
+/// One that learns from that one.
+const BEHIND: usize = 4;
 
 /// Beyond any policy: a client is heard more often.
 const PING_MS: u64 = 200;
@@ -31,6 +35,10 @@ const GRACE: u64 = GRACE_MS as u64;
 impl Cluster {
     /// Three voters and a learner, and two clients of the learner's.
     fn observed(policy: OnPartition) -> Self {
+        Self::observed_with(policy, LocalSessions::Off)
+    }
+
+    fn observed_with(policy: OnPartition, local_sessions: LocalSessions) -> Self {
         let plan = Plan {
             servers: 4,
             learners: 1,
@@ -44,7 +52,7 @@ impl Cluster {
             full_disks: false,
             purges: false,
             observers: Vec::new(),
-            local_sessions: crate::session::LocalSessions::Off,
+            local_sessions,
         };
         let mut cluster = Self::of(7, policy, Prng::new(7), plan);
         cluster.run(3000);
@@ -55,6 +63,26 @@ impl Cluster {
         assert!(cluster.is_served(READER) && cluster.is_served(PLAIN));
         assert_eq!(cluster.node_of(CUT).serving(), Serving::All);
         cluster
+    }
+
+    /// Three voters, an observer that learns from the first of them, and one that learns from that
+    /// observer and has two clients.
+    fn chained(policy: OnPartition) -> Self {
+        let mut plan = Self::observed(policy).plan;
+        (plan.servers, plan.learners) = (3, 0);
+        plan.observers = vec![vec![0], vec![CUT]];
+        let mut cluster = Self::of(7, policy, Prng::new(7), plan);
+        cluster.run(3000);
+        for client in [READER, PLAIN] {
+            cluster.connect_to(client, BEHIND);
+        }
+        cluster.stay(1000);
+        assert!(cluster.is_served(READER) && cluster.is_served(PLAIN));
+        cluster
+    }
+
+    fn leads(&self) -> usize {
+        (0..CUT).find(|&at| self.node_of(at).is_leading()).expect("one leads")
     }
 
     fn node_of(&self, server: usize) -> &crate::node::Node {
@@ -394,4 +422,145 @@ impl Cluster {
         let process = self.servers[CUT].process.as_ref().expect("it runs");
         process.reactor.conns.get(&index).is_some_and(|conn| conn.phase == Phase::Opening)
     }
+}
+
+#[test]
+fn a_session_behind_a_relay_outlives_a_cut_by_the_grace_too() {
+    let mut cluster = Cluster::chained(OnPartition::Serve);
+    let session = cluster.session(PLAIN);
+    (0..BEHIND).for_each(|other| cluster.cut(other, BEHIND, TIMEOUT + GRACE - 500));
+    cluster.stay(TIMEOUT + GRACE - 500);
+    let leader = cluster.leads();
+    assert!(cluster.node_of(leader).sessions.contains(session), "the grace is not over");
+    cluster.stay(3000);
+    assert_eq!(cluster.session(PLAIN), session);
+    let write = cluster.writes(PLAIN);
+    cluster.stay(500);
+    assert!(matches!(cluster.fate(write), Fate::Done(_)), "{:?}", cluster.fate(write));
+}
+
+#[test]
+fn a_client_that_is_gone_has_no_grace_where_its_server_is_there_behind_a_relay() {
+    for says_so in [true, false] {
+        let mut cluster = Cluster::chained(OnPartition::Serve);
+        let session = cluster.session(READER);
+        let (server, index) = cluster.place(READER).expect("it is served");
+        if says_so {
+            cluster.hang_up(server, index);
+        }
+        let (begun, leader) = (cluster.now, cluster.leads());
+        while cluster.node_of(leader).sessions.contains(session) {
+            // Nobody is heard from.
+            cluster.run(50);
+            assert!(
+                cluster.now - begun <= TIMEOUT + ROUNDING_MS,
+                "it lives on, said so: {says_so}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_heard_and_not_served_is_cut_off() {
+    let mut cluster = Cluster::observed(OnPartition::Serve);
+    let session = cluster.session(PLAIN);
+    let leader = cluster.leads();
+    let clock = |cluster: &Cluster| crate::node::Clock {
+        mono_ms: cluster.now as i64,
+        wall_ms: 1_700_000_000_000 + cluster.now as i64,
+    };
+    cluster.cut_off(60_000);
+    let begun = cluster.now;
+    // As where the way is open in one direction only.
+    while cluster.now - begun < TIMEOUT + GRACE - 500 {
+        cluster.stay(200);
+        let (from, message) = (super::id_of(CUT), crate::zab::message::Message::Seek);
+        let clock = clock(&cluster);
+        cluster.step(leader, crate::node::Event::Heard { from, message, clock });
+    }
+    assert!(cluster.node_of(leader).sessions.contains(session), "its time and the grace last");
+}
+
+#[test]
+fn a_handshake_that_began_in_time_waits_no_longer_than_others() {
+    for policy in [OnPartition::Bounded, OnPartition::Serve] {
+        let mut cluster = Cluster::observed(policy);
+        cluster.servers[CUT].process.as_mut().expect("it runs").node.options.wait_ms = 30_000;
+        cluster.cut_off(60_000);
+        cluster.stay(1500);
+        cluster.connect_to(PLAIN, CUT);
+        cluster.stay(200);
+        let (_, _, index) = cluster.clients[PLAIN].at.expect("it waits");
+        assert!(cluster.opens(index), "an election may be over soon");
+        cluster.stay(600);
+        assert!(!cluster.opens(index), "{policy:?}: it is to look for another server");
+    }
+}
+
+#[test]
+fn a_reader_goes_on_with_a_session_of_this_server_alone() {
+    let mut cluster = Cluster::observed_with(OnPartition::ReadOnly, LocalSessions::Upgrading);
+    let session = cluster.session(READER);
+    cluster.cut_off(5000);
+    cluster.stay(2500);
+    assert!(!cluster.is_served(READER));
+    assert!(cluster.comes_back(READER, CUT), "it lives, and is not told otherwise");
+    cluster.stay(3500);
+    assert!(cluster.comes_back(READER, CUT) && cluster.session(READER) == session);
+    let write = cluster.writes(READER);
+    cluster.stay(500);
+    assert!(matches!(cluster.fate(write), Fate::Done(_)));
+}
+
+#[test]
+fn a_local_session_that_is_closed_while_a_write_is_in_doubt_ends_its_connection_at_once() {
+    for after_ms in 0..6 {
+        let mut cluster = Cluster::observed_with(OnPartition::Serve, LocalSessions::Upgrading);
+        let session = cluster.session(PLAIN);
+        cluster.writes(PLAIN);
+        cluster.run(after_ms);
+        cluster.cut_off(4000);
+        cluster.stay(1000);
+        let (server, index) = cluster.place(PLAIN).expect("it is served");
+        cluster.ask(server, index, Waiting::Close, &[]);
+        cluster.stay(200);
+        assert!(!cluster.is_served(PLAIN), "{after_ms}: its client does not wait for the leader");
+        cluster.stay(4500);
+        let node = cluster.node_of(CUT);
+        let lives = node.locals.contains(session) || node.sessions.contains(session);
+        assert!(!lives && node.asks.is_idle(), "{after_ms}");
+    }
+}
+
+#[test]
+fn a_local_session_that_ends_for_its_silence_takes_its_connection_with_it_before_it_gives_back() {
+    for after_ms in 0..6 {
+        let mut cluster = Cluster::observed_with(OnPartition::Bounded, LocalSessions::On);
+        let node = &mut cluster.servers[CUT].process.as_mut().expect("it runs").node;
+        (node.options.wait_ms, node.options.stale_ms_max) = (60_000, Some(60_000));
+        cluster.writes(PLAIN);
+        cluster.run(after_ms);
+        cluster.cut_off(60_000);
+        cluster.run(NOTICED_MS);
+        cluster.writes(PLAIN); // behind one whose fate is open
+        cluster.run(TIMEOUT + ROUNDING_MS);
+        assert!(!cluster.is_served(PLAIN), "{after_ms}");
+    }
+}
+
+#[test]
+fn a_server_behind_a_relay_is_as_old_as_the_relay_and_its_own_way() {
+    let mut cluster = Cluster::chained(OnPartition::Serve);
+    (0..CUT).for_each(|voter| cluster.cut(voter, BEHIND, 60_000));
+    // The relay does not hear its leader for a while, and does not notice yet.
+    for at in 0..CUT {
+        cluster.servers[at].frozen_until = cluster.now + 60_000;
+    }
+    cluster.run(260);
+    let (relay, behind) = (cluster.node_of(CUT), cluster.node_of(BEHIND));
+    assert!(relay.is_serving() && behind.is_serving());
+    assert!(130 <= relay.stale_ms(), "{}", relay.stale_ms());
+    assert!(relay.stale_ms() <= behind.stale_ms() + 20, "{}", behind.stale_ms());
+    cluster.run(2000);
+    assert!(2000 <= cluster.node_of(BEHIND).stale_ms());
 }
