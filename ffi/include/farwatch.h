@@ -931,7 +931,7 @@ fw_status fw_acl_free(fw_acl *acl);
  *
  * - `connect`: `host:port[,host:port...][/chroot]`, the only one that must be set. Names are
  *   resolved at every attempt;
- * - `sessionTimeout` (30000): wanted; the server grants what lies within its limits;
+ * - `sessionTimeout` (30000, or that of `session`): wanted; the server grants what lies within its limits;
  * - `requestTimeout` (30000): how long operations wait that are given a negative time;
  * - `closeTimeout` (2000): how long `fw_client_free` waits for the server's farewell;
  * - `renewExpired` (false): an expired session is replaced by a new one inside this client, with an
@@ -1646,8 +1646,8 @@ fw_status fw_observer_get(const fw_observer *observer,
 /**
  * Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in
  * the replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It must
- * not call functions of observers: 64 reads can be under way at once, and one within another waits for a
- * place that it holds itself. Views are free of that. Takes no lock, never blocks, any thread. Fails with
+ * not read from an observer: 64 reads can be under way at once, and one within another could wait for a
+ * place that it holds itself; so such calls answer `FW_IN_CALLBACK`. Views are free of that. Takes no lock, never blocks, any thread. Fails with
  * `FW_NO_NODE`, `FW_NULL`.
  */
 fw_status fw_observer_read(const fw_observer *observer,

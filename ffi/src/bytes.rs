@@ -131,3 +131,41 @@ pub unsafe fn optional_text<'a>(
     // SAFETY: the caller's promise is the same.
     unsafe { text(what, data, len) }.map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_null_are_looked_at_before_bytes_are() {
+        let data = *b"some text\0 and more";
+        let (bytes_at, text_at) = (data.as_ptr(), data.as_ptr().cast::<c_char>());
+        // SAFETY: null, or as long as it is said to be, or refused before it is looked at.
+        unsafe {
+            assert_eq!(bytes(bytes_at, 4).ok(), Some(&b"some"[..]));
+            assert_eq!(optional_bytes(std::ptr::null(), 0).ok(), Some(None));
+            assert_eq!(optional_bytes(bytes_at, 0).ok(), Some(Some(&b""[..])));
+            let status =
+                |got: Result<&'static [u8], Failure>| got.map_err(|failure| failure.status);
+            assert_eq!(status(bytes(std::ptr::null(), 1)), Err(fw_status::FW_NULL));
+            assert_eq!(status(bytes(bytes_at, BYTES_MAX + 1)), Err(fw_status::FW_TOO_LARGE));
+            let status = |got: Result<&'static str, Failure>| got.map_err(|failure| failure.status);
+            assert_eq!(text("it", text_at, CSTR).ok(), Some("some text"));
+            assert_eq!(text("it", text_at, 4).ok(), Some("some"));
+            assert_eq!(status(text("it", std::ptr::null(), 4)), Err(fw_status::FW_NULL));
+            assert_eq!(status(text("it", text_at, 1 << 40)), Err(fw_status::FW_TOO_LARGE));
+            assert_eq!(status(text("it", c"\xff".as_ptr(), CSTR)), Err(fw_status::FW_BAD_ARGUMENT));
+        }
+    }
+
+    #[test]
+    fn text_for_c_ends_with_a_zero_and_can_be_wiped() {
+        let mut text = Text::new("a\u{e9}");
+        assert_eq!((text.as_str(), text.len()), ("a\u{e9}", 3));
+        // SAFETY: the text is there, and one byte more.
+        let seen = unsafe { std::ffi::CStr::from_ptr(text.as_ptr()) };
+        assert_eq!(seen.to_bytes(), "a\u{e9}".as_bytes());
+        text.wipe();
+        assert!(text.is_empty());
+    }
+}

@@ -222,7 +222,7 @@ impl Drop for ClientBody {
 ///
 /// - `connect`: `host:port[,host:port...][/chroot]`, the only one that must be set. Names are
 ///   resolved at every attempt;
-/// - `sessionTimeout` (30000): wanted; the server grants what lies within its limits;
+/// - `sessionTimeout` (30000, or that of `session`): wanted; the server grants what lies within its limits;
 /// - `requestTimeout` (30000): how long operations wait that are given a negative time;
 /// - `closeTimeout` (2000): how long `fw_client_free` waits for the server's farewell;
 /// - `renewExpired` (false): an expired session is replaced by a new one inside this client, with an

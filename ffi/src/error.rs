@@ -1,5 +1,6 @@
 //! `fw_error`: why a call failed, and what that means for the caller.
 
+use std::borrow::Cow;
 use std::ffi::c_char;
 
 use farwatch_client::{ClientError, ErrorCode, OpenError};
@@ -37,8 +38,9 @@ impl From<Failure> for ErrorBody {
 pub struct Failure {
     /// What the function returns.
     pub status: fw_status,
-    /// For people: what happened and what to do about it.
-    pub text: String,
+    /// For people: what happened and what to do about it. Words that are always the same are not copied:
+    /// a signal handler's read must not allocate.
+    pub text: Cow<'static, str>,
     /// The server's own number, or 0.
     pub code: i32,
     /// The operation of a transaction that failed.
@@ -53,7 +55,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure of the caller's making: not retriable, not fatal, nothing applied.
-    pub fn new(status: fw_status, text: impl Into<String>) -> Self {
+    pub fn new(status: fw_status, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
             text: text.into(),
@@ -66,12 +68,12 @@ impl Failure {
     }
 
     /// The same, and the handle is of no more use.
-    pub fn fatal(status: fw_status, text: impl Into<String>) -> Self {
+    pub fn fatal(status: fw_status, text: impl Into<Cow<'static, str>>) -> Self {
         Self { fatal: true, ..Self::new(status, text) }
     }
 
     /// The same, and repeating it may help.
-    pub fn retriable(status: fw_status, text: impl Into<String>) -> Self {
+    pub fn retriable(status: fw_status, text: impl Into<Cow<'static, str>>) -> Self {
         Self { retriable: true, ..Self::new(status, text) }
     }
 }

@@ -1,10 +1,12 @@
 //! `fw_observer`: a replica in the caller's process, where a read is a memory read.
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::mem::size_of;
 use std::time::Instant;
 
 use farwatch_client::Outcome;
+use farwatch_core::tree::Visit;
 use farwatch_core::zxid::Zxid;
 use farwatch_observer::embedded::{Observer, OpenError, Options, WaitError};
 
@@ -195,6 +197,7 @@ pub unsafe extern "C" fn fw_observer_wait_ready(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
+        refuse_inside_read()?;
         let observer = borrow(observer)?;
         observer.refuse_forked()?;
         let min = Zxid(min_zxid.max(0).unsigned_abs());
@@ -234,6 +237,7 @@ pub unsafe extern "C" fn fw_observer_lag(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
+        refuse_inside_read()?;
         let now = borrow(observer)?.observer.lag();
         if lag.is_null() {
             return Err(Failure::new(fw_status::FW_NULL, "lag is null"));
@@ -275,7 +279,7 @@ pub unsafe extern "C" fn fw_observer_get(
         let observer = borrow_observer(observer)?;
         // SAFETY: as in `border`.
         let (path, len) = unsafe { (path_bytes(path, path_len)?, out(len)?) };
-        let visit = observer.observer.visit();
+        let visit = visit(&observer)?;
         let Some(node) = visit.view().get(path) else { return Ok(false) };
         let data = node.data();
         let bytes = data.unwrap_or_default();
@@ -302,6 +306,31 @@ pub unsafe extern "C" fn fw_observer_get(
     unsafe { find(error, work) }
 }
 
+thread_local! {
+    /// Whether this thread is inside of a `read` callback, and so holds one of the places for reads.
+    static LOOKS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a callback that looks at a node. It returns, as C does not throw.
+fn looking(look: impl FnOnce()) {
+    LOOKS.set(true);
+    look();
+    LOOKS.set(false);
+}
+
+fn refuse_inside_read() -> Result<(), Failure> {
+    if LOOKS.get() {
+        let text = "a read within a read could wait for itself; use a view";
+        return Err(Failure::new(fw_status::FW_IN_CALLBACK, text));
+    }
+    Ok(())
+}
+
+fn visit(observer: &ObserverBody) -> Result<Visit<'_>, Failure> {
+    refuse_inside_read()?;
+    Ok(observer.observer.visit())
+}
+
 fn borrow_observer<'a>(
     observer: *const fw_observer,
 ) -> Result<crate::guard::Borrowed<'a, ObserverBody>, Failure> {
@@ -314,8 +343,8 @@ pub type fw_read_fn = Option<unsafe extern "C" fn(context: *mut c_void, node: *c
 
 /// Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in
 /// the replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It must
-/// not call functions of observers: 64 reads can be under way at once, and one within another waits for a
-/// place that it holds itself. Views are free of that. Takes no lock, never blocks, any thread. Fails with
+/// not read from an observer: 64 reads can be under way at once, and one within another could wait for a
+/// place that it holds itself; so such calls answer `FW_IN_CALLBACK`. Views are free of that. Takes no lock, never blocks, any thread. Fails with
 /// `FW_NO_NODE`, `FW_NULL`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_read(
@@ -331,10 +360,10 @@ pub unsafe extern "C" fn fw_observer_read(
         // SAFETY: as in `border`.
         let path = unsafe { path_bytes(path, path_len)? };
         let read = read.ok_or_else(|| Failure::new(fw_status::FW_NULL, "read is null"))?;
-        let visit = observer.observer.visit();
+        let visit = visit(&observer)?;
         let Some(node) = visit.view().get(path) else { return Ok(false) };
         // SAFETY: the function is C's for this context; the node lives while it runs.
-        lend_node(&node, |node| unsafe { read(context, node) });
+        lend_node(&node, |node| looking(|| unsafe { read(context, node) }));
         Ok(true)
     };
     // SAFETY: as in `border`.
@@ -355,7 +384,7 @@ pub unsafe extern "C" fn fw_observer_exists(
         let observer = borrow_observer(observer)?;
         // SAFETY: as in `border`.
         let path = unsafe { path_bytes(path, path_len)? };
-        let visit = observer.observer.visit();
+        let visit = visit(&observer)?;
         let Some(node) = visit.view().get(path) else { return Ok(false) };
         if !stat.is_null() {
             // SAFETY: not null; it begins with its size.
@@ -381,7 +410,7 @@ pub unsafe extern "C" fn fw_observer_children(
         let observer = borrow_observer(observer)?;
         // SAFETY: as in `border`.
         let (path, place) = unsafe { (path_bytes(path, path_len)?, out(result)?) };
-        let visit = observer.observer.visit();
+        let visit = visit(&observer)?;
         let Some(node) = visit.view().get(path) else { return Ok(false) };
         let outcome = Outcome::Children { names: names_of(&node), stat: node.stat() };
         place.set(give(ResultBody::from(outcome)));

@@ -1,5 +1,6 @@
 //! `fw_op`: an operation as a value, which any of the ways to wait takes.
 
+use std::borrow::Cow;
 use std::ffi::c_char;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -195,7 +196,7 @@ pub enum fw_watch_kind {
     FW_WATCHES_RECURSIVE = 5,
 }
 
-fn bad(text: impl Into<String>) -> Failure {
+fn bad(text: impl Into<Cow<'static, str>>) -> Failure {
     Failure::new(fw_status::FW_BAD_ARGUMENT, text)
 }
 

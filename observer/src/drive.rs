@@ -385,7 +385,11 @@ impl Core {
             self.submit(clock);
         }
         for _ in 0..MESSAGES_PER_TURN {
-            match self.inbox.pop() {
+            let message = self.inbox.pop();
+            if self.shared.is_stop_asked.load(Ordering::SeqCst) {
+                self.ended.get_or_insert(Ended::Stopped);
+            }
+            match message {
                 None => return,
                 Some(ToCore::Submitted(submission)) => {
                     self.gathered = submission;
@@ -395,9 +399,7 @@ impl Core {
                 Some(ToCore::Admin(request, back)) => self.administer(request, &back),
                 Some(ToCore::SnapshotDone(result)) => self.snapshot_done(result),
                 Some(ToCore::Adopt(stream)) => self.take_in(stream),
-                Some(ToCore::Stop) => {
-                    self.ended.get_or_insert(Ended::Stopped);
-                }
+                Some(ToCore::Stop) => {} // seen above
             }
         }
         self.wake.notify(); // there may be more

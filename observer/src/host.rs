@@ -23,6 +23,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::admin::{AdminError, AdminSocket};
@@ -131,16 +132,28 @@ pub struct Started {
 }
 
 /// Asks a running server to stop; from any thread.
-#[derive(Clone, Debug)]
-pub struct Stopper(Arc<Port<ToCore>>);
+#[derive(Clone)]
+pub struct Stopper {
+    shared: Arc<Shared>,
+    inbox: Arc<Port<ToCore>>,
+}
+
+impl std::fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
+}
 
 impl Stopper {
+    pub(crate) fn new(shared: Arc<Shared>, inbox: Arc<Port<ToCore>>) -> Self {
+        Self { shared, inbox }
+    }
+
     /// Everything acknowledged is made durable, then [`Server::run`] returns. Asking twice is one.
     pub fn stop(&self) {
-        // A full inbox is drained within a turn of the core.
-        while self.0.push(ToCore::Stop).is_err() {
-            std::thread::yield_now();
-        }
+        self.shared.is_stop_asked.store(true, Ordering::SeqCst);
+        // A full inbox wakes the core as well. One that nobody empties is that of a server that has ended.
+        let _full = self.inbox.push(ToCore::Stop);
     }
 }
 
@@ -246,7 +259,7 @@ impl Server {
 
     /// A handle that ends [`Server::run`].
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.inbox))
+        Stopper::new(Arc::clone(&self.shared), Arc::clone(&self.inbox))
     }
 
     /// The way in for clients of this process.

@@ -2,8 +2,10 @@
 //!
 //! It is a directory of the system's shared memory, so that log, snapshots, catch-up and the state that
 //! replaces another one work as they do on a disk. It carries the number of its process, which a server
-//! that begins anew in place keeps. One that was killed leaves it behind; the next such server
-//! finds its lock free and takes it away.
+//! that begins anew in place keeps, and of the namespace that counts it: containers that share their memory
+//! and count their processes apart have several processes 1. One that was killed leaves it behind; the next
+//! such server that can see that its process is gone, and that its lock is free, takes it away. So what a killed
+//! container leaves in memory that it shared with others, only a server of the same namespace takes away.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -22,7 +24,7 @@ const PREFIX: &str = "farwatch-observer-";
 /// The directory of this process, the same every time. Others of this user whose processes are gone
 /// go.
 pub fn claim() -> io::Result<PathBuf> {
-    claim_in(Path::new(SHARED_MEMORY), &std::process::id().to_string())
+    claim_in(Path::new(SHARED_MEMORY), &process(namespace(), std::process::id()))
 }
 
 /// A further directory of this process, another one every time; otherwise as [`claim`].
@@ -30,15 +32,31 @@ pub fn claim_another() -> io::Result<PathBuf> {
     claim_another_in(Path::new(SHARED_MEMORY))
 }
 
+/// What counts this process; 0 where the system does not say.
+fn namespace() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
+}
+
+/// A process by its number, in a name.
+fn process(namespace: u64, process: u32) -> String {
+    format!("{namespace:x}.{process}")
+}
+
 fn claim_another_in(root: &Path) -> io::Result<PathBuf> {
     loop {
         let drawn = u64::from_ne_bytes(random());
-        let own = root.join(format!("{PREFIX}{}-{drawn:016x}", std::process::id()));
+        let own =
+            root.join(format!("{PREFIX}{}-{drawn:016x}", process(namespace(), std::process::id())));
         // Nobody else's, whatever it holds: a name that is taken is not used.
         match DirBuilder::new().mode(0o700).create(&own) {
             Ok(()) => {
-                clean(root, &own)?;
-                return Ok(own);
+                return match clean(root, &own) {
+                    Ok(()) => Ok(own),
+                    Err(error) => {
+                        fs::remove_dir(&own)?; // it is empty, and nobody will use it
+                        Err(error)
+                    }
+                };
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -73,8 +91,12 @@ fn clean(root: &Path, own: &Path) -> io::Result<()> {
 fn is_left_behind(directory: &Path) -> bool {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     let process = name.trim_start_matches(PREFIX).split('-').next().unwrap_or_default();
-    let lives = !process.is_empty() && Path::new("/proc").join(process).exists();
-    !lives && is_free(directory)
+    let Some((namespace, process)) = process.split_once('.') else { return false };
+    // Whether a process of another namespace lives cannot be seen from here.
+    namespace == format!("{:x}", self::namespace())
+        && !process.is_empty()
+        && !Path::new("/proc").join(process).exists()
+        && is_free(directory)
 }
 
 /// Whether nobody holds the lock of a data directory that has one.
@@ -94,15 +116,21 @@ pub fn give_back(directory: &Path) {
 mod tests {
     use super::*;
 
+    fn directory(root: &Path, namespace: u64, number: u32) -> PathBuf {
+        let path = root.join(format!("{PREFIX}{}", process(namespace, number)));
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
     #[test]
     fn what_a_process_left_behind_goes_and_what_one_uses_stays() {
         let root = tempfile::tempdir().unwrap();
         // Numbers that no process has.
-        let [used, left, fresh] = [4_194_305, 4_194_306, 4_194_307].map(|process| {
-            let path = root.path().join(format!("{PREFIX}{process}"));
-            fs::create_dir(&path).unwrap();
-            path
-        });
+        let [used, left, fresh] = [4_194_305, 4_194_306, 4_194_307]
+            .map(|process| directory(root.path(), namespace(), process));
+        // As another container's, which shares the memory and is between two runs of its server.
+        let elsewhere = directory(root.path(), namespace() + 1, 4_194_308);
+        fs::write(elsewhere.join("lock"), "2\n").unwrap();
         fs::write(left.join("lock"), "2\n").unwrap();
         let lock = File::create(used.join("lock")).unwrap();
         lock.try_lock().unwrap();
@@ -111,6 +139,7 @@ mod tests {
         fs::write(foreign.join("lock"), "2\n").unwrap();
         let own = claim_in(root.path(), "4").unwrap();
         assert!(own.is_dir() && used.is_dir() && fresh.is_dir() && foreign.is_dir());
+        assert!(elsewhere.is_dir(), "nobody here knows whether its process lives");
         assert!(!left.exists(), "the memory of a server that was killed is kept for ever");
         fs::write(own.join("log"), "records").unwrap();
         // It begins anew in place, from what it has.

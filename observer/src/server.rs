@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,6 +34,8 @@ pub struct Shared {
     /// Bytes that reactors handed over and the core has not looked at: they count as waiting too, or
     /// a core that is busy would be sent without limit.
     pub in_transit_bytes: AtomicUsize,
+    /// The server is to stop. The core looks at it behind every message that it has taken.
+    pub is_stop_asked: AtomicBool,
     /// Beyond it, connections with something outstanding are not read.
     pub outstanding_max: usize,
     /// When the process began to serve.
@@ -83,6 +85,7 @@ impl Shared {
             outstanding: AtomicUsize::new(0),
             unapplied_bytes: AtomicUsize::new(0),
             in_transit_bytes: AtomicUsize::new(0),
+            is_stop_asked: AtomicBool::new(false),
             // ZooKeeper's default of 1000 would not fill one log batch of deep pipelines; an
             // operator who sets another number gets that one.
             outstanding_max: if limit == OUTSTANDING_DEFAULT {

@@ -36,6 +36,23 @@ fn strict_compilers_take_the_headers_as_c99_and_as_cpp17() {
     }
 }
 
+/// Whoever compiles the programs elsewhere in these tests is the machine's `cc`; clang has warnings of its own.
+#[test]
+fn clang_takes_the_programs_and_the_examples_too() {
+    if !has("clang") || !has("clang++") {
+        return;
+    }
+    let files =
+        ["tests/c", "examples"].map(|folder| std::fs::read_dir(own(folder)).expect("it is there"));
+    for file in files.into_iter().flatten().map(|entry| entry.expect("an entry").path()) {
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("c") => check_syntax("clang", "gnu11", &file),
+            Some("cpp") => check_syntax("clang++", "c++17", &file),
+            Some(_) | None => {}
+        }
+    }
+}
+
 /// Types whose text speaks for all functions on them.
 fn types_that_speak(header: &str) -> Vec<String> {
     let mut prefixes = Vec::new();

@@ -114,6 +114,19 @@ fn threads_signals_forks_and_hostile_arguments_never_harm_an_observer_or_its_hos
 }
 
 #[test]
+fn a_read_within_a_read_is_refused_and_a_view_is_not() {
+    let voter = Voter::start();
+    assert_eq!(Program::compile("nested.c").run(&[&voter.peers]), "");
+}
+
+#[test]
+fn an_observer_without_a_thread_or_a_descriptor_is_refused_and_leaves_nothing_behind() {
+    let voter = Voter::start();
+    drop(voter.client());
+    println!("{}", Program::compile("exhausted.c").run(&[&voter.peers]));
+}
+
+#[test]
 fn the_example_shows_a_subtree_and_its_changes() {
     let voter = Voter::start();
     let client = voter.client();

@@ -82,6 +82,21 @@ fn what_did_not_fit_a_reactors_inbox_follows_though_nothing_more_happens() {
 }
 
 #[test]
+fn a_core_whose_inbox_is_full_stops_and_who_asked_has_not_waited_for_it() {
+    let (mut core, _root) = core(|_| {});
+    let (shared, inbox) = (Arc::clone(&core.shared), Arc::clone(&core.inbox));
+    let stream = || {
+        let (own, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        std::net::TcpStream::from(std::os::fd::OwnedFd::from(own))
+    };
+    while inbox.push(ToCore::Adopt(stream())).is_ok() {}
+    crate::host::Stopper::new(shared, inbox).stop(); // of a core that does not turn
+    assert_eq!(core.ended, None);
+    core.turn();
+    assert_eq!(core.ended, Some(Ended::Stopped));
+}
+
+#[test]
 fn what_a_long_view_kept_goes_with_a_tick_though_nobody_writes() {
     let (mut core, _root) = core(|state| {
         let view = state.tree.reader();

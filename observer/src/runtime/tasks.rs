@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -69,12 +70,19 @@ impl Tasks {
     }
 }
 
-/// Runs `main`, and ends the tasks that it started and left behind.
+/// Runs `main`, and ends the tasks that it started and left behind, also where it panics: that is how a
+/// server says that it cannot go on.
 pub(super) async fn ended_with<T>(main: impl Future<Output = T>) -> T {
     let tasks = Rc::<Tasks>::default();
     TASKS.with(|place| *place.borrow_mut() = Some(Rc::clone(&tasks)));
-    let result = main.await;
+    let mut main = Box::pin(main);
+    let result = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| main.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await;
+    drop(main);
     tasks.end().await;
     TASKS.with(|place| *place.borrow_mut() = None);
-    result
+    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
