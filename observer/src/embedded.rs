@@ -278,7 +278,7 @@ fn run(config: &ServerConfig, options: &Options, opened: &Opened) {
     let mut state: Option<Arc<State>> = None;
     let ran = catch_unwind(AssertUnwindSafe(|| -> Result<String, OpenError> {
         loop {
-            let mut server = open_server(config, state.is_some())?;
+            let mut server = open_server(config)?;
             let tree = server.tree();
             let now = match &state {
                 Some(state) => {
@@ -315,14 +315,14 @@ fn run(config: &ServerConfig, options: &Options, opened: &Opened) {
     }
 }
 
-/// Opens a server. `again`: behind one of this observer, whose background threads may hold the directory
-/// for an instant more.
-fn open_server(config: &ServerConfig, again: bool) -> Result<Server, StartError> {
-    let began = Instant::now();
+/// Opens a server. One of this observer before it, or of an observer that this process has just closed,
+/// has background threads, which may hold the directory for an instant more.
+fn open_server(config: &ServerConfig) -> Result<Server, StartError> {
+    let (began, own) = (Instant::now(), std::process::id().to_string());
     loop {
         match Server::open(config.clone(), Arc::new(NoDuty)) {
-            Err(StartError::DataDir(DataDirError::Locked { .. }))
-                if again && began.elapsed() < RELEASE_PATIENCE =>
+            Err(StartError::DataDir(DataDirError::Locked { holder, .. }))
+                if holder.trim() == own && began.elapsed() < RELEASE_PATIENCE =>
             {
                 std::thread::sleep(RELEASE_PAUSE);
             }
