@@ -5,8 +5,9 @@
 
 use crate::witness::Witness;
 
-/// The step of a clock in milliseconds, and what becomes of a clock's rate in whole ones.
-const SPARE_US: u64 = 5_000;
+/// Clocks are looked at with each tick of 10 ms only, and their rates differ by up to a quarter: those of
+/// the server, of the one that it learns from, and of that one's.
+const SPARE_US: u64 = 50_000;
 
 /// `server` says that it was current `told_us` ago, as a word says that is too late by `late_us`. The
 /// oldest record that it has not applied was committed `missing_us` ago.
