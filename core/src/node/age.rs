@@ -27,11 +27,12 @@ impl Node {
             return None;
         }
         // A leader is current whenever it speaks; others say since when they are not.
-        let ago_ms = match body {
-            ToLearner::Age(_) if self.zab.planted(Mutant::AgeFromReceipt) => 0,
-            ToLearner::Age(ms) => i64::from(*ms),
-            _any if self.zab.learns_from_leader() => 0,
-            _any => return None,
+        let ago_ms = if let ToLearner::Age(ms) = body {
+            if self.zab.planted(Mutant::AgeFromReceipt) { 0 } else { i64::from(*ms) }
+        } else if self.zab.learns_from_leader() {
+            0
+        } else {
+            return None;
         };
         Some(Sample { way, ago_ms })
     }
