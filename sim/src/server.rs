@@ -41,6 +41,8 @@ pub struct Process {
     pub standing: Standing,
     /// Since when it has no leader and is none, by its own clock.
     pub unled_since_ms: Option<i64>,
+    /// Since when it has a leader or is one, microseconds of the run.
+    pub led_at: Option<u64>,
     /// How late the word was that it counts its staleness from, microseconds; `None` before any.
     pub late_us: Option<u64>,
     /// Since when it leads without a break, by its own clock.
@@ -170,6 +172,7 @@ impl Server {
             applied_at: self.disk.snapshot_at,
             standing: Standing::Alone,
             unled_since_ms: None,
+            led_at: None,
             late_us: None,
             led_since_ms: None,
             clock,

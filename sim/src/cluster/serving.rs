@@ -152,11 +152,18 @@ impl Cluster {
         message: &Message,
     ) {
         self.note_asked(from, to, message);
-        let Message::ToLearner { .. } = message else { return };
+        let Message::ToLearner { body, .. } = message else { return };
+        // An age is counted by the clock of whoever says it.
+        let slower = self.servers[from].tick_us.saturating_sub(self.servers[to].tick_us);
+        let rate_us = if let ToLearner::Age(ms) = body {
+            u64::from(*ms) * 1_000 * slower / TICK_US
+        } else {
+            0
+        };
         let way = self.servers[from].id;
         let Some(process) = self.servers[to].process.as_mut() else { return };
         let current_ms = process.clock.mono_ms - process.node.stale_ms();
-        let late_us = said.late_us + (self.now - said.at);
+        let late_us = said.late_us + (self.now - said.at) + rate_us;
         let follows = process.zab().is_following()
             && process.zab().session().is_some_and(|session| session.0 == way);
         if !follows || current_ms < before.current_ms {
@@ -191,6 +198,9 @@ impl Cluster {
         let Some(host) = &self.servers[server].process else { return };
         if host.reactor.session_of(id) != Some(session) {
             return; // it does not know yet that its connection is gone
+        }
+        if !host.node.sessions().contains(session) {
+            return; // it keeps alive what it takes for its own: an open finding of docs/zab.md
         }
         let well = self.now < client.heard_at + client.timeout_ms as u64 * 400;
         let stood = client.open_since + client.timeout_ms as u64 * 1_000 < self.now;

@@ -168,7 +168,12 @@ impl Cluster {
                 && matches!(client.link, Link::Open(..))
         });
         let Some(client) = owner else { return };
-        let (since, timeout_ms) = (client.open_since.max(well), client.timeout_ms);
+        // Whoever is served by one that is cut off is not well.
+        let Link::Open(_, host) = client.link else { return };
+        let Some(host) = &self.servers[host].process else { return };
+        let Some(led_at) = host.led_at else { return };
+        let since = client.open_since.max(well).max(led_at);
+        let timeout_ms = client.timeout_ms;
         if self.now < client.heard_at + client.timeout_ms as u64 * 500 {
             let well_us = self.now.saturating_sub(since);
             the_living_stay::check(&mut self.witness, leader, session, well_us, timeout_ms);
@@ -185,6 +190,7 @@ impl Cluster {
         let process = self.servers[server].process.as_mut().expect("it is there");
         let (led, now_ms) = (process.node.is_serving(), process.clock.mono_ms);
         process.reactor.led = led;
+        process.led_at = if led { process.led_at.or(Some(self.now)) } else { None };
         process.unled_since_ms = if led { None } else { process.unled_since_ms.or(Some(now_ms)) };
         process.reactor.deliver(&process.out, at.zxid);
         let (reopens, halts) = (process.out.reopen, process.out.halt.take());

@@ -556,7 +556,7 @@ fn a_server_behind_a_relay_is_as_old_as_the_relay_and_its_own_way() {
     for at in 0..CUT {
         cluster.servers[at].frozen_until = cluster.now + 60_000;
     }
-    cluster.run(260);
+    cluster.run(170);
     let (relay, behind) = (cluster.node_of(CUT), cluster.node_of(BEHIND));
     assert!(relay.is_serving() && behind.is_serving());
     assert!(130 <= relay.stale_ms(), "{}", relay.stale_ms());
