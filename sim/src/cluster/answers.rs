@@ -101,7 +101,8 @@ impl Cluster {
         let asked_at = if let Link::Opening(_, _, since) = link { since } else { self.now };
         let moved = local_sessions_stay::moved(&self.witness, server, session);
         let later = self.witness.begun_at.get(&session).is_none_or(|&begun| asked_at <= begun);
-        if !(moved && later) && !local_sessions_stay::is_over(&self.witness, place, session) {
+        let over = local_sessions_stay::is_over(&self.witness, place, session);
+        if !(over || moved && later) {
             expired_is_true::check(&mut self.witness, client, session);
         }
     }
