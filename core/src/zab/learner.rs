@@ -273,6 +273,12 @@ impl Learning {
         if session != self.session && !base.planted(Mutant::SessionIgnored) {
             return Next::Stay;
         }
+        // A leader that came to lead anew meanwhile knows nothing of what it said before, which can only
+        // be pings: it counts from its greeting on.
+        let greets = sequence == 0 && matches!(body, ToLearner::NewEpoch(_));
+        if greets && matches!(self.phase, Phase::Joining { .. }) {
+            self.received = 0;
+        }
         if !base.planted(Mutant::SessionIgnored) {
             if sequence < self.received && !base.planted(Mutant::DuplicatesTaken) {
                 return Next::Stay;

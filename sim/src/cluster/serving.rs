@@ -290,7 +290,9 @@ impl Cluster {
             return;
         }
         let stale_ms = process.node.stale_ms();
-        for &(origin, session) in &process.out.displaced {
+        // Whose session is over is judged elsewhere: nobody was heard of it for its time.
+        let over = |session| process.out.closed.iter().any(|&(_, ended)| ended == session);
+        for &(origin, session) in process.out.displaced.iter().filter(|it| !over(it.1)) {
             let Some(wire) = self.wires.get(&origin.connection) else { continue };
             let client = &self.clients[wire.client];
             let counts = matches!(client.link, Link::Open(id, _) if id == origin.connection)

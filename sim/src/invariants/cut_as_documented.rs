@@ -15,7 +15,7 @@ use crate::witness::Witness;
 const PATIENCE_MS: i64 = 2_000;
 
 /// Two looks of a server at what ends by time are so far apart, and a tick comes late.
-const SPARE_MS: i64 = 120;
+const SPARE_MS: i64 = 250;
 
 /// A server, by its own clock: what time it is, since when it has no leader, and how old it says its
 /// state is.

@@ -112,14 +112,6 @@ impl Link {
         self.say(ToLearner::NewEpoch(epoch), out);
     }
 
-    /// Who does not vote promises nothing, and said all that its answer to the epoch would say when it
-    /// joined: over a long way that round trip is saved. One that knows a newer epoch answers so.
-    pub fn skip_promise(&mut self) {
-        if self.join.current.max(self.join.accepted) <= self.epoch {
-            self.stage = Stage::Promised;
-        }
-    }
-
     pub fn say(&mut self, body: ToLearner, out: &mut Vec<Action>) {
         let (session, sequence) = (self.session, self.sent_count);
         self.sent_count += 1;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::message::{Join, Relayed, ToLeader, ToLearner};
+use super::super::message::{Relayed, ToLeader, ToLearner};
 use super::*;
 
 /// One voter, which leads, and learners with their lists. All follow when they can.
@@ -204,21 +204,6 @@ fn no_more_than_may_fly_is_sent_to_a_learner_that_acknowledges_nothing() {
 }
 
 #[test]
-fn who_does_not_vote_is_looked_up_in_the_log_as_soon_as_it_joins_unless_it_knows_a_newer_epoch() {
-    for (newer, at_once) in [(0, true), (1, false)] {
-        let mut room = room(&[&[1]]);
-        let epoch = room.servers[0].epoch();
-        let accepted = Epoch(epoch.0 + newer);
-        let join = Join { accepted, current: epoch, last: Position::ROOT, votes: false };
-        let (_, session) = room.servers[1].session().unwrap();
-        let message = Message::Join { session: session + 1, join };
-        let out = step(&mut room, 1, Event::Received { from: ServerId(2), message });
-        let reads = out.iter().any(|action| matches!(action, Action::ReadLog { .. }));
-        assert_eq!(reads, at_once, "{out:?}");
-    }
-}
-
-#[test]
 fn what_a_learner_missed_is_committed_as_it_comes_and_not_when_all_of_it_has_come() {
     let mut room = room(&[&[1]]);
     let (leader, mut out) = (&mut room.servers[0], Vec::new());
@@ -247,4 +232,27 @@ fn what_a_learner_missed_is_committed_as_it_comes_and_not_when_all_of_it_has_com
     let out = say(&mut room, 1, ToLearner::Records { after, bytes });
     assert!(!room.servers[1].is_following(), "more may come");
     assert!(out.contains(&Action::Committed(upto.zxid)), "{out:?}");
+}
+
+#[test]
+fn a_leader_that_came_to_lead_anew_is_heard_though_it_counts_from_its_greeting_on() {
+    let mut room = room(&[&[1]]);
+    room.step(1, Event::Disconnected(ServerId(1)));
+    room.step(1, Event::Upstream { peer: ServerId(1), rank: 0 });
+    let seek = Event::Received { from: ServerId(2), message: Message::Seek };
+    let offer = step(&mut room, 1, seek);
+    carry(&mut room, &offer, 1, 2);
+    let (_, session) = room.servers[1].session().expect("it joins");
+    let epoch = room.servers[0].epoch();
+    let say = |room: &mut Room, sequence, body| {
+        let message = Message::ToLearner { session, sequence, body };
+        step(room, 2, Event::Received { from: ServerId(1), message })
+    };
+    say(&mut room, 0, ToLearner::Ping(1));
+    say(&mut room, 1, ToLearner::Ping(2));
+    let out = say(&mut room, 0, ToLearner::NewEpoch(epoch));
+    assert!(!said_to(&out, 1).is_empty(), "it answers the epoch: {out:?}");
+    // That one greeting is taken once.
+    let out = say(&mut room, 0, ToLearner::NewEpoch(epoch));
+    assert!(said_to(&out, 1).is_empty(), "{out:?}");
 }
