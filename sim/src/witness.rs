@@ -41,8 +41,8 @@ pub struct Witness {
     pub snapshots: BTreeMap<usize, u64>,
     /// Sessions that began without a record.
     pub locals: BTreeMap<SessionId, local_sessions_stay::Local>,
-    /// When the record of a session's begin was committed.
-    pub begun_at: BTreeMap<SessionId, u64>,
+    /// When the record of a session's begin was committed, and which it is.
+    pub begun_at: BTreeMap<SessionId, (u64, Zxid)>,
     /// Sessions whose clients asked for an ephemeral node.
     pub wants_ephemeral: BTreeSet<SessionId>,
     /// Sessions whose clients asked for their end.

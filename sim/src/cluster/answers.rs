@@ -100,9 +100,15 @@ impl Cluster {
         // One that moves while it is made global is over for whoever did not know that yet.
         let asked_at = if let Link::Opening(_, _, since) = link { since } else { self.now };
         let moved = local_sessions_stay::moved(&self.witness, server, session);
-        let later = self.witness.begun_at.get(&session).is_none_or(|&begun| asked_at <= begun);
+        let begun = self.witness.begun_at.get(&session).copied();
+        let later = begun.is_none_or(|(begun_at, _)| asked_at <= begun_at);
+        // Who comes back, also to the same server, while what makes its session global is under way may be
+        // told the same when it asks something: docs/zab.md has it among what is open.
+        let timeout_us = self.clients[client].timeout_ms as u64 * 1_000;
+        let just = begun.is_some_and(|(begun_at, _)| self.now < begun_at + timeout_us);
+        let crossed = just && self.witness.locals.contains_key(&session);
         let over = local_sessions_stay::is_over(&self.witness, place, session);
-        if !(over || moved && later) {
+        if !(over || moved && later || crossed) {
             expired_is_true::check(&mut self.witness, client, session);
         }
     }

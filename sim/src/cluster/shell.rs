@@ -500,7 +500,7 @@ impl Cluster {
         let (head, txn, witness) = (record.head(), record.txn(), &mut self.witness);
         local_sessions_cost_nothing::recorded(witness, &head, &txn, &self.plan.services.of);
         if let Txn::CreateSession { .. } = txn {
-            witness.begun_at.insert(head.session, self.now);
+            witness.begun_at.insert(head.session, (self.now, head.zxid));
         }
         done_in_order::check(witness, &head, &txn);
         let judge = |witness: &mut Witness, part: &Txn<'_>| {

@@ -63,7 +63,9 @@ pub fn ended(
     (now_ms, heard_ms): (i64, i64),
     asked: bool,
 ) {
-    if witness.model.sessions.contains_key(&session) {
+    // A record may have made it everybody's, which its server has not applied: it ends here all the
+    // same.
+    if witness.model.sessions.get(&session).is_some_and(|lease| lease.ended.is_some()) {
         return;
     }
     let Some(local) = witness.locals.get_mut(&session) else { return };
