@@ -200,12 +200,14 @@ fn write(shared: &Shared, mut to: &TcpStream, queues: &Queues, way: Way) {
             shared.cross(way, began, 0, || queue.is_wanted());
             break;
         };
-        if !shared.cross(way, began, bytes.len(), || queue.is_wanted())
-            || to.write_all(&bytes).is_err()
-        {
+        if !shared.cross(way, began, bytes.len(), || queue.is_wanted()) {
             break;
         }
+        // Before whoever waits for them can look.
         shared.count(way, bytes.len());
+        if to.write_all(&bytes).is_err() {
+            break;
+        }
         queue.arrived(bytes.len());
     }
     queue.refuse();
