@@ -196,7 +196,7 @@ fn start(config: ServerConfig, signals: StopSignals, with_stdin: bool) -> anyhow
         tracing::info!("{}", serve::start_line(&said, &started.addresses, &drivers));
     })?;
     if said.memory_only && ended != Ended::Reopen {
-        memory_dir::give_back(&said.data_dir);
+        memory_dir::give_back(&said.data_dir, memory_dir::RELEASE_PATIENCE);
     }
     match ended {
         Ended::Stopped => {

@@ -36,11 +36,11 @@ use crate::config::{LocalSessions, LogDriver, ServerConfig, ServerRole, SocketDr
 use crate::data_dir::DataDirError;
 use crate::drive::Ended;
 use crate::host::{NoDuty, Server, StartError};
-use crate::memory_dir;
+use crate::memory_dir::{self, RELEASE_PATIENCE};
 
-/// How long the threads of a server that ended may take to let go of its directory: they finish the read or
-/// the fill that they are in.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the threads of a server may take to let go of its descriptors when it is refused, for who opens
+/// it waits.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Between two looks whether they have.
 const RELEASE_PAUSE: Duration = Duration::from_millis(2);
@@ -173,8 +173,12 @@ impl Observer {
                 process: std::process::id(),
                 memory,
             }),
-            (Err(error), _) => {
-                memory.as_deref().map(memory_dir::give_back);
+            (Err(error), thread) => {
+                // With the thread go the descriptors that it took.
+                let _ = thread.map(JoinHandle::join);
+                if let Some(memory) = &memory {
+                    memory_dir::give_back(memory, REFUSAL_PATIENCE);
+                }
                 Err(error)
             }
             (Ok(_), Err(cause)) => Err(cause.into()),
@@ -243,7 +247,7 @@ impl Observer {
             while !memory_dir::is_free(memory) && began.elapsed() < RELEASE_PATIENCE {
                 std::thread::sleep(RELEASE_PAUSE);
             }
-            memory_dir::give_back(memory);
+            memory_dir::give_back(memory, RELEASE_PATIENCE);
         }
     }
 }

@@ -11,6 +11,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::server::random;
 
@@ -20,6 +21,13 @@ const SHARED_MEMORY: &str = "/dev/shm";
 /// What such a directory's name begins with; the number of its process follows, and a further one
 /// where a process has several.
 const PREFIX: &str = "farwatch-observer-";
+
+/// How long the threads of a server that ended may take to let go of its directory: they finish the read or
+/// the fill that they are in.
+pub const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two tries to give a directory back.
+const RELEASE_PAUSE: Duration = Duration::from_millis(2);
 
 /// The directory of this process, the same every time. Others of this user whose processes are gone
 /// go.
@@ -104,12 +112,36 @@ pub fn is_free(directory: &Path) -> bool {
     File::open(directory.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
 }
 
-/// Gives the memory back, at the end of the server.
-pub fn give_back(directory: &Path) {
-    if let Err(error) = fs::remove_dir_all(directory) {
-        let directory = directory.display();
-        tracing::warn!("{directory} is left behind in memory ({error}): remove it");
+/// Gives the memory back, at the end of the server. Threads of it that are on their way out may still write
+/// there, and hold the descriptors that looking takes: waits for that as long as `patience`.
+pub fn give_back(directory: &Path, patience: Duration) {
+    let began = Instant::now();
+    while let Err(error) = remove(directory) {
+        if patience <= began.elapsed() {
+            let directory = directory.display();
+            tracing::warn!("{directory} is left behind in memory ({error}): remove it");
+            return;
+        }
+        std::thread::sleep(RELEASE_PAUSE);
     }
+}
+
+/// Removes a directory and what is in it, with one descriptor at a time, where the standard library takes one
+/// for each level: a process that has none to spare is where an observer is given up.
+fn remove(directory: &Path) -> io::Result<()> {
+    let entries: Vec<_> = match fs::read_dir(directory) {
+        Ok(entries) => entries.collect::<io::Result<_>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry.path();
+        match if entry.file_type()?.is_dir() { remove(&path) } else { fs::remove_file(&path) } {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::remove_dir(directory)
 }
 
 #[cfg(test)]
@@ -145,7 +177,7 @@ mod tests {
         // It begins anew in place, from what it has.
         assert_eq!(claim_in(root.path(), "4").unwrap(), own);
         assert!(own.join("log").exists());
-        give_back(&own);
+        give_back(&own, Duration::ZERO);
         assert!(!own.exists());
     }
 

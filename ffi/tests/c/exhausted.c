@@ -68,7 +68,8 @@ int main(int count, char **arguments) {
     int used = descriptors();
     for (int more = -1; outcomes[LEARNS] < 2 && more < 100; more++) {
         outcomes[tried(config, RLIMIT_NOFILE, (rlim_t)(used + more))]++;
-        /* Threads of its server may still be on their way out. */
+        /* Its directory is gone when the call returns; threads of its server may still be on their way out. */
+        CHECK(directories() == 0);
         for (int i = 0; i < 5000 && descriptors() != used; i++) usleep(1000);
         if (descriptors() != used || directories() != 0)
             fprintf(stderr, "%d more: %d descriptors of %d, %d directories\n", more, descriptors(),

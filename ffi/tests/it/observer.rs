@@ -157,6 +157,9 @@ fn the_readmes_replica_in_a_process_works_as_it_is_written() {
     let file = folder.path().join("program.c");
     std::fs::write(&file, program).expect("a file");
     let voter = Voter::start();
+    // What an ensemble writes first is the list of its members, and then what clients ask for.
+    let founded = voter.client().create("/founded", b"", &Acl::open(), CreateMode::Persistent);
+    founded.expect("a new tree");
     let said = Program::compile_file(&file).run(&[&voter.peers]);
     assert!(said.contains(&format!("server.1={}", voter.peers)), "{said}");
 }
