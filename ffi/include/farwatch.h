@@ -93,7 +93,7 @@ enum fw_status
    */
   FW_IN_CALLBACK = 7,
   /**
-   * No memory for what the arguments ask for.
+   * No memory for what the arguments ask for, or none at all: nothing was begun.
    */
   FW_NO_MEMORY = 8,
   /**
@@ -950,7 +950,7 @@ fw_status fw_acl_free(fw_acl *acl);
  * - `seed`: fixes the order of the servers and the waits between attempts.
  *
  * Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT`,
- * `FW_NO_RESOURCES` (no thread to be had).
+ * `FW_NO_RESOURCES` (no thread to be had), `FW_NO_MEMORY`.
  */
 fw_status fw_client_open(const fw_config *config,
                          fw_client **client,
@@ -1601,9 +1601,10 @@ fw_status fw_node_stat(const fw_node *node, fw_stat *stat, fw_error **error);
  * - `cpu`: the processor that its thread keeps to;
  * - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
  * - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
- *   observer ends, and can still be read.
+ *   observer ends, and can still be read. So it does when the system has no memory to give.
  *
- * Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used).
+ * Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used),
+ * `FW_NO_MEMORY`.
  */
 fw_status fw_observer_open(const fw_config *config,
                            fw_observer **observer,

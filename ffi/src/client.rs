@@ -241,7 +241,7 @@ impl Drop for ClientBody {
 /// - `seed`: fixes the order of the servers and the waits between attempts.
 ///
 /// Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT`,
-/// `FW_NO_RESOURCES` (no thread to be had).
+/// `FW_NO_RESOURCES` (no thread to be had), `FW_NO_MEMORY`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_client_open(
     config: *const fw_config,
@@ -250,7 +250,8 @@ pub unsafe extern "C" fn fw_client_open(
 ) -> fw_status {
     border!(error, {
         let client = out(client)?;
-        client.set(give(ClientBody::open(&*borrow(config)?)?));
+        let config = borrow(config)?;
+        client.set(give(crate::reserve::open(|| ClientBody::open(&config))?));
         Ok(())
     })
 }
@@ -303,7 +304,7 @@ pub unsafe extern "C" fn fw_client_close(
     timeout_ms: i64,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    border!(error, {
+    ending!(error, {
         let client = borrow(client.cast_const())?;
         client.refuse_inside_callback()?;
         client.close(client.timeout(timeout_ms))

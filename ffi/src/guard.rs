@@ -1,7 +1,7 @@
 //! The border itself: what stands between an entry point's arguments and its work.
 //!
 //! An entry point is `border!(error, { … })`, or `accessor!(…)` where nothing can fail. Both catch
-//! panics. A handle is a `Handle`: it begins with what tells a right one from a wrong, freed,
+//! panics; the first refuses to begin anything where memory has run out, but for `ending!`. A handle is a `Handle`: it begins with what tells a right one from a wrong, freed,
 //! poisoned or forked one, and only then comes what it is.
 //!
 //! # Rules for pointers
@@ -299,6 +299,21 @@ macro_rules! border {
     ($error:expr, $work:block) => {
         // SAFETY: the arguments are C's; its programmer promised the rules of `guard`, and every
         // pointer goes through `borrow`, `out` or `bytes`, which look at what can be looked at.
+        unsafe {
+            $crate::guard::call($error, || {
+                $crate::reserve::refuse_if_out()?;
+                $work
+            })
+        }
+    };
+}
+
+/// The same for what ends or gives back, which is also done where memory has run out.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! ending {
+    ($error:expr, $work:block) => {
+        // SAFETY: as in `border`.
         unsafe { $crate::guard::call($error, || $work) }
     };
 }

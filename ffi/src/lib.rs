@@ -30,6 +30,7 @@ pub mod observer;
 pub mod op;
 pub mod queue;
 pub mod recipes;
+pub mod reserve;
 pub mod result;
 pub mod session;
 pub mod status;

@@ -115,6 +115,7 @@ fn options(config: &ConfigBody) -> Result<Options, Failure> {
     }
     let tree_bytes = config.number("treeBytes", 1 << 20..=1 << 50)?;
     options.tree_bytes_max = tree_bytes.map(|bytes| bytes as usize);
+    options.is_memory_out = crate::reserve::is_out;
     Ok(options)
 }
 
@@ -168,9 +169,10 @@ pub unsafe fn find(
 /// - `cpu`: the processor that its thread keeps to;
 /// - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
 /// - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
-///   observer ends, and can still be read.
+///   observer ends, and can still be read. So it does when the system has no memory to give.
 ///
-/// Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used).
+/// Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used),
+/// `FW_NO_MEMORY`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_open(
     config: *const fw_config,
@@ -180,7 +182,8 @@ pub unsafe extern "C" fn fw_observer_open(
     border!(error, {
         let place = out(observer)?;
         let options = options(&*borrow(config)?)?;
-        let observer = without_signals(|| Observer::open(&options))?;
+        let open = || without_signals(|| Ok(Observer::open(&options)?));
+        let observer = crate::reserve::open(open)?;
         place.set(give(ObserverBody { observer, ended: std::sync::OnceLock::new() }));
         Ok(())
     })
@@ -477,7 +480,7 @@ pub unsafe extern "C" fn fw_observer_close(
     observer: *mut fw_observer,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    border!(error, {
+    ending!(error, {
         borrow(observer.cast_const())?.observer.close();
         Ok(())
     })

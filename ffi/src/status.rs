@@ -21,7 +21,7 @@ pub enum fw_status {
     FW_FORKED = 6,
     /// A call that waits, from inside a callback: it would wait for itself.
     FW_IN_CALLBACK = 7,
-    /// No memory for what the arguments ask for.
+    /// No memory for what the arguments ask for, or none at all: nothing was begun.
     FW_NO_MEMORY = 8,
     /// The system gave no thread or no descriptor.
     FW_NO_RESOURCES = 9,

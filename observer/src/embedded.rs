@@ -60,13 +60,23 @@ pub struct Options {
     /// The most that the tree may take, bytes, what readers keep of its past included. Beyond it the
     /// observer ends, and can still be read. `None`: no limit.
     pub tree_bytes_max: Option<usize>,
+    /// Whether the system has no memory to give, as far as the program knows: the observer ends then, and can
+    /// still be read. Asked often, from the observer's thread; never, unless told otherwise.
+    pub is_memory_out: fn() -> bool,
 }
 
 impl Options {
     /// In memory, from these upstreams.
     pub fn of(upstreams: Vec<(String, u16)>) -> Self {
         let window_bytes_max = 16 << 20;
-        Self { upstreams, data_dir: None, cpu: None, window_bytes_max, tree_bytes_max: None }
+        Self {
+            upstreams,
+            data_dir: None,
+            cpu: None,
+            window_bytes_max,
+            tree_bytes_max: None,
+            is_memory_out: || false,
+        }
     }
 
     fn config(&self) -> io::Result<ServerConfig> {

@@ -127,6 +127,13 @@ fn an_observer_without_a_thread_or_a_descriptor_is_refused_and_leaves_nothing_be
 }
 
 #[test]
+fn memory_that_runs_out_is_an_answer_of_whatever_opens_waits_or_asks() {
+    let voter = Voter::start();
+    drop(voter.client());
+    println!("{}", Program::compile("memory.c").run(&[&voter.clients, &voter.peers]));
+}
+
+#[test]
 fn the_example_shows_a_subtree_and_its_changes() {
     let voter = Voter::start();
     let client = voter.client();

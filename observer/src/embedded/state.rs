@@ -27,6 +27,7 @@ pub(super) struct State {
     versions_kept: AtomicUsize,
     tree_bytes: AtomicUsize,
     tree_bytes_max: Option<usize>,
+    is_memory_out: fn() -> bool,
     waiting: AtomicUsize,
     ended: Mutex<Option<String>>,
     moved: Condvar,
@@ -45,6 +46,7 @@ impl State {
             versions_kept: AtomicUsize::new(0),
             tree_bytes: AtomicUsize::new(0),
             tree_bytes_max: options.tree_bytes_max,
+            is_memory_out: options.is_memory_out,
             waiting: AtomicUsize::new(0),
             ended: Mutex::new(None),
             moved: Condvar::new(),
@@ -119,11 +121,17 @@ impl State {
         self.feed.end(reason);
     }
 
-    /// Ends the observer when its tree has outgrown what it may take.
+    /// Ends the observer when its tree has outgrown what it may take, or what there is.
     fn mind_size(&self, tree_bytes: usize) {
-        let Some(max) = self.tree_bytes_max.filter(|max| *max < tree_bytes) else { return };
+        let reason = match self.tree_bytes_max {
+            Some(max) if max < tree_bytes => {
+                format!("the tree takes {tree_bytes} bytes, more than the limit of {max}")
+            }
+            _ if (self.is_memory_out)() => "the system has no memory to give".to_owned(),
+            _ => return,
+        };
         if self.ended().is_none() {
-            self.end(format!("the tree takes {tree_bytes} bytes, more than the limit of {max}"));
+            self.end(reason);
             self.stop();
         }
     }
