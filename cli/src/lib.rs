@@ -7,6 +7,7 @@ pub mod config_file;
 pub mod data_files;
 pub mod demo;
 pub mod dump;
+pub mod huge_pages;
 pub mod last_words;
 pub mod leader_command;
 pub mod log_command;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use farwatch_cli::bench::{self, BenchArgs};
 use farwatch_cli::demo::{self, DemoArgs};
+use farwatch_cli::huge_pages::HugePages;
 use farwatch_cli::last_words;
 use farwatch_cli::leader_command::{self, LeaderArgs};
 use farwatch_cli::log_command::{self, LogArgs};
@@ -166,12 +167,14 @@ fn demo(args: &DemoArgs) -> ExitCode {
 /// Runs the server until it is asked to stop.
 fn start(config: ServerConfig, signals: StopSignals, with_stdin: bool) -> anyhow::Result<()> {
     let said = config.clone();
-    let server = farwatch_voter::open(config).map_err(|error| match error {
+    let huge_pages = HugePages::for_server_in(&config.data_dir);
+    let mut server = farwatch_voter::open(config).map_err(|error| match error {
         StartError::Bind { address, cause } => {
             anyhow::anyhow!(serve::explain_bind(address, &cause))
         }
         other => other.into(),
     })?;
+    server.tell(Box::new(huge_pages));
     let stopper = server.stopper();
     if with_stdin {
         let stopper = stopper.clone();

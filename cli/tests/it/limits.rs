@@ -48,10 +48,38 @@ fn connections(address: SocketAddr) -> u64 {
 
 /// Memory that the server holds, bytes.
 fn resident_bytes(subject: &Subject) -> u64 {
+    let resident = status_line(subject, "VmRSS").expect("a line");
+    resident.trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// A line of the kernel's description of the server.
+fn status_line(subject: &Subject, name: &str) -> Option<String> {
     let pid = subject.pid().expect("a running server");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.map(|value| value.trim().to_owned())
+}
+
+#[test]
+fn an_idle_server_takes_ten_megabytes_and_pages_of_two_come_with_a_large_tree() {
+    let mut subject = farwatch(Options::new());
+    if status_line(&subject, "THP_enabled").is_none() {
+        println!("not run: pages of 2 MiB, because this kernel does not say who uses them");
+        return;
+    }
+    assert_eq!(status_line(&subject, "THP_enabled").as_deref(), Some("0"));
+    let anonymous = status_line(&subject, "RssAnon").expect("a line");
+    let kilobytes: u64 = anonymous.trim_end_matches(" kB").parse().expect("a number");
+    assert!(kilobytes < 10_000, "{anonymous}"); // a debug build has much to relocate
+    let (mut connection, _) = connect(subject.address());
+    let large = vec![7; 1_000_000];
+    for number in 0..10 {
+        let path = format!("/large-{number}");
+        ok(&mut connection, &request::create(&path, Some(&large), &ids::open(), 0));
+    }
+    until("pages of 2 MiB", || status_line(&subject, "THP_enabled").as_deref() == Some("1"));
+    subject.restart().expect("it starts"); // and finds the tree in its log
+    until("and again", || status_line(&subject, "THP_enabled").as_deref() == Some("1"));
 }
 
 #[test]
