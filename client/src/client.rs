@@ -238,7 +238,7 @@ impl Drop for Handle {
         let mut state = self.shared.lock();
         let now_ms = self.shared.now_ms();
         state.machine.close(now_ms, Box::new(|_result| {}));
-        link::flush_within(&self.shared, state, CLOSE_PATIENCE);
+        link::flush_until(&self.shared, state, link::after(CLOSE_PATIENCE));
         self.shared.changed.notify_all();
     }
 }
@@ -319,7 +319,7 @@ impl Client {
     /// Waits until a server serves the session.
     pub fn wait_connected(&self, timeout: Duration) -> Result<(), ClientError> {
         let shared = &self.handle.shared;
-        let deadline = Instant::now() + timeout;
+        let deadline = link::after(timeout);
         let mut state = shared.lock();
         loop {
             if state.machine.is_connected() {
@@ -358,8 +358,9 @@ impl Client {
     pub fn call(&self, operation: &Operation) -> Result<Outcome, ClientError> {
         self.refuse_inside_callback()?;
         let (sender, receiver) = mpsc::sync_channel(1);
+        let deadline = link::after(self.request_timeout);
         let request = self.submit(operation, move |result| drop(sender.send(result)))?;
-        match receiver.recv_timeout(self.request_timeout) {
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(result) => result,
             Err(RecvTimeoutError::Disconnected) => Err(ClientError::Closed),
             Err(RecvTimeoutError::Timeout) => match self.abandon(request) {
@@ -383,9 +384,9 @@ impl Client {
             return Ok(()); // nobody would deliver the result
         }
         let completion: Completion = Box::new(move |result| drop(sender.send(result)));
-        let deadline = Instant::now() + self.request_timeout;
+        let deadline = link::after(self.request_timeout);
         state.machine.close(shared.now_ms(), completion);
-        link::flush_within(shared, state, self.request_timeout);
+        link::flush_until(shared, state, deadline);
         shared.changed.notify_all();
         let left = deadline.saturating_duration_since(Instant::now());
         let result = match receiver.recv_timeout(left) {
@@ -413,7 +414,7 @@ impl Client {
         }
         drop(state);
         self.handle.shared.changed.notify_all();
-        self.await_reader(Instant::now() + self.request_timeout);
+        self.await_reader(link::after(self.request_timeout));
         Ok(token)
     }
 

@@ -213,6 +213,10 @@ pub struct Machine<C> {
     /// What the server granted, or what we want while there is no session yet.
     timeout_ms: u64,
     read_only_now: bool,
+    /// Only servers that can read and no more have given the session: it is theirs, each one's own.
+    is_guest: bool,
+    /// The newest transaction that an event told of, which no reply need have shown.
+    told_zxid: i64,
     closing: bool,
     next_id: u64,
     next_xid: i32,
@@ -243,6 +247,8 @@ impl<C> Machine<C> {
             phase: Phase::Idle,
             rotation,
             read_only_now: false,
+            is_guest: false,
+            told_zxid: 0,
             closing: false,
             next_id: 1,
             next_xid: 1,
@@ -372,6 +378,16 @@ impl<C> Machine<C> {
         self.session()
     }
 
+    /// Handler: the server's name was resolved, and now it is dialled: its time counts from here, however
+    /// long the resolver took. Returns when to give up, milliseconds.
+    pub fn handle_resolved(&mut self, now_ms: u64) -> u64 {
+        let until_ms = now_ms + self.connect_ms();
+        if let Phase::Dialing { deadline_ms } = &mut self.phase {
+            *deadline_ms = until_ms;
+        }
+        until_ms
+    }
+
     /// Handler: the connection that was asked for stands.
     pub fn handle_connected(&mut self, now_ms: u64) {
         let Phase::Dialing { deadline_ms } = self.phase else {
@@ -381,13 +397,15 @@ impl<C> Machine<C> {
         self.lease.handshake_ms = now_ms;
         self.incoming.clear();
         self.outgoing.clear();
-        let is_new = self.session.id == SessionId::NONE;
+        // A guest's session is known nowhere else; as ZooKeeper's clients do, it asks for a new one.
+        let is_new = self.session.id == SessionId::NONE || self.is_guest;
+        let session = if is_new { SessionId::NONE } else { self.session.id };
         let password = if is_new { Password::ZERO } else { self.session.password };
         let request = ConnectRequest {
             protocol_version: 0,
-            last_zxid_seen: self.session.last_zxid,
+            last_zxid_seen: self.session.last_zxid.max(self.told_zxid),
             timeout_ms: i32::try_from(self.settings.session_timeout_ms).unwrap_or(i32::MAX),
-            session: self.session.id,
+            session,
             password: Some(&password.0),
             read_only: Some(self.settings.read_only),
         };
@@ -494,7 +512,8 @@ impl<C> Machine<C> {
 
     /// Getter: the session, if there is one.
     pub fn session(&self) -> Option<SessionToken> {
-        let token = SessionToken { timeout_ms: self.timeout_ms, ..self.session };
+        let last_zxid = self.session.last_zxid.max(self.told_zxid);
+        let token = SessionToken { timeout_ms: self.timeout_ms, last_zxid, ..self.session };
         (token.id != SessionId::NONE).then_some(token)
     }
 

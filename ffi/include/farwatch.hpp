@@ -166,12 +166,38 @@ template <class T, class F> expected<T> number(F &&f) noexcept {
 
 template <class F> void destroy(void *context) noexcept { delete static_cast<F *>(context); }
 
+/** Has `watch`, which is one of C's `_on_change` of standings, call `f(fw_standing)`. */
+template <class Raw, class F>
+expected<done> on_change(fw_status (*watch)(Raw *, fw_standing_fn, void *, fw_destroy_fn,
+                                            fw_error **),
+                         Raw *raw, F f) noexcept {
+    F *context = new (std::nothrow) F(std::move(f));
+    if (context == nullptr) return farwatch::error(FW_NO_MEMORY, nullptr);
+    return attempt([&](fw_error **why) {
+        return watch(
+            raw,
+            [](void *context, fw_standing standing) noexcept {
+                (*static_cast<F *>(context))(standing);
+            },
+            context, destroy<F>, why);
+    });
+}
+
 } // namespace detail
 
 /** What a server answered. */
 class answer {
 public:
     explicit answer(fw_result *raw) noexcept : owned_(raw), raw_(raw) {}
+    answer(answer &&other) noexcept
+        : owned_(std::move(other.owned_)), raw_(std::exchange(other.raw_, nullptr)) {}
+    answer &operator=(answer &&other) noexcept {
+        if (this != &other) {
+            owned_ = std::move(other.owned_);
+            raw_ = std::exchange(other.raw_, nullptr);
+        }
+        return *this;
+    }
     /** One that somebody else owns. */
     static answer borrowed(const fw_result *raw) noexcept { return answer(raw, 0); }
 
@@ -287,6 +313,16 @@ public:
     config &set(std::string_view key, bool value) noexcept {
         if (status_ == FW_OK)
             keep(fw_config_set_bool(raw_.get(), detail::chars(key), key.size(), value, &why_));
+        return *this;
+    }
+    template <class N, std::enable_if_t<std::is_integral_v<N> && !std::is_same_v<N, bool>, int> = 0>
+    config &set(std::string_view key, N value) noexcept {
+        if constexpr (std::is_signed_v<N>) {
+            if (value < 0) return set(key, "negative"); // told as what is no number
+        }
+        if (status_ == FW_OK)
+            keep(fw_config_set_number(raw_.get(), detail::chars(key), key.size(),
+                                      static_cast<std::uint64_t>(value), &why_));
         return *this;
     }
     config &set(std::string_view key, std::chrono::milliseconds value) noexcept {
@@ -462,6 +498,10 @@ public:
     }
     static expected<client> open(std::string_view connect) noexcept { return open(config(connect)); }
 
+    /** As the server granted it. */
+    std::chrono::milliseconds session_timeout() const noexcept {
+        return std::chrono::milliseconds(fw_client_session_timeout_ms(get_raw()));
+    }
     expected<done> wait_connected(timeout patience = {}) noexcept {
         return detail::attempt([&](fw_error **why) {
             return fw_client_wait_connected(raw_.get(), detail::wait(patience), why);
@@ -865,16 +905,7 @@ public:
     }
     /** Calls `f(fw_standing)` at each change, on the client's thread: it must not wait. */
     template <class F> expected<done> on_change(F f) noexcept {
-        F *context = new (std::nothrow) F(std::move(f));
-        if (context == nullptr) return farwatch::error(FW_NO_MEMORY, nullptr);
-        return detail::attempt([&](fw_error **why) {
-            return fw_tenure_on_change(
-                raw_.get(),
-                [](void *context, fw_standing standing) noexcept {
-                    (*static_cast<F *>(context))(standing);
-                },
-                context, detail::destroy<F>, why);
-        });
+        return detail::on_change(fw_tenure_on_change, raw_.get(), std::move(f));
     }
     /** Returns when others can have it; inside a double barrier, when all have left. */
     expected<done> release(timeout patience = {}) noexcept {
@@ -920,6 +951,10 @@ public:
         fw_status status = fw_lock_check(raw_.get(), &token, &why);
         if (status != FW_OK) return farwatch::error(status, why);
         return token;
+    }
+    /** Calls `f(fw_standing)` at each change, on the client's thread: it must not wait. */
+    template <class F> expected<done> on_change(F f) noexcept {
+        return detail::on_change(fw_lock_on_change, raw_.get(), std::move(f));
     }
     /** Returns when the next one can have it. */
     expected<done> release(timeout patience = {}) noexcept {
@@ -973,6 +1008,10 @@ public:
         fw_status status = fw_election_check(raw_.get(), &token, &why);
         if (status != FW_OK) return farwatch::error(status, why);
         return token;
+    }
+    /** Calls `f(fw_standing)` at each change, on the client's thread: it must not wait. */
+    template <class F> expected<done> on_change(F f) noexcept {
+        return detail::on_change(fw_election_on_change, raw_.get(), std::move(f));
     }
     expected<done> resign(timeout patience = {}) noexcept {
         return detail::attempt([&](fw_error **why) {

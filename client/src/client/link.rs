@@ -21,23 +21,30 @@ const TICKS_PER_TIMEOUT: u64 = 12;
 /// Longest wait of a blocked read, milliseconds.
 const TICK_MS_MAX: u64 = 1000;
 
+/// Without an end of its own, sending waits so long for a socket that takes nothing, and leaves the rest to
+/// the reader.
+const STALL: Duration = Duration::from_millis(400);
+
+/// What the reader has still to send, bytes, before more is taken from the machine, which has a limit.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
+
 /// Shortest wait of a blocked read, milliseconds: the kernel's own grain is about as large.
 const TICK_MS_MIN: u64 = 10;
 
 /// Sends what the machine has, unless another thread is sending: then that one takes it along.
 ///
-/// The reader gives up for now when the socket is full. It must go on reading: a server that holds
-/// back because its answers are not taken would otherwise wait for us while we wait for it.
+/// When the socket is full, the rest is left to the reader, by the reader itself at once: it must go on reading, as a
+/// server that holds back because its answers are not taken would otherwise wait for us while we wait
+/// for it. A server that takes nothing for too long is found by its silence.
 pub(super) fn flush<'s>(shared: &'s Shared, state: MutexGuard<'s, State>) {
-    let patience = Duration::from_millis(state.machine.session_timeout_ms());
-    flush_within(shared, state, patience);
+    flush_until(shared, state, after(Duration::MAX)); // STALL ends it
 }
 
-/// As [`flush`], and gives the connection up when nothing of it has moved for `patience`.
-pub(super) fn flush_within<'s>(
+/// As [`flush`], and not beyond `until`.
+pub(super) fn flush_until<'s>(
     shared: &'s Shared,
     mut state: MutexGuard<'s, State>,
-    patience: Duration,
+    until: Instant,
 ) {
     if state.writing {
         return;
@@ -46,7 +53,9 @@ pub(super) fn flush_within<'s>(
     let is_reader = state.reader == Some(std::thread::current().id());
     let mut bytes = std::mem::take(&mut state.unsent);
     loop {
-        state.machine.poll_transmit(&mut bytes);
+        if bytes.len() < UNSENT_BYTES_MAX {
+            state.machine.poll_transmit(&mut bytes);
+        }
         if bytes.is_empty() {
             break;
         }
@@ -55,7 +64,8 @@ pub(super) fn flush_within<'s>(
             continue; // the link went down, and its bytes with it
         };
         drop(state);
-        let written = write(&stream, &bytes, if is_reader { Duration::ZERO } else { patience });
+        let stall = if is_reader { Duration::ZERO } else { STALL };
+        let written = write(&stream, &bytes, stall, until);
         state = shared.lock();
         match written {
             Ok(count) if count < bytes.len() => {
@@ -75,9 +85,13 @@ pub(super) fn flush_within<'s>(
     state.writing = false;
 }
 
-/// Writes until all is written, or until nothing has moved for `patience`: without any patience
-/// that is an answer, with it an error.
-fn write(mut stream: &TcpStream, bytes: &[u8], patience: Duration) -> std::io::Result<usize> {
+/// Writes until all is written, or until nothing has moved for `stall`, or until then.
+fn write(
+    mut stream: &TcpStream,
+    bytes: &[u8],
+    stall: Duration,
+    until: Instant,
+) -> std::io::Result<usize> {
     let mut written = 0;
     let mut moved = Instant::now();
     while written < bytes.len() {
@@ -88,9 +102,15 @@ fn write(mut stream: &TcpStream, bytes: &[u8], patience: Duration) -> std::io::R
                 moved = Instant::now();
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if is_wait(&error) && patience.is_zero() => return Ok(written),
-            Err(error) if is_wait(&error) && moved.elapsed() < patience => {}
+            Err(error) if is_wait(&error) => {
+                if stall <= moved.elapsed() {
+                    break;
+                }
+            }
             Err(error) => return Err(error),
+        }
+        if until <= Instant::now() {
+            break;
         }
     }
     Ok(written)
@@ -125,7 +145,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
             Some(LinkAction::Dial { server, deadline_ms }) => {
                 drop(state);
                 let server = nearest::choose(shared, server, deadline_ms);
-                dial(shared, server, deadline_ms);
+                dial(shared, server);
                 tick_ms = 0;
                 continue;
             }
@@ -219,9 +239,9 @@ fn log(event: &Event) {
     }
 }
 
-fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
+fn dial(shared: &Shared, server: usize) {
     let name = &shared.servers[server];
-    let dialled = connect(shared, name, deadline_ms);
+    let dialled = connect(shared, name);
     let mut state = shared.lock();
     let now_ms = shared.now_ms();
     match dialled {
@@ -239,7 +259,7 @@ fn dial(shared: &Shared, server: usize, deadline_ms: u64) {
 }
 
 /// Resolves the name anew, because addresses move, and tries all that it has.
-fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Result<TcpStream> {
+fn connect(shared: &Shared, name: &ServerName) -> std::io::Result<TcpStream> {
     if let Some(transport) = &shared.transport {
         let stream = transport()?;
         bound_waits(&stream)?;
@@ -247,6 +267,7 @@ fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Res
     }
     let mut addresses: Vec<SocketAddr> =
         (name.host.as_str(), name.port).to_socket_addrs()?.collect();
+    let deadline_ms = shared.lock().machine.handle_resolved(shared.now_ms());
     if !addresses.is_empty() {
         // A server that accepts and then does not serve must not hide the name's other addresses.
         let first = shared.now_ms() as usize % addresses.len();
@@ -269,8 +290,37 @@ fn connect(shared: &Shared, name: &ServerName, deadline_ms: u64) -> std::io::Res
     Err(last)
 }
 
+/// The moment in which a patience ends; far away where it has no end.
+pub(crate) fn after(patience: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    Instant::now() + patience.min(FAR)
+}
+
 /// No call on the stream blocks for longer than a tick.
 fn bound_waits(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_write_timeout(Some(Duration::from_millis(TICK_MS_MIN)))?;
     stream.set_read_timeout(Some(Duration::from_millis(TICK_MS_MIN)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn what_a_socket_does_not_take_is_left_and_is_no_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        bound_waits(&stream).unwrap();
+        let bytes = vec![0; 64 << 20]; // more than any buffer of a socket, and nobody reads
+        let far = after(Duration::MAX);
+        let hour = Duration::from_secs(3600);
+        for (stall, until) in
+            [(Duration::from_millis(20), far), (Duration::ZERO, far), (hour, Instant::now())]
+        {
+            let written = write(&stream, &bytes, stall, until).unwrap();
+            assert!(written < bytes.len(), "{stall:?}: all of it"); // or this does not end
+        }
+    }
 }

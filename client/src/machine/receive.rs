@@ -99,10 +99,12 @@ impl<C> Machine<C> {
             self.expire(now_ms);
             return;
         }
+        let was_guest = self.session.id == SessionId::NONE || self.is_guest;
         self.session.id = response.session;
         self.session.password = response.password;
         self.timeout_ms = response.timeout_ms as u64;
         self.read_only_now = response.read_only.unwrap_or(false);
+        self.is_guest = was_guest && self.read_only_now;
         if !self.read_only_now {
             self.prove_lease(self.lease.handshake_ms); // the leader gave or confirmed the session
         }
@@ -118,6 +120,7 @@ impl<C> Machine<C> {
         }
         self.session.id = SessionId::NONE;
         self.session.password = Password::ZERO;
+        self.is_guest = false;
         self.void_lease();
         self.links.push_back(LinkAction::HangUp);
         self.drop_link_state();
@@ -128,6 +131,9 @@ impl<C> Machine<C> {
 
     fn handle_notification(&mut self, zxid: i64, r: &mut Reader<'_>) -> Result<(), Garbage> {
         let event = WatcherEvent::decode(r)?;
+        // The next server must not be behind it. What changed with it and was not told yet must still be told,
+        // so the watches are armed anew as of the last reply.
+        self.told_zxid = self.told_zxid.max(zxid);
         let path = String::from_utf8_lossy(event.path);
         self.watches.fired(event.kind, &path);
         // Outside the chroot only the configuration is ever watched.

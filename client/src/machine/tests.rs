@@ -12,6 +12,7 @@ use farwatch_core::wire::{
 use farwatch_core::zxid::SessionId;
 use proptest::prelude::*;
 
+mod handshake;
 mod lease;
 mod moving;
 
@@ -64,11 +65,15 @@ impl Stage {
     }
 
     fn accept(&mut self, session: u64, timeout_ms: i32) {
+        self.accept_as(session, timeout_ms, false);
+    }
+
+    fn accept_as(&mut self, session: u64, timeout_ms: i32, is_read_only: bool) {
         let response = ConnectResponse {
             timeout_ms,
             session: SessionId(session),
             password: PASSWORD,
-            read_only: Some(false),
+            read_only: Some(is_read_only),
         };
         let mut bytes = Vec::new();
         let start = begin_frame(&mut bytes);

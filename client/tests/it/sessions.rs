@@ -23,6 +23,15 @@ fn await_state(events: &Receiver<Event>, state: SessionState) {
 }
 
 #[test]
+fn a_patience_without_end_is_one() {
+    let client = client_below(&own_root()).with_request_timeout(Duration::MAX);
+    client.wait_connected(Duration::MAX).unwrap();
+    client.create("/a", b"", &Acl::open(), CreateMode::Persistent).unwrap();
+    drop(client.get("/a", false).unwrap());
+    client.close().unwrap();
+}
+
+#[test]
 fn a_session_survives_its_connection_with_ephemerals_watches_and_credentials() {
     let root = own_root();
     let proxy = Way::to(address());

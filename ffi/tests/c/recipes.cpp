@@ -76,6 +76,41 @@ void what_is_held(farwatch::client &client) {
     GOT(flake.close());
 }
 
+// Moved from, an answer shows nothing of what its new owner frees; a number is a number and no yes.
+void what_is_moved_and_set(const char *connect) {
+    farwatch::config config(connect);
+    config.set("sessionTimeout", 1500).set("readOnly", true);
+    auto client = GOT(farwatch::client::open(std::move(config)));
+    GOT(client.wait_connected());
+    CHECK(client.session_timeout() == std::chrono::milliseconds(1500));
+    auto first = GOT(client.get("/"));
+    auto second = std::move(first);
+    CHECK(first.get() == nullptr && second.get() != nullptr && first.data().empty());
+    second = std::move(second);
+    first = std::move(second);
+    CHECK(first.stat().size == sizeof(fw_stat) && second.get() == nullptr);
+    farwatch::config negative(connect);
+    negative.set("sessionTimeout", -1);
+    CHECK(!farwatch::client::open(std::move(negative)));
+}
+
+// What is lost is told to who asked for it.
+void what_is_lost_is_told(farwatch::client &client, farwatch::client &other) {
+    told locked, led;
+    auto lock = GOT(farwatch::lock::acquire(client, "/cpp/lock"));
+    GOT(lock.on_change([&](fw_standing now) { locked.tell(now == FW_STANDING_LOST ? "lost" : ""); }));
+    auto election = GOT(farwatch::election::join(client, "/cpp/election", "me"));
+    GOT(election.lead());
+    GOT(election.on_change([&](fw_standing now) { led.tell(now == FW_STANDING_LOST ? "lost" : ""); }));
+    for (const char *place : {"/cpp/lock", "/cpp/election"}) {
+        auto members = GOT(other.children(place));
+        std::string path = std::string(place) + "/" + std::string(members.name(0));
+        GOT(other.remove(path));
+    }
+    locked.await("lost");
+    led.await("lost");
+}
+
 void what_is_shared(farwatch::client &client) {
     auto barrier = GOT(farwatch::barrier::make(client, "/cpp/barrier"));
     CHECK(GOT(barrier.set()) > 0);
@@ -154,6 +189,9 @@ void tasks(farwatch::client &client) {
 int main(int count, char **arguments) {
     CHECK(count == 2);
     auto client = GOT(farwatch::client::open(arguments[1]));
+    auto other = GOT(farwatch::client::open(arguments[1]));
+    what_is_moved_and_set(arguments[1]);
+    what_is_lost_is_told(client, other);
     what_is_held(client);
     what_is_shared(client);
     what_is_followed(client);
