@@ -187,7 +187,9 @@ impl Base {
     pub fn forget(&mut self, peer: ServerId) {
         self.peers.remove(&peer);
         self.upstreams.remove(&peer);
-        self.parted.insert(peer);
+        if self.quorum.contains(peer) {
+            self.parted.insert(peer);
+        }
     }
 
     /// What this server says about leadership now.
@@ -196,7 +198,9 @@ impl Base {
         let heard = self
             .peers
             .iter()
-            .filter(|(_, peer)| self.now - peer.heard <= self.timing.heard_ticks)
+            // Guests are no servers of the list: who leads is nothing that they ask a ballot for, and they may be
+            // more than a ballot can name.
+            .filter(|(id, peer)| !id.is_guest() && self.now - peer.heard <= self.timing.heard_ticks)
             .map(|(&id, _)| id)
             .collect();
         let own = if stance == Stance::Looking { self.candidacy() } else { None };

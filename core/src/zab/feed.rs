@@ -199,6 +199,7 @@ impl Feed {
     pub fn inform(&mut self, base: &Base, run: &Run, out: &mut Vec<Action>) {
         let limit = base.timing.flight(false);
         let forgets = base.planted(Mutant::InformForgetsOne) && run.upto().zxid.counter() % 64 == 7;
+        let mut liars = Vec::new();
         for link in self.links.values_mut().filter(|l| l.stage == Stage::Live && !l.join.votes) {
             if forgets {
                 link.sent = run.upto();
@@ -213,11 +214,19 @@ impl Feed {
                 link.stage = Stage::CatchUp { reading: None };
                 continue;
             }
+            if run.after().zxid < link.sent.zxid {
+                liars.push(link.id); // it said that it has what was not committed
+                continue;
+            }
             assert_eq!(link.sent, run.after(), "a learner's history has no hole");
             link.flew(run.upto(), run.bytes().len() as u64);
             let (after, bytes) = (run.after(), run.bytes().clone());
             link.commit_sent = run.upto().zxid;
             link.say(ToLearner::Inform { after, bytes }, out);
+        }
+        for id in liars {
+            base.refuse(id, Anomaly::Ack, out);
+            self.drop_link(base, id, out);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A voter that is alone, and what one machine does by itself.
 
+mod guests;
 mod relays;
 mod snapshots;
 

@@ -74,6 +74,10 @@ impl Feed {
                     let asked = *asked;
                     link.proven(asked);
                     self.continue_catch_up(base, id, out);
+                } else if !link.join.votes && base.committed < at.zxid {
+                    // What is not committed is not named to who is sent nothing else.
+                    let (asked, committed) = (*asked, base.committed);
+                    look_up(base, link, asked, committed, out);
                 } else {
                     link.stage = Stage::Comparing;
                     link.say(ToLearner::Compare(at), out);
@@ -239,9 +243,13 @@ impl Feed {
 }
 
 pub fn locate(base: &mut Base, link: &mut Link, at: Position, out: &mut Vec<Action>) {
+    look_up(base, link, at, at.zxid, out);
+}
+
+/// Looks whether the log has `at`, or what it has nearest below `from`.
+fn look_up(base: &mut Base, link: &mut Link, at: Position, from: Zxid, out: &mut Vec<Action>) {
     let ticket = base.new_read();
     link.stage = Stage::Locating { at, ticket };
-    let from: Zxid = at.zxid;
     out.push(Action::ReadLog { ticket, from, bytes_max: 0 });
 }
 

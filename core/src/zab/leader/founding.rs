@@ -20,7 +20,9 @@ impl Leading {
             if !base.quorum.is_reached(here.chain([base.me])) {
                 return Next::Stay;
             }
-            let theirs = self.feed.links.values().map(|link| link.join.accepted).max();
+            // Those who are no voters promise nothing, whatever they say that they have accepted.
+            let voters = self.feed.links.values().filter(|link| base.quorum.contains(link.id));
+            let theirs = voters.map(|link| link.join.accepted).max();
             let newest = match theirs {
                 Some(theirs) if !base.planted(Mutant::OwnEpochOnly) => {
                     theirs.max(base.epochs.accepted)

@@ -1,0 +1,140 @@
+//! Servers that no list names, and that may be many, mistaken or hostile.
+
+use super::super::message::{Join, ToLeader, ToLearner};
+use super::*;
+
+const GUEST: ServerId = ServerId(0x8000_1234);
+const SESSION: u64 = 1 << 32 | 1;
+
+fn three() -> Room {
+    let mut room = Room::new(3, 0);
+    for server in 0..3 {
+        room.step(server, Event::Start);
+    }
+    room
+}
+
+fn join(accepted: Epoch) -> Event {
+    let join = Join { accepted, current: Epoch::ZERO, last: Position::ROOT, votes: false };
+    Event::Received { from: GUEST, message: Message::Join { session: SESSION, join } }
+}
+
+fn said(sequence: u64, body: ToLeader) -> Event {
+    let message = Message::ToLeader { session: SESSION, sequence, body };
+    Event::Received { from: GUEST, message }
+}
+
+#[test]
+fn a_ballot_of_a_voter_that_hears_many_guests_can_be_read() {
+    let mut room = three();
+    for guest in 0..300 {
+        let from = ServerId(0x8000_0000 + guest);
+        room.step(0, Event::Received { from, message: Message::Seek });
+        room.servers[0].step(Event::Disconnected(from), &mut Vec::new());
+        room.step(0, Event::Received { from, message: Message::Seek });
+    }
+    assert!(room.servers[0].base.parted.is_empty(), "nobody waits for a guest's ballot");
+    let mut out = Vec::new();
+    for _ in 0..20 {
+        room.servers[0].step(Event::Tick, &mut out);
+    }
+    let mut ballots = 0;
+    for action in out {
+        if let Action::Send { to: ServerId(2), message } = action {
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            assert_eq!(Message::decode(&bytes), Ok(message));
+            ballots += 1;
+        }
+    }
+    assert_ne!(ballots, 0);
+}
+
+#[test]
+fn what_a_guest_has_accepted_decides_no_epoch() {
+    let mut room = three();
+    let mut has_joined = false;
+    while let Some((server, event)) = room.waiting.pop_front() {
+        let is_in_the_room = server < 3;
+        if !is_in_the_room {
+            continue;
+        }
+        room.step(server, event);
+        let status = room.servers[server].status();
+        if !has_joined && (status.role, status.phase) == ("leading", "discovery") {
+            room.step(server, join(Epoch(u32::MAX)));
+            has_joined = true;
+        }
+    }
+    assert!(has_joined, "it came too late");
+    let leader = room.servers.iter().find(|zab| zab.is_leading()).expect("one leads");
+    assert_eq!(leader.base.epochs.current, Epoch(1));
+}
+
+/// A leader of three with one record that only it has, and what became of the guest's claim.
+fn claimed(room: &mut Room, claim: impl FnOnce(&Zab) -> Position) -> (Position, Vec<Action>) {
+    room.settle(500);
+    let leader = &mut room.servers[2];
+    assert!(leader.is_leading());
+    let mut out = Vec::new();
+    let open = propose(leader, &mut out);
+    leader.step(join(Epoch::ZERO), &mut out);
+    out.clear();
+    let epoch = leader.base.epochs.current;
+    let last = claim(leader);
+    let promised = ToLeader::Promised { epoch, counted: false, current: Epoch::ZERO, last };
+    leader.step(said(0, promised), &mut out);
+    (open, out)
+}
+
+fn read_of(out: &mut Vec<Action>) -> (u64, Zxid) {
+    let reads = |action| match action {
+        Action::ReadLog { ticket, from, .. } => Some((ticket, from)),
+        _ => None,
+    };
+    out.drain(..).find_map(reads).expect("the log is looked at")
+}
+
+#[test]
+fn a_guest_is_not_told_where_the_history_that_is_not_committed_ends() {
+    let mut room = three();
+    let far = Position { zxid: Zxid(u64::MAX), ..Position::ROOT };
+    let (open, mut out) = claimed(&mut room, |_leader| far);
+    let leader = &mut room.servers[2];
+    let (ticket, from) = read_of(&mut out);
+    assert_eq!(from, far.zxid);
+    leader.step(Event::LogRead { ticket, at: Some(open), run: None }, &mut out);
+    let (ticket, from) = read_of(&mut out);
+    assert_eq!(from, leader.base.committed);
+    leader.step(Event::LogRead { ticket, at: Some(Position::ROOT), run: None }, &mut out);
+    let compared = out.iter().find_map(|action| match action {
+        Action::Send {
+            message: Message::ToLearner { body: ToLearner::Compare(at), .. }, ..
+        } => Some(*at),
+        _ => None,
+    });
+    assert_eq!(compared, Some(Position::ROOT));
+}
+
+#[test]
+fn a_guest_that_has_what_is_not_committed_ends_no_leader() {
+    let mut room = three();
+    let (open, mut out) = claimed(&mut room, Zab::log);
+    let leader = &mut room.servers[2];
+    let (ticket, _from) = read_of(&mut out);
+    leader.step(Event::LogRead { ticket, at: Some(open), run: None }, &mut out);
+    leader.step(said(1, ToLeader::Synced(leader.base.epochs.current)), &mut out);
+    out.clear();
+    let ticket = leader.base.ticket;
+    leader.step(Event::Durable { ticket, upto: open.zxid }, &mut out);
+    let ack = ToLeader::Ack(open.zxid);
+    let role::Role::Leading(leading) = &leader.role else { panic!("it leads") };
+    let link = &leading.feed().links[&ServerId(1)];
+    let (session, sequence) = (link.session, link.received);
+    let message = Message::ToLeader { session, sequence, body: ack };
+    leader.step(Event::Received { from: ServerId(1), message }, &mut out);
+    assert_eq!(leader.base.committed, open.zxid);
+    assert!(leader.is_leading());
+    let refused = out.iter().any(|it| matches!(it, Action::Refused { peer: GUEST, .. }));
+    assert!(refused, "{out:?}");
+}
