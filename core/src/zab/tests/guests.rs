@@ -88,9 +88,8 @@ fn claimed(room: &mut Room, claim: impl FnOnce(&Zab) -> Position) -> (Position, 
 }
 
 fn read_of(out: &mut Vec<Action>) -> (u64, Zxid) {
-    let reads = |action| match action {
-        Action::ReadLog { ticket, from, .. } => Some((ticket, from)),
-        _ => None,
+    let reads = |action| {
+        if let Action::ReadLog { ticket, from, .. } = action { Some((ticket, from)) } else { None }
     };
     out.drain(..).find_map(reads).expect("the log is looked at")
 }
@@ -107,11 +106,14 @@ fn a_guest_is_not_told_where_the_history_that_is_not_committed_ends() {
     let (ticket, from) = read_of(&mut out);
     assert_eq!(from, leader.base.committed);
     leader.step(Event::LogRead { ticket, at: Some(Position::ROOT), run: None }, &mut out);
-    let compared = out.iter().find_map(|action| match action {
-        Action::Send {
-            message: Message::ToLearner { body: ToLearner::Compare(at), .. }, ..
-        } => Some(*at),
-        _ => None,
+    let compared = out.iter().find_map(|action| {
+        if let Action::Send { message: Message::ToLearner { body, .. }, .. } = action
+            && let ToLearner::Compare(at) = body
+        {
+            Some(*at)
+        } else {
+            None
+        }
     });
     assert_eq!(compared, Some(Position::ROOT));
 }
