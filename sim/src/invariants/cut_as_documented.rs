@@ -14,7 +14,8 @@ use crate::witness::Witness;
 /// over soon.
 const PATIENCE_MS: i64 = 2_000;
 
-/// Two looks of a server at what ends by time are so far apart, and a tick comes late.
+/// Two looks of a server at what ends by time are 50 ms apart, and a tick; in a jump of its clock a tick is
+/// twice as long.
 const SPARE_MS: i64 = 70;
 
 /// A server, by its own clock: what time it is, since when it has no leader, and how old it says its
