@@ -270,8 +270,10 @@ pub struct Node {
     /// The members of the ensemble as this server was configured; empty for a server alone.
     membership: Box<[u8]>,
     clock: Clock,
-    /// When this server last knew itself to be current.
+    /// When this server last knew itself to be current, or was started.
     current_ms: i64,
+    /// It did since it was started.
+    was_current: bool,
     swept_ms: i64,
     reaped_ms: i64,
     reported_ms: i64,
@@ -341,6 +343,7 @@ impl Node {
             membership: Box::default(),
             clock,
             current_ms: clock.mono_ms,
+            was_current: false,
             swept_ms: clock.mono_ms - SWEEP_INTERVAL_MS,
             reaped_ms: clock.mono_ms,
             reported_ms: clock.mono_ms,
@@ -371,6 +374,7 @@ impl Node {
             Event::Zab(event) => self.drive(event, out),
             Event::Heard { from, message, clock } => {
                 self.clock = clock;
+                self.note_time();
                 self.note_heard(from);
                 self.drive(zab::Event::Received { from, message }, out);
             }
@@ -380,7 +384,7 @@ impl Node {
             }
             Event::Tick(clock) => {
                 self.clock = clock;
-                self.zab.note_age(self.stale_ms());
+                self.note_time();
                 self.drive(zab::Event::Tick, out);
                 self.sweep(out);
             }

@@ -23,7 +23,7 @@ mod expiry;
 #[cfg(test)]
 mod tests;
 
-pub use expiry::Expiry;
+pub use expiry::{Due, Expiry};
 
 /// What every server knows about a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

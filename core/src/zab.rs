@@ -24,6 +24,7 @@ pub mod mutant;
 pub mod quorum;
 pub mod timing;
 
+mod age;
 mod base;
 mod election;
 mod feed;
@@ -37,6 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::log::epochs::Epochs;
 use crate::prng::Prng;
+use crate::zab::age::Age;
 use crate::zab::base::Base;
 use crate::zab::election::Looking;
 use crate::zab::feed::Feed;
@@ -173,7 +175,8 @@ impl Zab {
             peers: BTreeMap::new(),
             listed,
             upstreams: BTreeMap::new(),
-            age_ms: 0,
+            age: Age::default(),
+            word: None,
             parted: BTreeSet::new(),
         };
         Self { base, role: Role::Idle, fetches: Fetches::default() }
@@ -553,9 +556,16 @@ impl Zab {
         matches!(&self.role, Role::Learning(learning) if learning.learns_from_leader())
     }
 
-    /// How long ago this server knew itself to be current, milliseconds: for those who learn from it.
-    pub fn note_age(&mut self, ms: i64) {
-        self.base.age_ms = u32::try_from(ms.max(0)).unwrap_or(u32::MAX);
+    /// It is `now_ms` of a clock that never goes back, and this server last knew itself to be current at
+    /// `current_ms` of it, if ever: for those who learn from it.
+    pub fn note_age(&mut self, now_ms: i64, current_ms: Option<i64>) {
+        let committed = self.base.committed;
+        self.base.age.note(now_ms, current_ms, committed);
+    }
+
+    /// How long ago this learner was current by what it last heard, milliseconds, once.
+    pub fn take_word(&mut self) -> Option<u32> {
+        self.base.word.take()
     }
 
     /// The session of this learner with its leader, and who that is. A new one begins when

@@ -33,6 +33,7 @@ pub use calm::UNANSWERED_US;
 use last_act::Act;
 use load::Wire;
 use serving::Said;
+pub use serving::Word;
 
 /// Something that happens.
 #[derive(Clone, Debug)]

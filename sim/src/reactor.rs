@@ -58,6 +58,8 @@ struct Connection {
     reads_only: bool,
     /// When the core was given its handshake.
     handed_ms: Option<i64>,
+    /// Since when it serves its session, by the clock of the core.
+    served_ms: Option<i64>,
 }
 
 /// What a connection looks like from outside.
@@ -66,6 +68,7 @@ pub struct Look {
     pub id: ConnectionId,
     /// `None` while its handshake is not answered.
     pub session: Option<SessionId>,
+    pub served_since_ms: Option<i64>,
     pub timeout_ms: i32,
     pub reads_only: bool,
     /// When the core was given its handshake, and since when the oldest of its requests waits there.
@@ -84,6 +87,8 @@ pub struct Reactor {
     /// What leaves, in order.
     pub out: Vec<(ConnectionId, ToClient)>,
     now_ms: i64,
+    /// What time it is for the core.
+    core_ms: i64,
     /// Whether the server has a leader, as far as it knew when it last looked.
     pub led: bool,
     prng: Prng,
@@ -102,6 +107,7 @@ impl Reactor {
             submission: Submission::default(),
             out: Vec::new(),
             now_ms: 0,
+            core_ms: 0,
             led: false,
             prng,
             flaw,
@@ -123,6 +129,7 @@ impl Reactor {
             Look {
                 id,
                 session: (it.phase == Phase::Serving).then_some(it.session),
+                served_since_ms: it.served_ms,
                 timeout_ms: it.timeout_ms,
                 reads_only: it.reads_only,
                 opened_ms: it.handed_ms,
@@ -225,6 +232,7 @@ impl Reactor {
             heard_ms: self.now_ms,
             reads_only: false,
             handed_ms: None,
+            served_ms: None,
         };
         self.connections.insert(id, connection);
         let origin = origin_of(id, u32::MAX);
@@ -321,7 +329,8 @@ impl Reactor {
     }
 
     /// Takes what the core's turn came to: events before replies, zxid by zxid.
-    pub fn deliver(&mut self, output: &Output, upto: Zxid) {
+    pub fn deliver(&mut self, output: &Output, upto: Zxid, now_ms: i64) {
+        self.core_ms = now_ms;
         for &(origin, session) in &output.displaced {
             if self.sessions.get(&session) == Some(&origin.connection) {
                 self.sessions.remove(&session);
@@ -408,6 +417,7 @@ impl Reactor {
         let Some(it) = self.connections.get_mut(&id) else { return self.leave(id, session) };
         (it.phase, it.session, it.timeout_ms) = (Phase::Serving, session, ms);
         it.reads_only = read_only;
+        it.served_ms = Some(self.core_ms);
         it.touched_ms = self.now_ms;
         self.sessions.insert(session, id);
         self.out

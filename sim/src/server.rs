@@ -43,8 +43,11 @@ pub struct Process {
     pub unled_since_ms: Option<i64>,
     /// Since when it has a leader or is one, microseconds of the run.
     pub led_at: Option<u64>,
-    /// How late the word was that it counts its staleness from, microseconds; `None` before any.
-    pub late_us: Option<u64>,
+    /// By its own clock, when it was current as it was told or knows as a leader, and how late that word
+    /// was, microseconds.
+    pub words: BTreeMap<i64, u64>,
+    /// When its clock was looked at last, microseconds of the run.
+    pub looked_at: u64,
     /// Since when it leads without a break, by its own clock.
     pub led_since_ms: Option<i64>,
     pub clock: Clock,
@@ -92,8 +95,15 @@ impl Process {
         self.spare.clear();
     }
 
+    /// How late the word was by which it was current at this time of its clock, microseconds; `None`
+    /// before any.
+    pub fn late_us(&self, current_ms: i64) -> Option<u64> {
+        self.words.range(..=current_ms).next_back().map(|(_, late_us)| *late_us)
+    }
+
     /// Time passed, to `now` microseconds of the run.
     pub fn look_at_clock(&mut self, now: u64, tick_us: u64) {
+        self.looked_at = now;
         let own_us = u128::from(now) * u128::from(TICK_US) / u128::from(tick_us);
         let mono_ms = (own_us / 1_000) as i64 + self.jumped_ms;
         self.clock.mono_ms = self.clock.mono_ms.max(mono_ms);
@@ -173,7 +183,8 @@ impl Server {
             standing: Standing::Alone,
             unled_since_ms: None,
             led_at: None,
-            late_us: None,
+            words: BTreeMap::new(),
+            looked_at: now,
             led_since_ms: None,
             clock,
             jumped_ms: 0,

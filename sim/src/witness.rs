@@ -7,6 +7,7 @@ use farwatch_core::log::epochs::Epochs;
 use farwatch_core::zab::run::Position;
 use farwatch_core::zxid::{Epoch, SessionId, Zxid};
 
+use crate::cluster::Word;
 use crate::disk::Entry;
 use crate::invariants::{done_in_order, local_sessions_stay};
 use crate::model::Model;
@@ -33,8 +34,8 @@ pub struct Witness {
     pub established: BTreeMap<Epoch, usize>,
     /// When that was, microseconds.
     pub established_at: BTreeMap<Epoch, u64>,
-    /// How much of the history a server has told another one to be committed.
-    pub told_upto: BTreeMap<(usize, usize), Zxid>,
+    /// Who, in which life, has said to whom how old what it sent is, and not spoken since.
+    pub aged: BTreeMap<(usize, u64, usize), Option<Word>>,
     /// When a server last took a request of another one's, in which life, by its own clock.
     pub asked_by: BTreeMap<(usize, usize), (u64, i64)>,
     /// Parts of snapshots that were sent to a server.

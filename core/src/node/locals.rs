@@ -133,7 +133,8 @@ impl Locals {
         }
         let mut due = Vec::new();
         self.expiry.due(now_ms - held_back_ms, &mut due);
-        let over = due.into_iter().filter_map(|id| Some((id, self.sessions.remove(&id)?)));
+        let over = due.into_iter().map(|due| due.session);
+        let over = over.filter_map(|id| Some((id, self.sessions.remove(&id)?)));
         over.collect()
     }
 

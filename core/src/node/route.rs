@@ -67,11 +67,8 @@ impl Node {
                 out.reopen = true;
                 return;
             }
-            let sample = self.sample(&event);
             self.zab.step(event, &mut actions);
-            if let Some(sample) = sample {
-                self.note_sample(sample);
-            }
+            self.note_word();
             // All of a step's messages are numbered before anything that follows from it speaks.
             for action in actions.drain(..) {
                 self.act(action, out);
@@ -188,9 +185,6 @@ impl Node {
             Standing::Following(leader, _) => {
                 let (_, session) = self.zab.session().expect("it follows");
                 self.see_guests_off(out);
-                if self.zab.learns_from_leader() {
-                    self.current_ms = self.clock.mono_ms; // others say how old what they give is
-                }
                 let same = match self.route {
                     Route::Asking(known, its)
                     | Route::Settling(known, its, _)
@@ -216,7 +210,9 @@ impl Node {
         self.confirming.clear();
         self.unconfirmed = 0;
         self.upgraded.clear();
-        self.current_ms = self.clock.mono_ms;
+        if self.zab.planted(Mutant::DeposedIsCurrent) {
+            self.current_ms = self.clock.mono_ms;
+        }
         // Who is connected elsewhere is not known here any more, and a session that was held in
         // advance may never have come to be.
         let (me, sessions) = (self.zab.me(), &self.sessions);

@@ -2,10 +2,11 @@
 
 use super::{LAST_RESERVE_BYTES, Node, Output, TOUCH_INTERVAL_MS};
 use crate::prepare::{CONFIG_PATH, Internal};
+use crate::session::Due;
 use crate::tree::Node as Znode;
 use crate::txn::NodeKind;
 use crate::zab::mutant::Mutant;
-use crate::zxid::{ServerId, SessionId};
+use crate::zxid::ServerId;
 
 /// How nodes that end by themselves are looked after. Source: ZooKeeper's `ContainerManager`.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +24,22 @@ pub struct ReapOptions {
 const HELD_BACK_MS_MAX: i64 = 4 * TOUCH_INTERVAL_MS;
 
 /// A server that was not heard from for so long, milliseconds, is taken to be cut off: several times
-/// what passes between two messages of servers that are well. A session that is due before that was
-/// silent already while its server was heard.
+/// what passes between two messages of servers that are well.
 const SILENT_SERVER_MS: i64 = 1000;
 
 /// Sessions closed in one step at most: the rest follow in the next, a tenth of a second later, so
 /// that an outage of ten thousand clients does not hold up those that live.
 const EXPIRED_PER_STEP_MAX: usize = 2048;
+
+/// What a leader does about a session that is due.
+enum Patience {
+    /// It ends.
+    None,
+    /// Its server has not been heard since: the next that is heard of it, or its silence, decides.
+    UntilHeard,
+    /// It has this timeout, from when its server was last heard.
+    Grace { timeout_ms: i32, heard_ms: i64 },
+}
 
 impl Node {
     /// Proposes to end the sessions that nobody has heard from.
@@ -40,10 +50,18 @@ impl Node {
         let mut due = Vec::new();
         let early = if self.zab.planted(Mutant::ExpiresEarly) { 2 * HELD_BACK_MS_MAX } else { 0 };
         self.expiry.due(self.clock.mono_ms - HELD_BACK_MS_MAX + early, &mut due);
-        for (at, session) in due.into_iter().enumerate() {
-            if let Some((timeout_ms, heard_ms)) = self.grace(session) {
-                self.expiry.add(session, timeout_ms, heard_ms);
-                continue;
+        for (at, due) in due.into_iter().enumerate() {
+            let session = due.session;
+            match self.patience(due) {
+                Patience::UntilHeard => {
+                    self.expiry.add(session, due.timeout_ms, due.heard_ms);
+                    continue;
+                }
+                Patience::Grace { timeout_ms, heard_ms } => {
+                    self.expiry.add(session, timeout_ms, heard_ms);
+                    continue;
+                }
+                Patience::None => {}
             }
             let can = at < EXPIRED_PER_STEP_MAX && self.can_propose();
             if can {
@@ -55,24 +73,34 @@ impl Node {
         }
     }
 
-    /// How long a session that is due lives on, and from when, because its server does not vote and
-    /// is cut off. Its client may be well there: it ends with its timeout and the grace behind what
-    /// was last heard of that server, whoever is to blame.
-    fn grace(&self, session: SessionId) -> Option<(i32, i64)> {
-        // Whose connection is known to be gone is silent by himself.
-        let held = self.attached.get(&session).filter(|held| !held.left)?;
-        let heard_ms = *self.heard.get(&held.server)?;
-        let now_ms = self.clock.mono_ms;
+    /// Whether a session that is due lives on, because its server does not vote and may be cut off. Its
+    /// client may be well there: it ends with its timeout and the grace behind what was last heard of that
+    /// server, whoever is to blame.
+    fn patience(&self, due: Due) -> Patience {
         let grace_ms = self.options.learner_grace_ms;
+        // Whose connection is known to be gone is silent by himself.
+        let held = self.attached.get(&due.session).filter(|held| !held.left);
+        let Some((held, &heard_ms)) =
+            held.and_then(|held| Some((held, self.heard.get(&held.server)?)))
+        else {
+            return Patience::None;
+        };
+        let learns = !self.zab.votes(held.server);
+        if grace_ms == 0 || !learns || self.zab.planted(Mutant::GraceForgotten) {
+            return Patience::None;
+        }
+        let now_ms = self.clock.mono_ms;
+        let over_ms = due.heard_ms + i64::from(due.timeout_ms) + HELD_BACK_MS_MAX;
         // One that is about to learn again is heard, and cannot say yet whom it has.
-        let is_there = self.zab.serves(held.server) && now_ms - heard_ms < SILENT_SERVER_MS;
-        let is_cut_off = !is_there && !self.zab.votes(held.server);
-        if grace_ms == 0 || !is_cut_off || self.zab.planted(Mutant::GraceForgotten) {
-            return None;
+        let serves = self.zab.serves(held.server);
+        if serves && now_ms - heard_ms < SILENT_SERVER_MS {
+            // What was heard of it since says that its client is silent.
+            let told = over_ms <= heard_ms || self.zab.planted(Mutant::SilenceOfServerCounts);
+            return if told { Patience::None } else { Patience::UntilHeard };
         }
         let timeout_ms = held.timeout_ms.saturating_add(grace_ms);
         let lives = now_ms - HELD_BACK_MS_MAX < heard_ms + i64::from(timeout_ms);
-        lives.then_some((timeout_ms, heard_ms))
+        if lives { Patience::Grace { timeout_ms, heard_ms } } else { Patience::None }
     }
 
     /// Another server says something. What it says before it is served, or when it is not any more, does

@@ -28,6 +28,17 @@ struct Slot {
     position: u32,
 }
 
+/// A session whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub session: SessionId,
+    /// When it was last heard from, milliseconds.
+    pub heard_ms: i64,
+    /// How long it may be silent, milliseconds.
+    pub timeout_ms: i32,
+}
+
 /// The leader's clock over all sessions. Times are milliseconds of a monotonic clock.
 #[derive(Debug)]
 pub struct Expiry {
@@ -117,7 +128,7 @@ impl Expiry {
     }
 
     /// Appends the sessions whose time is over at `now_ms` to `out` and ends watching them.
-    pub fn due(&mut self, now_ms: i64, out: &mut Vec<SessionId>) {
+    pub fn due(&mut self, now_ms: i64, out: &mut Vec<Due>) {
         let now_tick = now_ms.div_euclid(self.tick_ms);
         let first = out.len();
         while let Some(entry) = self.buckets.first_entry() {
@@ -130,12 +141,13 @@ impl Expiry {
                 if due_tick > now_tick {
                     self.enqueue(index, due_tick);
                 } else {
-                    out.push(slot.id);
+                    let Slot { id: session, heard_ms, timeout_ms, .. } = slot;
+                    out.push(Due { session, heard_ms, timeout_ms });
                 }
             }
         }
-        for &id in &out[first..] {
-            let index = self.find(id).expect("it was in a bucket");
+        for due in &out[first..] {
+            let index = self.find(due.session).expect("it was in a bucket");
             self.forget(index);
         }
     }

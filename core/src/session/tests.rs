@@ -8,8 +8,9 @@ fn head(session: u64) -> TxnHead {
 fn due(expiry: &mut Expiry, now_ms: i64) -> Vec<u64> {
     let mut out = Vec::new();
     expiry.due(now_ms, &mut out);
-    out.sort();
-    out.into_iter().map(|id| id.0).collect()
+    let mut ids: Vec<u64> = out.into_iter().map(|due| due.session.0).collect();
+    ids.sort_unstable();
+    ids
 }
 
 #[test]

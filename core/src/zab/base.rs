@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::age::Age;
 use super::event::{Action, Anomaly};
 use super::message::{Ballot, Message, Offer, Stance, Vote};
 use super::mutant::Mutant;
@@ -107,8 +108,11 @@ pub(super) struct Base {
     pub listed: bool,
     /// Those of the list to which there is a link.
     pub upstreams: BTreeMap<ServerId, Upstream>,
-    /// How long ago this server knew itself to be current, milliseconds, as its shell says.
-    pub age_ms: u32,
+    /// How old what this server has is, as its shell says.
+    pub age: Age,
+    /// How long ago whoever feeds this learner says that what it has sent was current, milliseconds, where
+    /// the last step heard of that.
+    pub word: Option<u32>,
     /// Whose connection ended and who was not heard since: nobody need wait for their ballots.
     pub parted: BTreeSet<ServerId>,
 }

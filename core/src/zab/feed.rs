@@ -127,7 +127,13 @@ impl Feed {
     }
 
     /// Tells a learner that has the history that it may serve; whether it was told now.
-    pub fn welcome(&mut self, base: &Base, id: ServerId, out: &mut Vec<Action>) -> bool {
+    pub fn welcome(
+        &mut self,
+        base: &Base,
+        id: ServerId,
+        leads: bool,
+        out: &mut Vec<Action>,
+    ) -> bool {
         let Some(link) = self.links.get_mut(&id) else { return false };
         if !link.synced || link.up_to_date {
             return false;
@@ -138,6 +144,7 @@ impl Feed {
         if base.planted(Mutant::UpToDateTooOld) {
             upto = upto.min(link.join.last.zxid);
         }
+        link.say_age(base, leads, out);
         link.say(ToLearner::UpToDate(upto), out);
         true
     }
@@ -259,9 +266,8 @@ impl Feed {
         }
     }
 
-    /// Speaks to each learner when it is time to; who does not lead also says how long ago it last was
-    /// current.
-    pub fn ping(&mut self, base: &Base, number: u64, age: Option<u32>, out: &mut Vec<Action>) {
+    /// Speaks to each learner when it is time to.
+    pub fn ping(&mut self, base: &Base, number: u64, leads: bool, out: &mut Vec<Action>) {
         let due = |at: &mut u64, ticks: u64| {
             let due = *at <= base.now;
             if due {
@@ -275,10 +281,7 @@ impl Feed {
             if !(if link.join.votes { voters } else { others }) {
                 continue;
             }
-            if let Some(ms) = age {
-                link.say(ToLearner::Age(ms), out);
-            }
-            link.say(ToLearner::Ping(number), out);
+            link.ping(base, number, leads, out);
             if let Stage::Queued { .. } = link.stage {
                 link.say(ToLearner::Queued, out);
             }

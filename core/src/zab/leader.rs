@@ -254,7 +254,7 @@ impl Leading {
 
     /// Tells a learner that has the history that it may serve.
     fn welcome(&mut self, base: &Base, id: ServerId, out: &mut Vec<Action>) {
-        if !self.is_broadcasting() || !self.feed.welcome(base, id, out) {
+        if !self.is_broadcasting() || !self.feed.welcome(base, id, true, out) {
             return;
         }
         let link = self.feed.links.get(&id).expect("it was welcomed");
@@ -413,7 +413,7 @@ impl Leading {
         if late {
             return self.stop(base, out);
         }
-        self.feed.ping(base, self.confirms.asked(), None, out);
+        self.feed.ping(base, self.confirms.asked(), true, out);
         // Whoever was sent a snapshot may be gone.
         self.feed.grant_snapshots(base, out);
         let mut next = Next::Stay;

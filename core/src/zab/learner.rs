@@ -46,6 +46,8 @@ pub(super) struct Learning {
     path: Vec<ServerId>,
     /// When those of the list that it prefers are asked again.
     seek_at: u64,
+    /// How old what this server was sent is, as was said right before.
+    aged: Option<u32>,
     /// Who learns from this server.
     feed: Feed,
 }
@@ -91,6 +93,7 @@ impl Learning {
             unacknowledged: 0,
             path: base.way_to(leader),
             seek_at: base.now + base.timing.seek_ticks,
+            aged: None,
             feed: Feed::default(),
         };
         learning.join_anew(base, out);
@@ -158,6 +161,7 @@ impl Learning {
         self.session = (base.boot << 32) | base.sessions;
         (self.sent, self.received) = (0, 0);
         self.acknowledged = Zxid::ZERO;
+        self.aged = None;
         self.deadline = base.now + base.timing.join_ticks;
         self.phase = Phase::Joining { resend_at: base.now };
         // What is still being written counts only once all of it is known to be durable.
@@ -303,6 +307,7 @@ impl Learning {
             ToLearner::Commit(upto) => self.on_commit(base, upto, out),
             ToLearner::Queued => self.on_queued(base, out),
             ToLearner::Ping(number) => {
+                self.note_word(base);
                 self.acknowledge(base, true, out);
                 self.say(base, ToLeader::Pong(number), out);
             }
@@ -311,7 +316,7 @@ impl Learning {
             ToLearner::Dismiss { server, session } => {
                 self.feed.on_dismiss(base, server, session, out);
             }
-            ToLearner::Age(_) => {} // the server around this machine notes it
+            ToLearner::Age(ms) => self.aged = Some(ms),
             ToLearner::TakeOver => {
                 base.preferred = base.is_voter();
                 base.resigned(self.leader);
@@ -675,6 +680,7 @@ impl Learning {
             return self.violation(base, Anomaly::Phase, out);
         }
         self.phase = Phase::Following;
+        self.note_word(base);
         base.preferred = false;
         self.on_commit(base, committed, out);
         out.push(Action::Became(Standing::Following(self.leader, self.epoch)));

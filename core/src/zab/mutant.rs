@@ -224,6 +224,10 @@ mutants! {
     UpgradeForgetsHolder,
     /// Whoever learns from a relay counts from when it heard it, not from when that was current.
     AgeFromReceipt,
+    /// A leader speaks to learners that lag as if they were sent all that is committed.
+    LaggardsCurrent,
+    /// A leader that has led no more for a while, and gives up to lead again, is current then.
+    DeposedIsCurrent,
     /// `maxStaleness` ends no connection.
     StaleServed,
     /// Writes are not failed where reads go on without a leader.
@@ -234,6 +238,8 @@ mutants! {
     ReadersStay,
     /// A session gets no grace where its server is cut off.
     GraceForgotten,
+    /// A session that is due ends while nothing is heard of its server, until that is taken to be cut off.
+    SilenceOfServerCounts,
 
     // Connections: all *shell*, as a server's reactor has them.
     /// *Shell:* whoever comes back with a session that is over is given another one.

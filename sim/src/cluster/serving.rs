@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 
 use farwatch_core::node::{OnPartition, sessions_told_of};
-use farwatch_core::record::Record;
 use farwatch_core::wire::ErrorCode;
 use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
-use farwatch_core::zxid::{SessionId, Zxid};
+use farwatch_core::zxid::{Epoch, SessionId};
 
 use super::Cluster;
 use crate::client::Link;
@@ -21,19 +20,26 @@ use crate::request::ToClient;
 use crate::server::{Process, TICK_US};
 use crate::service::Service;
 
-/// How much later a word arrives than what it says is true, microseconds, and since when it is on its
-/// way.
+/// What a server says of its own age, if that, and since when it is on its way.
 #[derive(Clone, Copy, Debug)]
 pub struct Said {
     at: u64,
+    word: Option<Word>,
+}
+
+/// A word from which whoever hears it counts its staleness.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    /// How old what its hearer was sent is, as it says, milliseconds of its clock.
+    age_ms: u64,
+    /// By how much more it is older, microseconds.
     late_us: u64,
 }
 
-/// The way to whom a server learns from, and how fresh its state was before it heard something.
+/// The way to whom a server learns from, before it heard something.
 #[derive(Clone, Copy, Debug)]
 pub struct Before {
     following: Option<(farwatch_core::zxid::ServerId, u64)>,
-    current_ms: i64,
 }
 
 impl Cluster {
@@ -73,59 +79,74 @@ impl Cluster {
     }
 
     fn judge_staleness(&mut self, server: usize, tick_us: u64) {
-        let Some(process) = &self.servers[server].process else { return };
-        let Some(late_us) = process.late_us.filter(|_| !self.servers[server].votes) else { return };
+        let replaced_us = self.replaced_us(server);
+        let Some(process) = &mut self.servers[server].process else { return };
+        let (now_ms, stale_ms) = (process.clock.mono_ms, process.node.stale_ms());
+        if let Some(late_us) = replaced_us {
+            process.words.insert(now_ms, late_us);
+            return;
+        }
+        let Some(late_us) = process.late_us(now_ms - stale_ms) else { return };
         let Some(&committed) = self.witness.committed_at.get(process.applied.len()) else { return };
-        let told_us = process.node.stale_ms().unsigned_abs() * 1_000 * tick_us / TICK_US;
+        let told_us = own_us(stale_ms.unsigned_abs() + 1, tick_us);
         let missing_us = self.now - committed;
         staleness_not_understated::check(&mut self.witness, server, told_us, late_us, missing_us);
     }
 
-    /// By how much what a server says now is behind what it seems to say: what it has not told that
-    /// other one to be committed, and since when it does not know that it was replaced.
-    pub(super) fn said(&self, from: usize, to: usize) -> Said {
-        let at = self.now;
-        let process = self.servers[from].process.as_ref().expect("it speaks");
-        let learned_us = if process.zab().is_leading() {
-            let own = process.zab().epoch();
-            let newer = self.witness.established_at.range(own..).find(|(epoch, _)| **epoch != own);
-            newer.map_or(0, |(_, since)| at - since)
-        } else {
-            process.late_us.unwrap_or(0)
-        };
-        let told = self.witness.told_upto.get(&(from, to)).copied().unwrap_or(Zxid::ZERO);
-        let first = self.witness.history.partition_point(|(at, _)| at.zxid <= told);
-        // What it has not heard of itself it cannot say, and counts.
-        let unsaid = (first < process.applied.len()).then(|| self.witness.committed_at[first]);
-        let unsaid_us = unsaid.map_or(0, |since| at - since);
-        Said { at, late_us: learned_us + unsaid_us }
+    /// For how long a leader does not know that it was replaced.
+    fn replaced_us(&self, server: usize) -> Option<u64> {
+        let process = self.servers[server].process.as_ref()?;
+        process.zab().is_leading().then(|| self.since_replaced_us(process.zab().epoch()))
     }
 
-    /// Notes what a server tells one that does not vote, and judges what it tells its leader.
-    pub(super) fn note_said(&mut self, from: usize, to: usize, message: &Message) {
-        let told = match message {
-            Message::ToLearner { body: ToLearner::Inform { bytes, .. }, .. } => {
-                let (mut rest, mut last) = (&bytes[..], Zxid::ZERO);
-                while !rest.is_empty() {
-                    let record = Record::own(rest);
-                    last = record.head().zxid;
-                    rest = &rest[record.bytes().len()..];
-                }
-                last
+    fn since_replaced_us(&self, own: Epoch) -> u64 {
+        let newer = self.witness.established_at.range(own..).find(|(epoch, _)| **epoch != own);
+        newer.map_or(0, |(_, since)| self.now - since)
+    }
+
+    /// A server leads no more: it was current by its own word until now.
+    pub(super) fn note_deposed(&mut self, server: usize, epoch: Epoch) {
+        let late_us = self.since_replaced_us(epoch);
+        let process = self.servers[server].process.as_mut().expect("it acts");
+        process.words.insert(process.clock.mono_ms, late_us);
+    }
+
+    /// What a server says of its age now. A leader that says nothing before it speaks is current.
+    pub(super) fn said(&mut self, from: usize, to: usize, message: &Message) -> Said {
+        let (at, tick_us) = (self.now, self.servers[from].tick_us);
+        let Message::ToLearner { body, .. } = message else { return Said { at, word: None } };
+        let way = (from, self.servers[from].life, to);
+        let replaced_us = self.replaced_us(from);
+        let process = self.servers[from].process.as_ref().expect("it speaks");
+        let word = match body {
+            &ToLearner::Age(ms) => {
+                let told_ms = process.clock.mono_ms - i64::from(ms);
+                let unseen_us = at - process.looked_at;
+                let late_us = process.late_us(told_ms).unwrap_or(0) + unseen_us + own_us(1, tick_us);
+                let word = (ms != u32::MAX).then_some(Word { age_ms: ms.into(), late_us });
+                self.witness.aged.insert(way, word);
+                None
             }
-            Message::ToLearner { body: ToLearner::Commit(upto), .. }
-            | Message::ToLearner { body: ToLearner::UpToDate(upto), .. } => *upto,
+            ToLearner::Ping(_) | ToLearner::UpToDate(_) => {
+                let plain = replaced_us.map(|late_us| Word { age_ms: 0, late_us });
+                self.witness.aged.remove(&way).unwrap_or(plain)
+            }
+            _other => None,
+        };
+        Said { at, word }
+    }
+
+    /// Judges what a server says to others.
+    pub(super) fn note_said(&mut self, from: usize, to: usize, message: &Message) {
+        match message {
             Message::ToLearner { body: ToLearner::Snapshot { .. }, .. } => {
                 *self.witness.snapshots.entry(to).or_default() += 1;
-                return;
             }
             Message::ToLeader { body: ToLeader::Request(bytes), .. } => {
-                return self.judge_request(from, bytes);
+                self.judge_request(from, bytes);
             }
-            _other => return,
-        };
-        let known = self.witness.told_upto.entry((from, to)).or_insert(Zxid::ZERO);
-        *known = (*known).max(told);
+            _other => {}
+        }
     }
 
     fn judge_request(&mut self, server: usize, bytes: &[u8]) {
@@ -139,9 +160,7 @@ impl Cluster {
     /// How a server stands before it hears something.
     pub(super) fn before(&self, server: usize) -> Before {
         let process = self.servers[server].process.as_ref().expect("it hears");
-        let following = process.zab().session().filter(|_| process.zab().is_following());
-        let current_ms = process.clock.mono_ms - process.node.stale_ms();
-        Before { following, current_ms }
+        Before { following: process.zab().session().filter(|_| process.zab().is_following()) }
     }
 
     /// A server has heard this, and may count from it now.
@@ -152,28 +171,19 @@ impl Cluster {
         message: &Message,
     ) {
         self.note_asked(from, to, message);
-        let Message::ToLearner { body, .. } = message else { return };
+        let Message::ToLearner { session, body, .. } = message else { return };
+        let Some(Word { age_ms, late_us }) = said.word else { return };
         // An age is counted by the clock of whoever says it.
         let slower = self.servers[from].tick_us.saturating_sub(self.servers[to].tick_us);
-        let rate_us = if let ToLearner::Age(ms) = body {
-            u64::from(*ms) * 1_000 * slower / TICK_US
-        } else {
-            0
-        };
-        let way = self.servers[from].id;
+        let late_us = late_us + (self.now - said.at) + own_us(age_ms, slower);
+        let way = Some((self.servers[from].id, *session));
         let Some(process) = self.servers[to].process.as_mut() else { return };
-        let current_ms = process.clock.mono_ms - process.node.stale_ms();
-        let late_us = said.late_us + (self.now - said.at) + rate_us;
-        let follows = process.zab().is_following()
-            && process.zab().session().is_some_and(|session| session.0 == way);
-        if !follows || current_ms < before.current_ms {
-            return;
+        let follows = process.zab().is_following() && process.zab().session() == way;
+        if follows && (before.following == way || matches!(body, ToLearner::UpToDate(_))) {
+            let current_ms = process.clock.mono_ms - age_ms as i64;
+            let known = process.words.entry(current_ms).or_insert(late_us);
+            *known = late_us.min(*known);
         }
-        let same = current_ms == before.current_ms && before.following.is_some();
-        process.late_us = match process.late_us {
-            Some(known) if same => Some(known.min(late_us)),
-            _other => Some(late_us),
-        };
     }
 
     fn note_asked(&mut self, from: usize, to: usize, message: &Message) {
@@ -304,4 +314,9 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Milliseconds of a clock that ticks so often, in microseconds of the run.
+const fn own_us(ms: u64, tick_us: u64) -> u64 {
+    ms * 1_000 * tick_us / TICK_US
 }

@@ -192,7 +192,7 @@ impl Cluster {
         process.reactor.led = led;
         process.led_at = if led { process.led_at.or(Some(self.now)) } else { None };
         process.unled_since_ms = if led { None } else { process.unled_since_ms.or(Some(now_ms)) };
-        process.reactor.deliver(&process.out, at.zxid);
+        process.reactor.deliver(&process.out, at.zxid, now_ms);
         let (reopens, halts) = (process.out.reopen, process.out.halt.take());
         process.out.clear();
         if let Some(reason) = halts {
@@ -321,7 +321,7 @@ impl Cluster {
         }
         self.judge_message(from, to, message);
         self.note_said(from, to, message);
-        let said = self.said(from, to);
+        let said = self.said(from, to, message);
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         let bytes: std::sync::Arc<[u8]> = bytes.into();
@@ -536,6 +536,10 @@ impl Cluster {
             epoch_on_quorum::check(&mut self.witness, server, epoch, &self.servers);
             let disk = &self.servers[server].disk;
             primary_integrity::check(&mut self.witness, server, epoch, disk);
+        }
+        let process = self.servers[server].process.as_ref().expect("it acts");
+        if let (Standing::Leading(epoch), Standing::Alone) = (process.standing, standing) {
+            self.note_deposed(server, epoch);
         }
         let process = self.servers[server].process.as_mut().expect("it acts");
         if let Standing::Leading(_) = standing {

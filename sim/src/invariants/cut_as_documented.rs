@@ -14,8 +14,9 @@ use crate::witness::Witness;
 /// over soon.
 const PATIENCE_MS: i64 = 2_000;
 
-/// Two looks of a server at what ends by time are so far apart, and a tick comes late.
-const SPARE_MS: i64 = 250;
+/// Two looks of a server at what ends by time are 50 ms apart, and a tick; in a jump of its clock a tick is
+/// twice as long.
+const SPARE_MS: i64 = 70;
 
 /// A server, by its own clock: what time it is, since when it has no leader, and how old it says its
 /// state is.
@@ -38,7 +39,7 @@ pub fn without_leader(
     let noticed = unled_since_ms + SPARE_MS < now_ms;
     let beyond = |limit: i64| limit + SPARE_MS < stale_ms && noticed;
     let max = service.stale_ms_max;
-    let served = look.session.is_some();
+    let served = look.served_since_ms.is_some_and(|since| since + SPARE_MS < now_ms);
     let wrong = match service.on_partition {
         OnPartition::Disconnect if served && noticed => Some("it serves nobody"),
         OnPartition::Bounded if served && beyond(max.unwrap_or(look.timeout_ms.into())) => {
@@ -59,7 +60,7 @@ pub fn without_leader(
         let keeps = service.local_sessions != LocalSessions::Off;
         let patience_ms = if keeps { PATIENCE_MS.max(service.wait_ms) } else { PATIENCE_MS };
         let opened = |since: i64| since + patience_ms + SPARE_MS < now_ms;
-        let opens = !served && look.opened_ms.is_some_and(opened);
+        let opens = look.session.is_none() && look.opened_ms.is_some_and(opened);
         let serves = service.on_partition == OnPartition::Serve;
         let waits = (serves && waits && beyond(service.wait_ms)) || (over && noticed && !serves);
         let waits = waits || (opens && beyond(patience_ms));

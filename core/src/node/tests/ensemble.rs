@@ -9,6 +9,7 @@
 //!                       Node
 //! ```
 
+mod age;
 mod agreement;
 mod clients;
 mod disk;

@@ -10,8 +10,10 @@
 
 use std::collections::VecDeque;
 
+use crate::zab::base::Base;
 use crate::zab::event::Action;
 use crate::zab::message::{Join, Message, ToLearner};
+use crate::zab::mutant::Mutant;
 use crate::zab::quorum::Quorum;
 use crate::zab::run::Position;
 use crate::zxid::{Epoch, ServerId, Zxid};
@@ -119,6 +121,26 @@ impl Link {
             to: self.id,
             message: Message::ToLearner { session, sequence, body },
         });
+    }
+
+    /// How far it was told that the history is committed.
+    const fn told(&self) -> Zxid {
+        if self.join.votes { self.commit_sent } else { self.sent.zxid }
+    }
+
+    /// Says how long ago who has what this learner was told lacked nothing. A leader that has told it all
+    /// need not: it speaks, and that is the time.
+    pub fn say_age(&mut self, base: &Base, leads: bool, out: &mut Vec<Action>) {
+        let lags = self.told() < base.committed && !base.planted(Mutant::LaggardsCurrent);
+        if self.up_to_date && (lags || !leads) {
+            self.say(ToLearner::Age(base.age.of(self.told(), base.committed)), out);
+        }
+    }
+
+    /// Speaks to the learner.
+    pub fn ping(&mut self, base: &Base, number: u64, leads: bool, out: &mut Vec<Action>) {
+        self.say_age(base, leads, out);
+        self.say(ToLearner::Ping(number), out);
     }
 
     /// The learner's history ends at `at`, which the leader has proven to be its own too.

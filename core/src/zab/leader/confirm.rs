@@ -6,7 +6,6 @@
 use super::Leading;
 use crate::zab::base::Base;
 use crate::zab::event::Action;
-use crate::zab::message::ToLearner;
 use crate::zab::mutant::Mutant;
 
 #[derive(Clone, Debug, Default)]
@@ -56,7 +55,7 @@ impl Leading {
     fn ping_for_round(&mut self, base: &Base, out: &mut Vec<Action>) {
         let (number, all) = (self.confirms.asked, base.planted(Mutant::ObserverConfirms));
         for link in self.feed.links.values_mut().filter(|link| link.counts() || all) {
-            link.say(ToLearner::Ping(number), out);
+            link.ping(base, number, true, out);
         }
     }
 

@@ -5,11 +5,24 @@
 //! comes back to it. So every way leads to a leader, and none in a circle.
 
 use super::{Action, Base, Learning, Next, Phase, Position, Zxid};
+use crate::zab::age::UNKNOWN_MS;
 use crate::zab::feed::{Link, Stage, locate};
 use crate::zab::message::{Join, Message, Offer, Relayed, ToLeader};
+use crate::zab::mutant::Mutant;
 use crate::zxid::ServerId;
 
 impl Learning {
+    /// Whoever feeds this server spoke: what it has said right before is how old all that it sent is, and a
+    /// leader that has said nothing has sent all that there is.
+    pub(super) fn note_word(&mut self, base: &mut Base) {
+        let aged = self.aged.take();
+        let leaders = self.learns_from_leader().then_some(0);
+        let ms = if base.planted(Mutant::AgeFromReceipt) { aged.map(|_| 0) } else { aged };
+        if self.is_following() {
+            base.word = ms.or(leaders).filter(|ms| *ms != UNKNOWN_MS);
+        }
+    }
+
     /// Whether this learner can feed `who`: it follows, and `who` neither votes nor feeds it.
     pub fn can_feed(&self, base: &Base, who: ServerId) -> bool {
         self.is_following() && !base.quorum.contains(who) && !self.path.contains(&who)
@@ -73,7 +86,7 @@ impl Learning {
             ToLeader::Synced(epoch) => {
                 if epoch == ours && link.new_leader_sent {
                     link.synced = true;
-                    self.feed.welcome(base, from, out);
+                    self.feed.welcome(base, from, false, out);
                 }
             }
             ToLeader::Ack(upto) => {
@@ -121,7 +134,7 @@ impl Learning {
             return;
         }
         self.feed.drop_silent(base, out);
-        self.feed.ping(base, 0, Some(base.age_ms), out);
+        self.feed.ping(base, 0, false, out);
         self.feed.grant_snapshots(base, out);
     }
 

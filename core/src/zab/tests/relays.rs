@@ -203,6 +203,57 @@ fn no_more_than_may_fly_is_sent_to_a_learner_that_acknowledges_nothing() {
     assert!(FLIGHT < sent && sent <= FLIGHT + longest, "{sent} bytes, of {longest} each at most");
 }
 
+/// Lets time pass at the leader until it has spoken to a learner, and returns what it said last.
+fn spoken(room: &mut Room, now_ms: &mut i64) -> (Option<u32>, Vec<Action>) {
+    for _ in 0..100 {
+        *now_ms += 10;
+        room.servers[0].note_age(*now_ms, Some(*now_ms));
+        let out = step(room, 1, Event::Tick);
+        let said = said_to(&out, 2);
+        let is_ping = |it: &Message| {
+            matches!(it, Message::ToLearner { body: ToLearner::Ping(_), .. })
+        };
+        if said.iter().any(is_ping) {
+            let age = said.iter().find_map(|it| match it {
+                Message::ToLearner { body: ToLearner::Age(ms), .. } => Some(*ms),
+                _other => None,
+            });
+            return (age, out);
+        }
+    }
+    panic!("it says nothing for a second");
+}
+
+#[test]
+fn a_learner_that_lags_is_told_how_old_what_it_was_sent_is() {
+    let (mut room, mut now_ms) = (room(&[&[1]]), 0);
+    room.servers[0].base.timing.observer_flight_bytes = Some(200);
+    let (age, out) = spoken(&mut room, &mut now_ms);
+    carry(&mut room, &out, 1, 2);
+    assert_eq!((age, room.servers[1].take_word()), (None, Some(0)), "it has all there is");
+    // A record each 10 ms, and only the first of them may fly.
+    let mut sent_ms = 0;
+    for _ in 0..100 {
+        now_ms += 10;
+        let leader = &mut room.servers[0];
+        leader.note_age(now_ms, Some(now_ms));
+        let mut out = Vec::new();
+        let (upto, ticket) = (propose(leader, &mut out).zxid, leader.base.ticket);
+        leader.step(Event::Durable { ticket, upto }, &mut out);
+        if !said_to(&out, 2).is_empty() {
+            sent_ms = now_ms;
+        }
+        carry(&mut room, &out, 1, 2);
+    }
+    assert_eq!(room.servers[1].take_word(), None, "what is sent alone says nothing of the rest");
+    let (age, out) = spoken(&mut room, &mut now_ms);
+    carry(&mut room, &out, 1, 2);
+    let lacks_ms = (now_ms - sent_ms - 10) as u32;
+    let told = age.expect("it lags");
+    assert!(lacks_ms <= told && told <= lacks_ms + 120, "{told} for {lacks_ms}");
+    assert_eq!(room.servers[1].take_word(), Some(told));
+}
+
 #[test]
 fn what_a_learner_missed_is_committed_as_it_comes_and_not_when_all_of_it_has_come() {
     let mut room = room(&[&[1]]);

@@ -11,10 +11,10 @@ use crate::zxid::SessionId;
 
 /// A client that takes a server that only reads, and one that does not.
 const READER: usize = 0;
-const PLAIN: usize = 1;
+pub(super) const PLAIN: usize = 1;
 
 /// The server that is cut off, which learns and does not vote.
-const CUT: usize = 3;
+pub(super) const CUT: usize = 3;
 
 /// One that learns from that one.
 const BEHIND: usize = 4;
@@ -34,7 +34,7 @@ const GRACE: u64 = GRACE_MS as u64;
 
 impl Cluster {
     /// Three voters and a learner, and two clients of the learner's.
-    fn observed(policy: OnPartition) -> Self {
+    pub(super) fn observed(policy: OnPartition) -> Self {
         Self::observed_with(policy, LocalSessions::Off)
     }
 
@@ -81,11 +81,11 @@ impl Cluster {
         cluster
     }
 
-    fn leads(&self) -> usize {
+    pub(super) fn leads(&self) -> usize {
         (0..CUT).find(|&at| self.node_of(at).is_leading()).expect("one leads")
     }
 
-    fn node_of(&self, server: usize) -> &crate::node::Node {
+    pub(super) fn node_of(&self, server: usize) -> &crate::node::Node {
         &self.servers[server].process.as_ref().expect("it runs").node
     }
 
@@ -94,7 +94,7 @@ impl Cluster {
     }
 
     /// Time passes, and clients that are connected are heard.
-    fn stay(&mut self, ms: u64) {
+    pub(super) fn stay(&mut self, ms: u64) {
         let end = self.now + ms;
         while self.now < end {
             for client in [READER, PLAIN] {
@@ -129,7 +129,7 @@ impl Cluster {
 
     /// A client writes; its number among all writes.
     #[track_caller]
-    fn writes(&mut self, client: usize) -> usize {
+    pub(super) fn writes(&mut self, client: usize) -> usize {
         let (server, index) = self.place(client).expect("it is served");
         let before = self.sent.len();
         self.write(server, index);
@@ -437,6 +437,23 @@ fn a_session_behind_a_relay_outlives_a_cut_by_the_grace_too() {
     let write = cluster.writes(PLAIN);
     cluster.stay(500);
     assert!(matches!(cluster.fate(write), Fate::Done(_)), "{:?}", cluster.fate(write));
+}
+
+#[test]
+fn a_short_session_behind_a_relay_has_the_grace_before_its_server_is_known_to_be_cut_off() {
+    let mut cluster = Cluster::chained(OnPartition::Serve);
+    let (session, leader) = (cluster.session(PLAIN), cluster.leads());
+    // It is due while the leader may yet hear of its server, for which its relay answers.
+    let now_ms = cluster.now as i64;
+    let timeout_ms = 499 - (now_ms % 500) as i32;
+    let node = &mut cluster.servers[leader].process.as_mut().expect("it runs").node;
+    node.attached.get_mut(&session).expect("it is connected").timeout_ms = timeout_ms;
+    assert!(node.expiry.touch(session, timeout_ms, now_ms));
+    (0..BEHIND).for_each(|other| cluster.cut(other, BEHIND, 60_000));
+    cluster.run(timeout_ms as u64 + GRACE);
+    assert!(cluster.node_of(leader).sessions.contains(session), "the grace is not over");
+    cluster.run(ROUNDING_MS);
+    assert!(!cluster.node_of(leader).sessions.contains(session), "it is");
 }
 
 #[test]
