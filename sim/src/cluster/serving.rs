@@ -199,9 +199,6 @@ impl Cluster {
         if host.reactor.session_of(id) != Some(session) {
             return; // it does not know yet that its connection is gone
         }
-        if !host.node.sessions().contains(session) {
-            return; // it keeps alive what it takes for its own: an open finding of docs/zab.md
-        }
         let well = self.now < client.heard_at + client.timeout_ms as u64 * 400;
         let stood = client.open_since + client.timeout_ms as u64 * 1_000 < self.now;
         if self.servers[server].votes || !well || !stood || server == leader {
@@ -289,10 +286,17 @@ impl Cluster {
         if service.on_partition != OnPartition::Serve {
             return;
         }
-        let stale_ms = process.node.stale_ms();
-        // Whose session is over is judged elsewhere: nobody was heard of it for its time.
-        let over = |session| process.out.closed.iter().any(|&(_, ended)| ended == session);
-        for &(origin, session) in process.out.displaced.iter().filter(|it| !over(it.1)) {
+        let (stale_ms, life) = (process.node.stale_ms(), self.servers[server].life);
+        // It ends by its own clock whom it has not heard for his time: that clock may have jumped.
+        let silent = |session: SessionId| {
+            let heard_ms = process.heard.get(&session).copied().unwrap_or(i64::MIN);
+            let times = (process.clock.mono_ms, heard_ms);
+            process.out.closed.iter().any(|&(_, ended)| ended == session)
+                && local_sessions_stay::was_silent(&self.witness, (server, life), session, times)
+        };
+        let displaced = process.out.displaced.iter().copied();
+        let kept: Vec<_> = displaced.filter(|it| !silent(it.1)).collect();
+        for (origin, session) in kept {
             let Some(wire) = self.wires.get(&origin.connection) else { continue };
             let client = &self.clients[wire.client];
             let counts = matches!(client.link, Link::Open(id, _) if id == origin.connection)
