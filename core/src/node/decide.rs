@@ -246,7 +246,7 @@ impl Node {
         let me = self.zab.me();
         self.asks.overtake(session, |item| holder.is(me, item.origin));
         let Some(before) = self.attached.insert(session, holder) else { return };
-        let same = before.server == holder.server && before.origin == holder.origin;
+        let same = before.is(holder.server, holder.origin);
         if !same && !before.left {
             self.displace(session, before.server, before.origin, out);
         }

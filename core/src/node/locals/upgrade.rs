@@ -147,20 +147,20 @@ impl Node {
         if is_known || asked.scope == Scope::Global || self.upgrades.told.is_empty() {
             return false;
         }
-        let refused = match asked.scope {
+        match asked.scope {
             _any if self.zab.planted(Mutant::UpgradeThoughToldOver) => false,
             _any if self.upgrades.has_refused(session, (from, origin)) => true,
             Scope::Upgradable { password, .. } if upgrades(asked.scope, op, &asked.body) => {
-                self.upgrades.refuses(session, password, (from, origin))
+                let refuses = self.upgrades.refuses(session, password, (from, origin));
+                if refuses && from == self.zab.me() {
+                    self.release(session, origin, out);
+                } else if refuses {
+                    self.displace(session, from, origin, out);
+                }
+                refuses
             }
             Scope::Global | Scope::Local | Scope::Upgradable { .. } => false,
-        };
-        if refused && from == self.zab.me() {
-            self.release(session, origin, out);
-        } else if refused {
-            self.displace(session, from, origin, out);
         }
-        refused
     }
 
     /// Notes that the leader is asked for what makes a local session global.
