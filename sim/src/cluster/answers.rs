@@ -234,7 +234,9 @@ impl Cluster {
         if !process.node.is_serving() {
             return self.judge_hung_up(server); // whoever waits for a leader may be sent to look for another server
         }
-        for &(origin, session) in &process.out.displaced {
+        let displaced = process.out.displaced.iter().copied();
+        let kept: Vec<_> = displaced.filter(|it| !self.ends_for_silence(server, it.1)).collect();
+        for (origin, session) in kept {
             let Some(wire) = self.wires.get(&origin.connection) else { continue };
             let (client, held) = (&self.clients[wire.client], (session, origin.connection));
             if client.reads_only {

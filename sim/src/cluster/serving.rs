@@ -268,15 +268,34 @@ impl Cluster {
                     sent.retain(|sent| sent.xid() != xid);
                 }
             }
-            ToClient::Reply { err, .. } => {
+            ToClient::Reply { xid, err, .. } => {
                 local_sessions_stay::answered(&mut self.witness, server, &service, err);
                 let it = &self.clients[client];
                 let reads_only = it.reads_only || it.link.connection() != Some(id);
+                // A reader's server refuses what it does not pass on: nothing is done before it.
+                if err == ErrorCode::NotReadOnly
+                    && it.reads_only
+                    && let Some((session, _)) = it.session
+                    && let Some(sent) = self.witness.sent.get_mut(&session)
+                {
+                    sent.retain(|sent| sent.xid() != xid);
+                }
                 cut_as_documented::refused(&mut self.witness, server, err, reads_only);
             }
             ToClient::Expired | ToClient::Event { .. } | ToClient::Pong { .. } | ToClient::Gone => {
             }
         }
+    }
+
+    /// Whether a server ends a session of its own in this turn, and has not heard of it for its time by its
+    /// clock: that one may have jumped.
+    pub(super) fn ends_for_silence(&self, server: usize, session: SessionId) -> bool {
+        let it = &self.servers[server];
+        let Some(process) = &it.process else { return false };
+        let heard_ms = process.heard.get(&session).copied().unwrap_or(i64::MIN);
+        let times = (process.clock.mono_ms, heard_ms);
+        process.out.closed.iter().any(|&(_, ended)| ended == session)
+            && local_sessions_stay::was_silent(&self.witness, (server, it.life), session, times)
     }
 
     /// A server without a leader hangs up on those that it gave a session to.
@@ -286,16 +305,9 @@ impl Cluster {
         if service.on_partition != OnPartition::Serve {
             return;
         }
-        let (stale_ms, life) = (process.node.stale_ms(), self.servers[server].life);
-        // It ends by its own clock whom it has not heard for his time: that clock may have jumped.
-        let silent = |session: SessionId| {
-            let heard_ms = process.heard.get(&session).copied().unwrap_or(i64::MIN);
-            let times = (process.clock.mono_ms, heard_ms);
-            process.out.closed.iter().any(|&(_, ended)| ended == session)
-                && local_sessions_stay::was_silent(&self.witness, (server, life), session, times)
-        };
+        let stale_ms = process.node.stale_ms();
         let displaced = process.out.displaced.iter().copied();
-        let kept: Vec<_> = displaced.filter(|it| !silent(it.1)).collect();
+        let kept: Vec<_> = displaced.filter(|it| !self.ends_for_silence(server, it.1)).collect();
         for (origin, session) in kept {
             let Some(wire) = self.wires.get(&origin.connection) else { continue };
             let client = &self.clients[wire.client];
