@@ -38,6 +38,7 @@ use crate::zxid::{ServerId, SessionId, Zxid};
 use asks::Asks;
 use exchange::{Asked, Hold, Request, Response, Verdict};
 use locals::Locals;
+use locals::upgrade::Upgrades;
 use route::{Route, SWEEP_INTERVAL_MS};
 use submission::{Origin, Outcome, Reply, Submission};
 
@@ -257,13 +258,15 @@ pub struct Node {
     holds: u32,
     /// Sessions that are this server's own.
     locals: Locals,
-    /// Of the leader: local sessions that it made global, whose, and since when, for as long as their
-    /// server may not know it: by then one could have ended elsewhere, and must not seem to live.
-    upgraded: BTreeMap<SessionId, (ServerId, Zxid)>,
+    /// Sessions between local and global.
+    upgrades: Upgrades,
     /// Whether this process ever had a leader and all that the leader had.
     has_served: bool,
     /// A session came to be connected here since the leader was told which are.
     hosts_anew: bool,
+    /// A local session that may be global by now went on at another connection while there was no leader:
+    /// it is told anew who is connected here.
+    moved_unled: bool,
     /// Digests that the leader named and this server has yet to come to.
     expected: VecDeque<(Zxid, u64)>,
     log_room: u64,
@@ -335,9 +338,10 @@ impl Node {
             unconfirmed: 0,
             holds: 0,
             locals,
-            upgraded: BTreeMap::new(),
+            upgrades: Upgrades::default(),
             has_served: false,
             hosts_anew: false,
+            moved_unled: false,
             expected: VecDeque::new(),
             log_room: u64::MAX,
             membership: Box::default(),

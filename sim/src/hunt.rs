@@ -62,10 +62,15 @@ pub fn try_seed(mutant: Mutant, seed: u64, mode: Mode, seconds: u64) -> Option<C
     Some((seed, mode, how))
 }
 
+/// The seed's cluster without faults.
+pub fn quiet_plan(seed: u64, seconds: u64) -> Plan {
+    Plan { link_breaks: 0, ..Plan::of(seed, seconds, Mode::Safety).fair() }
+}
+
 /// The seed's cluster without any other fault, for `seconds`, with a crash instead of each action in
 /// turn, `stride` actions apart. Returns how many points were tried, or the first that fails.
 pub fn crash_everywhere(seed: u64, seconds: u64, stride: u64) -> Result<u64, String> {
-    let quiet = Plan { link_breaks: 0, ..Plan::of(seed, seconds, Mode::Safety).fair() };
+    let quiet = quiet_plan(seed, seconds);
     let actions = run_plan(seed, quiet.clone(), None)?.actions;
     let mut tried = 0;
     for point in (1..=actions).step_by(stride as usize) {

@@ -20,6 +20,9 @@ struct Arguments {
     /// Replays the seed of a liveness run.
     #[arg(long)]
     liveness: bool,
+    /// Replays the seed as `crashes` runs it, with a crash instead of this action.
+    #[arg(long, requires = "seed")]
+    crash_at: Option<u64>,
     /// Simulated seconds under faults; the calm comes after them.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
@@ -88,7 +91,7 @@ fn main() -> anyhow::Result<()> {
     let seconds = arguments.seconds;
     let mode = if arguments.liveness { Mode::Liveness } else { Mode::Safety };
     match (arguments.seed, arguments.command) {
-        (Some(seed), _) => replay(seed, seconds, mode),
+        (Some(seed), _) => replay(seed, seconds, mode, arguments.crash_at),
         (None, Some(Command::Soak(options))) => soak(&options, seconds, Mode::Safety),
         (None, Some(Command::Liveness(options))) => soak(&options, seconds, Mode::Liveness),
         (None, Some(Command::Crashes { seeds, stride })) => crashes(seeds, seconds, stride),
@@ -115,8 +118,11 @@ fn scenarios(files: &[std::path::PathBuf]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn replay(seed: u64, seconds: u64, mode: Mode) -> anyhow::Result<()> {
-    let plan = Plan::of(seed, seconds, mode);
+fn replay(seed: u64, seconds: u64, mode: Mode, crash_at: Option<u64>) -> anyhow::Result<()> {
+    let plan = crash_at.map_or_else(
+        || Plan::of(seed, seconds, mode),
+        |point| Plan { crash_at_action: point, ..hunt::quiet_plan(seed, seconds) },
+    );
     println!("seed {seed}: {plan:#?}");
     let verdict = Cluster::new(seed, plan, None, true).run();
     for line in &verdict.lines {

@@ -11,6 +11,7 @@ use crate::cluster::Word;
 use crate::disk::Entry;
 use crate::invariants::{done_in_order, local_sessions_stay};
 use crate::model::Model;
+use crate::reactor::ConnectionId;
 
 /// A property that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +43,12 @@ pub struct Witness {
     pub snapshots: BTreeMap<usize, u64>,
     /// Sessions that began without a record.
     pub locals: BTreeMap<SessionId, local_sessions_stay::Local>,
-    /// When the record of a session's begin was committed, and which it is.
-    pub begun_at: BTreeMap<SessionId, (u64, Zxid)>,
+    /// The record of a session's begin.
+    pub begun_at: BTreeMap<SessionId, Zxid>,
+    /// Sessions whose clients heard that they are over, from a server of which epoch.
+    pub told_over: BTreeMap<SessionId, Epoch>,
+    /// In which epoch a server was that said so on a connection.
+    pub said_over: BTreeMap<ConnectionId, Epoch>,
     /// Sessions whose clients asked for an ephemeral node.
     pub wants_ephemeral: BTreeSet<SessionId>,
     /// Sessions whose clients asked for their end.

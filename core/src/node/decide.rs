@@ -3,14 +3,17 @@
 //! A verdict leaves for its server before the record that it names, and in the order of the asks,
 //! so that the server answers each connection in its own order.
 
+use std::sync::Arc;
+
 use super::asks::{Ending, Stage};
 use super::exchange::{Asked, Hold, Scope, Verdict};
+use super::locals::upgrade::upgrades;
 use super::route::Route;
 use super::submission::{Ask, Item, Origin, Outcome};
 use super::{Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES};
 use crate::answer::Answer;
-use crate::prepare::part::wants_ephemeral;
 use crate::prepare::{Internal, Prepared, WriteRequest};
+use crate::session::Session;
 use crate::wire::handshake::Password;
 use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{self, mutant::Mutant};
@@ -101,6 +104,9 @@ impl Node {
         if self.is_full(body.len(), reserve) {
             return Some(Verdict::Refused { behind, code: ErrorCode::NotReadOnly });
         }
+        if self.was_told_over(from, asked, op, out) {
+            return Some(Verdict::Refused { behind, code: ErrorCode::SessionExpired });
+        }
         let is_local = self.stays_local(from, asked, op, out)?;
         if behind != self.named() && self.zab.planted(Mutant::UpgradeForgetsNode) {
             let (behind, code) = (self.named(), ErrorCode::EphemeralOnLocalSession);
@@ -153,14 +159,16 @@ impl Node {
         // Its server may not have applied yet that it became global: it may even be over by now.
         let is_known = self.sessions.contains(session)
             || self.prepare.is_changing(session)
-            || self.upgraded.contains_key(&session);
+            || self.upgrades.contains(session);
         match asked.scope {
             Scope::Global => Some(false),
             Scope::Local | Scope::Upgradable { .. } if is_known => Some(false),
-            Scope::Upgradable { timeout_ms, password } if wants_ephemeral(op, &asked.body) => {
+            Scope::Upgradable { timeout_ms, password }
+                if upgrades(asked.scope, op, &asked.body) =>
+            {
                 let begin = Internal::CreateSession { session, timeout_ms, password };
                 let zxid = self.propose_internal(begin)?;
-                self.upgraded.insert(session, (from, zxid));
+                self.upgrades.begin(session, from, zxid, Session { timeout_ms, password });
                 let (server, hold) = (from, Hold::of_history(zxid));
                 self.attach(session, Holder { server, origin, hold, timeout_ms, left: false }, out);
                 Some(false)
@@ -203,10 +211,15 @@ impl Node {
     ) -> Verdict {
         let session = item.session;
         // The password first: whoever does not know it must not be able to disturb the session.
-        let known = self.sessions.get(session).copied();
-        let knows = self.sessions.verify(session, Some(presented))
+        let Some(known) = self.known_session(session) else {
+            self.upgrades.tell_over(session, presented);
+            return Verdict::Expired;
+        };
+        let knows = known.password.matches(Some(presented))
             || self.zab.planted(Mutant::ResumesWithoutPassword);
-        let Some(known) = known.filter(|_| knows) else { return Verdict::Expired };
+        if !knows {
+            return Verdict::Expired;
+        }
         let password = known.password;
         if self.prepare.is_closing(session) {
             // Its end is told once it is a fact.
@@ -233,7 +246,7 @@ impl Node {
         let me = self.zab.me();
         self.asks.overtake(session, |item| holder.is(me, item.origin));
         let Some(before) = self.attached.insert(session, holder) else { return };
-        let same = before.server == holder.server && before.origin == holder.origin;
+        let same = before.is(holder.server, holder.origin);
         if !same && !before.left {
             self.displace(session, before.server, before.origin, out);
         }
@@ -266,7 +279,7 @@ impl Node {
             return false;
         }
         let moved = self.attached.get(&item.session).map_or(!ends, |held| !holds(held));
-        moved && self.sessions.contains(item.session)
+        moved && self.known_session(item.session).is_some()
     }
 
     fn growing(&mut self, zxid: Zxid) -> Growing {
@@ -330,7 +343,12 @@ impl Node {
                 let ending = Ending::Resumed(hold, timeout_ms, password);
                 self.end_behind(number, behind, ending, out);
             }
-            Verdict::Expired => self.end(number, Ending::Handshake(Outcome::Expired), out),
+            Verdict::Expired => {
+                // Should this server lead next, it must know what it passed on.
+                let (session, presented) = (ask.item.session, Arc::clone(&ask.body));
+                self.upgrades.tell_over(session, &presented);
+                self.end(number, Ending::Handshake(Outcome::Expired), out);
+            }
             Verdict::Closed => self.end(number, Ending::Handshake(Outcome::Refused), out),
         }
     }

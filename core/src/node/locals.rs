@@ -10,8 +10,9 @@
 //! this server's clock alone, so that no change of leader, and no want of one, ends any.
 
 mod serve;
+pub(super) mod upgrade;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::is_same_connection;
@@ -65,12 +66,20 @@ pub(super) struct Locals {
     expiry: Expiry,
     /// In the order in which it was asked.
     waiting: VecDeque<Waiting>,
+    /// Whose leader was asked for an ephemeral node, which has not come of it yet. Also of those that
+    /// ended here meanwhile.
+    pub upgrading: BTreeSet<SessionId>,
 }
 
 impl Locals {
     /// None. Their silence is measured in steps of `tick_ms`.
     pub fn new(tick_ms: i32) -> Self {
-        Self { sessions: BTreeMap::new(), expiry: Expiry::new(tick_ms), waiting: VecDeque::new() }
+        Self {
+            sessions: BTreeMap::new(),
+            expiry: Expiry::new(tick_ms),
+            waiting: VecDeque::new(),
+            upgrading: BTreeSet::new(),
+        }
     }
 
     pub fn get(&self, session: SessionId) -> Option<&Local> {

@@ -158,8 +158,12 @@ impl Node {
                     }
                     Some(_) => return Outcome::Expired,
                     // An earlier guest of this server's, or a session that is over.
-                    None if self.ids.has_given(item.session) => return Outcome::Expired,
-                    // It may have begun elsewhere since.
+                    None if self.ids.has_given(item.session)
+                        && !self.locals.upgrading.contains(&item.session) =>
+                    {
+                        return Outcome::Expired;
+                    }
+                    // It may have begun elsewhere since, or been made global.
                     None => return Outcome::Refused,
                 }
             }

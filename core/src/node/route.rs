@@ -192,7 +192,7 @@ impl Node {
                     Route::Lost | Route::Me => false,
                 };
                 // Another epoch of its leader: nothing on the way between them was lost.
-                if !same {
+                if std::mem::take(&mut self.moved_unled) || !same {
                     self.hosts_anew = false;
                     self.route = Route::Asking(leader, session);
                     self.request = Request { hosted: Some(self.hosted()), ..Request::default() };
@@ -209,7 +209,7 @@ impl Node {
         self.deferred.clear();
         self.confirming.clear();
         self.unconfirmed = 0;
-        self.upgraded.clear();
+        self.upgrades.deposed();
         if self.zab.planted(Mutant::DeposedIsCurrent) {
             self.current_ms = self.clock.mono_ms;
         }
@@ -304,10 +304,9 @@ impl Node {
     pub(super) fn submitted(&mut self, submission: &Submission, out: &mut Output) {
         for &(session, timeout_ms) in submission.touched() {
             let deaf = self.zab.planted(Mutant::LocalNotTouched);
-            if !deaf && self.locals.touch(session, timeout_ms, self.clock.mono_ms) {
-                if self.zab.planted(Mutant::LocalTouchesPassed) {
-                    self.touched.insert(session, timeout_ms);
-                }
+            let is_own = !deaf && self.locals.touch(session, timeout_ms, self.clock.mono_ms);
+            let leaks = self.zab.planted(Mutant::LocalTouchesPassed);
+            if is_own && !leaks && !self.is_watched_above(session) {
                 continue;
             }
             if self.route == Route::Me {
@@ -425,6 +424,7 @@ impl Node {
                 Route::Me => {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
                     let asked = Asked { number, scope: self.scope_of(&item), item, body };
+                    self.note_upgrading(&asked);
                     if !self.decide(self.zab.me(), &asked, out) {
                         break;
                     }
@@ -434,6 +434,7 @@ impl Node {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
                     bytes += body.len();
                     let asked = Asked { number, scope: self.scope_of(&item), item, body };
+                    self.note_upgrading(&asked);
                     if self.zab.planted(Mutant::AskedTwice) {
                         self.request.asks.push(asked.clone());
                     }
@@ -501,7 +502,7 @@ impl Node {
         self.heard.insert(from, self.clock.mono_ms);
         // What waits to be decided was asked before that.
         if self.deferred.is_empty() {
-            self.upgraded.retain(|_, (whose, zxid)| *whose != from || applied < *zxid);
+            self.upgrades.applied(from, applied);
         }
         if let Some(hosted) = hosted {
             // What it asked before, it asks again if it is not in the history. Its numbers may be
@@ -511,8 +512,9 @@ impl Node {
                 asked.take_if(|it| it.0 == from);
             }
             self.responses.remove(&from);
-            for held in self.attached.values_mut().filter(|held| held.server == from) {
-                held.left = true; // but for those that it names
+            for (&session, held) in self.attached.iter_mut().filter(|it| it.1.server == from) {
+                // But for those that it names, and what it does not know to be global.
+                held.left |= !self.upgrades.is_of(session, from);
             }
             for Hosted { session, origin, hold, timeout_ms } in hosted {
                 let (server, left) = (from, false);
@@ -619,7 +621,8 @@ impl Node {
         self.expire();
         self.expire_locals(out);
         let (me, applied) = (self.zab.me(), self.applied.zxid);
-        self.upgraded.retain(|_, (whose, zxid)| *whose != me || applied < *zxid);
+        self.upgrades.applied(me, applied);
+        self.forget_upgraded();
         self.reap();
         // What a snapshot kept goes also when nobody writes any more.
         self.writer.reclaim();

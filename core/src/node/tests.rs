@@ -2,6 +2,7 @@
 
 mod ensemble;
 mod locals;
+mod upgrades;
 
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;

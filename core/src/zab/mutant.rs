@@ -222,6 +222,14 @@ mutants! {
     UpgradeForgetsNode,
     /// A server does not note that its connection holds the session that it had made global.
     UpgradeForgetsHolder,
+    /// A leader tells who comes elsewhere with a session that it is just making global that it is over.
+    UpgradeUnknownElsewhere,
+    /// A leader makes a session global though its client was told that it is over.
+    UpgradeThoughToldOver,
+    /// Who comes back to the same server with a session that is being made global does not wait for that.
+    UpgradeNotAwaited,
+    /// A server passes nothing on that it hears from a session that its leader was asked to make global.
+    UpgradingNotTouched,
     /// Whoever learns from a relay counts from when it heard it, not from when that was current.
     AgeFromReceipt,
     /// A leader speaks to learners that lag as if they were sent all that is committed.

@@ -2,7 +2,7 @@
 
 use farwatch_core::wire::handshake::Password;
 use farwatch_core::wire::{ErrorCode, EventType};
-use farwatch_core::zxid::{SessionId, Zxid};
+use farwatch_core::zxid::{Epoch, SessionId, Zxid};
 
 use super::Cluster;
 use crate::client::{Link, Sent};
@@ -67,6 +67,7 @@ impl Cluster {
     fn client_expired(&mut self, client: usize) {
         let it = &mut self.clients[client];
         let (intrudes, link) = (it.intrudes, it.link);
+        let said = link.connection().and_then(|id| self.witness.said_over.remove(&id));
         it.disconnected();
         if intrudes {
             return;
@@ -74,7 +75,7 @@ impl Cluster {
         let (session, _) = it.session.expect("only a session expires");
         it.ended();
         self.trace.line(self.now, format_args!("client {client} is told that {session} is over"));
-        self.judge_expired(client, session, link);
+        self.judge_expired(client, session, (link, said));
     }
 
     /// The connection is gone. Half of the clients forget a session that was only for reading with it.
@@ -93,22 +94,26 @@ impl Cluster {
         }
     }
 
-    fn judge_expired(&mut self, client: usize, session: SessionId, link: Link) {
+    /// A client hears that its session is over; as the answer to its handshake, from a server that was
+    /// in the epoch `said` then.
+    fn judge_expired(
+        &mut self,
+        client: usize,
+        session: SessionId,
+        (link, said): (Link, Option<Epoch>),
+    ) {
         self.tally.told_over += u64::from(self.readers.contains_key(&client));
         let (Link::Opening(_, server, _) | Link::Open(_, server)) = link else { return };
         let place = (server, self.servers[server].life);
-        // One that moves while it is made global is over for whoever did not know that yet.
-        let asked_at = if let Link::Opening(_, _, since) = link { since } else { self.now };
+        // A leader that was replaced does not tell the next one whom it told that.
         let moved = local_sessions_stay::moved(&self.witness, server, session);
-        let begun = self.witness.begun_at.get(&session).copied();
-        let later = begun.is_none_or(|(begun_at, _)| asked_at <= begun_at);
-        // Who comes back, also to the same server, while what makes its session global is under way may be
-        // told the same when it asks something: docs/zab.md has it among what is open.
-        let timeout_us = self.clients[client].timeout_ms as u64 * 1_000;
-        let just = begun.is_some_and(|(begun_at, _)| self.now < begun_at + timeout_us);
-        let crossed = just && self.witness.locals.contains_key(&session);
+        let begun = self.witness.begun_at.get(&session);
+        let later = begun.zip(said).is_some_and(|(begun, said)| said < begun.epoch());
         let over = local_sessions_stay::is_over(&self.witness, place, session);
-        if !(over || moved && later || crossed) {
+        if let Some(said) = said {
+            expired_is_true::heard(&mut self.witness, session, said);
+        }
+        if !(over || moved && later) {
             expired_is_true::check(&mut self.witness, client, session);
         }
     }
@@ -202,7 +207,7 @@ impl Cluster {
                 it.disconnected();
                 let (session, _) = it.session.take().expect("it was connected");
                 it.ended();
-                self.judge_expired(client, session, link);
+                self.judge_expired(client, session, (link, None));
             }
             _other => {}
         }
@@ -229,7 +234,9 @@ impl Cluster {
         if !process.node.is_serving() {
             return self.judge_hung_up(server); // whoever waits for a leader may be sent to look for another server
         }
-        for &(origin, session) in &process.out.displaced {
+        let displaced = process.out.displaced.iter().copied();
+        let kept: Vec<_> = displaced.filter(|it| !self.ends_for_silence(server, it.1)).collect();
+        for (origin, session) in kept {
             let Some(wire) = self.wires.get(&origin.connection) else { continue };
             let (client, held) = (&self.clients[wire.client], (session, origin.connection));
             if client.reads_only {
@@ -247,6 +254,11 @@ impl Cluster {
         message: &ToClient,
     ) {
         self.judge_service(server, (client, id), message);
+        if matches!(message, ToClient::Expired)
+            && let Some(process) = &self.servers[server].process
+        {
+            self.witness.said_over.insert(id, process.zab().epoch());
+        }
         let mut processes = self.servers.iter().filter_map(|it| it.process.as_ref());
         if let (ToClient::Expired, Some((session, _))) = (message, self.clients[client].session)
             && processes.any(|process| process.node.proposable().is_some())

@@ -209,9 +209,6 @@ impl Cluster {
         if host.reactor.session_of(id) != Some(session) {
             return; // it does not know yet that its connection is gone
         }
-        if !host.node.sessions().contains(session) {
-            return; // it keeps alive what it takes for its own: an open finding of docs/zab.md
-        }
         let well = self.now < client.heard_at + client.timeout_ms as u64 * 400;
         let stood = client.open_since + client.timeout_ms as u64 * 1_000 < self.now;
         if self.servers[server].votes || !well || !stood || server == leader {
@@ -281,15 +278,34 @@ impl Cluster {
                     sent.retain(|sent| sent.xid() != xid);
                 }
             }
-            ToClient::Reply { err, .. } => {
+            ToClient::Reply { xid, err, .. } => {
                 local_sessions_stay::answered(&mut self.witness, server, &service, err);
                 let it = &self.clients[client];
                 let reads_only = it.reads_only || it.link.connection() != Some(id);
+                // A reader's server refuses what it does not pass on: nothing is done before it.
+                if err == ErrorCode::NotReadOnly
+                    && it.reads_only
+                    && let Some((session, _)) = it.session
+                    && let Some(sent) = self.witness.sent.get_mut(&session)
+                {
+                    sent.retain(|sent| sent.xid() != xid);
+                }
                 cut_as_documented::refused(&mut self.witness, server, err, reads_only);
             }
             ToClient::Expired | ToClient::Event { .. } | ToClient::Pong { .. } | ToClient::Gone => {
             }
         }
+    }
+
+    /// Whether a server ends a session of its own in this turn, and has not heard of it for its time by its
+    /// clock: that one may have jumped.
+    pub(super) fn ends_for_silence(&self, server: usize, session: SessionId) -> bool {
+        let it = &self.servers[server];
+        let Some(process) = &it.process else { return false };
+        let heard_ms = process.heard.get(&session).copied().unwrap_or(i64::MIN);
+        let times = (process.clock.mono_ms, heard_ms);
+        process.out.closed.iter().any(|&(_, ended)| ended == session)
+            && local_sessions_stay::was_silent(&self.witness, (server, it.life), session, times)
     }
 
     /// A server without a leader hangs up on those that it gave a session to.
@@ -300,9 +316,9 @@ impl Cluster {
             return;
         }
         let stale_ms = process.node.stale_ms();
-        // Whose session is over is judged elsewhere: nobody was heard of it for its time.
-        let over = |session| process.out.closed.iter().any(|&(_, ended)| ended == session);
-        for &(origin, session) in process.out.displaced.iter().filter(|it| !over(it.1)) {
+        let displaced = process.out.displaced.iter().copied();
+        let kept: Vec<_> = displaced.filter(|it| !self.ends_for_silence(server, it.1)).collect();
+        for (origin, session) in kept {
             let Some(wire) = self.wires.get(&origin.connection) else { continue };
             let client = &self.clients[wire.client];
             let counts = matches!(client.link, Link::Open(id, _) if id == origin.connection)

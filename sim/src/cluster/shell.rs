@@ -15,12 +15,12 @@ use crate::disk::{Completion, Entry, Logged};
 use crate::invariants::{
     acks_are_durable, agreement, commits_when_established, digests_equal, done_in_order,
     drained_before_hand_over, durable_on_quorum, ephemerals_live_with_sessions,
-    epoch_after_history, epoch_on_quorum, expired_after_silence, founded_on_promises,
-    full_time_again, global_primary_order, integrity, leaders_have_a_quorum, leadership1,
-    leadership2, local_primary_order, local_sessions_cost_nothing, observers_never_vote,
-    prefix_consistency, primary_integrity, promise_given_once, promises_are_kept,
-    restoring_loses_nothing, sequence_numbers_unique, should_not_be_triggered, the_living_stay,
-    total_order,
+    epoch_after_history, epoch_on_quorum, expired_after_silence, expired_is_true,
+    founded_on_promises, full_time_again, global_primary_order, integrity, leaders_have_a_quorum,
+    leadership1, leadership2, local_primary_order, local_sessions_cost_nothing,
+    observers_never_vote, prefix_consistency, primary_integrity, promise_given_once,
+    promises_are_kept, restoring_loses_nothing, sequence_numbers_unique, should_not_be_triggered,
+    the_living_stay, total_order,
 };
 use crate::plan::Mode;
 use crate::witness::Witness;
@@ -500,7 +500,8 @@ impl Cluster {
         let (head, txn, witness) = (record.head(), record.txn(), &mut self.witness);
         local_sessions_cost_nothing::recorded(witness, &head, &txn, &self.plan.services.of);
         if let Txn::CreateSession { .. } = txn {
-            witness.begun_at.insert(head.session, (self.now, head.zxid));
+            witness.begun_at.insert(head.session, head.zxid);
+            expired_is_true::begun(witness, head.session, head.zxid);
         }
         done_in_order::check(witness, &head, &txn);
         let judge = |witness: &mut Witness, part: &Txn<'_>| {

@@ -1,7 +1,8 @@
 //! A local session takes no record, and no word to the leader, to begin, to be heard from, to move to
 //! another connection and to end; what it writes, and nothing else of it, leaves its server. It becomes
 //! everybody's with a record of its own only where its server upgrades, for the ephemeral node that
-//! comes right behind. Source: docs/guarantees.md.
+//! comes right behind; from when its client has asked for that, its liveness may be told. Source:
+//! docs/guarantees.md.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,8 @@ use crate::witness::Witness;
 
 /// A server with these sessions of its own tells its leader of those.
 pub fn told(witness: &mut Witness, server: usize, own: &BTreeSet<SessionId>, told: &[SessionId]) {
-    if let Some(session) = told.iter().find(|session| own.contains(session)) {
+    let may = |session: &SessionId| witness.wants_ephemeral.contains(session);
+    if let Some(session) = told.iter().find(|it| own.contains(it) && !may(it)) {
         let text = format!("server {server} tells its leader of {session}, which is its own");
         witness.violate("local_sessions_cost_nothing", text);
     }

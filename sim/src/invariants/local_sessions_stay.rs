@@ -78,6 +78,20 @@ pub fn ended(
     }
 }
 
+/// Whether a session of this server, in this life of it, was silent for its time by that one's clock,
+/// when its client was last heard at `heard_ms`.
+pub fn was_silent(
+    witness: &Witness,
+    place: (usize, u64),
+    session: SessionId,
+    (now_ms, heard_ms): (i64, i64),
+) -> bool {
+    witness.locals.get(&session).is_some_and(|local| {
+        let silent_ms = now_ms - heard_ms.max(local.attached_ms);
+        local.place == place && i64::from(local.timeout_ms) <= silent_ms
+    })
+}
+
 /// A server has sessions of its own, due then by its clock.
 pub fn watched(
     witness: &mut Witness,

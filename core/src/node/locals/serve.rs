@@ -113,7 +113,10 @@ impl Node {
             let stays = match item.ask {
                 Ask::Open { .. } => !self.may_begin(),
                 // What its client was told to be open comes before what it asks from now on, or never.
-                Ask::Resume { .. } => self.locals.contains(session) && awaited.contains(&session),
+                Ask::Resume { .. } => {
+                    let awaits = |node: &Self| node.awaits_upgrade(session, &open);
+                    self.locals.contains(session) && (awaited.contains(&session) || awaits(self))
+                }
                 // That may make it everybody's yet.
                 Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
                     self.locals.contains(session) && open.contains(&session)
@@ -173,6 +176,8 @@ impl Node {
         for item in self.locals.overtake(session) {
             self.give_back(&item, out);
         }
+        // Only without a leader: the connection may be another one than it takes the session to be at.
+        self.moved_unled |= !self.is_serving() && self.locals.upgrading.contains(&session);
         let local = self.locals.get_mut(session).expect("looked up by the caller");
         local.closing = false;
         (local.origin, local.connected, local.timeout_ms) = (origin, true, timeout_ms);
@@ -239,7 +244,7 @@ impl Node {
             {
                 held.left = true;
             }
-        } else if held.is_none_or(|it| it.hold < hold) {
+        } else if held.is_none_or(|it| it.hold < hold || (it.hold == hold && it.server == server)) {
             self.attached.insert(session, Holder { server, origin, hold, timeout_ms, left: false });
             self.note_hosted_anew();
         }

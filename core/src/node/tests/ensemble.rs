@@ -12,7 +12,7 @@
 mod age;
 mod agreement;
 mod clients;
-mod disk;
+pub mod disk;
 mod faults;
 mod judge;
 mod moves;
@@ -43,7 +43,7 @@ const CALM_MS: u64 = 14_000;
 /// Of the calm, while clients still ask.
 const WORK_MS: u64 = 5_000;
 
-const TIMING: Timing = Timing {
+pub const TIMING: Timing = Timing {
     ballot_ticks: 3,
     heard_ticks: 12,
     finalize_ticks: 2,
@@ -489,7 +489,7 @@ impl Cluster {
     }
 }
 
-fn node_options(on_partition: OnPartition) -> NodeOptions {
+pub fn node_options(on_partition: OnPartition) -> NodeOptions {
     let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
     NodeOptions {
         prepare: crate::prepare::Options::default(),
