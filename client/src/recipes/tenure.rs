@@ -261,6 +261,13 @@ impl Tenure {
     }
 }
 
+/// Nothing is told of a handle that is gone, though it was lost before and that is on its way.
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Reads the node, and sets the watch anew; tells of what is known then. The node of another create, at
 /// the same path, is not this one.
 fn look(client: &WeakClient, path: &str, watched: &Arc<Watched>) {
