@@ -351,15 +351,29 @@ impl Client {
     /// Forgets a submitted request: its completion will not be called any more, unless it is being
     /// called already.
     pub fn abandon(&self, request: RequestId) -> Abandoned {
-        self.handle.shared.lock().machine.abandon(request)
+        let (abandoned, completion) = self.handle.shared.lock().machine.abandon(request);
+        drop(completion); // with nothing locked: what it owns may ask this client something
+        abandoned
     }
 
     /// Asks for `operation` and waits for the result.
     pub fn call(&self, operation: &Operation) -> Result<Outcome, ClientError> {
+        self.wait_for(|completion| self.submit_fresh(operation, completion))
+    }
+
+    /// As [`Client::call`], and as [`Client::submit_beyond_limits`].
+    pub(crate) fn call_beyond_limits(&self, operation: &Operation) -> Result<Outcome, ClientError> {
+        self.wait_for(|completion| self.submit_beyond_limits(operation, completion))
+    }
+
+    fn wait_for(
+        &self,
+        submit: impl FnOnce(Completion) -> Result<RequestId, ClientError>,
+    ) -> Result<Outcome, ClientError> {
         self.refuse_inside_callback()?;
         let (sender, receiver) = mpsc::sync_channel(1);
         let deadline = link::after(self.request_timeout);
-        let request = self.submit(operation, move |result| drop(sender.send(result)))?;
+        let request = submit(Box::new(move |result| drop(sender.send(result))))?;
         match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(result) => result,
             Err(RecvTimeoutError::Disconnected) => Err(ClientError::Closed),

@@ -30,17 +30,19 @@ use farwatch_core::zxid::SessionId;
 use crate::backoff::{Rotation, ServerChoice};
 use crate::error::ClientError;
 use crate::event::{Event, SessionState};
-use crate::operation::{Operation, Prepared, changes_state};
+use crate::operation::{Prepared, changes_state};
 use crate::outcome::Outcome;
 use crate::watch_set::{Effect, WatchSet};
 use lease::Lease;
 use moving::Move;
 
+pub use requests::Refused;
 pub use token::{SessionToken, TokenError};
 
 mod lease;
 mod moving;
 mod receive;
+mod requests;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -275,73 +277,6 @@ impl<C> Machine<C> {
         assert!(matches!(self.phase, Phase::Idle), "a machine is started once");
         self.phase = Phase::Waiting { until_ms: now_ms };
         self.handle_timeout(now_ms);
-    }
-
-    /// Command: asks for `operation`. An error means that nothing was sent and that `context` will
-    /// not come back.
-    pub fn submit(
-        &mut self,
-        now_ms: u64,
-        operation: &Operation,
-        context: C,
-    ) -> Result<RequestId, ClientError> {
-        self.submit_at_least(now_ms, operation, 0, context)
-    }
-
-    /// Command: as [`Machine::submit`], of a read whose answer fails with [`ClientError::Stale`] when
-    /// it shows a state before the transaction `at_least`.
-    pub fn submit_at_least(
-        &mut self,
-        now_ms: u64,
-        operation: &Operation,
-        at_least: i64,
-        context: C,
-    ) -> Result<RequestId, ClientError> {
-        if let Phase::Over(reason) = &self.phase {
-            return Err(reason.clone());
-        }
-        if self.closing {
-            return Err(ClientError::Closed);
-        }
-        let prepared = Prepared { at_least, ..operation.prepare(&self.settings.chroot)? };
-        let bytes = RequestHeader::BYTES + prepared.body.len();
-        if self.settings.frame_bytes_max < bytes {
-            let bytes_max = self.settings.frame_bytes_max;
-            return Err(ClientError::TooLarge { bytes, bytes_max });
-        }
-        let id = self.next_id;
-        self.next_id += 1;
-        if let Operation::AddAuth { scheme, auth } = operation {
-            self.add_credential(now_ms, id, scheme, auth, context);
-        } else if self.is_connected() {
-            let (requests, waiting) = (self.in_flight.len(), self.outgoing.len());
-            if IN_FLIGHT_REQUESTS_MAX <= requests || OUTGOING_BYTES_MAX <= waiting {
-                return Err(ClientError::Overloaded { queued: requests });
-            }
-            self.send(now_ms, id, prepared, Some(context));
-        } else if self.queued.len() < QUEUED_REQUESTS_MAX {
-            self.queued.push_back(Queued { id, prepared, context });
-        } else {
-            return Err(ClientError::Overloaded { queued: self.queued.len() });
-        }
-        Ok(RequestId(id))
-    }
-
-    /// Command: the caller no longer waits for `request`. Its context is dropped.
-    pub fn abandon(&mut self, request: RequestId) -> Abandoned {
-        if let Some(place) = self.queued.iter().position(|queued| queued.id == request.0) {
-            self.queued.remove(place);
-            return Abandoned::Unsent;
-        }
-        if let Some(sent) = self.in_flight.iter_mut().find(|sent| sent.id == request.0) {
-            sent.context = None;
-            return Abandoned::Sent { maybe_applied: changes_state(sent.op) };
-        }
-        let credential = self.credentials.iter_mut().find(|credential| credential.id == request.0);
-        match credential.and_then(|credential| credential.waiting.take()) {
-            Some(_context) => Abandoned::Sent { maybe_applied: true },
-            None => Abandoned::Completed,
-        }
     }
 
     /// Command: ends the session. What was submitted before is executed before. Without a

@@ -2441,8 +2441,8 @@ int64_t fw_snowflake_worker_id(const fw_snowflake *snowflake);
 
 /**
  * Gives the worker id back so that its next owner need not wait, and makes no more ids; free the handle
- * afterwards. One that is only freed leaves its worker id unused for some seconds, as does one with which
- * another thread waits for an id. May block, so not in a callback. Fails with `FW_LOST` when it was lost
+ * afterwards. One that is only freed leaves its worker id unused for some seconds. Another thread that
+ * waits for an id is told `FW_LOST`. May block, so not in a callback. Fails with `FW_LOST` when it was lost
  * before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
  */
 fw_status fw_snowflake_close(fw_snowflake *snowflake,

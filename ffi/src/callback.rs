@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// Ends the life of a `context`: called once, when nothing will be called with it any more, on
@@ -40,7 +41,8 @@ impl Drop for Context {
     }
 }
 
-/// Lets callbacks through until it is closed. Nothing is locked while one runs.
+/// Lets callbacks through until it is closed. Nothing is locked while one runs. Who waits for them from
+/// within one does not wait for itself.
 #[derive(Default)]
 pub struct Gate {
     state: Mutex<GateState>,
@@ -50,7 +52,8 @@ pub struct Gate {
 #[derive(Default)]
 struct GateState {
     is_closed: bool,
-    running: usize,
+    /// The threads on which callbacks run.
+    running: Vec<ThreadId>,
 }
 
 /// A callback that runs.
@@ -58,7 +61,12 @@ struct Passage<'a>(&'a Gate);
 
 impl Drop for Passage<'_> {
     fn drop(&mut self) {
-        self.0.lock().running -= 1;
+        let own = std::thread::current().id();
+        let mut state = self.0.lock();
+        if let Some(place) = state.running.iter().rposition(|thread| *thread == own) {
+            state.running.swap_remove(place);
+        }
+        drop(state);
         self.0.idle.notify_all();
     }
 }
@@ -74,7 +82,7 @@ impl Gate {
         if state.is_closed {
             return;
         }
-        state.running += 1;
+        state.running.push(std::thread::current().id());
         drop(state);
         let _passage = Passage(self);
         callback();
@@ -85,18 +93,20 @@ impl Gate {
         self.lock().is_closed = true;
     }
 
-    /// Waits until nothing runs. Returns whether that came to be within `patience`.
+    /// Waits until nothing runs on another thread. Returns whether that came to be within `patience`, and
+    /// nothing runs on this one.
     pub fn wait_idle(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
+        let own = std::thread::current().id();
         let mut state = self.lock();
-        while state.running != 0 {
+        while state.running.iter().any(|thread| *thread != own) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
             state = self.idle.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        true
+        state.running.is_empty()
     }
 }
 
@@ -111,7 +121,7 @@ mod tests {
         gate.pass(|| ran += 1);
         gate.pass(|| {
             gate.close();
-            assert!(!gate.wait_idle(Duration::from_millis(1)), "this one runs");
+            assert!(!gate.wait_idle(Duration::from_secs(3600)), "this one runs");
         });
         gate.pass(|| ran += 1);
         assert_eq!(ran, 1);

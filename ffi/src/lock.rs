@@ -1,7 +1,6 @@
 //! `fw_lock`: a lock that is held.
 
 use std::ffi::{c_char, c_void};
-use std::sync::Arc;
 use std::time::Instant;
 
 use farwatch_client::recipes::{Lock, LockGuard, ReadWriteLock, RecipeError};
@@ -191,10 +190,7 @@ pub unsafe extern "C" fn fw_lock_release(
     border!(error, {
         let lock = borrow(lock.cast_const())?;
         let deadline = lock.deadline(timeout_ms)?;
-        match Arc::into_inner(lock.take()?) {
-            Some(guard) => Ok(guard.release(deadline)?),
-            None => Ok(()),
-        }
+        Ok(lock.take()?.release(deadline)?)
     })
 }
 

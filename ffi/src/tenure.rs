@@ -71,8 +71,7 @@ impl<T: Deref<Target = Tenure>> Holding<T> {
         held.ok_or_else(|| Failure::fatal(fw_status::FW_LOST, "it was given up by an earlier call"))
     }
 
-    /// Takes it, to give it up. Another thread may be looking at it still; when that one is the last, it
-    /// is given up in the background.
+    /// Takes it, to give it up. Another thread may be looking at it still, and sees that it is lost.
     pub fn take(&self) -> Result<Arc<T>, Failure> {
         let held = self.get()?;
         self.held.lock().unwrap_or_else(PoisonError::into_inner).take();

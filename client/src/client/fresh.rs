@@ -6,12 +6,12 @@
 //! right before the read, where that is too long ago. Both leave under one lock, so that they are
 //! answered by one server or not at all.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Client, Completion, State, link};
 use crate::error::ClientError;
-use crate::machine::RequestId;
+use crate::machine::{Refused, RequestId};
 use crate::operation::Operation;
 use crate::outcome::Outcome;
 
@@ -30,6 +30,9 @@ impl Freshness {
     /// What was acknowledged to anybody before the read was asked for.
     pub const NOW: Self = Self { at_least: None, at_most: Some(Duration::ZERO) };
 }
+
+/// A request's name, or its completion, which must not be dropped while the state is locked.
+type Submitted = Result<RequestId, Refused<Completion>>;
 
 /// The last sync that was answered.
 #[derive(Clone, Copy, Debug)]
@@ -71,24 +74,56 @@ impl Client {
         operation: &Operation,
         completion: Completion,
     ) -> Result<RequestId, ClientError> {
+        let mut state = self.handle.shared.lock();
+        let submitted = self.submit_locked(&mut state, operation, completion);
+        self.flush(state, submitted)
+    }
+
+    /// Asks for `operation`, however many requests wait: only for what gives back, or watches, what is
+    /// held, so that there are no more of these than there are handles.
+    pub(crate) fn submit_beyond_limits(
+        &self,
+        operation: &Operation,
+        completion: Completion,
+    ) -> Result<RequestId, ClientError> {
         let shared = &self.handle.shared;
         let mut state = shared.lock();
-        let now_ms = shared.now_ms();
+        let submitted = state.machine.submit_beyond_limits(shared.now_ms(), operation, completion);
+        self.flush(state, submitted)
+    }
+
+    /// A completion that was refused is dropped here, where nothing is locked any more: what it owns
+    /// may ask this client something.
+    fn flush(
+        &self,
+        state: MutexGuard<'_, State>,
+        submitted: Submitted,
+    ) -> Result<RequestId, ClientError> {
+        link::flush(&self.handle.shared, state);
+        submitted.map_err(|refused| refused.error)
+    }
+
+    fn submit_locked(
+        &self,
+        state: &mut State,
+        operation: &Operation,
+        completion: Completion,
+    ) -> Submitted {
+        let now_ms = self.handle.shared.now_ms();
         if self.freshness == Freshness::default() || !operation.is_read() {
-            let id = state.machine.submit(now_ms, operation, completion)?;
-            link::flush(shared, state);
-            return Ok(id);
+            return state.machine.submit(now_ms, operation, completion);
         }
         let at_least = self.freshness.at_least.unwrap_or(0);
         let asked = Instant::now();
-        let completion = if self.is_fresh(&state, asked) {
-            completion
-        } else {
-            self.sync_before(&mut state, asked, completion)?
-        };
-        let submitted = state.machine.submit_at_least(now_ms, operation, at_least, completion);
-        link::flush(shared, state);
-        submitted
+        if self.is_fresh(state, asked) {
+            return state.machine.submit_at_least(now_ms, operation, at_least, completion);
+        }
+        let (note, completion) = self.behind_a_sync(asked, completion);
+        let sync = Operation::Sync { path: "/".to_owned() };
+        match state.machine.submit(now_ms, &sync, note) {
+            Ok(_) => state.machine.submit_at_least(now_ms, operation, at_least, completion),
+            Err(Refused { error, .. }) => Err(Refused { error, context: completion }),
+        }
     }
 
     /// Whether what the server has is known to be fresh enough at `asked`.
@@ -102,14 +137,9 @@ impl Client {
             && at_most.is_none_or(|age| synced.is_some_and(|synced| oldest(age) <= synced.asked))
     }
 
-    /// Submits a sync. The read's completion, which is to be called behind the sync's own: a read that
-    /// could not be made fresh has failed.
-    fn sync_before(
-        &self,
-        state: &mut State,
-        asked: Instant,
-        completion: Completion,
-    ) -> Result<Completion, ClientError> {
+    /// The completion of a sync, and the read's, which is to be called behind it: a read that could not
+    /// be made fresh has failed.
+    fn behind_a_sync(&self, asked: Instant, completion: Completion) -> (Completion, Completion) {
         let unsynced = Arc::new(Mutex::new(None));
         let note = {
             let (unsynced, shared) = (Arc::clone(&unsynced), Arc::downgrade(&self.handle.shared));
@@ -124,12 +154,10 @@ impl Client {
                 }
             }
         };
-        let sync = Operation::Sync { path: "/".to_owned() };
-        let now_ms = self.handle.shared.now_ms();
-        state.machine.submit(now_ms, &sync, Box::new(note))?;
-        Ok(Box::new(move |result| {
+        let read = move |result| {
             let unsynced = unsynced.lock().unwrap_or_else(PoisonError::into_inner).take();
             completion(unsynced.map_or(result, Err));
-        }))
+        };
+        (Box::new(note), Box::new(read))
     }
 }

@@ -17,7 +17,7 @@ mod lease;
 mod moving;
 
 use super::*;
-use crate::operation::{AddWatchMode, WatchKind};
+use crate::operation::{AddWatchMode, Operation, WatchKind};
 
 const PASSWORD: Password = Password([7; 16]);
 
@@ -51,7 +51,8 @@ impl Stage {
         self.note(&format!("submit {name}"));
         match submitted {
             Ok(id) => Some(id),
-            Err(error) => {
+            Err(Refused { error, context }) => {
+                assert_eq!(context, name, "it comes back");
                 writeln!(self.transcript, "    refused: {error:?}").unwrap();
                 None
             }
@@ -513,13 +514,14 @@ fn an_abandoned_request_is_silent_and_keeps_its_place() {
     let sent = stage.submit("given up", set("/a")).unwrap();
     stage.submit("kept", get("/a", false));
     let maybe_applied = true;
-    assert_eq!(stage.machine.abandon(sent), Abandoned::Sent { maybe_applied });
+    let given_up = (Abandoned::Sent { maybe_applied }, Some("given up"));
+    assert_eq!(stage.machine.abandon(sent), given_up, "its context comes back");
     stage.reply(1, 9, ErrorCode::Ok, &stat());
-    assert_eq!(stage.machine.abandon(sent), Abandoned::Completed);
+    assert_eq!(stage.machine.abandon(sent), (Abandoned::Completed, None));
     stage.reply(2, 9, ErrorCode::Ok, &data());
     stage.disconnect();
     let unsent = stage.submit("never sent", set("/a")).unwrap();
-    assert_eq!(stage.machine.abandon(unsent), Abandoned::Unsent);
+    assert_eq!(stage.machine.abandon(unsent), (Abandoned::Unsent, Some("never sent")));
     stage.pass();
     stage.connect();
     stage.accept(0x51, 6000);
@@ -567,12 +569,15 @@ fn what_would_not_fit_a_frame_or_the_memory_is_refused_at_once() {
     let data = Some(vec![0; 100]);
     let large = Operation::SetData { path: "/a".to_owned(), data, version: -1 };
     let refused = machine.submit(0, &large, ());
-    assert_eq!(refused, Err(ClientError::TooLarge { bytes: 122, bytes_max: 100 }));
+    let error = ClientError::TooLarge { bytes: 122, bytes_max: 100 };
+    assert_eq!(refused, Err(Refused { error, context: () }));
     for _ in 0..QUEUED_REQUESTS_MAX {
         machine.submit(0, &set("/a"), ()).unwrap();
     }
     let refused = machine.submit(0, &set("/a"), ());
-    assert_eq!(refused, Err(ClientError::Overloaded { queued: QUEUED_REQUESTS_MAX }));
+    let error = ClientError::Overloaded { queued: QUEUED_REQUESTS_MAX };
+    assert_eq!(refused, Err(Refused { error, context: () }));
+    machine.submit_beyond_limits(0, &set("/a"), ()).unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use farwatch_core::wire::ErrorCode;
 use super::contender::Contender;
 use super::place::Place;
 use super::protected;
-use super::signal::look_until;
+use super::signal::{look_again_by, look_until};
 use super::{FencingToken, RecipeError, Tenure, persist};
 use crate::client::Client;
 use crate::error::ClientError;
@@ -92,7 +92,7 @@ impl DoubleBarrier {
     pub fn enter(&self, deadline: Instant) -> Result<Inside, RecipeError> {
         let contender = Contender::enter(&self.place, "-member-", b"", deadline)?;
         let (client, ready) = (&self.place.client, self.place.child(READY));
-        look_until(client, &[&ready], deadline, || {
+        look_again_by(contender.tenure().signal(), client, &[&ready], deadline, || {
             contender.tenure().hold()?;
             if persist(client, deadline, |client| client.exists(&ready, true))?.is_some() {
                 return Ok(Some(()));
@@ -121,7 +121,7 @@ impl Inside {
     /// Leaves, and waits until all have. Blocks. At the deadline this one has left in any case.
     ///
     /// A member whose session ends has left with it.
-    pub fn leave(self, deadline: Instant) -> Result<(), RecipeError> {
+    pub fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
         let place = self.contender.place();
         let mut has_left = false;
         // Who leaves early may be back for the next round while others have yet to see the end of this.

@@ -17,7 +17,7 @@ use farwatch_core::wire::ErrorCode;
 
 use super::place::Place;
 use super::protected::{self, unique_id};
-use super::signal::look_until;
+use super::signal::look_again_by;
 use super::{RecipeError, Tenure, persist};
 use crate::error::ClientError;
 use crate::event::NodeEventKind;
@@ -123,7 +123,7 @@ impl Contender {
     /// next, and nobody else.
     pub(super) fn wait_among(&self, count: usize, deadline: Instant) -> Result<(), RecipeError> {
         let (client, path) = (&self.place.client, &self.place.path);
-        look_until(client, &[path], deadline, || {
+        look_again_by(self.tenure.signal(), client, &[path], deadline, || {
             self.tenure.hold()?;
             let line = line(self.place.names(true, deadline)?);
             let Some(own) = line.iter().position(|rival| self.is(rival)) else {
@@ -136,31 +136,38 @@ impl Contender {
         .map_err(lost_with_the_session)
     }
 
-    /// Waits until a node is deleted.
+    /// Waits until a node is deleted. Whatever else happens to it uses its watch up, so that it is
+    /// watched again.
     fn wait_gone(&self, path: &str, deadline: Instant) -> Result<(), RecipeError> {
-        let watched = self.tenure.watched();
-        let gone = Arc::new(AtomicBool::new(false));
-        let _subscription = self.place.client.on_node(path, {
-            let (watched, gone) = (Arc::clone(watched), Arc::clone(&gone));
+        let (client, signal) = (&self.place.client, self.tenure.signal());
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let is_unwatched = Arc::new(AtomicBool::new(true));
+        let _subscription = client.on_node(path, {
+            let (signal, is_gone) = (Arc::clone(signal), Arc::clone(&is_gone));
+            let is_unwatched = Arc::clone(&is_unwatched);
             move |event| {
-                if event.kind == NodeEventKind::NodeDeleted {
-                    gone.store(true, Ordering::Release);
-                    watched.raise();
-                }
+                let is_end = event.kind == NodeEventKind::NodeDeleted;
+                let told = if is_end { &is_gone } else { &is_unwatched };
+                told.store(true, Ordering::Release);
+                signal.raise();
             }
         });
-        // Reading data, and not whether it exists: no watch is left behind at a node that is gone.
-        match persist(&self.place.client, deadline, |client| client.get(path, true)) {
-            Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => return Ok(()),
-            asked => drop(asked?),
-        }
         loop {
-            let seen = watched.raised();
+            let seen = signal.raised();
             self.tenure.hold()?;
-            if gone.load(Ordering::Acquire) {
+            if is_gone.load(Ordering::Acquire) {
                 return Ok(());
             }
-            if !watched.wait_beyond(seen, deadline) {
+            if is_unwatched.swap(false, Ordering::AcqRel) {
+                // Reading data, and not whether it exists: no watch is left at a node that is gone.
+                match persist(client, deadline, |client| client.get(path, true)) {
+                    Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => {
+                        return Ok(());
+                    }
+                    asked => drop(asked?),
+                }
+            }
+            if !signal.wait_beyond(seen, deadline) {
                 return Err(RecipeError::Deadline);
             }
         }
@@ -176,6 +183,7 @@ impl Contender {
 
     /// Leaves the line, and returns when the next one can go.
     pub(super) fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
+        self.tenure.refuse_inside_callback()?; // else its drop would find it retired
         self.retire()?;
         protected::delete(&self.place, self.tenure.path(), deadline).map_err(lost_with_the_session)
     }

@@ -136,7 +136,7 @@ pub struct Leadership {
 impl Leadership {
     /// Lets the next candidate lead: also what a leader does that cannot reach what it needs for its
     /// work. Blocks; at the deadline it goes on in the background.
-    pub fn resign(self, deadline: Instant) -> Result<(), RecipeError> {
+    pub fn resign(&self, deadline: Instant) -> Result<(), RecipeError> {
         self.contender.leave(deadline)
     }
 }

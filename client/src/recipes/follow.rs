@@ -207,5 +207,6 @@ pub(super) fn submit<F: Follow>(
     completion: impl FnOnce(Result<Outcome, ClientError>) + Send + 'static,
 ) -> Result<(), ClientError> {
     let client = follow.followed().client.upgrade().ok_or(ClientError::Closed)?;
-    client.submit(operation, completion).map(drop)
+    // One look at a time, and one that is not taken would leave what is followed without its watch.
+    client.submit_beyond_limits(operation, Box::new(completion)).map(drop)
 }

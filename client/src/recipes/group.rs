@@ -8,12 +8,13 @@ use std::time::Instant;
 use farwatch_core::wire::ErrorCode;
 
 use super::follow::{self, Follow};
+use super::once::{self, Once};
 use super::place::Place;
 use super::protected;
 use super::roster::Roster;
 use super::signal::look_until;
 use super::{FencingToken, RecipeError, Tenure, persist};
-use crate::client::Client;
+use crate::client::{Client, Created};
 use crate::error::ClientError;
 use crate::operation::Acl;
 
@@ -33,18 +34,30 @@ pub struct Member {
 #[derive(Clone, Debug)]
 pub struct Group {
     place: Place,
+    receipts: Place,
 }
 
 impl Group {
     /// The group at `path`, which is made when it is first needed. Does not block.
     pub fn new(client: &Client, path: &str) -> Self {
-        Self { place: Place::new(client, path) }
+        Self::at(Place::new(client, path))
+    }
+
+    /// Whose receipts are among the members, as there is no other place that it may write to.
+    fn at(place: Place) -> Self {
+        Self { receipts: place.clone(), place }
+    }
+
+    /// Whose receipts are elsewhere.
+    pub(super) fn beside(place: Place, receipts: Place) -> Self {
+        Self { place, receipts }
     }
 
     /// With these rights on what is created. Default: [`Acl::open`].
     #[must_use]
     pub fn with_acl(mut self, acl: Vec<Acl>) -> Self {
-        self.place.acl = acl;
+        self.place.acl.clone_from(&acl);
+        self.receipts.acl = acl;
         self
     }
 
@@ -58,11 +71,21 @@ impl Group {
     ) -> Result<Membership, RecipeError> {
         let (client, path) = (&self.place.client, self.place.child(name));
         loop {
-            if let Some(created) = protected::claim(&self.place, name, data, deadline)? {
-                let tenure = Tenure::begin(client, &created);
-                let membership = Membership { place: self.place.clone(), tenure };
-                membership.tenure.take_office(deadline)?;
-                return Ok(membership);
+            match once::claim(&self.receipts, &path, data, &self.place.acl, deadline)? {
+                // Node and receipt are of one transaction and one session.
+                Once::Applied(stat) => {
+                    let tenure = Tenure::begin(client, &Created { path, stat });
+                    let membership = Membership { place: self.place.clone(), tenure };
+                    membership.tenure.take_office(deadline)?;
+                    return Ok(membership);
+                }
+                Once::Refused(0, ErrorCode::NodeExists) => {}
+                Once::Refused(_, ErrorCode::NoNode) => {
+                    self.place.make(deadline)?;
+                    self.receipts.make(deadline)?;
+                    continue;
+                }
+                Once::Refused(_, code) => return Err(ClientError::Server(code).into()),
             }
             let gone = look_until(client, &[&path], deadline, || {
                 match persist(client, deadline, |client| client.get(&path, true)) {
@@ -97,11 +120,8 @@ pub struct Membership {
 impl Membership {
     /// Leaves, and returns when that is done. Blocks; at the deadline it goes on in the background.
     /// [`RecipeError::Lost`]: it was lost before.
-    pub fn leave(self, deadline: Instant) -> Result<(), RecipeError> {
-        self.depart(deadline)
-    }
-
-    pub(super) fn depart(&self, deadline: Instant) -> Result<(), RecipeError> {
+    pub fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
+        self.tenure.refuse_inside_callback()?; // else its drop would find it given up
         self.tenure.hold()?;
         self.tenure.end();
         protected::delete(&self.place, self.tenure.path(), deadline)
@@ -201,7 +221,7 @@ impl ServiceDirectory {
 
     fn group(&self, service: &str) -> Group {
         let place = Place { path: self.place.child(service), ..self.place.clone() };
-        Group { place }
+        Group::at(place)
     }
 
     /// Offers a service under the name of an instance; `data` says where it is, in a form that those who

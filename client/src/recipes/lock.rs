@@ -83,7 +83,7 @@ impl LockGuard {
 
     /// Gives the lock up and returns when the next one can have it. Blocks. [`RecipeError::Lost`]: it
     /// was lost before. At the deadline it goes on in the background.
-    pub fn release(self, deadline: Instant) -> Result<(), RecipeError> {
+    pub fn release(&self, deadline: Instant) -> Result<(), RecipeError> {
         self.contender.leave(deadline)
     }
 }

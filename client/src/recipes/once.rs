@@ -1,7 +1,9 @@
 //! Transactions that are applied once, also when their answer is lost.
 //!
 //! Each creates an ephemeral receipt beside what it does. When an answer is lost, the receipt tells
-//! whether the transaction was applied; else it is asked again.
+//! whether the transaction was applied; else it is asked again. Its czxid is that of all that the
+//! transaction has made, which tells them from what others, or other handles of this session, made at the
+//! same paths.
 
 use std::time::Instant;
 
@@ -10,8 +12,10 @@ use farwatch_core::wire::{ErrorCode, Stat};
 use super::place::Place;
 use super::protected::{self, unique_id};
 use super::{FencingToken, RecipeError, persist, until};
+use crate::client::WeakClient;
 use crate::error::ClientError;
-use crate::operation::{CreateMode, MultiOp, MultiResult};
+use crate::operation::{ANY_VERSION, Acl, CreateMode, MultiOp, MultiResult, Operation};
+use crate::outcome::Outcome;
 
 /// What became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,14 @@ impl Once {
     }
 }
 
+/// What the names of receipts begin with.
+const PREFIX: &str = "_r_";
+
+/// Whether this is the name of a receipt. Groups have theirs among their members.
+pub(super) fn is_receipt(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(protected::is_unique_id)
+}
+
 /// Applies `ops` once. `receipts` is where the receipt is made, and must exist: the part of a receipt
 /// that cannot be made is the one behind `ops`.
 pub(super) fn apply(
@@ -35,49 +47,148 @@ pub(super) fn apply(
     ops: &[MultiOp],
     deadline: Instant,
 ) -> Result<Once, RecipeError> {
-    let receipt = receipts.child(&format!("_r_{}", unique_id()));
-    let applied = ask_until_known(receipts, &receipt, ops, deadline);
-    if !matches!(applied, Ok(Once::Refused(..))) {
-        protected::remove(&receipts.client.downgrade(), &receipt);
+    let mut receipt = Receipt::new(receipts);
+    let applied = receipt.ask_until_known(ops, deadline);
+    if receipt.may_be_there {
+        protected::remove(&receipts.client.downgrade(), &receipt.path);
     }
     applied
 }
 
-fn ask_until_known(
+/// Makes an ephemeral node once. On an error it is not there, or is being removed: that of this
+/// transaction, which the receipt names, and no other one at the same path.
+pub(super) fn claim(
     receipts: &Place,
-    receipt: &str,
-    ops: &[MultiOp],
+    path: &str,
+    data: &[u8],
+    acl: &[Acl],
     deadline: Instant,
 ) -> Result<Once, RecipeError> {
-    let mut all = ops.to_vec();
-    all.push(MultiOp::Create {
-        path: receipt.to_owned(),
-        data: Some(Vec::new()),
-        acl: receipts.acl.clone(),
+    let create = MultiOp::Create {
+        path: path.to_owned(),
+        data: Some(data.to_vec()),
+        acl: acl.to_vec(),
         mode: CreateMode::Ephemeral,
-    });
-    loop {
-        match until(&receipts.client, deadline)?.multi(all.clone()) {
-            Ok(results) => match results.last() {
-                Some(MultiResult::Created { stat: Some(stat), .. }) => {
-                    return Ok(Once::Applied(*stat));
-                }
-                _malformed => return Err(ClientError::BadReply.into()),
-            },
-            Err(ClientError::MultiFailed { index, code }) => return Ok(Once::Refused(index, code)),
-            Err(ClientError::ConnectionLoss { maybe_applied: false }) => {}
-            Err(ClientError::ConnectionLoss { maybe_applied: true }) => {
-                let found = in_doubt(find(receipts, receipt, deadline))?;
-                if let Some(stat) = found {
-                    return Ok(Once::Applied(stat));
-                }
-            }
-            Err(ClientError::Timeout { maybe_applied: false }) => {
-                return Err(RecipeError::Deadline);
-            }
-            Err(error) => return Err(error.into()), // a timeout that may be applied says so
+    };
+    let mut receipt = Receipt::new(receipts);
+    let applied = receipt.ask_until_known(&[create], deadline);
+    if receipt.may_be_there {
+        let client = receipts.client.downgrade();
+        match applied {
+            Ok(_) => protected::remove(&client, &receipt.path),
+            Err(_) => take_back(&client, &receipt.path, path),
         }
     }
+    applied
+}
+
+struct Receipt<'p> {
+    receipts: &'p Place,
+    path: String,
+    may_be_there: bool,
+}
+
+impl<'p> Receipt<'p> {
+    fn new(receipts: &'p Place) -> Self {
+        let path = receipts.child(&format!("{PREFIX}{}", unique_id()));
+        Self { receipts, path, may_be_there: false }
+    }
+
+    fn ask_until_known(&mut self, ops: &[MultiOp], deadline: Instant) -> Result<Once, RecipeError> {
+        let mut all = ops.to_vec();
+        all.push(MultiOp::Create {
+            path: self.path.clone(),
+            data: Some(Vec::new()),
+            acl: self.receipts.acl.clone(),
+            mode: CreateMode::Ephemeral,
+        });
+        loop {
+            match until(&self.receipts.client, deadline)?.multi(all.clone()) {
+                Ok(results) => {
+                    self.may_be_there = true;
+                    return match results.last() {
+                        Some(MultiResult::Created { stat: Some(stat), .. }) => {
+                            Ok(Once::Applied(*stat))
+                        }
+                        _malformed => Err(ClientError::BadReply.into()),
+                    };
+                }
+                Err(ClientError::MultiFailed { index, code }) => {
+                    return Ok(Once::Refused(index, code));
+                }
+                Err(ClientError::ConnectionLoss { maybe_applied: false }) => {}
+                Err(ClientError::ConnectionLoss { maybe_applied: true }) => {
+                    self.may_be_there = true;
+                    let found = in_doubt(find(self.receipts, &self.path, deadline))?;
+                    if let Some(stat) = found {
+                        return Ok(Once::Applied(stat));
+                    }
+                    self.may_be_there = false;
+                }
+                Err(ClientError::Timeout { maybe_applied: false }) => {
+                    return Err(RecipeError::Deadline);
+                }
+                Err(error) => {
+                    let unknown = ClientError::Timeout { maybe_applied: true };
+                    self.may_be_there = error == unknown || error == ClientError::BadReply;
+                    return Err(error.into()); // a timeout that may be applied says so
+                }
+            }
+        }
+    }
+}
+
+/// Removes an ephemeral node in the background, if it is that of the transaction of this receipt, and the
+/// receipt. Goes on over reconnects, until both are gone or the session is, which takes them with it.
+fn take_back(client: &WeakClient, receipt: &str, path: &str) {
+    // Behind this, what an older connection asked for has been done or never will be.
+    let sync = Operation::Sync { path: receipt.to_owned() };
+    step(client, receipt, path, &sync, |client, receipt, path, result| {
+        if result.is_err() {
+            return;
+        }
+        step(client, receipt, path, &exists(receipt), |client, receipt, path, result| {
+            // Without a receipt nothing was done.
+            let Ok(Outcome::Stat(made)) = result else { return };
+            step(client, receipt, path, &exists(path), move |client, receipt, path, result| {
+                match result {
+                    Ok(Outcome::Stat(found)) if found.czxid == made.czxid => {
+                        delete_both(client, receipt, path);
+                    }
+                    Ok(_) | Err(_) => protected::remove(client, receipt),
+                }
+            });
+        });
+    });
+}
+
+fn delete_both(client: &WeakClient, receipt: &str, path: &str) {
+    let delete = |path: &str| MultiOp::Delete { path: path.to_owned(), version: ANY_VERSION };
+    let both = Operation::Multi(vec![delete(path), delete(receipt)]);
+    step(client, receipt, path, &both, |client, receipt, _path, result| {
+        if !matches!(result, Ok(Outcome::Multi(_))) {
+            protected::remove(client, receipt); // somebody else has removed the node
+        }
+    });
+}
+
+fn exists(path: &str) -> Operation {
+    Operation::Exists { path: path.to_owned(), watch: false }
+}
+
+/// One request of [`take_back`], which begins anew where its answer is lost.
+fn step(
+    client: &WeakClient,
+    receipt: &str,
+    path: &str,
+    operation: &Operation,
+    then: impl FnOnce(&WeakClient, &str, &str, Result<Outcome, ClientError>) + Send + 'static,
+) {
+    let (again, receipt, path) = (client.clone(), receipt.to_owned(), path.to_owned());
+    protected::submit(client, operation, move |result| match result {
+        Err(ClientError::ConnectionLoss { .. }) => take_back(&again, &receipt, &path),
+        result => then(&again, &receipt, &path, result),
+    });
 }
 
 fn find(receipts: &Place, receipt: &str, deadline: Instant) -> Result<Option<Stat>, RecipeError> {

@@ -8,11 +8,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
 
 use farwatch_core::wire::ErrorCode;
-use farwatch_core::zxid::SessionId;
 
 use super::place::Place;
 use super::{RecipeError, pause, persist, until};
-use crate::client::{Client, Created, WeakClient};
+use crate::client::{Created, WeakClient};
 use crate::error::ClientError;
 use crate::operation::{ANY_VERSION, CreateMode, Operation};
 use crate::outcome::Outcome;
@@ -29,6 +28,12 @@ pub(super) fn unique_id() -> String {
         low >> 48 & 0x3fff | 0x8000,
         low & 0xffff_ffff_ffff
     )
+}
+
+/// Whether this text has the form of these ids.
+pub(super) fn is_unique_id(text: &str) -> bool {
+    let lengths = text.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|it| it == b'-' || it.is_ascii_hexdigit())
 }
 
 /// Removes what may have been made, unless it is told that this is settled.
@@ -76,7 +81,10 @@ pub(super) fn create(
                 doubt.is_open = maybe_applied;
                 return Err(RecipeError::Deadline);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                doubt.is_open = error == ClientError::BadReply;
+                return Err(error.into());
+            }
         }
     }
 }
@@ -89,66 +97,6 @@ fn find(place: &Place, prefix: &str, deadline: Instant) -> Result<Option<Created
     let path = place.child(name);
     let stat = persist(&place.client, deadline, |client| client.exists(&path, false))?;
     Ok(stat.map(|stat| Created { path, stat }))
-}
-
-/// Creates an ephemeral node of this name for this session; `None` where another one has it. On an
-/// error it is not there, or is being removed.
-pub(super) fn claim(
-    place: &Place,
-    name: &str,
-    data: &[u8],
-    deadline: Instant,
-) -> Result<Option<Created>, RecipeError> {
-    let path = place.child(name);
-    let mut is_in_doubt = false;
-    loop {
-        let session = place.client.session();
-        let create =
-            |client: &Client| client.create(&path, data, &place.acl, CreateMode::Ephemeral);
-        match until(&place.client, deadline).and_then(|client| Ok(create(&client)?)) {
-            Ok(created) => return Ok(Some(created)),
-            Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => {
-                place.make(deadline)?;
-            }
-            Err(RecipeError::Client(ClientError::Server(ErrorCode::NodeExists))) => {
-                let stat = persist(&place.client, deadline, |client| client.exists(&path, false))?;
-                let Some(stat) = stat else { continue };
-                // Ours only where the answer to our own create was lost.
-                let owner = SessionId(stat.ephemeral_owner as u64);
-                let is_ours = is_in_doubt && session.is_some_and(|session| session.id == owner);
-                return Ok(is_ours.then_some(Created { path, stat }));
-            }
-            Err(RecipeError::Client(ClientError::ConnectionLoss { maybe_applied })) => {
-                is_in_doubt |= maybe_applied;
-                pause(&place.client, deadline);
-            }
-            Err(error) => {
-                let unknown = ClientError::Timeout { maybe_applied: true };
-                if let Some(session) = session
-                    && (is_in_doubt || error == RecipeError::Client(unknown))
-                {
-                    remove_own(&place.client.downgrade(), &path, session.id);
-                }
-                return Err(match error {
-                    RecipeError::Client(ClientError::Timeout { .. }) => RecipeError::Deadline,
-                    error => error,
-                });
-            }
-        }
-    }
-}
-
-/// Deletes a node in the background, if it is this session's.
-fn remove_own(client: &WeakClient, path: &str, session: SessionId) {
-    let (again, path) = (client.clone(), path.to_owned());
-    let exists = Operation::Exists { path: path.clone(), watch: false };
-    submit(client, &exists, move |result| match result {
-        Ok(Outcome::Stat(stat)) if SessionId(stat.ephemeral_owner as u64) == session => {
-            remove(&again, &path);
-        }
-        Err(ClientError::ConnectionLoss { .. }) => remove_own(&again, &path, session),
-        Ok(_) | Err(_) => {}
-    });
 }
 
 /// Removes in the background what is called `prefix…` in `directory`. Goes on over reconnects, until
@@ -188,27 +136,32 @@ pub(super) fn remove(client: &WeakClient, path: &str) {
     });
 }
 
-/// A client that is gone or over has taken the session's ephemeral nodes with it.
-fn submit(
+/// A client that is gone or over has taken the session's ephemeral nodes with it. Otherwise it is done,
+/// however much else is asked of the client: others wait for it.
+pub(super) fn submit(
     client: &WeakClient,
     operation: &Operation,
     completion: impl FnOnce(Result<Outcome, ClientError>) + Send + 'static,
 ) {
     let Some(client) = client.upgrade() else { return };
-    if let Err(error) = client.submit(operation, completion) {
+    if let Err(error) = client.submit_beyond_limits(operation, Box::new(completion)) {
         tracing::debug!(%error, "nothing is removed");
     }
 }
 
-/// Deletes a node of ours and waits for it; one that is gone already is as good.
+/// Deletes a node of ours and waits for it; one that is gone already is as good. Unless a server has
+/// refused it, or it was asked in a callback, it goes on in the background after an error.
 pub(super) fn delete(place: &Place, path: &str, deadline: Instant) -> Result<(), RecipeError> {
+    let delete = Operation::Delete { path: path.to_owned(), version: ANY_VERSION };
     let deleted =
-        persist(&place.client, deadline, |client| match client.delete(path, ANY_VERSION) {
-            Err(ClientError::Server(ErrorCode::NoNode)) => Ok(()),
-            deleted => deleted,
+        persist(&place.client, deadline, |client| match client.call_beyond_limits(&delete) {
+            Ok(_) | Err(ClientError::Server(ErrorCode::NoNode)) => Ok(()),
+            Err(error) => Err(error),
         });
-    if deleted == Err(RecipeError::Deadline) {
-        remove(&place.client.downgrade(), path);
+    match &deleted {
+        Ok(()) | Err(RecipeError::Client(ClientError::Server(_) | ClientError::InsideCallback)) => {
+        }
+        Err(_unknown) => remove(&place.client.downgrade(), path),
     }
     deleted
 }
@@ -225,6 +178,7 @@ mod tests {
             let parts: Vec<usize> = id.split('-').map(str::len).collect();
             assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
             assert_eq!(&id[14..15], "4", "{id}");
+            assert!(is_unique_id(&id) && !is_unique_id(&id[1..]), "{id}");
         }
     }
 }

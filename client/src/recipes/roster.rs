@@ -8,6 +8,7 @@ use farwatch_core::wire::ErrorCode;
 use super::FencingToken;
 use super::follow::{self, Follow, Followed};
 use super::group::Member;
+use super::once;
 use crate::client::{Client, Subscription, WeakClient};
 use crate::error::ClientError;
 use crate::event::NodeEventKind;
@@ -173,7 +174,10 @@ impl Follow for Roster {
     fn look(self: Arc<Self>) {
         let list = Operation::GetChildren { path: self.path.clone(), watch: true };
         follow::ask(&self, &list, |roster, result| match result {
-            Ok(Outcome::Children { names, .. }) => roster.list(names),
+            Ok(Outcome::Children { mut names, .. }) => {
+                names.retain(|name| !once::is_receipt(name));
+                roster.list(names);
+            }
             Err(ClientError::Server(ErrorCode::NoNode)) => roster.await_creation(),
             Ok(_) => follow::done(&roster, Err(ClientError::BadReply)),
             Err(error) => follow::done(&roster, Err(error)),

@@ -58,7 +58,7 @@ pub struct Permit {
 
 impl Permit {
     /// Gives the permit back. Blocks; at the deadline it goes on in the background.
-    pub fn release(self, deadline: Instant) -> Result<(), RecipeError> {
+    pub fn release(&self, deadline: Instant) -> Result<(), RecipeError> {
         self.contender.leave(deadline)
     }
 }

@@ -44,15 +44,25 @@ pub(super) fn look_until<T>(
     client: &Client,
     paths: &[&str],
     deadline: Instant,
+    look: impl FnMut() -> Result<Option<T>, RecipeError>,
+) -> Result<T, RecipeError> {
+    look_again_by(&Arc::default(), client, paths, deadline, look)
+}
+
+/// The same, and looks again whenever `signal` is raised: that of the tenure that it depends on.
+pub(super) fn look_again_by<T>(
+    signal: &Arc<Signal>,
+    client: &Client,
+    paths: &[&str],
+    deadline: Instant,
     mut look: impl FnMut() -> Result<Option<T>, RecipeError>,
 ) -> Result<T, RecipeError> {
-    let signal = Arc::new(Signal::default());
-    let by_session = Arc::clone(&signal);
+    let by_session = Arc::clone(signal);
     let (_session, _state) = client.on_session(move |_state| by_session.raise());
     let _nodes: Vec<_> = paths
         .iter()
         .map(|path| {
-            let by_node = Arc::clone(&signal);
+            let by_node = Arc::clone(signal);
             client.on_node(path, move |_event| by_node.raise())
         })
         .collect();

@@ -266,7 +266,8 @@ impl Snowflake {
 impl Snowflake {
     /// Gives the worker id back in a state in which the next owner need not wait; makes no more ids.
     /// Blocks. A snowflake that is only dropped leaves its worker id unused for some seconds.
-    pub fn close(self, deadline: Instant) -> Result<(), RecipeError> {
+    pub fn close(&self, deadline: Instant) -> Result<(), RecipeError> {
+        self.worker.refuse_inside_callback()?;
         let mut state = self.mark.lock();
         state.is_overtaken = true;
         let (last_ms, version) = (state.last_ms, state.version);

@@ -19,7 +19,7 @@ use farwatch_core::wire::ErrorCode;
 use super::contender::line;
 use super::once::{self, Once};
 use super::place::Place;
-use super::signal::look_until;
+use super::signal::look_again_by;
 use super::{FencingToken, Group, Membership, RecipeError, Tenure, persist};
 use crate::client::Client;
 use crate::error::ClientError;
@@ -82,8 +82,9 @@ impl TaskBoard {
         self.make(deadline)?;
         let inbox = Place { path: self.assigned.child(name), ..self.assigned.clone() };
         inbox.make_as(&inbox.path, CreateMode::Persistent, deadline)?;
-        let group = Group::new(&self.workers.client, &self.workers.path);
-        let membership = group.with_acl(self.workers.acl.clone()).join(name, b"", deadline)?;
+        // Its receipts are not among the workers, whom a leader lists.
+        let group = Group::beside(self.workers.clone(), self.receipts.clone());
+        let membership = group.join(name, b"", deadline)?;
         let desk = Desk { board: self.clone(), inbox, taken: Mutex::default() };
         Ok(Worker { desk: Arc::new(desk), membership })
     }
@@ -109,7 +110,7 @@ impl TaskBoard {
         self.make(deadline)?;
         self.assign(leadership, deadline)?;
         let paths = [leadership.path(), &self.tasks.path, &self.workers.path];
-        look_until(&self.tasks.client, &paths, deadline, || {
+        look_again_by(leadership.signal(), &self.tasks.client, &paths, deadline, || {
             leadership.hold()?;
             self.assign_watching(leadership, true, deadline).map(|_handed_out| None)
         })
@@ -208,7 +209,7 @@ impl Worker {
     pub fn take(&self, deadline: Instant) -> Result<Assignment, RecipeError> {
         let inbox = &self.desk.inbox;
         let paths = [inbox.path.as_str(), self.membership.path()];
-        look_until(&inbox.client, &paths, deadline, || {
+        look_again_by(self.membership.signal(), &inbox.client, &paths, deadline, || {
             self.membership.hold()?;
             for task in line(inbox.names(true, deadline)?) {
                 if self.desk.taken().contains(&task.name) {
@@ -258,7 +259,7 @@ impl Worker {
     /// Stops working; what it has goes to others. Blocks. Who waits for a task, on another thread, is told
     /// [`RecipeError::Lost`].
     pub fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
-        self.membership.depart(deadline)
+        self.membership.leave(deadline)
     }
 }
 

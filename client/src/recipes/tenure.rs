@@ -1,15 +1,17 @@
 //! Whether what was taken is held still: a node of ours, and the session that it lives by.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use farwatch_core::zxid::SessionId;
 
+use super::signal::Signal;
 use super::{FencingToken, RecipeError};
 use crate::client::{Client, Created, LeaseHold, Subscription, WeakClient, guarded};
 use crate::error::ClientError;
 use crate::event::{NodeEventKind, SessionState};
 use crate::operation::Operation;
+use crate::outcome::Outcome;
 use farwatch_core::wire::ErrorCode;
 
 /// How it stands with something that is held.
@@ -39,21 +41,22 @@ type Callback = Box<dyn FnMut(Standing) + Send>;
 
 struct State {
     standing: Standing,
-    /// What the callbacks know; they are told of it by one thread at a time.
+    /// What the callbacks know; the reader thread alone tells them.
     told: Standing,
-    is_telling: bool,
     /// Given up by us: nothing is told any more.
     is_over: bool,
-    /// How often something was worth looking at again.
-    raised: u64,
+    /// The node has a watch, which each of its events uses up.
+    is_watching: bool,
     callbacks: Vec<Callback>,
 }
 
 /// Shared with listeners; knows no client, so that it keeps none alive.
-pub(super) struct Watched {
+struct Watched {
     owner: SessionId,
+    token: FencingToken,
     state: Mutex<State>,
-    changed: Condvar,
+    /// Raised when something is worth looking at again.
+    signal: Arc<Signal>,
 }
 
 impl Watched {
@@ -61,42 +64,21 @@ impl Watched {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn raise(&self) {
-        self.lock().raised += 1;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn raised(&self) -> u64 {
-        self.lock().raised
-    }
-
-    /// Waits until something was raised beyond `seen`. Returns whether that came in time.
-    pub(super) fn wait_beyond(&self, seen: u64, deadline: Instant) -> bool {
-        let mut state = self.lock();
-        while state.raised <= seen {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
-    }
-
-    /// Takes a new standing, unless the last one was final, and tells of it without a lock held.
+    /// Takes a new standing, unless the last one was final.
     fn turn(&self, standing: Standing) {
         let mut state = self.lock();
         if state.standing == standing || state.standing == Standing::Lost {
             return;
         }
         state.standing = standing;
-        state.raised += 1;
-        self.changed.notify_all();
-        if state.is_telling {
-            return; // whoever does sees it
-        }
-        state.is_telling = true;
+        drop(state);
+        self.signal.raise();
+    }
+
+    /// Tells of the standing. Only on the reader thread: so callbacks come on one thread, and one after
+    /// the other. Nothing is locked while they run or are dropped.
+    fn tell(&self) {
+        let mut state = self.lock();
         while state.told != state.standing && !state.is_over {
             let standing = state.standing;
             state.told = standing;
@@ -106,10 +88,12 @@ impl Watched {
             state = self.lock();
             if standing != Standing::Lost && !state.is_over {
                 callbacks.append(&mut state.callbacks); // those that were added meanwhile
-                state.callbacks = callbacks;
+                state.callbacks = std::mem::take(&mut callbacks);
             }
+            drop(state);
+            drop(callbacks);
+            state = self.lock();
         }
-        state.is_telling = false;
     }
 }
 
@@ -138,31 +122,37 @@ impl Tenure {
     pub(super) fn begin(client: &Client, created: &Created) -> Self {
         let watched = Arc::new(Watched {
             owner: SessionId(created.stat.ephemeral_owner as u64),
+            token: FencingToken(created.stat.czxid),
             state: Mutex::new(State {
                 standing: Standing::Held,
                 told: Standing::Held,
-                is_telling: false,
                 is_over: false,
-                raised: 0,
+                is_watching: false,
                 callbacks: Vec::new(),
             }),
-            changed: Condvar::new(),
+            signal: Arc::default(),
         });
         // Locked, so that the listener cannot change what it has not found here yet.
         let mut state = watched.lock();
         let (on_session, last) = client.on_session({
             let watched = Arc::clone(&watched);
-            move |state| watched.turn(Standing::of(state))
+            move |state| {
+                watched.turn(Standing::of(state));
+                watched.tell();
+            }
         });
         let is_another = client.session().is_none_or(|session| session.id != watched.owner);
         state.standing = if is_another { Standing::Lost } else { Standing::of(last) };
         state.told = state.standing;
         drop(state);
         let on_node = client.on_node(&created.path, {
-            let watched = Arc::clone(&watched);
+            let (watched, client) = (Arc::clone(&watched), client.downgrade());
             move |event| {
                 if event.kind == NodeEventKind::NodeDeleted {
                     watched.turn(Standing::Lost);
+                    watched.tell();
+                } else if watched.lock().is_watching {
+                    look(&client, &event.path, &watched);
                 }
             }
         });
@@ -176,26 +166,22 @@ impl Tenure {
         }
     }
 
-    pub(super) fn watched(&self) -> &Arc<Watched> {
-        &self.watched
+    /// Raised at each change of standing.
+    pub(super) fn signal(&self) -> &Arc<Signal> {
+        &self.watched.signal
     }
 
     /// From now on it matters: the lease is kept fresh, and a deletion of the node is noticed.
     pub(super) fn take_office(&self, deadline: Instant) -> Result<(), RecipeError> {
         let lease = self.client.hold_lease();
         *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
-        self.watch_node();
+        self.watched.lock().is_watching = true;
+        look(&self.client.downgrade(), &self.path, &self.watched);
         while self.lease_valid_until().is_none_or(|until| until <= Instant::now()) {
             super::persist(&self.client, deadline, |client| client.sync(&self.path))?;
             self.hold()?;
         }
         Ok(())
-    }
-
-    fn watch_node(&self) {
-        let watched = Arc::clone(&self.watched);
-        let (again, path) = (self.client.downgrade(), self.path.clone());
-        watch_node(&again, path, watched);
     }
 
     /// Fails once it is lost.
@@ -207,9 +193,11 @@ impl Tenure {
         Ok(self.client.refuse_inside_callback()?)
     }
 
-    /// The node was found missing.
+    /// The node was found missing, by a call. It is lost from here on; the reader tells of it when it
+    /// finds the same.
     pub(super) fn lose(&self) {
         self.watched.turn(Standing::Lost);
+        look(&self.client.downgrade(), &self.path, &self.watched);
     }
 
     /// How it stands now.
@@ -253,6 +241,8 @@ impl Tenure {
         if state.told == Standing::Lost {
             drop(state);
             callback(Standing::Lost);
+        } else if state.is_over {
+            drop(state); // before the callback is, which nobody will call
         } else {
             state.callbacks.push(Box::new(callback));
         }
@@ -263,25 +253,39 @@ impl Tenure {
         let mut state = self.watched.lock();
         let callbacks = std::mem::take(&mut state.callbacks);
         (state.standing, state.is_over) = (Standing::Lost, true);
-        state.raised += 1;
         drop(state);
-        self.watched.changed.notify_all();
+        self.watched.signal.raise();
         drop(callbacks);
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(lease);
     }
 }
 
-fn watch_node(client: &WeakClient, path: String, watched: Arc<Watched>) {
+/// Nothing is told of a handle that is gone, though it was lost before and that is on its way.
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Reads the node, and sets the watch anew; tells of what is known then. The node of another create, at
+/// the same path, is not this one.
+fn look(client: &WeakClient, path: &str, watched: &Arc<Watched>) {
     let Some(strong) = client.upgrade() else { return };
-    let again = client.clone();
-    let look = Operation::GetData { path: path.clone(), watch: true };
-    let asked = strong.submit(&look, move |result| match result {
-        Err(ClientError::Server(ErrorCode::NoNode)) => watched.turn(Standing::Lost),
-        Err(ClientError::ConnectionLoss { .. }) => watch_node(&again, path, watched),
-        Ok(_) | Err(_) => {} // an end of the session is told by itself
-    });
-    if let Err(error) = asked {
+    let (again, own_path, own) = (client.clone(), path.to_owned(), Arc::clone(watched));
+    let read = Operation::GetData { path: path.to_owned(), watch: true };
+    let completion = move |result: Result<Outcome, ClientError>| {
+        match result {
+            Ok(Outcome::Data { stat, .. }) if stat.czxid != own.token.0 => {
+                own.turn(Standing::Lost);
+            }
+            Err(ClientError::Server(ErrorCode::NoNode)) => own.turn(Standing::Lost),
+            Err(ClientError::ConnectionLoss { .. }) => return look(&again, &own_path, &own),
+            Ok(_) | Err(_) => {} // an end of the session is told by itself
+        }
+        own.tell();
+    };
+    if let Err(error) = strong.submit_beyond_limits(&read, Box::new(completion)) {
         tracing::debug!(%error, "a held node is not watched");
     }
 }

@@ -12,7 +12,7 @@ use super::place::Place;
 use super::{RecipeError, Tenure, protected};
 use crate::client::{Client, Created};
 use crate::error::ClientError;
-use crate::operation::{Acl, CreateMode, MultiOp};
+use crate::operation::{Acl, CreateMode};
 
 /// Hands out the numbers below a bound, at a path that all use who must not share one.
 ///
@@ -78,14 +78,8 @@ impl WorkerIds {
     /// `None`: another one was faster.
     fn claim_one(&self, id: u32, deadline: Instant) -> Result<Option<WorkerId>, RecipeError> {
         let path = self.claims.child(&id.to_string());
-        let claim = [MultiOp::Create {
-            path: path.clone(),
-            data: Some(Vec::new()),
-            acl: self.claims.acl.clone(),
-            mode: CreateMode::Ephemeral,
-        }];
         loop {
-            match once::apply(&self.receipts, &claim, deadline)? {
+            match once::claim(&self.receipts, &path, b"", &self.claims.acl, deadline)? {
                 // Node and receipt are of one transaction and one session.
                 Once::Applied(stat) => {
                     let tenure = Tenure::begin(&self.claims.client, &Created { path, stat });
@@ -125,7 +119,8 @@ impl WorkerId {
 
     /// Gives the number back. Blocks; at the deadline it goes on in the background.
     /// [`RecipeError::Lost`]: it was lost before.
-    pub fn release(self, deadline: Instant) -> Result<(), RecipeError> {
+    pub fn release(&self, deadline: Instant) -> Result<(), RecipeError> {
+        self.tenure.refuse_inside_callback()?; // else its drop would find it given up
         self.tenure.hold()?;
         self.tenure.end();
         protected::delete(&self.claims, self.tenure.path(), deadline)

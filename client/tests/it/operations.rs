@@ -2,8 +2,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use farwatch_client::{
-    Acl, AddWatchMode, ClientError, CreateMode, ErrorCode, Event, Freshness, MultiOp, MultiResult,
-    NodeEventKind, Operation, Options, Outcome, Perms, ReadOp, ReadResult, WatchKind,
+    Acl, AddWatchMode, Client, ClientError, CreateMode, ErrorCode, Event, Freshness, MultiOp,
+    MultiResult, NodeEventKind, Operation, Options, Outcome, Perms, ReadOp, ReadResult, WatchKind,
 };
 
 use crate::server::{client_below, client_with, own_root};
@@ -272,4 +272,38 @@ fn a_read_of_a_transaction_that_nobody_knows_fails_and_of_one_that_is_known_does
     // Writes are what they always are.
     at(Some(wanted)).set("/a", b"1", 0).unwrap();
     client.close().unwrap();
+}
+
+/// Asks the client something when it is dropped, as what an application's closure owns may.
+struct Asks(Client, mpsc::Sender<bool>);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.1.send(self.0.is_over()).unwrap();
+    }
+}
+
+#[test]
+fn what_a_completion_owns_may_ask_the_client_when_it_is_dropped() {
+    let client = client_below(&own_root());
+    client.wait_connected(Duration::from_secs(60)).unwrap();
+    let (sender, asked) = mpsc::channel();
+    let owned = || {
+        let asks = Asks(client.clone(), sender.clone());
+        move |_result| drop(asks)
+    };
+    let next = || asked.recv_timeout(Duration::from_secs(60)).unwrap();
+    let read = Operation::Exists { path: "/".to_owned(), watch: false };
+    let data = Some(vec![0; 2_000_000]);
+    let large = Operation::SetData { path: "/a".to_owned(), data, version: -1 };
+    client.submit(&large, owned()).unwrap_err();
+    assert!(!next(), "refused");
+    // Nothing listens there: it waits until it is given up.
+    let nowhere = Client::open("127.0.0.1:1", Options::default()).unwrap();
+    let request = nowhere.submit(&read, owned()).unwrap();
+    nowhere.abandon(request);
+    assert!(!next(), "abandoned");
+    client.close().unwrap();
+    client.with_freshness(Freshness::NOW).submit(&read, owned()).unwrap_err();
+    assert!(next(), "refused with the sync before it");
 }

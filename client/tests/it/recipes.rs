@@ -1,6 +1,7 @@
 //! The recipes against a real server: what they promise while all is well, when answers are lost,
 //! when the way to the server is cut, and when the session ends.
 
+mod doubt;
 mod elections;
 mod following;
 mod ids;
@@ -10,6 +11,7 @@ mod meetings;
 mod numbers;
 mod queues;
 mod sharing;
+mod strangers;
 mod tasks;
 mod way;
 

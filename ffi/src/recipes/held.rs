@@ -2,7 +2,6 @@
 
 use std::ffi::c_void;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Instant;
 
 use farwatch_client::recipes::{Inside, Membership, Permit, RecipeError, Tenure, Worker, WorkerId};
@@ -56,7 +55,7 @@ impl Deref for Held {
 }
 
 impl Held {
-    fn release(self, deadline: Instant) -> Result<(), RecipeError> {
+    fn release(&self, deadline: Instant) -> Result<(), RecipeError> {
         match self {
             Self::Permit(permit) => permit.release(deadline),
             Self::Inside(inside) => inside.leave(deadline),
@@ -157,14 +156,7 @@ pub unsafe extern "C" fn fw_tenure_release(
     border!(error, {
         let tenure = borrow(tenure.cast_const())?;
         let deadline = tenure.deadline(timeout_ms)?;
-        let held = tenure.take()?;
-        if let Held::Worker(worker) = &*held {
-            return Ok(worker.leave(deadline)?); // others may be waiting with it for a task
-        }
-        match Arc::into_inner(held) {
-            Some(held) => Ok(held.release(deadline)?),
-            None => Ok(()), // another thread looks at it, and is the last one
-        }
+        Ok(tenure.take()?.release(deadline)?)
     })
 }
 

@@ -117,8 +117,8 @@ pub unsafe extern "C" fn fw_snowflake_worker_id(snowflake: *const fw_snowflake) 
 }
 
 /// Gives the worker id back so that its next owner need not wait, and makes no more ids; free the handle
-/// afterwards. One that is only freed leaves its worker id unused for some seconds, as does one with which
-/// another thread waits for an id. May block, so not in a callback. Fails with `FW_LOST` when it was lost
+/// afterwards. One that is only freed leaves its worker id unused for some seconds. Another thread that
+/// waits for an id is told `FW_LOST`. May block, so not in a callback. Fails with `FW_LOST` when it was lost
 /// before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_snowflake_close(
@@ -131,10 +131,7 @@ pub unsafe extern "C" fn fw_snowflake_close(
         let deadline = snowflake.asker.deadline(timeout_ms)?;
         let open = snowflake.get()?;
         snowflake.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match Arc::into_inner(open) {
-            Some(open) => Ok(open.close(deadline)?),
-            None => Ok(()), // another thread makes an id, and is the last one
-        }
+        Ok(open.close(deadline)?)
     })
 }
 

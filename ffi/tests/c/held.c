@@ -146,11 +146,40 @@ static void worker_ids(const char *connect) {
     fw_client_free(client);
 }
 
+static fw_lock *looked_at;
+static atomic_int is_over;
+
+static void *look(void *none) {
+    while (!is_over) fw_lock_check(looked_at, NULL, NULL);
+    return none;
+}
+
+/* A release is done when it returns, also while other threads look at the handle. */
+static void releases(const char *connect) {
+    fw_client *one = opened(connect), *two = opened(connect);
+    for (int round = 0; round < 20; round++) {
+        pthread_t threads[2];
+        fw_result *line = NULL;
+        is_over = 0;
+        OK(fw_lock_acquire(one, "/looked-at", FW_CSTR, -1, &looked_at, &error));
+        for (int i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, look, NULL) == 0);
+        OK(fw_lock_release(looked_at, -1, &error));
+        OK(fw_client_children(two, "/looked-at", FW_CSTR, 0, -1, &line, &error));
+        CHECK(fw_result_count(line) == 0);
+        fw_result_free(line);
+        is_over = 1;
+        for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+        fw_lock_free(looked_at);
+    }
+    fw_client_free(one), fw_client_free(two);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 2);
     permits(arguments[1]);
     meetings(arguments[1]);
     memberships(arguments[1]);
     worker_ids(arguments[1]);
+    releases(arguments[1]);
     return 0;
 }

@@ -9,7 +9,7 @@ use farwatch_client::recipes::{
 use farwatch_client::{Acl, CreateMode, Options};
 
 use super::loss::through;
-use super::way::{CREATE, MULTI, Way};
+use super::way::{MULTI, Way};
 use super::{Counting, fresh, shortly, soon};
 use crate::server::client_below;
 
@@ -95,7 +95,7 @@ fn a_join_whose_answer_is_lost_is_the_members_own_and_a_view_outlives_cuts() {
     let cut = through(&way, &root, Options::default());
     let group = Group::new(&cut, "/hosts");
     drop(group.join("first", b"", soon()).unwrap());
-    way.lose_answer(CREATE);
+    way.lose_answer(MULTI);
     let member = group.join("cut", b"", soon()).unwrap();
     assert_eq!(way.lost(), 1);
     let stat = client.exists("/hosts/cut", false).unwrap().unwrap();

@@ -219,3 +219,19 @@ fn a_chroot_that_is_not_there_is_an_error_and_not_a_wait() {
         assert_eq!(failed, Err(no_node.clone()), "{path}");
     }
 }
+
+#[test]
+fn a_release_is_done_when_it_returns_whoever_else_looks() {
+    let (root, client) = fresh();
+    let observer = client_below(&root);
+    for _ in 0..20 {
+        let guard = Lock::new(&client, "/one").acquire(soon()).unwrap();
+        thread::scope(|scope| {
+            let looking = scope.spawn(|| while guard.check().is_ok() {});
+            guard.release(soon()).unwrap();
+            assert_eq!(observer.children("/one", false).unwrap().names, [""; 0]);
+            looking.join().unwrap();
+            assert_eq!(guard.release(soon()), Err(RecipeError::Lost));
+        });
+    }
+}

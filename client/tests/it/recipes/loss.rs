@@ -1,8 +1,8 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use farwatch_client::recipes::{Lock, RecipeError, Standing};
-use farwatch_client::{Client, Options};
+use farwatch_client::recipes::{Group, Lock, RecipeError, Standing, WorkerIds};
+use farwatch_client::{Client, ClientError, Operation, Options};
 
 use super::way::{CREATE, DELETE, Way};
 use super::{await_children, fresh, soon};
@@ -171,4 +171,50 @@ fn one_that_waits_hears_of_the_end_of_its_session() {
     way.reopen();
     assert_eq!(waiting.join().unwrap(), Err(RecipeError::Lost));
     held.check().unwrap();
+}
+
+#[test]
+fn a_lock_that_an_overloaded_client_drops_is_free_after_the_reconnect() {
+    let (root, observer) = fresh();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    let guard = Lock::new(&client, "/one").acquire(soon()).unwrap();
+    let (sender, told) = mpsc::channel();
+    guard.on_change(move |standing| sender.send(standing).unwrap());
+    way.close();
+    assert_eq!(told.recv_timeout(Duration::from_secs(60)).unwrap(), Standing::Suspended);
+    let look = Operation::Exists { path: "/".to_owned(), watch: false };
+    let refused = loop {
+        if let Err(error) = client.submit(&look, drop) {
+            break error;
+        }
+    };
+    assert!(matches!(refused, ClientError::Overloaded { .. }), "{refused:?}");
+    drop(guard);
+    way.reopen();
+    await_children(&observer, "/one", 0);
+    assert!(!client.is_over(), "not by the end of its session");
+}
+
+#[test]
+fn what_is_given_up_in_a_callback_is_refused_and_goes_in_the_background() {
+    let (_root, client) = fresh();
+    let guard = Lock::new(&client, "/one").acquire(soon()).unwrap();
+    let member = Group::new(&client, "/hosts").join("host", b"", soon()).unwrap();
+    let worker = WorkerIds::new(&client, "/workers", 1).claim(soon()).unwrap();
+    let (sender, given_up) = mpsc::channel();
+    let whoami = Operation::WhoAmI;
+    let inside = move |_answer| {
+        sender.send(guard.release(soon())).unwrap();
+        sender.send(member.leave(soon())).unwrap();
+        sender.send(worker.release(soon())).unwrap();
+    };
+    client.submit(&whoami, inside).unwrap();
+    let refused = Err(RecipeError::Client(ClientError::InsideCallback));
+    for _ in 0..3 {
+        assert_eq!(given_up.recv_timeout(Duration::from_secs(60)).unwrap(), refused);
+    }
+    for path in ["/one", "/hosts", "/workers/claims"] {
+        await_children(&client, path, 0);
+    }
 }

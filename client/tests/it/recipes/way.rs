@@ -21,6 +21,8 @@ struct Shared {
     is_closed: AtomicBool,
     /// The code of the request whose answer is lost next, and its connection with it.
     losing: Mutex<Option<i32>>,
+    /// Nothing gets in any more behind that.
+    is_closing: AtomicBool,
     lost: AtomicI64,
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -63,6 +65,12 @@ impl Way {
         *self.shared.losing.lock().unwrap() = Some(op);
     }
 
+    /// The same, and none is let in behind it before `reopen`.
+    pub fn close_at_answer(&self, op: i32) {
+        self.shared.is_closing.store(true, Ordering::SeqCst);
+        self.lose_answer(op);
+    }
+
     /// How many answers were lost so far.
     pub fn lost(&self) -> i64 {
         self.shared.lost.load(Ordering::SeqCst)
@@ -92,6 +100,9 @@ fn carry(shared: &Arc<Shared>, inward: TcpStream) {
                     return true;
                 }
                 let is_doomed = doomed.load(Ordering::SeqCst) == i64::from(xid);
+                if is_doomed && shared.is_closing.swap(false, Ordering::SeqCst) {
+                    shared.is_closed.store(true, Ordering::SeqCst);
+                }
                 shared.lost.fetch_add(i64::from(is_doomed), Ordering::SeqCst);
                 !is_doomed
             });

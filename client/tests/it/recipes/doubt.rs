@@ -1,0 +1,92 @@
+//! Ephemeral nodes of a name of their own whose answer is lost: each handle answers for its own create.
+
+use std::time::{Duration, Instant};
+
+use farwatch_client::recipes::{Group, RecipeError, WorkerIds};
+use farwatch_client::{Acl, Client, CreateMode, Options};
+
+use super::loss::through;
+use super::way::{MULTI, Way};
+use super::{await_children, fresh, soon};
+
+/// With room for a reconnect, and meant to pass.
+fn in_a_while() -> Instant {
+    Instant::now() + Duration::from_secs(3)
+}
+
+/// Waits until what a client does in the background, an answer after the other, is done.
+fn settle(client: &Client) {
+    client.wait_connected(Duration::from_secs(60)).unwrap();
+    for _ in 0..8 {
+        client.sync("/").unwrap();
+    }
+}
+
+#[test]
+fn a_second_join_whose_answer_is_lost_is_not_taken_for_the_first() {
+    let (root, _observer) = fresh();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    let group = Group::new(&client, "/hosts");
+    let first = group.join("host", b"", soon()).unwrap();
+    way.lose_answer(MULTI);
+    let second = group.join("host", b"", in_a_while());
+    assert_eq!(second.map(drop), Err(RecipeError::Taken { path: "/hosts/host".to_owned() }));
+    assert_eq!(way.lost(), 1);
+    first.check().unwrap();
+}
+
+#[test]
+fn a_second_join_that_is_given_up_in_doubt_leaves_the_first_alone() {
+    let (root, observer) = fresh();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    let group = Group::new(&client, "/hosts");
+    let first = group.join("host", b"", soon()).unwrap();
+    way.close_at_answer(MULTI);
+    assert!(group.join("host", b"", in_a_while()).is_err());
+    assert_eq!(way.lost(), 1);
+    way.reopen();
+    settle(&client);
+    let stat = observer.exists("/hosts/host", false).unwrap().expect("it is the first one's");
+    assert_eq!(stat.czxid, first.token().0);
+    first.check().unwrap();
+}
+
+#[test]
+fn a_join_before_the_first_connection_that_is_given_up_in_doubt_is_taken_back() {
+    let (root, observer) = fresh();
+    observer.create("/hosts", b"", &Acl::open(), CreateMode::Persistent).unwrap();
+    let way = Way::open();
+    way.close();
+    let client = through(&way, &root, Options::default());
+    way.close_at_answer(MULTI);
+    std::thread::scope(|scope| {
+        let joining = scope.spawn(|| Group::new(&client, "/hosts").join("host", b"", in_a_while()));
+        way.reopen();
+        assert!(joining.join().unwrap().is_err());
+    });
+    assert_eq!(way.lost(), 1);
+    await_children(&observer, "/hosts", 2); // it is there, and its receipt
+    way.reopen();
+    await_children(&observer, "/hosts", 0);
+    assert!(!client.is_over());
+}
+
+#[test]
+fn a_worker_id_whose_claim_is_given_up_in_doubt_is_taken_back() {
+    let (root, observer) = fresh();
+    WorkerIds::new(&observer, "/workers", 1).claim(soon()).unwrap().release(soon()).unwrap();
+    await_children(&observer, "/workers/receipts", 0);
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    client.wait_connected(Duration::from_secs(60)).unwrap();
+    way.close_at_answer(MULTI);
+    assert!(WorkerIds::new(&client, "/workers", 1).claim(in_a_while()).is_err());
+    await_children(&observer, "/workers/claims", 1);
+    way.reopen();
+    await_children(&observer, "/workers/claims", 0);
+    await_children(&observer, "/workers/receipts", 0);
+    assert!(!client.is_over());
+    WorkerIds::new(&client, "/workers", 1).claim(soon()).unwrap();
+}
