@@ -1,5 +1,8 @@
 //! A canned server: parses lengths, answers fixed bytes, knows nothing. What it reaches is what
 //! sockets and kernel leave to any server, on this machine and at this moment.
+//!
+//! A connection that read anything with a watch is told once when anything is set: what it costs to
+//! write as many small frames to as many sockets.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,8 +12,7 @@ use anyhow::{Context, Result};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 
-use crate::raw::Body;
-use crate::raw::op;
+use crate::raw::{Body, framed, op};
 
 /// Names the listening socket among the events; connections are numbered from 0.
 const LISTENER: u64 = u64::MAX;
@@ -89,6 +91,7 @@ pub fn serve(listener: &TcpListener, value_bytes: usize) -> io::Result<()> {
     epoll::add(&epoll, listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
     let canned = Canned::new(value_bytes);
     let mut clients: Vec<Option<Client>> = Vec::new();
+    let mut watching: Vec<u64> = Vec::new();
     let mut scratch = vec![0; READ_BYTES];
     let mut events = Vec::with_capacity(256);
     loop {
@@ -110,17 +113,46 @@ pub fn serve(listener: &TcpListener, value_bytes: usize) -> io::Result<()> {
                 continue;
             }
             let client = &mut clients[at as usize];
-            // A connection that ends or fails is forgotten: its load says what happened.
-            if client.as_mut().is_some_and(|it| it.turn(&canned, &mut scratch).is_err()) {
-                *client = None;
+            let Some(turned) = client.as_mut().map(|it| it.turn(&canned, &mut scratch)) else {
+                continue;
+            };
+            match turned {
+                Ok(Turned::Answered) => {}
+                Ok(Turned::Watches) => watching.push(at),
+                Ok(Turned::Set) => tell(&mut clients, &mut watching, &canned),
+                // A connection that ends or fails is forgotten: its load says what happened.
+                Err(_) => clients[at as usize] = None,
             }
         }
     }
 }
 
-/// Bodies of replies.
+/// Writes the event to all that watch, once.
+fn tell(clients: &mut [Option<Client>], watching: &mut Vec<u64>, canned: &Canned) {
+    for at in watching.drain(..) {
+        let client = &mut clients[at as usize];
+        let failed = client.as_mut().is_some_and(|it| {
+            it.output.extend_from_slice(&canned.event);
+            it.send().is_err()
+        });
+        if failed {
+            *client = None;
+        }
+    }
+}
+
+/// What a connection's turn means to others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turned {
+    Answered,
+    Watches,
+    Set,
+}
+
+/// Bodies of replies, and the frame of the one event.
 struct Canned {
     connect: Vec<u8>,
+    event: Vec<u8>,
     value: Vec<u8>,
     stat: Vec<u8>,
 }
@@ -129,7 +161,14 @@ impl Canned {
     fn new(value_bytes: usize) -> Self {
         let connect = Body::new().int(0).int(30_000).long(1).buffer(Some(&[0; 16])).boolean(false);
         let value = Body::new().buffer(Some(&vec![b'x'; value_bytes])).raw(&[0; STAT_BYTES]);
-        Self { connect: connect.into_bytes(), value: value.into_bytes(), stat: vec![0; STAT_BYTES] }
+        // Data changed, connected; as a server would say it of a path of this length.
+        let event = Body::new().int(-1).long(-1).int(0).int(3).int(3).string("/bench/0000/node");
+        Self {
+            connect: connect.into_bytes(),
+            event: framed(event.as_bytes()),
+            value: value.into_bytes(),
+            stat: vec![0; STAT_BYTES],
+        }
     }
 }
 
@@ -145,21 +184,28 @@ impl Client {
         Self { stream, met: false, input: Vec::new(), output: Vec::new() }
     }
 
-    fn turn(&mut self, canned: &Canned, scratch: &mut [u8]) -> io::Result<()> {
+    fn turn(&mut self, canned: &Canned, scratch: &mut [u8]) -> io::Result<Turned> {
         let got = match self.stream.read(scratch) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(got) => got,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Turned::Answered),
             Err(error) => return Err(error),
         };
         self.input.extend_from_slice(&scratch[..got]);
-        let mut taken = 0;
+        let (mut taken, mut turned) = (0, Turned::Answered);
         while let Some(frame) = whole_frame(&self.input[taken..]) {
             taken += frame.len();
+            let met = self.met;
             answer(frame, &mut self.met, canned, &mut self.output);
+            turned = match kind(frame) {
+                Some(op::GET_DATA) if met && frame.ends_with(&[1]) => Turned::Watches,
+                Some(op::SET_DATA) if met => Turned::Set,
+                _ => turned,
+            };
         }
         self.input.drain(..taken);
-        self.send()
+        self.send()?;
+        Ok(turned)
     }
 
     /// Blocks while the peer does not read: its window is far larger than what may be outstanding.
@@ -182,6 +228,12 @@ fn whole_frame(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..4 + length)
 }
 
+/// The operation of a request.
+fn kind(frame: &[u8]) -> Option<i32> {
+    let code = frame.get(8..HEAD_BYTES)?;
+    Some(i32::from_be_bytes(code.try_into().expect("four bytes")))
+}
+
 fn answer(frame: &[u8], met: &mut bool, canned: &Canned, output: &mut Vec<u8>) {
     let framed = |output: &mut Vec<u8>, head: &[u8], body: &[u8]| {
         output.extend_from_slice(&((head.len() + body.len()) as u32).to_be_bytes());
@@ -192,10 +244,13 @@ fn answer(frame: &[u8], met: &mut bool, canned: &Canned, output: &mut Vec<u8>) {
         return framed(output, &[], &canned.connect);
     }
     let Some(request) = frame.get(4..HEAD_BYTES) else { return };
-    let kind = i32::from_be_bytes([request[4], request[5], request[6], request[7]]);
     let mut head = [0; 16]; // xid, zxid 0, error 0
     head[..4].copy_from_slice(&request[..4]);
-    framed(output, &head, if kind == op::GET_DATA { &canned.value } else { &canned.stat });
+    framed(
+        output,
+        &head,
+        if kind(frame) == Some(op::GET_DATA) { &canned.value } else { &canned.stat },
+    );
 }
 
 #[cfg(test)]

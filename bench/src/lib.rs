@@ -10,9 +10,12 @@
 //! made of the servers' own parts.
 #![deny(missing_docs)]
 
+#[cfg(feature = "page")]
+pub mod bars;
 pub mod ceiling;
 pub mod differential;
 pub mod load;
+pub mod memory;
 pub mod observers;
 pub mod parts;
 pub mod raw;

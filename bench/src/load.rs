@@ -9,14 +9,16 @@ pub mod barriers;
 pub mod cells;
 mod connection;
 pub mod failover;
-mod plan;
+pub(crate) mod plan;
 pub mod process;
 #[cfg(feature = "page")]
 pub mod record;
 pub mod referee;
 pub mod report;
+pub mod servers;
 pub mod startup;
 mod thread;
+pub mod throng;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,12 +46,15 @@ pub struct Slice {
     pub reads: Histogram<u64>,
     /// Of writes.
     pub writes: Histogram<u64>,
+    /// The longest time in which a thread of the load got no answer at all.
+    pub longest_gap: Duration,
 }
 
 impl Slice {
     pub(crate) fn empty() -> Self {
         let (reads, writes) = (new_histogram(), new_histogram());
-        Self { operations: 0, elapsed: Duration::ZERO, reads, writes }
+        let (elapsed, longest_gap) = (Duration::ZERO, Duration::ZERO);
+        Self { operations: 0, elapsed, reads, writes, longest_gap }
     }
 
     /// Operations per second.
@@ -69,6 +74,7 @@ impl Slice {
     pub(crate) fn add(&mut self, other: &Self) {
         self.operations += other.operations;
         self.elapsed = self.elapsed.max(other.elapsed);
+        self.longest_gap = self.longest_gap.max(other.longest_gap);
         self.reads.add(&other.reads).expect("both have the same bounds");
         self.writes.add(&other.writes).expect("both have the same bounds");
     }

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
+use farwatch_bench::bars::Bars;
 use farwatch_bench::ceiling::{self, Ceiling};
-use farwatch_bench::load::barriers::Company;
-use farwatch_bench::load::cells::{CELLS, Cell, VALUE_BYTES};
-use farwatch_bench::load::failover::{self, Kill};
+use farwatch_bench::load::cells::{CELLS, Cell, MORE, VALUE_BYTES};
+use farwatch_bench::load::failover::{self, Blow, Kill};
 use farwatch_bench::load::record;
 use farwatch_bench::load::referee::{self, Contestant, Pace, Spread};
 use farwatch_bench::load::report::{self, CEILING, FARWATCH, ZOOKEEPER};
-use farwatch_bench::load::{Kind, Load, Nodes, ROOT, Workload, startup};
+use farwatch_bench::load::servers::{self, Servers};
+use farwatch_bench::load::{barriers, startup};
 use farwatch_bench::observers::Observers;
 use farwatch_bench::subject::{Ensemble, Options, Subject};
 
@@ -33,6 +34,8 @@ enum Action {
     /// Sends many clients through double barriers, as the ZooKeeper paper did, and compares the
     /// times.
     Barriers(Barriers),
+    /// Measures the bars of docs/performance.md one by one and writes the table of them.
+    Bars(Bars),
     /// Measures what observers cost, and what a cut costs them, beside ZooKeeper's.
     Observers(Observers),
     /// Serves canned replies: what sockets alone cost.
@@ -44,22 +47,16 @@ enum Action {
 
 #[derive(Args)]
 struct Compare {
-    /// The release binary of Farwatch.
-    #[arg(long, default_value = "target/release/farwatch")]
-    farwatch: PathBuf,
+    #[command(flatten)]
+    servers: Servers,
     /// Another binary to compare with in the same run, such as that of the commit before.
     #[arg(long, value_name = "NAME=PATH")]
     also: Vec<String>,
-    /// A ZooKeeper release such as 3.9.4, fetched with Maven; Debian's package by default.
-    #[arg(long)]
-    zookeeper: Option<String>,
     /// Servers of each subject: an ensemble of so many voters, its connections spread over all.
     #[arg(long, default_value_t = 1)]
     voters: u32,
-    /// Leaves ZooKeeper out, for quick looks.
-    #[arg(long, conflicts_with = "zookeeper")]
-    without_zookeeper: bool,
-    /// Cells to measure, all by default; a name or the beginning of names.
+    /// Cells to measure, a name or the beginning of names. By default all but `mix70` and `curve`, the
+    /// curve of ZooKeeper's paper from writes alone to reads alone.
     #[arg(long = "cell", value_name = "NAME")]
     cells: Vec<String>,
     /// Rounds that must count.
@@ -87,18 +84,14 @@ struct Compare {
 
 #[derive(Args)]
 struct Failover {
-    /// The release binary of Farwatch.
-    #[arg(long, default_value = "target/release/farwatch")]
-    farwatch: PathBuf,
-    /// A ZooKeeper release such as 3.9.4, fetched with Maven; Debian's package by default.
-    #[arg(long)]
-    zookeeper: Option<String>,
-    /// Leaves ZooKeeper out, for quick looks.
-    #[arg(long, conflicts_with = "zookeeper")]
-    without_zookeeper: bool,
+    #[command(flatten)]
+    servers: Servers,
     /// Leaders killed in each ensemble.
     #[arg(long, default_value_t = 20)]
     kills: usize,
+    /// What happens to the leader.
+    #[arg(long, value_enum, default_value_t = Blow::Kill)]
+    blow: Blow,
     /// Voters of each ensemble.
     #[arg(long, default_value_t = 3)]
     voters: u32,
@@ -106,15 +99,8 @@ struct Failover {
 
 #[derive(Args)]
 struct Barriers {
-    /// The release binary of Farwatch.
-    #[arg(long, default_value = "target/release/farwatch")]
-    farwatch: PathBuf,
-    /// A ZooKeeper release such as 3.9.4, fetched with Maven; Debian's package by default.
-    #[arg(long)]
-    zookeeper: Option<String>,
-    /// Leaves ZooKeeper out, for quick looks.
-    #[arg(long, conflicts_with = "zookeeper")]
-    without_zookeeper: bool,
+    #[command(flatten)]
+    servers: Servers,
     /// Voters of each ensemble.
     #[arg(long, default_value_t = 3)]
     voters: u32,
@@ -152,9 +138,6 @@ impl Started {
     }
 }
 
-/// Java's just-in-time compiler needs this before the first figure means something.
-const JVM_WARM_UP: Duration = Duration::from_secs(8);
-
 /// Starts of each server with a filled tree.
 const START_ROUNDS: usize = 3;
 
@@ -163,6 +146,7 @@ fn main() -> Result<()> {
         Action::Compare(compare) => compare.run(),
         Action::Failover(failover) => failover.run(),
         Action::Barriers(barriers) => barriers.run(),
+        Action::Bars(bars) => bars.run(),
         Action::Observers(observers) => observers.run(),
         Action::Ceiling { value_bytes } => ceiling::run(value_bytes),
     }
@@ -184,7 +168,9 @@ impl Compare {
             let (addresses, pids) = (subject.addresses(), subject.pids());
             contestants.push(Contestant { name: name.clone(), addresses, pids, canned: false });
         }
-        self.warm_up_java(&contestants)?;
+        if let Some(java) = contestants.iter().find(|it| it.name == ZOOKEEPER) {
+            servers::warm_up_java(&java.addresses)?;
+        }
         let pace = Pace {
             rounds: self.rounds,
             slice: Duration::from_secs_f64(self.seconds),
@@ -226,41 +212,41 @@ impl Compare {
     }
 
     fn chosen(&self) -> Result<Vec<Cell>> {
-        let is_chosen =
-            |cell: &&Cell| self.cells.is_empty() || self.cells.iter().any(|it| matches(cell, it));
-        let chosen: Vec<Cell> = CELLS.iter().filter(is_chosen).copied().collect();
-        let names: Vec<&str> = CELLS.iter().map(|cell| cell.name).collect();
+        if self.cells.is_empty() {
+            return Ok(CELLS.to_vec());
+        }
+        let all = || CELLS.iter().chain(&MORE);
+        let names: Vec<&str> = all().map(|cell| cell.name).collect();
         for asked in &self.cells {
             ensure!(
-                CELLS.iter().any(|cell| matches(cell, asked)),
+                all().any(|cell| matches(cell, asked)),
                 "there is no cell {asked}; there are: {}",
                 names.join(" ")
             );
         }
-        Ok(chosen)
+        let is_chosen = |cell: &&Cell| self.cells.iter().any(|asked| matches(cell, asked));
+        Ok(all().filter(is_chosen).copied().collect())
     }
 
     fn subjects(&self) -> Result<Vec<(String, Started)>> {
-        let mut subjects = Vec::new();
-        if !self.without_zookeeper {
-            let options = Options::new().java_flag("-Xmx2g");
-            let version = self.zookeeper.as_deref();
-            let started = match (self.voters, version) {
-                (1, Some(version)) => {
-                    Started::Alone(Box::new(Subject::zookeeper_jar(version, options)?))
-                }
-                (1, None) => Started::Alone(Box::new(Subject::zookeeper(options)?)),
-                (voters, version) => Started::Ensemble(zookeepers(version, voters, &options)?),
-            };
-            subjects.push((ZOOKEEPER.to_owned(), started));
+        let options = Options::new().java_flag("-Xmx2g");
+        let mut subjects: Vec<(String, Started)> = Vec::new();
+        if self.voters == 1 {
+            let all = self.servers.alone(&options)?.into_iter();
+            let named = |(name, it): (&str, _)| (name.to_owned(), Started::Alone(Box::new(it)));
+            subjects.extend(all.map(named));
+        } else {
+            let all = self.servers.ensembles(self.voters, &options)?.into_iter();
+            subjects.extend(all.map(|(name, it)| (name.to_owned(), Started::Ensemble(it))));
         }
         for also in &self.also {
             let Some((name, path)) = also.split_once('=') else {
                 bail!("--also {also}: expected NAME=PATH");
             };
-            subjects.push((name.to_owned(), self.ours(PathBuf::from(path))?));
+            // Beside the binary of today, which comes last.
+            let at = subjects.len() - 1;
+            subjects.insert(at, (name.to_owned(), self.ours(PathBuf::from(path))?));
         }
-        subjects.push((FARWATCH.to_owned(), self.ours(self.farwatch.clone())?));
         Ok(subjects)
     }
 
@@ -272,44 +258,13 @@ impl Compare {
             voters => Started::Ensemble(Ensemble::farwatch(binary, voters, &options)?),
         })
     }
-
-    fn warm_up_java(&self, contestants: &[Contestant]) -> Result<()> {
-        let Some(java) = contestants.iter().find(|it| it.name == ZOOKEEPER) else {
-            return Ok(());
-        };
-        for kind in [Kind::Get, Kind::Set] {
-            let workload =
-                Workload { kind, connections: 16, outstanding: 64, ..Workload::default() };
-            Load::open(&java.addresses, &workload, Nodes::Below(ROOT))?.run(JVM_WARM_UP)?;
-        }
-        Ok(())
-    }
-}
-
-fn zookeepers(version: Option<&str>, voters: u32, options: &Options) -> Result<Ensemble> {
-    match version {
-        Some(version) => Ensemble::zookeeper_jar(version, voters, options),
-        None => Ensemble::zookeeper(voters, options),
-    }
 }
 
 impl Failover {
     /// The ensembles take turns, so that a neighbour on the machine disturbs both alike.
     fn run(&self) -> Result<()> {
-        let options = Options::new();
-        let mut ensembles = Vec::new();
-        if !self.without_zookeeper {
-            let version = self.zookeeper.as_deref();
-            ensembles.push((ZOOKEEPER, zookeepers(version, self.voters, &options)?));
-        }
-        let ours = Ensemble::farwatch(&self.farwatch, self.voters, &options)?;
-        ensembles.push((FARWATCH, ours));
-        let mut kills: Vec<Vec<Kill>> = vec![Vec::new(); ensembles.len()];
-        for _ in 0..self.kills {
-            for ((_, ensemble), kills) in ensembles.iter_mut().zip(&mut kills) {
-                kills.extend(failover::measure(ensemble, 1)?);
-            }
-        }
+        let mut ensembles = self.servers.ensembles(self.voters, &Options::new())?;
+        let kills = failover::in_turn(&mut ensembles, self.kills, self.blow)?;
         for ((name, _), kills) in ensembles.iter().zip(&kills) {
             let spread = |of: fn(&Kill) -> Duration| {
                 let Spread { median, min, max } =
@@ -317,7 +272,7 @@ impl Failover {
                 format!("median {median:.0} ms ({min:.0}-{max:.0})")
             };
             let dropped: u32 = kills.iter().map(|kill| kill.readers_dropped).sum();
-            println!("{name}, {} kills of the leader:", kills.len());
+            println!("{name}, the leader {} {} times:", self.blow.done(), kills.len());
             println!("  no acknowledged write for: {}", spread(|kill| kill.write_gap));
             println!("  no answered read for: {}", spread(|kill| kill.read_gap));
             println!("  connections of readers lost: {dropped}");
@@ -329,27 +284,9 @@ impl Failover {
 impl Barriers {
     fn run(&self) -> Result<()> {
         ensure!(0 < self.rounds && self.rounds <= self.barriers, "a round needs a barrier");
-        let options = Options::new();
-        let mut ensembles = Vec::new();
-        if !self.without_zookeeper {
-            let version = self.zookeeper.as_deref();
-            ensembles.push((ZOOKEEPER, zookeepers(version, self.voters, &options)?));
-        }
-        let ours = Ensemble::farwatch(&self.farwatch, self.voters, &options)?;
-        ensembles.push((FARWATCH, ours));
+        let ensembles = self.servers.ensembles(self.voters, &Options::new())?;
         let each = self.barriers / self.rounds;
-        let mut companies = Vec::new();
-        for (_, ensemble) in &ensembles {
-            let mut company = Company::gather(&ensemble.addresses(), self.clients)?;
-            company.pass(each)?; // Java warms up; both do the same
-            companies.push(company);
-        }
-        let mut took: Vec<Vec<f64>> = vec![Vec::new(); ensembles.len()];
-        for _round in 0..self.rounds {
-            for (company, took) in companies.iter_mut().zip(&mut took) {
-                took.push(company.pass(each)?.as_secs_f64());
-            }
-        }
+        let took = barriers::in_turn(&ensembles, self.clients, each, self.rounds)?;
         for ((name, _), took) in ensembles.iter().zip(&took) {
             let Spread { median, min, max } =
                 Spread::of(took.iter().map(|seconds| seconds / each as f64 * 1e3));

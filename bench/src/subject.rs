@@ -16,6 +16,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 pub use ensemble::Ensemble;
@@ -169,6 +170,21 @@ impl Subject {
         Ok(())
     }
 
+    /// Stops the process as `kill -STOP` does: its sockets stay, and nobody answers.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let running = self.running.as_ref().context("the server is not running")?;
+        Ok(kill_process(Pid::from_child(&running.child), signal)?)
+    }
+
     /// Sends SIGTERM and waits for the end, at most as long as a start may take.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         let Some(mut running) = self.running.take() else { bail!("the server is not running") };
@@ -302,7 +318,7 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 /// As many different ones.
-fn free_addresses(count: u32) -> Result<Vec<SocketAddr>> {
+pub(crate) fn free_addresses(count: u32) -> Result<Vec<SocketAddr>> {
     // Held until all are found, or one would be found twice.
     let listeners: Vec<TcpListener> = (0..count)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port"))
@@ -310,7 +326,8 @@ fn free_addresses(count: u32) -> Result<Vec<SocketAddr>> {
     listeners.iter().map(|listener| Ok(listener.local_addr()?)).collect()
 }
 
-fn subjects_directory() -> Result<PathBuf> {
+/// Where the directories of subjects are made.
+pub(crate) fn subjects_directory() -> Result<PathBuf> {
     let directory = match std::env::var_os(DIRECTORY_VARIABLE) {
         Some(directory) => PathBuf::from(directory),
         None => target_directory().join("subjects"),

@@ -1,17 +1,12 @@
-//! Prints what a server's memory holds: bytes per znode, watch, session record and idle connection.
-//!
-//! Each figure is the growth of the process's anonymous memory (`RssAnon`) divided by the count, on a
-//! server of its own, without what its first thousand of the same had already made it allocate.
+//! Prints what a server's memory holds: see [`farwatch_bench::memory`].
 
-use std::fs;
-use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::Parser;
-use farwatch_bench::raw::{Connection, Handshake, Request, ids, request};
-use farwatch_bench::subject::{Options, Subject};
+use farwatch_bench::memory::{
+    Grown, connections, distinct_watches, sessions, shared_watches, znodes,
+};
 
 /// Measures the memory of a running server.
 #[derive(Debug, Parser)]
@@ -33,20 +28,8 @@ struct Arguments {
     connections: usize,
 }
 
-/// What is there before counting begins: tables and pools have their first size then.
-const WARM: usize = 1000;
-
-/// Requests that may be unanswered on one connection.
-const PIPELINE: usize = 200;
-
-/// Watches that one connection holds.
-const WATCHES_EACH: usize = 10_000;
-
-/// A session must not end while the rest is counted.
-const TIMEOUT_MILLIS: i32 = 3_600_000;
-
 /// Measures one kind of thing.
-type Part = fn(&Arguments) -> Result<()>;
+type Part = fn(&Path, usize) -> Result<Grown>;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -58,171 +41,9 @@ fn main() -> Result<()> {
         (arguments.sessions, sessions),
         (arguments.connections, connections),
     ];
-    let asked = parts.iter().filter(|(count, _)| *count > 0);
-    asked.map(|(_, part)| part).try_for_each(|part| part(&arguments))
-}
-
-fn start(arguments: &Arguments) -> Result<Subject> {
-    let options = Options::new().line(&format!("maxSessionTimeout={TIMEOUT_MILLIS}"));
-    let missing = || format!("no {}: build it", arguments.farwatch.display());
-    let binary = arguments.farwatch.canonicalize().with_context(missing)?;
-    Subject::farwatch(binary, options)
-}
-
-fn connect(subject: &Subject) -> Result<Connection> {
-    let handshake = Handshake::with_timeout(TIMEOUT_MILLIS);
-    let (connection, session) = Connection::connect(subject.address(), &handshake)?;
-    ensure!(!session.is_expired(), "the server takes no sessions");
-    Ok(connection)
-}
-
-/// Sends `count` requests, a bounded number ahead of their replies, which must say `err`.
-fn pipeline(
-    connection: &mut Connection,
-    count: usize,
-    err: i32,
-    mut request: impl FnMut(usize) -> Request,
-) -> Result<()> {
-    let receive = |connection: &mut Connection| -> Result<()> {
-        let reply = connection.receive_reply()?;
-        ensure!(reply.err == err, "answered {} where {err} is due", reply.err);
-        Ok(())
-    };
-    for at in 0..count {
-        connection.send(at as i32 + 1, &request(at))?;
-        if at >= PIPELINE {
-            receive(connection)?;
-        }
-    }
-    for _ in 0..count.min(PIPELINE) {
-        receive(connection)?;
+    for (count, part) in parts.into_iter().filter(|(count, _)| *count > 0) {
+        let Grown { what, count, bytes_each, resident_bytes } = part(&arguments.farwatch, count)?;
+        println!("{count:>10}  {what:<34} {bytes_each:>12.1}  {:>5} MiB", resident_bytes >> 20);
     }
     Ok(())
-}
-
-/// The server's anonymous memory once it no longer changes: replaced versions are freed, buffers of
-/// closed connections given back.
-fn settled(subject: &Subject) -> Result<u64> {
-    let end = Instant::now() + Duration::from_secs(30);
-    let mut last = memory(subject, "RssAnon")?;
-    loop {
-        thread::sleep(Duration::from_secs(2));
-        let now = memory(subject, "RssAnon")?;
-        if now == last || Instant::now() > end {
-            return Ok(now);
-        }
-        last = now;
-    }
-}
-
-fn memory(subject: &Subject, line: &str) -> Result<u64> {
-    let pid = subject.pid().context("the server runs")?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
-    let kib = value.and_then(|value| value.trim().strip_suffix(" kB"));
-    Ok(kib.context("the kernel says how much")?.parse::<u64>()? * 1024)
-}
-
-fn report(subject: &Subject, what: &str, count: usize, before: u64) -> Result<()> {
-    let after = settled(subject)?;
-    let each = after.saturating_sub(before) as f64 / count as f64;
-    let rss = memory(subject, "VmRSS")? >> 20;
-    println!("{count:>10}  {what:<34} {each:>12.1}  {rss:>5} MiB");
-    Ok(())
-}
-
-fn path(at: usize) -> String {
-    format!("/bench/{:04}/n{:08}", at / 10_000, at)
-}
-
-fn fill(connection: &mut Connection, from: usize, upto: usize) -> Result<()> {
-    let data = [b'x'; 100];
-    let create = |path: &str, data: &[u8]| request::create(path, Some(data), &ids::open(), 0);
-    let parents: Vec<Request> = (from..upto)
-        .filter(|at| at.is_multiple_of(10_000))
-        .map(|at| create(&format!("/bench/{:04}", at / 10_000), b""))
-        .collect();
-    pipeline(connection, parents.len(), 0, |at| parents[at].clone())?;
-    let multis: Vec<usize> = (from..upto).step_by(100).collect();
-    pipeline(connection, multis.len(), 0, |at| {
-        let parts: Vec<Request> = (multis[at]..(multis[at] + 100).min(upto))
-            .map(|node| create(&path(node), &data))
-            .collect();
-        request::multi(&parts)
-    })
-}
-
-fn znodes(arguments: &Arguments) -> Result<()> {
-    let subject = start(arguments)?;
-    let mut connection = connect(&subject)?;
-    pipeline(&mut connection, 1, 0, |_| request::create("/bench", None, &ids::open(), 0))?;
-    fill(&mut connection, 0, WARM)?;
-    let before = settled(&subject)?;
-    fill(&mut connection, WARM, WARM + arguments.znodes)?;
-    report(&subject, "znodes of 100 bytes, path 21 bytes", arguments.znodes, before)
-}
-
-/// Every connection watches the same paths.
-fn shared_watches(arguments: &Arguments) -> Result<()> {
-    let subject = start(arguments)?;
-    let mut held = Vec::new();
-    let watch = |held: &mut Vec<Connection>| -> Result<()> {
-        let mut connection = connect(&subject)?;
-        pipeline(&mut connection, WATCHES_EACH, -101, |at| request::exists(&path(at), true))?;
-        held.push(connection);
-        Ok(())
-    };
-    watch(&mut held)?;
-    let before = settled(&subject)?;
-    let connections = arguments.watches / WATCHES_EACH;
-    for _ in 0..connections {
-        watch(&mut held)?;
-    }
-    let count = connections * WATCHES_EACH;
-    report(&subject, "watches, each path by many", count, before)
-}
-
-/// No path is watched twice.
-fn distinct_watches(arguments: &Arguments) -> Result<()> {
-    let subject = start(arguments)?;
-    let mut connection = connect(&subject)?;
-    pipeline(&mut connection, WARM, -101, |at| request::exists(&path(at), true))?;
-    let before = settled(&subject)?;
-    let count = arguments.watches;
-    pipeline(&mut connection, count, -101, |at| request::exists(&path(WARM + at), true))?;
-    report(&subject, "watches, each path by one (21 bytes)", count, before)
-}
-
-fn sessions(arguments: &Arguments) -> Result<()> {
-    let subject = start(arguments)?;
-    let open_all = |count: usize| -> Result<()> {
-        let one = |part: usize| -> Result<()> {
-            for _ in 0..part {
-                drop(connect(&subject)?);
-            }
-            Ok(())
-        };
-        // Several at once share the log's writes.
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| one(count / 16))).collect();
-            threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
-        })
-    };
-    open_all(WARM)?;
-    let before = settled(&subject)?;
-    open_all(arguments.sessions)?;
-    report(&subject, "sessions without a connection", arguments.sessions / 16 * 16, before)
-}
-
-fn connections(arguments: &Arguments) -> Result<()> {
-    let subject = start(arguments)?;
-    let mut held = Vec::new();
-    for _ in 0..WARM {
-        held.push(connect(&subject)?);
-    }
-    let before = settled(&subject)?;
-    for _ in 0..arguments.connections {
-        held.push(connect(&subject)?);
-    }
-    report(&subject, "idle connections with a session", arguments.connections, before)
 }

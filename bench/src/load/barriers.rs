@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::raw::request::{create, delete, exists, get_children};
 use crate::raw::{Connection, Handshake, Reply, ids};
+use crate::subject::Ensemble;
 
 /// The parent of all barriers.
 const ROOT: &str = "/barriers";
@@ -78,6 +79,29 @@ impl Company {
         }
         Ok(took)
     }
+}
+
+/// Companies of so many clients go through `each` barriers in each round, one ensemble after the
+/// other, and once before the first. Returns the seconds of each ensemble's rounds.
+pub fn in_turn(
+    ensembles: &[(&str, Ensemble)],
+    clients: usize,
+    each: usize,
+    rounds: usize,
+) -> Result<Vec<Vec<f64>>> {
+    let mut companies = Vec::new();
+    for (_, ensemble) in ensembles {
+        let mut company = Company::gather(&ensemble.addresses(), clients)?;
+        company.pass(each)?; // Java warms up; both do the same
+        companies.push(company);
+    }
+    let mut took: Vec<Vec<f64>> = vec![Vec::new(); ensembles.len()];
+    for _round in 0..rounds {
+        for (company, took) in companies.iter_mut().zip(&mut took) {
+            took.push(company.pass(each)?.as_secs_f64());
+        }
+    }
+    Ok(took)
 }
 
 fn path(number: usize) -> String {

@@ -36,6 +36,34 @@ pub const VALUE_BYTES: usize = 100;
 
 const MIX: Kind = Kind::Mix { read_percent: 90 };
 
+const fn mix(name: &'static str, read_percent: u8, outstanding: usize) -> Cell {
+    cell(name, Kind::Mix { read_percent }, 64, outstanding)
+}
+
+/// Those that are measured only when they are asked for: the mix of 70 % reads, and the curve of
+/// ZooKeeper's paper, which goes from writes alone to reads alone.
+pub const MORE: [Cell; 13] = [
+    mix("mix70-64", 70, 1),
+    mix("mix70-64x32", 70, 32),
+    mix("curve-000", 0, 32),
+    mix("curve-010", 10, 32),
+    mix("curve-020", 20, 32),
+    mix("curve-030", 30, 32),
+    mix("curve-040", 40, 32),
+    mix("curve-050", 50, 32),
+    mix("curve-060", 60, 32),
+    mix("curve-070", 70, 32),
+    mix("curve-080", 80, 32),
+    mix("curve-090", 90, 32),
+    mix("curve-100", 100, 32),
+];
+
+/// The cell of this name, of all that there are.
+#[must_use]
+pub fn named(name: &str) -> Option<Cell> {
+    CELLS.iter().chain(&MORE).find(|cell| cell.name == name).copied()
+}
+
 /// In the order in which they are measured.
 pub const CELLS: [Cell; 12] = [
     cell("read-1", Kind::Get, 1, 1),

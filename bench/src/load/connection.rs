@@ -79,7 +79,7 @@ impl LoadConnection {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let asked = plan.ask(self.index, self.xid, self.random, &mut self.output);
-        self.awaited.push_back(Awaited { xid: self.xid, asked, due_ns });
+        self.awaited.push_back(Awaited { xid: plan.xid(self.xid), asked, due_ns });
     }
 
     pub(super) fn send(&mut self) -> io::Result<()> {

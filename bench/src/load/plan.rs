@@ -16,6 +16,9 @@ const BATCH_REQUESTS: usize = 1000;
 /// Children of one directory at most: a real tree has many directories.
 const DIRECTORY_NODES: usize = 1000;
 
+/// Of every heartbeat.
+const PING_XID: i32 = -2;
+
 const NO_NODE: i32 = -101;
 const NODE_EXISTS: i32 = -110;
 
@@ -33,6 +36,12 @@ pub enum Kind {
         /// 0 to 100.
         read_percent: u8,
     },
+    /// getChildren of the root of the nodes.
+    Children,
+    /// create and delete in turn, of one name after the other below the root of the nodes.
+    Churn,
+    /// A heartbeat.
+    Ping,
 }
 
 /// A closed loop, in which each connection keeps `outstanding` requests under way, or an open one.
@@ -75,6 +84,8 @@ impl Default for Workload {
 pub enum Nodes<'a> {
     /// Those below this path, created where they are missing.
     Below(&'a str),
+    /// Those below this path, which is there.
+    There(&'a str),
     /// None: a canned server answers whatever is asked.
     Canned,
 }
@@ -101,18 +112,26 @@ pub(super) enum Asked {
 impl Plan {
     pub(super) fn new(workload: &Workload, nodes: Nodes<'_>) -> Self {
         let root = match nodes {
-            Nodes::Below(root) => root,
+            Nodes::Below(root) | Nodes::There(root) => root,
             Nodes::Canned => ROOT,
         };
         let value = vec![b'v'; workload.value_bytes];
         let paths: Vec<String> = (0..workload.keys).map(|key| path(root, key)).collect();
-        let reads = workload.kind != Kind::Set && workload.kind != Kind::Create;
-        let writes = workload.kind != Kind::Get && workload.kind != Kind::Create;
+        let is_mix = matches!(workload.kind, Kind::Mix { .. });
+        let (reads, writes) =
+            (is_mix || workload.kind == Kind::Get, is_mix || workload.kind == Kind::Set);
         let frames = |wanted: bool, build: &dyn Fn(&str) -> raw::Request| -> Arc<[Vec<u8>]> {
             let paths = if wanted { &paths[..] } else { &[] };
             paths.iter().map(|path| framed(&request_bytes(0, &build(path)))).collect()
         };
-        let gets = frames(reads, &|path| raw::request::get_data(path, false));
+        let only = |request: raw::Request| -> Arc<[Vec<u8>]> {
+            [framed(&request_bytes(0, &request))].into()
+        };
+        let gets = match workload.kind {
+            Kind::Children => only(raw::request::get_children(root, false)),
+            Kind::Ping => only(raw::request::ping()),
+            _ => frames(reads, &|path| raw::request::get_data(path, false)),
+        };
         let sets = frames(writes, &|path| raw::request::set_data(path, Some(&value), -1));
         // Unique among runs on one server; nothing else is asked of it.
         let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -124,22 +143,39 @@ impl Plan {
     pub(super) fn ask(&self, of: usize, xid: i32, draw: u64, out: &mut Vec<u8>) -> Asked {
         let start = out.len();
         let read = match self.kind {
-            Kind::Get => true,
-            Kind::Set | Kind::Create => false,
+            Kind::Get | Kind::Children | Kind::Ping => true,
+            Kind::Set | Kind::Create | Kind::Churn => false,
             Kind::Mix { read_percent } => (draw >> 33) % 100 < u64::from(read_percent),
         };
+        let mut put = |request: raw::Request| {
+            out.extend_from_slice(&framed(&request_bytes(0, &request)));
+        };
+        let fresh = |xid: i32| format!("{}/{:x}-{of}-{xid}", self.root, self.tag);
+        let create = |xid| raw::request::create(&fresh(xid), Some(&self.value), &ids::open(), 0);
         match (read, self.kind) {
             (true, _) => out.extend_from_slice(&self.gets[draw as u32 as usize % self.gets.len()]),
-            (false, Kind::Create) => {
-                let path = format!("{}/{:x}-{of}-{xid}", self.root, self.tag);
-                let request = raw::request::create(&path, Some(&self.value), &ids::open(), 0);
-                out.extend_from_slice(&framed(&request_bytes(0, &request)));
-            }
+            (false, Kind::Create) => put(create(xid)),
+            // The first xid is odd, and a session's requests are done in their order.
+            (false, Kind::Churn) if xid % 2 == 1 => put(create(xid)),
+            (false, Kind::Churn) => put(raw::request::delete(&fresh(xid - 1), -1)),
             (false, _) => out.extend_from_slice(&self.sets[draw as u32 as usize % self.sets.len()]),
         }
-        out[start + 4..start + 8].copy_from_slice(&xid.to_be_bytes());
+        out[start + 4..start + 8].copy_from_slice(&self.xid(xid).to_be_bytes());
         if read { Asked::Read } else { Asked::Write }
     }
+
+    /// What a request goes by: heartbeats all have the same.
+    pub(super) fn xid(&self, xid: i32) -> i32 {
+        if self.kind == Kind::Ping { PING_XID } else { xid }
+    }
+}
+
+/// Creates `parent` and so many nodes directly below it, without data.
+pub(crate) fn fill(address: SocketAddr, parent: &str, children: usize) -> Result<()> {
+    let paths = (0..children).map(|child| format!("{parent}/n{child:07}"));
+    let paths = std::iter::once(parent.to_owned()).chain(paths);
+    let creates = paths.map(|path| raw::request::create(&path, None, &ids::open(), 0));
+    in_batches(address, creates, &[0, NODE_EXISTS])
 }
 
 fn path(root: &str, key: usize) -> String {
@@ -147,7 +183,7 @@ fn path(root: &str, key: usize) -> String {
 }
 
 /// Creates so many nodes below `root`; those that exist are left as they are.
-pub(super) fn populate(
+pub(crate) fn populate(
     address: SocketAddr,
     root: &str,
     keys: usize,

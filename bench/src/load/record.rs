@@ -47,22 +47,24 @@ pub fn machine() -> Value {
 /// The run: the machine before and after it, and each round of each cell.
 #[must_use]
 pub fn json(voters: u32, before: &Value, results: &[CellResult]) -> Value {
-    let cell = |result: &CellResult| {
-        let rounds = result.rounds.iter().map(|round| {
-            let measured = result.names.iter().zip(round).map(|(name, it)| (name.clone(), one(it)));
-            Value::Object(measured.collect())
-        });
-        json!({
-            "cell": result.cell.name,
-            "void": result.void,
-            "unsteady": result.unsteady,
-            "rounds": rounds.collect::<Vec<_>>(),
-        })
-    };
     json!({
         "voters": voters,
         "machine": { "before": before, "after": machine() },
-        "cells": results.iter().map(cell).collect::<Vec<_>>(),
+        "cells": results.iter().map(cell_json).collect::<Vec<_>>(),
+    })
+}
+
+/// Each round of one cell.
+pub(crate) fn cell_json(result: &CellResult) -> Value {
+    let rounds = result.rounds.iter().map(|round| {
+        let measured = result.names.iter().zip(round).map(|(name, it)| (name.clone(), one(it)));
+        Value::Object(measured.collect())
+    });
+    json!({
+        "cell": result.cell.name,
+        "void": result.void,
+        "unsteady": result.unsteady,
+        "rounds": rounds.collect::<Vec<_>>(),
     })
 }
 

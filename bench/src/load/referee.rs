@@ -32,12 +32,12 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    fn nodes(&self) -> Nodes<'static> {
+    pub(crate) fn nodes(&self) -> Nodes<'static> {
         if self.canned { Nodes::Canned } else { Nodes::Below(ROOT) }
     }
 
     /// What all its processes have used of the processors.
-    fn cpu_time(&self) -> Result<Duration> {
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
         self.pids.iter().map(|&pid| cpu_time(pid)).sum()
     }
 }

@@ -40,10 +40,22 @@ pub fn measure(
     value_bytes: usize,
     rounds: usize,
 ) -> Result<Vec<StartUp>> {
-    let mut results: Vec<StartUp> = Vec::new();
-    for (name, subject) in &mut *subjects {
+    for (name, subject) in &*subjects {
         populate(subject.address(), ROOT, nodes, value_bytes)
             .with_context(|| format!("filling {name}"))?;
+    }
+    in_turn(subjects, nodes, value_bytes, rounds)
+}
+
+/// The same of servers that have their nodes.
+pub fn in_turn(
+    subjects: &mut [(String, Subject)],
+    nodes: usize,
+    value_bytes: usize,
+    rounds: usize,
+) -> Result<Vec<StartUp>> {
+    let mut results: Vec<StartUp> = Vec::new();
+    for (name, subject) in &mut *subjects {
         let (starts, resident_bytes) = (Vec::new(), 0);
         results.push(StartUp { name: name.clone(), nodes, value_bytes, starts, resident_bytes });
         subject.kill9()?;

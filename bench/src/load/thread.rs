@@ -82,14 +82,21 @@ impl LoadThread {
     ) -> Result<Slice> {
         let mut slice = Slice::empty();
         self.begin()?;
+        let mut last = Duration::ZERO;
         while begin.elapsed() < duration {
             let due = self.ask_what_is_due()?;
             let left = duration.saturating_sub(begin.elapsed()).min(due);
             let before = slice.operations;
             self.turn(left, Some(&mut slice))?;
             answered.fetch_add(slice.operations - before, Ordering::Relaxed);
+            if before < slice.operations {
+                let now = begin.elapsed();
+                slice.longest_gap = slice.longest_gap.max(now - last);
+                last = now;
+            }
         }
         slice.elapsed = begin.elapsed();
+        slice.longest_gap = slice.longest_gap.max(slice.elapsed - last);
         let deadline = Instant::now() + DRAIN_MAX;
         while !self.is_quiet() {
             if deadline <= Instant::now() {

@@ -1,0 +1,174 @@
+//! P22: ten thousand sessions end at once, each with ten ephemeral nodes, beside others who work on.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use super::table::{Line, Verdict, shown};
+use super::{Setup, ratio_of};
+use crate::load::referee::Spread;
+use crate::load::report::{FARWATCH, ZOOKEEPER};
+use crate::load::servers::warm_up_java;
+use crate::load::throng::Throng;
+use crate::load::{Kind, Load, Nodes, ROOT, Slice, Workload};
+use crate::raw::request::{create, exists, ping};
+use crate::raw::{Connection, Handshake, ids};
+use crate::subject::Options;
+
+/// The parent of all ephemeral nodes.
+const MORTALS: &str = "/mortals";
+const EACH: usize = 10;
+const EPHEMERAL: i32 = 1;
+
+/// As long as making the nodes may take, and then as long as everybody waits.
+const TIMEOUT_MILLIS: i32 = 30_000;
+
+/// Between two looks at how many are left.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Sessions end this much later at most.
+const GONE_WITHIN: Duration = Duration::from_secs(120);
+
+/// One stretch of the load beside, and what it asks a second.
+const STRETCH: Duration = Duration::from_millis(250);
+const RATE: f64 = 2_000.0;
+
+/// Each server waits for a timeout in each round.
+const ROUNDS_MAX: usize = 3;
+
+const MAX_SESSIONS: usize = 10_000;
+const BURST: usize = 50;
+const NODE_EXISTS: i32 = -110;
+
+/// Of one server, of all rounds.
+#[derive(Default)]
+struct Found {
+    /// From the first node that went to the last, seconds.
+    took: Vec<f64>,
+    /// The 99th percentile of the others meanwhile, against before.
+    slower: Vec<f64>,
+}
+
+pub fn measure(setup: &Setup) -> Result<Vec<Line>> {
+    let options = Options::new().java_flag("-Xmx2g");
+    let subjects = setup.servers.alone(&options)?;
+    let sessions = setup.connections.min(MAX_SESSIONS);
+    let mut all: Vec<Found> = subjects.iter().map(|_| Found::default()).collect();
+    for (name, subject) in &subjects {
+        if *name == ZOOKEEPER {
+            warm_up_java(&[subject.address()])?;
+        }
+    }
+    for _round in 0..setup.pace.rounds.min(ROUNDS_MAX) {
+        for ((name, subject), found) in subjects.iter().zip(&mut all) {
+            let [took, slower] =
+                end(subject.address(), sessions).with_context(|| format!("{name}'s sessions"))?;
+            found.took.push(took);
+            found.slower.push(slower);
+        }
+    }
+    let of = |name: &str| {
+        let at = subjects.iter().position(|(it, _)| *it == name)?;
+        Some(&all[at])
+    };
+    let ours = of(FARWATCH).context("Farwatch is measured")?;
+    let (took, slower) =
+        (Spread::of(ours.took.iter().copied()), Spread::of(ours.slower.iter().copied()));
+    let theirs = of(ZOOKEEPER);
+    let ratio = ratio_of(Some(ours.took.clone()), theirs.map(|it| it.took.clone()));
+    let beside = match (theirs, ratio) {
+        (Some(theirs), Some(ratio)) => format!(
+            "{}x ZooKeeper's {} s; its others' p99 {}x",
+            shown(ratio, 2),
+            shown(Spread::of(theirs.took.iter().copied()), 2),
+            shown(Spread::of(theirs.slower.iter().copied()), 1)
+        ),
+        _ => String::new(),
+    };
+    Ok(vec![Line {
+        bar: "P22",
+        what: format!(
+            "{sessions} sessions with {EACH} ephemeral nodes each end at once, beside {RATE:.0} operations/s"
+        ),
+        wanted: "all gone ≤ 2 s, others' p99 ≤ 2x".to_owned(),
+        measured: format!("{} s, others' p99 {}x", shown(took, 2), shown(slower, 1)),
+        beside,
+        verdict: Verdict::of(took.median <= 2.0 && slower.median <= 2.0),
+        rounds: json!({
+            "farwatch_s": ours.took, "farwatch_p99_times": ours.slower,
+            "zookeeper_s": theirs.map(|it| &it.took),
+            "zookeeper_p99_times": theirs.map(|it| &it.slower),
+        }),
+    }])
+}
+
+/// One crowd comes, makes its nodes, and is cut off without a word.
+fn end(address: SocketAddr, sessions: usize) -> Result<[f64; 2]> {
+    let (mut observer, _) = Connection::connect(address, &Handshake::default())?;
+    let made = observer.call(&create(MORTALS, None, &ids::open(), 0))?;
+    ensure!([0, NODE_EXISTS].contains(&made.err), "{MORTALS} cannot be made: {}", made.err);
+    let (mut throng, _) = Throng::open(address, sessions, BURST, TIMEOUT_MILLIS)?;
+    throng.ask(|at| {
+        let node = |each| create(&format!("{MORTALS}/{at}-{each}"), None, &ids::open(), EPHEMERAL);
+        (0..EACH).map(node).collect()
+    })?;
+    let workload = Workload {
+        kind: Kind::Mix { read_percent: 90 },
+        connections: 4,
+        rate: Some(RATE),
+        ..Workload::default()
+    };
+    let mut load = Load::open(&[address], &workload, Nodes::Below(ROOT))?;
+    // All are heard at once, so that all are missed at once.
+    throng.ask(|_| vec![ping()])?;
+    drop(throng);
+    let cut = Instant::now();
+    let before = load.run(STRETCH * 8)?;
+    let stop = AtomicBool::new(false);
+    let (seen, stretches) = std::thread::scope(|scope| {
+        let others = scope.spawn(|| work_on(&mut load, &stop));
+        let seen = until_gone(&mut observer, sessions * EACH, cut);
+        stop.store(true, Ordering::Relaxed);
+        (seen, others.join().expect("no load panics"))
+    });
+    let [first, last] = seen?;
+    let mut during = Slice::empty();
+    for (began, slice) in stretches? {
+        if began < last && first < began + slice.elapsed {
+            during.add(&slice);
+        }
+    }
+    let slower = during.quantile_us(0.99) / before.quantile_us(0.99);
+    Ok([(last - first).as_secs_f64(), slower])
+}
+
+/// The load beside, stretch by stretch, each with when it began.
+fn work_on(load: &mut Load, stop: &AtomicBool) -> Result<Vec<(Instant, Slice)>> {
+    let mut all = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        all.push((began, load.run(STRETCH)?));
+    }
+    Ok(all)
+}
+
+/// When the first and the last node were seen to be gone.
+fn until_gone(connection: &mut Connection, of: usize, cut: Instant) -> Result<[Instant; 2]> {
+    let mut first = None;
+    while cut.elapsed() < GONE_WITHIN {
+        let left = connection.call(&exists(MORTALS, false))?.stat()?.num_children as usize;
+        if left < of {
+            first.get_or_insert_with(Instant::now);
+        }
+        if left == 0 {
+            let now = Instant::now();
+            return Ok([first.unwrap_or(now), now]);
+        }
+        sleep(LOOK);
+    }
+    anyhow::bail!("some sessions did not end within {GONE_WITHIN:?}")
+}

@@ -1,0 +1,201 @@
+//! The table of the bars: its lines, what a document says already, and the two put together.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::load::referee::Spread;
+
+/// The lines between which a document's table is replaced.
+pub const MARKS: [&str; 2] =
+    ["<!-- bench of the bars: begin -->", "<!-- bench of the bars: end -->"];
+
+const HEAD: &str = "| bar | what | wanted | measured, median (min-max) | beside | verdict | measured by \
+                    | when, load average |\n|---|---|---|---|---|---|---|---|\n";
+
+/// What a measurement says of a bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Reached.
+    Met,
+    /// Not reached.
+    Missed,
+    /// Not to be said from this: something to compare with is missing, or the measure is another.
+    Open,
+}
+
+impl Verdict {
+    /// Of one condition.
+    #[must_use]
+    pub const fn of(is_met: bool) -> Self {
+        if is_met { Self::Met } else { Self::Missed }
+    }
+
+    /// Of several, some of which cannot be told.
+    #[must_use]
+    pub fn all(conditions: &[Option<bool>]) -> Self {
+        if conditions.contains(&Some(false)) {
+            Self::Missed
+        } else if conditions.contains(&None) {
+            Self::Open
+        } else {
+            Self::Met
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Missed => "**missed**",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// One figure beside its bar.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Which bar: `P1`.
+    pub bar: &'static str,
+    /// What was measured.
+    pub what: String,
+    /// What the bar asks for.
+    pub wanted: String,
+    /// What was found.
+    pub measured: String,
+    /// The ratio to ZooKeeper, to the ceiling, or whatever the bar compares with.
+    pub beside: String,
+    /// Whether that is enough.
+    pub verdict: Verdict,
+    /// All rounds, for the file of figures.
+    pub rounds: Value,
+}
+
+/// When and how a line was measured: the same for all lines of one instrument.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The arguments behind `farwatch-bench`, or a command of another kind.
+    pub command: String,
+    /// The day, and the load average of one minute before it began.
+    pub when: String,
+}
+
+impl Line {
+    /// As a row of the table.
+    #[must_use]
+    pub fn row(&self, taken: &Taken) -> String {
+        let Self { bar, what, wanted, measured, beside, verdict, .. } = self;
+        let (verdict, Taken { command, when }) = (verdict.word(), taken);
+        let cell = |text: &str| text.replace('|', "/");
+        format!(
+            "| {bar} | {} | {} | {} | {} | {verdict} | {command} | {when} |",
+            cell(what),
+            cell(wanted),
+            cell(measured),
+            cell(beside)
+        )
+    }
+
+    /// As a value of the file of figures.
+    #[must_use]
+    pub fn json(&self, taken: &Taken) -> Value {
+        json!({
+            "bar": self.bar,
+            "what": self.what,
+            "wanted": self.wanted,
+            "measured": self.measured,
+            "beside": self.beside,
+            "verdict": format!("{:?}", self.verdict).to_lowercase(),
+            "command": taken.command,
+            "when": taken.when,
+            "rounds": self.rounds,
+        })
+    }
+}
+
+/// The table with new rows in the place of all that it had of their bars; rows of other bars stay.
+#[must_use]
+pub fn merged(old: &str, new: &[String]) -> String {
+    let replaced: BTreeSet<u32> = new.iter().filter_map(|row| number(row)).collect();
+    let kept = old.lines().filter(|row| number(row).is_some_and(|it| !replaced.contains(&it)));
+    let mut rows: Vec<&str> = kept.chain(new.iter().map(String::as_str)).collect();
+    rows.sort_by_key(|row| number(row)); // stable: lines of one bar stay as they were said
+    let mut text = HEAD.to_owned();
+    for row in rows {
+        writeln!(text, "{row}").expect("a String takes it");
+    }
+    text
+}
+
+/// The number of the bar of a row; `None` of any other line.
+fn number(row: &str) -> Option<u32> {
+    row.strip_prefix("| P")?.split(' ').next()?.parse().ok()
+}
+
+/// A median with its least and greatest, with so many decimals.
+#[must_use]
+pub fn shown(spread: Spread, decimals: usize) -> String {
+    let Spread { median, min, max } = spread;
+    format!("{median:.decimals$} ({min:.decimals$}-{max:.decimals$})")
+}
+
+/// The day of a Unix time, as 2026-11-28.
+#[must_use]
+pub fn day(unix_seconds: u64) -> String {
+    // Days are counted from 1 March of the year 0, so that leap days end a year.
+    let days = unix_seconds / 86_400 + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year_of_era + next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(bar: &'static str, what: &str) -> Line {
+        let text = String::from("x");
+        Line {
+            bar,
+            what: what.to_owned(),
+            wanted: text.clone(),
+            measured: text.clone(),
+            beside: "a|b".to_owned(),
+            verdict: Verdict::Missed,
+            rounds: Value::Null,
+        }
+    }
+
+    #[test]
+    fn new_rows_replace_all_of_their_bar_and_others_stay_in_the_order_of_bars() {
+        let taken = Taken { command: "`c`".to_owned(), when: "today".to_owned() };
+        let row = |bar, what: &str| line(bar, what).row(&taken);
+        let old = merged("", &[row("P10", "fan-out"), row("P2", "a"), row("P2", "b")]);
+        let rows: Vec<&str> = old.lines().skip(2).collect();
+        assert_eq!(rows[0], "| P2 | a | x | x | a/b | **missed** | `c` | today |");
+        let new = merged(&old, &[row("P2", "c"), row("P9", "tail")]);
+        let bars: Vec<&str> = new.lines().skip(2).map(|row| &row[2..12]).collect();
+        assert_eq!(bars, ["P2 | c | x", "P9 | tail ", "P10 | fan-"]);
+        assert_eq!(merged(&new, &[]), new);
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_open_unless_something_else_is_missed() {
+        assert_eq!(Verdict::all(&[Some(true), None]), Verdict::Open);
+        assert_eq!(Verdict::all(&[Some(false), None]), Verdict::Missed);
+        assert_eq!(Verdict::all(&[Some(true), Some(true)]), Verdict::Met);
+    }
+
+    #[test]
+    fn days_are_told_around_leap_days_and_ends_of_years() {
+        let days = [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (1_798_761_599, "2026-12-31")];
+        for (seconds, expected) in days {
+            assert_eq!(day(seconds), expected);
+        }
+    }
+}

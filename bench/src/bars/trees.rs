@@ -1,0 +1,267 @@
+//! P14, P20 and P21: a large tree, in memory, through a restart, and while it is written to disk.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use super::table::{Line, Verdict, shown};
+use super::{Setup, ratio_of};
+use crate::load::cells::VALUE_BYTES;
+use crate::load::plan::populate;
+use crate::load::process::resident_bytes;
+use crate::load::referee::Spread;
+use crate::load::report::{FARWATCH, ZOOKEEPER};
+use crate::load::servers::warm_up_java;
+use crate::load::{Kind, Load, Nodes, ROOT, Slice, Workload, startup};
+use crate::subject::{Options, Subject};
+
+/// Starts of each server.
+const STARTS: usize = 3;
+
+/// Until a server that was filled has given back what it needed for that.
+const SETTLES: Duration = Duration::from_secs(5);
+
+/// No snapshot comes of so few writes.
+const NEVER: u32 = 2_000_000_000;
+
+/// A snapshot every so many writes, while so many come a second.
+const SNAPSHOT_WRITES: u32 = 50_000;
+const WRITES_PER_SECOND: f64 = 10_000.0;
+
+/// A turn, in slices of the pace: 15 s of slices of 2.
+const TURN_SLICES: f64 = 7.5;
+const TURNS: usize = 4;
+
+/// How often a server's memory and directory are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The one that takes none.
+const WITHOUT: &str = "farwatch without snapshots";
+
+/// P14 and P20.
+pub fn memory_and_starts(setup: &Setup) -> Result<Vec<Line>> {
+    let options = Options::new().java_flag("-Xmx4g");
+    let mut subjects: Vec<(String, Subject)> = Vec::new();
+    for (name, subject) in setup.servers.alone(&options)? {
+        subjects.push((name.to_owned(), subject));
+    }
+    let mut before = Vec::new();
+    for (_, subject) in &subjects {
+        before.push(resident_bytes(subject.pid().context("it runs")?)?);
+    }
+    for (name, subject) in &subjects {
+        populate(subject.address(), ROOT, setup.nodes, VALUE_BYTES)
+            .with_context(|| format!("filling {name}"))?;
+    }
+    sleep(SETTLES);
+    let mut resident = Vec::new();
+    let mut heap = None;
+    for (name, subject) in &subjects {
+        let pid = subject.pid().context("it runs")?;
+        resident.push(resident_bytes(pid)?);
+        if name == ZOOKEEPER {
+            heap = live_heap(pid);
+        }
+    }
+    let place = |name: &str| subjects.iter().position(|(it, _)| it == name);
+    let ours = place(FARWATCH).context("Farwatch is measured")?;
+    let theirs = place(ZOOKEEPER);
+    let mut lines = Vec::new();
+    if setup.wants("P14") {
+        let each = resident[ours].saturating_sub(before[ours]) as f64 / setup.nodes as f64;
+        let part = theirs.map(|at| resident[ours] as f64 / resident[at] as f64);
+        let of_heap = heap.map(|heap| resident[ours] as f64 / heap);
+        let told = |name: &str, it: Option<f64>| {
+            it.map_or_else(String::new, |it| format!("{name} {it:.2}x"))
+        };
+        lines.push(Line {
+            bar: "P14",
+            what: format!("{} nodes of {VALUE_BYTES} bytes", setup.nodes),
+            wanted: "≤ 260 bytes a node at 10 M; at 1 M ≤ 0.20x ZooKeeper's memory, ≤ 0.65x its live heap"
+                .to_owned(),
+            measured: format!("{each:.0} bytes a node, {:.0} MB", resident[ours] as f64 / 1e6),
+            beside: [told("ZooKeeper's memory", part), told("its live heap", of_heap)].join(", "),
+            verdict: Verdict::all(&[
+                Some(each <= 260.0),
+                part.map(|it| it <= 0.2),
+                of_heap.map(|it| it <= 0.65),
+            ]),
+            rounds: json!({ "resident_bytes": resident, "before": before, "zookeeper_heap": heap }),
+        });
+    }
+    if setup.wants("P20") {
+        lines.push(starts(&mut subjects, setup)?);
+    }
+    Ok(lines)
+}
+
+fn starts(subjects: &mut [(String, Subject)], setup: &Setup) -> Result<Line> {
+    let rounds = if setup.pace.rounds < STARTS { 1 } else { STARTS };
+    let found = startup::in_turn(subjects, setup.nodes, VALUE_BYTES, rounds)?;
+    let of = |name: &str| found.iter().find(|it| it.name == name);
+    let ours = of(FARWATCH).context("Farwatch is measured")?;
+    let ratio = ratio_of(Some(ours.starts.clone()), of(ZOOKEEPER).map(|it| it.starts.clone()));
+    let beside = match (ratio, of(ZOOKEEPER)) {
+        (Some(ratio), Some(theirs)) => {
+            format!("{}x ZooKeeper's {} s", shown(ratio, 2), shown(theirs.seconds(), 1))
+        }
+        _ => String::new(),
+    };
+    Ok(Line {
+        bar: "P20",
+        what: format!("start after kill -9 with {} nodes, to the first answer", setup.nodes),
+        wanted:
+            "≤ 0.5x ZooKeeper at 1 M; 10 M ≤ 8 s; snapshot ≥ 350 MB/s, log ≥ 1.5 M txn/s (`--bench \
+                 disk`)"
+                .to_owned(),
+        measured: format!(
+            "{} s, {:.2} M nodes/s",
+            shown(ours.seconds(), 2),
+            setup.nodes as f64 / ours.seconds().median / 1e6
+        ),
+        beside,
+        verdict: Verdict::all(&[ratio.map(|it| it.median <= 0.5)]),
+        rounds: json!(found.iter().map(|it| (&it.name, &it.starts)).collect::<Vec<_>>()),
+    })
+}
+
+/// Bytes of the objects that are in use, after a collection; `None` where Java's tools are missing.
+fn live_heap(pid: u32) -> Option<f64> {
+    let output =
+        Command::new("jcmd").args([&pid.to_string(), "GC.class_histogram"]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let total = text.lines().rev().find_map(|line| line.strip_prefix("Total"))?;
+    total.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Of one server, of all turns.
+#[derive(Default)]
+struct Turns {
+    p999_ms: Vec<f64>,
+    longest_ms: Vec<f64>,
+    snapshots: Vec<usize>,
+    /// The most memory in the turn, against before it.
+    grown: Vec<f64>,
+}
+
+/// P21: writes at an even pace on a large tree, with snapshots and without.
+pub fn snapshots(setup: &Setup) -> Result<Vec<Line>> {
+    let options = |writes: u32| {
+        let options = Options::new().java_flag("-Xmx4g");
+        options.property("zookeeper.snapCount", &writes.to_string())
+    };
+    let mut subjects = setup.servers.alone(&options(NEVER))?;
+    let also = Subject::farwatch(setup.servers.ours()?, options(NEVER))?;
+    subjects.push((WITHOUT, also));
+    let mut loads = Vec::new();
+    let workload = Workload {
+        kind: Kind::Set,
+        connections: 64,
+        rate: Some(WRITES_PER_SECOND),
+        ..Workload::default()
+    };
+    for (name, subject) in &mut subjects {
+        populate(subject.address(), ROOT, setup.nodes, VALUE_BYTES)
+            .with_context(|| format!("filling {name}"))?;
+        if *name != WITHOUT {
+            subject.restart_with(options(SNAPSHOT_WRITES))?;
+        }
+        if *name == ZOOKEEPER {
+            warm_up_java(&[subject.address()])?;
+        }
+        loads.push(Load::open(&[subject.address()], &workload, Nodes::Below(ROOT))?);
+    }
+    let turn = setup.pace.slice.mul_f64(TURN_SLICES);
+    let mut all: Vec<Turns> = subjects.iter().map(|_| Turns::default()).collect();
+    for _ in 0..TURNS.min(setup.pace.rounds) {
+        for (((name, subject), load), turns) in subjects.iter().zip(&mut loads).zip(&mut all) {
+            take_turn(subject, load, turn, turns).with_context(|| format!("{name} under load"))?;
+        }
+    }
+    let of = |name: &str| {
+        let at = subjects.iter().position(|(it, _)| *it == name)?;
+        Some(&all[at])
+    };
+    snapshot_line(setup, of(FARWATCH), of(WITHOUT), of(ZOOKEEPER)).map(|line| vec![line])
+}
+
+fn take_turn(subject: &Subject, load: &mut Load, turn: Duration, turns: &mut Turns) -> Result<()> {
+    let pid = subject.pid().context("it runs")?;
+    let (before, old) = (resident_bytes(pid)?, snapshot_files(&subject.data_directory()));
+    let (mut most, mut seen) = (before, old.clone());
+    let slice: Slice = load.run_watched(turn, LOOK, |_, _| {
+        most = most.max(resident_bytes(pid).unwrap_or(0));
+        seen.extend(snapshot_files(&subject.data_directory()));
+    })?;
+    turns.p999_ms.push(slice.quantile_us(0.999) / 1e3);
+    turns.longest_ms.push(slice.longest_gap.as_secs_f64() * 1e3);
+    turns.snapshots.push(seen.len() - old.len());
+    turns.grown.push(most as f64 / before as f64);
+    Ok(())
+}
+
+/// Names of all snapshots, of either kind of server.
+fn snapshot_files(data: &Path) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for folder in [data.join("snapshot"), data.join("version-2")] {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        let all = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        names.extend(all.filter(|name| name.ends_with(".snap") || name.starts_with("snapshot.")));
+    }
+    names
+}
+
+fn snapshot_line(
+    setup: &Setup,
+    ours: Option<&Turns>,
+    without: Option<&Turns>,
+    theirs: Option<&Turns>,
+) -> Result<Line> {
+    let (ours, without) = ours.zip(without).context("Farwatch is measured")?;
+    let taken: usize = ours.snapshots.iter().sum();
+    ensure!(taken > 0, "no snapshot came in all turns: more --seconds");
+    let spread = |all: &[f64]| Spread::of(all.iter().copied());
+    let ratio = ratio_of(Some(ours.p999_ms.clone()), Some(without.p999_ms.clone()))
+        .context("both are measured")?;
+    let (longest, grown) = (spread(&ours.longest_ms), spread(&ours.grown));
+    let beside = theirs.map_or_else(String::new, |it| {
+        format!(
+            "ZooKeeper: p99.9 {} ms, longest gap {:.0} ms, {} snapshots",
+            shown(spread(&it.p999_ms), 1),
+            spread(&it.longest_ms).max,
+            it.snapshots.iter().sum::<usize>()
+        )
+    });
+    Ok(Line {
+        bar: "P21",
+        what: format!(
+            "{WRITES_PER_SECOND:.0} writes/s on {} nodes through {taken} snapshots, one server",
+            setup.nodes
+        ),
+        wanted: "p99.9 ≤ 1.5x without, no gap above 5 ms, memory ≤ +15 %".to_owned(),
+        measured: format!(
+            "p99.9 {} ms, {}x without ({} ms); longest gap {:.1} ms (without {:.1}); memory {:+.0} %",
+            shown(spread(&ours.p999_ms), 1),
+            shown(ratio, 2),
+            shown(spread(&without.p999_ms), 1),
+            longest.max,
+            spread(&without.longest_ms).max,
+            (grown.max - 1.0) * 100.0
+        ),
+        beside,
+        verdict: Verdict::of(ratio.median <= 1.5 && longest.max <= 5.0 && grown.max <= 1.15),
+        rounds: json!([("farwatch", ours), (WITHOUT, without)].map(|(name, it)| (
+            name,
+            &it.p999_ms,
+            &it.longest_ms,
+            &it.grown,
+            &it.snapshots
+        ))),
+    })
+}
