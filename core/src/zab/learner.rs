@@ -46,7 +46,7 @@ pub(super) struct Learning {
     path: Vec<ServerId>,
     /// When those of the list that it prefers are asked again.
     seek_at: u64,
-    /// How old what this server was sent is, as was said right before.
+    /// How old what this server was sent is, where that was said right before, milliseconds.
     aged: Option<u32>,
     /// Who learns from this server.
     feed: Feed,
@@ -570,14 +570,6 @@ impl Learning {
             base.restoring = Some((ticket, at));
         }
         out.push(Action::StoreSnapshot { ticket, at, offset, bytes, end });
-    }
-
-    /// Its turn has not come: that is no reason to look for another leader.
-    fn on_queued(&mut self, base: &mut Base, out: &mut Vec<Action>) {
-        if self.phase != Phase::Syncing {
-            return self.violation(base, Anomaly::Phase, out);
-        }
-        self.deadline = base.now + base.timing.join_ticks;
     }
 
     pub fn on_snapshot_stored(

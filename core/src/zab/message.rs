@@ -215,7 +215,9 @@ pub enum ToLearner {
         /// Its session.
         session: u64,
     },
-    /// The sender is no leader: so many milliseconds ago it knew that it was current.
+    /// So many milliseconds ago, by the sender's clock, who has all that it has sent lacked nothing. Said
+    /// right before [`ToLearner::Ping`] and [`ToLearner::UpToDate`] by who is no leader, and by a leader
+    /// that has not sent all that is committed.
     Age(u32),
 }
 

@@ -122,7 +122,8 @@ impl Cluster {
             &ToLearner::Age(ms) => {
                 let told_ms = process.clock.mono_ms - i64::from(ms);
                 let unseen_us = at - process.looked_at;
-                let late_us = process.late_us(told_ms).unwrap_or(0) + unseen_us + own_us(1, tick_us);
+                let late_us =
+                    process.late_us(told_ms).unwrap_or(0) + unseen_us + own_us(1, tick_us);
                 let word = (ms != u32::MAX).then_some(Word { age_ms: ms.into(), late_us });
                 self.witness.aged.insert(way, word);
                 None

@@ -1,7 +1,7 @@
 //! How a learner that does not vote and the server that it learns from bear with each other over a way
 //! on which one message may take longer than either would bear silence.
 
-use super::{Action, Base, Learning, Phase};
+use super::{Action, Anomaly, Base, Learning, Phase};
 use crate::zab::message::ToLeader;
 
 impl Learning {
@@ -29,6 +29,14 @@ impl Learning {
         if self.has_joined() && !base.is_voter() {
             self.deadline = base.now + base.timing.join_ticks;
         }
+    }
+
+    /// Its turn has not come: that is no reason to look for another leader.
+    pub(super) fn on_queued(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        if self.phase != Phase::Syncing {
+            return self.violation(base, Anomaly::Phase, out);
+        }
+        self.deadline = base.now + base.timing.join_ticks;
     }
 
     pub(super) const fn has_joined(&self) -> bool {

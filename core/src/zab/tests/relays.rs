@@ -210,9 +210,8 @@ fn spoken(room: &mut Room, now_ms: &mut i64) -> (Option<u32>, Vec<Action>) {
         room.servers[0].note_age(*now_ms, Some(*now_ms));
         let out = step(room, 1, Event::Tick);
         let said = said_to(&out, 2);
-        let is_ping = |it: &Message| {
-            matches!(it, Message::ToLearner { body: ToLearner::Ping(_), .. })
-        };
+        let is_ping =
+            |it: &Message| matches!(it, Message::ToLearner { body: ToLearner::Ping(_), .. });
         if said.iter().any(is_ping) {
             let age = said.iter().find_map(|it| match it {
                 Message::ToLearner { body: ToLearner::Age(ms), .. } => Some(*ms),
