@@ -122,6 +122,15 @@ impl Inside {
     ///
     /// A member whose session ends has left with it.
     pub fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
+        self.contender.tenure().refuse_inside_callback()?;
+        let left = self.leave_in_order(deadline);
+        if left.is_err() {
+            self.contender.go();
+        }
+        left
+    }
+
+    fn leave_in_order(&self, deadline: Instant) -> Result<(), RecipeError> {
         let place = self.contender.place();
         let mut has_left = false;
         // Who leaves early may be back for the next round while others have yet to see the end of this.

@@ -181,6 +181,14 @@ impl Contender {
         held
     }
 
+    /// Leaves the line in the background, unless it has left.
+    pub(super) fn go(&self) {
+        self.tenure.end();
+        if !self.is_gone.swap(true, Ordering::AcqRel) {
+            protected::remove(&self.place.client.downgrade(), self.tenure.path());
+        }
+    }
+
     /// Leaves the line, and returns when the next one can go.
     pub(super) fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
         self.tenure.refuse_inside_callback()?; // else its drop would find it retired
@@ -199,10 +207,7 @@ fn lost_with_the_session(error: RecipeError) -> RecipeError {
 
 impl Drop for Contender {
     fn drop(&mut self) {
-        self.tenure.end();
-        if !self.is_gone.load(Ordering::Acquire) {
-            protected::remove(&self.place.client.downgrade(), self.tenure.path());
-        }
+        self.go();
     }
 }
 

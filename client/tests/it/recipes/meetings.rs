@@ -93,3 +93,19 @@ fn a_member_whose_session_ends_has_left() {
         gone.leave(soon()).unwrap_err();
     });
 }
+
+#[test]
+fn one_whose_time_to_leave_is_over_has_left_though_its_handle_is_kept() {
+    let (root, client) = fresh();
+    let other = client_below(&root);
+    let [late, patient] = thread::scope(|scope| {
+        [&client, &other]
+            .map(|it| scope.spawn(|| DoubleBarrier::new(it, "/meeting", 2).enter(soon())))
+            .map(|entering| entering.join().unwrap().unwrap())
+    });
+    assert_eq!(late.leave(Instant::now()), Err(RecipeError::Deadline));
+    await_children(&client, "/meeting", 2); // the other one, and the sign that all were there
+    patient.leave(soon()).unwrap();
+    assert_eq!(client.children("/meeting", false).unwrap().names, [""; 0]);
+    drop(late);
+}

@@ -64,6 +64,7 @@ fn a_member_whose_node_was_made_anew_in_a_cut_is_lost() {
     let member = Group::new(&client, "/hosts").join("host", b"", soon()).unwrap();
     let (sender, told) = mpsc::channel();
     member.on_change(move |standing| sender.send(standing).unwrap());
+    client.sync("/").unwrap(); // it has its watch
     way.close();
     stranger.delete(member.path(), -1).unwrap();
     stranger.create(member.path(), b"", &Acl::open(), CreateMode::Persistent).unwrap();
