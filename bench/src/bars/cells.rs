@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::sync_probe::sync_p50;
-use super::table::{Line, Verdict, shown};
+use super::table::{Line, Verdict, beside, shown};
 use super::{Alone, Setup, Voters};
 use crate::load::cells::named;
 use crate::load::referee::{self, CellResult, Contestant, Measured, Spread};
@@ -130,12 +130,6 @@ impl View<'_> {
 
 fn scaled(spread: Spread, by: f64) -> Spread {
     Spread { median: spread.median * by, min: spread.min * by, max: spread.max * by }
-}
-
-/// What several ratios say, each with its name.
-fn beside(parts: &[(&str, Option<Spread>)]) -> String {
-    let told = parts.iter().filter_map(|(name, it)| Some(format!("{name} {}x", shown((*it)?, 2))));
-    told.collect::<Vec<_>>().join(", ")
 }
 
 fn median(spread: Option<Spread>) -> Option<f64> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::table::{Line, Verdict, shown};
+use super::table::{Line, Verdict, beside, shown};
 use super::{Alone, Setup, ratio_of};
 use crate::load::process::resident_bytes;
 use crate::load::referee::{Contestant, Spread};
@@ -86,7 +86,8 @@ pub fn fan_out(setup: &Setup) -> Result<Vec<Line>> {
     let (mut rates, mut skew, mut last) = (Figures::new(), Figures::new(), Figures::new());
     for _round in 0..setup.pace.rounds {
         for it in alone.contestants() {
-            let mut told = tell(&it, setup.connections)?;
+            let found = tell(&it, setup.connections);
+            let mut told = found.with_context(|| format!("a crowd at {}", it.name))?;
             // The middle one of the changes.
             told.sort_by(|a, b| a.1.total_cmp(&b.1));
             let (first, slowest) = told[told.len() / 2];
@@ -102,9 +103,6 @@ pub fn fan_out(setup: &Setup) -> Result<Vec<Line>> {
     let ours = spread(&rates, FARWATCH).context("Farwatch is measured")?;
     let (theirs, ceiling) = (ratio(&rates, FARWATCH, ZOOKEEPER), ratio(&rates, FARWATCH, CEILING));
     let (skewed, slowest) = (spread(&skew, FARWATCH), spread(&last, FARWATCH));
-    let told = |name: &str, it: Option<Spread>| {
-        it.map_or_else(String::new, |it| format!("{name} {}x", shown(it, 2)))
-    };
     Ok(vec![Line {
         bar: "P10",
         what: format!("one change, {} connections watch it", setup.connections),
@@ -117,7 +115,7 @@ pub fn fan_out(setup: &Setup) -> Result<Vec<Line>> {
             slowest.map_or(0.0, |it| it.median),
             skewed.map_or(0.0, |it| it.median)
         ),
-        beside: [told("ZooKeeper", theirs), told("ceiling", ceiling)].join(", "),
+        beside: beside(&[("ZooKeeper", theirs), ("ceiling", ceiling)]),
         verdict: Verdict::all(&[
             theirs.map(|it| 8.0 <= it.median),
             ceiling.map(|it| 0.5 <= it.median),
@@ -157,7 +155,8 @@ pub fn watches(setup: &Setup) -> Result<Vec<Line>> {
     let (mut took, mut each) = (Figures::new(), Figures::new());
     for _round in 0..setup.pace.rounds {
         for it in alone.contestants().iter().filter(|it| !it.canned) {
-            let (ms, bytes) = fire(it, connections)?;
+            let found = fire(it, connections);
+            let (ms, bytes) = found.with_context(|| format!("a crowd at {}", it.name))?;
             took.entry(it.name.clone()).or_default().push(ms);
             each.entry(it.name.clone()).or_default().push(bytes);
             sleep(SETTLES);
@@ -226,7 +225,7 @@ pub fn storm(setup: &Setup) -> Result<Vec<Line>> {
                 true => setup.connections.min(STORM_ON_ZOOKEEPER),
                 false => setup.connections,
             };
-            let found = come(&it, count)?;
+            let found = come(&it, count).with_context(|| format!("a storm on {}", it.name))?;
             for (figures, value) in
                 [&mut rates, &mut p99s, &mut repeats, &mut slowed].into_iter().zip(found)
             {
@@ -240,9 +239,6 @@ pub fn storm(setup: &Setup) -> Result<Vec<Line>> {
     let p99 = spread(&p99s, FARWATCH).context("Farwatch is measured")?;
     let repeated: f64 = repeats.get(FARWATCH).map_or(0.0, |all| all.iter().sum());
     let slower = spread(&slowed, FARWATCH).context("Farwatch is measured")?;
-    let told = |name: &str, it: Option<Spread>| {
-        it.map_or_else(String::new, |it| format!("{name} {}x", shown(it, 2)))
-    };
     Ok(vec![Line {
         bar: "P13",
         what: format!(
@@ -260,7 +256,7 @@ pub fn storm(setup: &Setup) -> Result<Vec<Line>> {
             p99.median,
             shown(slower, 1)
         ),
-        beside: [told("ZooKeeper", theirs), told("ceiling", ceiling)].join(", "),
+        beside: beside(&[("ZooKeeper", theirs), ("ceiling", ceiling)]),
         verdict: Verdict::all(&[
             theirs.map(|it| 20.0 <= it.median),
             ceiling.map(|it| 0.4 <= it.median),

@@ -140,6 +140,13 @@ pub fn shown(spread: Spread, decimals: usize) -> String {
     format!("{median:.decimals$} ({min:.decimals$}-{max:.decimals$})")
 }
 
+/// What several ratios say, each with its name; those that were not measured say nothing.
+#[must_use]
+pub fn beside(parts: &[(&str, Option<Spread>)]) -> String {
+    let told = parts.iter().filter_map(|(name, it)| Some(format!("{name} {}x", shown((*it)?, 2))));
+    told.collect::<Vec<_>>().join(", ")
+}
+
 /// The day of a Unix time, as 2026-11-28.
 #[must_use]
 pub fn day(unix_seconds: u64) -> String {

@@ -2,15 +2,16 @@
 //! together.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use hdrhistogram::Histogram;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use super::new_histogram;
 use crate::raw::{Handshake, Reply, Request, Session, framed, request_bytes};
@@ -27,6 +28,18 @@ const READ_BYTES: usize = 64 << 10;
 /// Events that one wait may return.
 const EVENTS: usize = 1_024;
 
+/// Connections from one address. The kernel looks for free ports at every second one first, and when
+/// those are in use, from about 14,000 on, a connect takes milliseconds.
+const SOURCE_CONNECTIONS: usize = 5_000;
+
+/// Addresses of the loopback that no crowd of this process came from yet: their ports are free, where
+/// those of a crowd that has just gone are not.
+fn next_source() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let [_, _, high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    Ipv4Addr::new(127, 64, high, low)
+}
+
 /// The xid of an event.
 const EVENT_XID: i32 = -1;
 
@@ -34,6 +47,8 @@ const EVENT_XID: i32 = -1;
 /// timeouts.
 pub struct Throng {
     address: SocketAddr,
+    /// Whence its next connections come.
+    source: Ipv4Addr,
     epoll: OwnedFd,
     members: Vec<Member>,
     scratch: Vec<u8>,
@@ -81,7 +96,8 @@ impl Throng {
     ) -> Result<(Self, Opening)> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let scratch = vec![0; READ_BYTES];
-        let mut throng = Self { address, epoll, members: Vec::new(), scratch };
+        let source = Ipv4Addr::LOCALHOST;
+        let mut throng = Self { address, source, epoll, members: Vec::new(), scratch };
         let handshake = framed(Handshake::with_timeout(timeout_millis).encode().as_bytes());
         let mut each = new_histogram();
         let began = Instant::now();
@@ -93,12 +109,13 @@ impl Throng {
             }
             let (deadline, mut open) = (Instant::now() + DEADLINE, first);
             while open < upto {
-                throng.turn(deadline, &handshake, |member, frame| {
+                let turned = throng.turn(deadline, &handshake, |member, frame| {
                     ensure!(!Session::parse(frame)?.is_expired(), "a new session is refused");
                     each.saturating_record(member.began.elapsed().as_nanos() as u64);
                     open += 1;
                     Ok(())
-                })?;
+                });
+                turned.with_context(|| format!("{open} of {count} sessions are open"))?;
             }
         }
         Ok((throng, Opening { took: began.elapsed(), each }))
@@ -161,9 +178,13 @@ impl Throng {
 
     /// Begins to connect one more.
     fn begin(&mut self, at: usize) -> Result<()> {
+        if at.is_multiple_of(SOURCE_CONNECTIONS) {
+            self.source = next_source();
+        }
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)
             .context("no descriptor is left: ulimit -n")?;
+        bind(&socket, &SocketAddr::from((self.source, 0)))?;
         match connect(&socket, &self.address) {
             Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
@@ -203,7 +224,7 @@ impl Throng {
             }
             let member = &mut self.members[at];
             let got = match member.stream.read(&mut self.scratch) {
-                Ok(0) => bail!("{} closed a connection of a crowd", self.address),
+                Ok(0) => bail!("{} closed connection {at} of a crowd", self.address),
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error).context("reading in a crowd"),
@@ -259,7 +280,7 @@ fn whole_frame(bytes: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::TcpListener;
 
     use super::*;
     use crate::ceiling;
