@@ -133,7 +133,17 @@ impl Trio {
                     let (at, run) = self.servers[at].disk.read(from, bytes_max);
                     zab::Event::LogRead { ticket, at, run }
                 }
-                _other => continue,
+                Action::Truncate { .. }
+                | Action::ReadSnapshot { .. }
+                | Action::StoreSnapshot { .. }
+                | Action::Refused { .. } => unreachable!("nobody fails or lags that far"),
+                Action::Committed(_)
+                | Action::Became(_)
+                | Action::Confirmed(_)
+                | Action::ConfirmsFailed
+                | Action::Requested { .. }
+                | Action::Responded(_)
+                | Action::Halt(_) => continue,
             };
             self.step(at, Event::Zab(event));
         }
