@@ -45,7 +45,8 @@ impl Cluster {
             }
             Link::Opening(..) => {}
             Link::Open(id, _) => {
-                if self.is_rough() && self.prng.one_in(self.plan.link_breaks) {
+                let often = self.is_being_upgraded(client) && self.prng.one_in(3);
+                if self.is_rough() && (often || self.prng.one_in(self.plan.link_breaks)) {
                     return self.link_breaks(client, id);
                 }
                 self.stay_alive(client);
@@ -102,6 +103,17 @@ impl Cluster {
             self.trace.line(self.now, format_args!("client {client} hears nothing and leaves"));
             self.link_breaks(client, id);
         }
+    }
+
+    /// Whether the client waits for the first ephemeral node of a session of its server's: few do at a time,
+    /// and not for long.
+    fn is_being_upgraded(&self, client: usize) -> bool {
+        let session = self.clients[client].session.map(|it| it.0);
+        session.is_some_and(|session| {
+            self.witness.wants_ephemeral.contains(&session)
+                && self.witness.locals.contains_key(&session)
+                && !self.witness.begun_at.contains_key(&session)
+        })
     }
 
     /// The client is without its connection. The server may learn of that, or not.

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::ensemble::disk::Disk;
 use super::*;
 use crate::zab::message::Message;
+use crate::zab::mutant::Mutant;
 use crate::zab::timing::Timing;
 use crate::zab::{Membership, Options as ZabOptions, Recovered as ZabRecovered};
 
@@ -42,7 +43,7 @@ fn id_of(server: usize) -> ServerId {
     ServerId(server as u32 + 1)
 }
 
-fn server(at: usize, on_partition: OnPartition, clock: Clock) -> Server {
+fn server(at: usize, on_partition: OnPartition, clock: Clock, bug: Option<Mutant>) -> Server {
     let (writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
     let options = ZabOptions {
         me: id_of(at),
@@ -65,16 +66,28 @@ fn server(at: usize, on_partition: OnPartition, clock: Clock) -> Server {
         NodeOptions { local_sessions, wait_ms, ..super::ensemble::node_options(on_partition) };
     let recovered =
         Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain::default() };
-    let node = Node::new(options, zab, ids, recovered, clock);
+    let node = plant(Node::new(options, zab, ids, recovered, clock), bug);
     let disk = Disk::default();
     Server { node, out: Output::default(), disk, replies: Vec::new(), displaced: Vec::new() }
 }
 
+#[cfg(feature = "mutants")]
+fn plant(mut node: Node, bug: Option<Mutant>) -> Node {
+    bug.into_iter().for_each(|bug| node.plant(bug));
+    node
+}
+
+#[cfg(not(feature = "mutants"))]
+fn plant(node: Node, bug: Option<Mutant>) -> Node {
+    assert_eq!(bug, None, "bugs can be planted only with the feature `mutants`");
+    node
+}
+
 impl Trio {
     /// All follow.
-    fn new(on_partition: OnPartition) -> Self {
+    fn new(on_partition: OnPartition, bug: Option<Mutant>) -> Self {
         let clock = Clock { mono_ms: 1_000, wall_ms: 1_700_000_000_000 };
-        let servers = (0..3).map(|at| server(at, on_partition, clock)).collect();
+        let servers = (0..3).map(|at| server(at, on_partition, clock, bug)).collect();
         let mut trio = Self { servers, clock, wire: VecDeque::new(), held: BTreeSet::new() };
         for at in 0..3 {
             trio.step(at, Event::Zab(zab::Event::Start));
@@ -120,7 +133,17 @@ impl Trio {
                     let (at, run) = self.servers[at].disk.read(from, bytes_max);
                     zab::Event::LogRead { ticket, at, run }
                 }
-                _other => continue,
+                Action::Truncate { .. }
+                | Action::ReadSnapshot { .. }
+                | Action::StoreSnapshot { .. }
+                | Action::Refused { .. } => unreachable!("nobody fails or lags that far"),
+                Action::Committed(_)
+                | Action::Became(_)
+                | Action::Confirmed(_)
+                | Action::ConfirmsFailed
+                | Action::Requested { .. }
+                | Action::Responded(_)
+                | Action::Halt(_) => continue,
             };
             self.step(at, Event::Zab(event));
         }
@@ -197,7 +220,7 @@ const DONE: fn(&Outcome) -> bool = |it| matches!(it, Outcome::Done { err: ErrorC
 #[test]
 fn a_session_that_comes_back_while_it_is_made_global_is_held_by_its_new_connection() {
     // Whose connections end with each epoch.
-    let mut trio = Trio::new(OnPartition::Disconnect);
+    let mut trio = Trio::new(OnPartition::Disconnect, None);
     let other = trio.begin(ELSEWHERE, at(9));
     let session = trio.begin(HOME, at(1));
     trio.create(HOME, at(1), session, b"/e", EPHEMERAL);
@@ -235,9 +258,8 @@ fn a_session_that_comes_back_while_it_is_made_global_is_held_by_its_new_connecti
     assert!(outcomes.last().is_some_and(DONE), "{outcomes:?}");
 }
 
-#[test]
-fn a_session_that_goes_elsewhere_while_it_is_made_global_goes_on_there() {
-    let mut trio = Trio::new(OnPartition::Bounded);
+fn goes_elsewhere(bug: Option<Mutant>) {
+    let mut trio = Trio::new(OnPartition::Bounded, bug);
     let session = trio.begin(HOME, at(1));
     trio.held.insert((LEADER, HOME));
     // Its begin is proposed, and no record of it is applied anywhere: this leader's disk is slow.
@@ -264,9 +286,8 @@ fn a_session_that_goes_elsewhere_while_it_is_made_global_goes_on_there() {
     assert_eq!(trio.node(LEADER).attached[&session].server, id_of(ELSEWHERE));
 }
 
-#[test]
-fn whoever_was_told_that_a_local_session_is_over_can_rely_on_it() {
-    let mut trio = Trio::new(OnPartition::Bounded);
+fn told_over(bug: Option<Mutant>) {
+    let mut trio = Trio::new(OnPartition::Bounded, bug);
     let session = trio.begin(HOME, at(1));
     // What it asks is slow on its way, and its client comes elsewhere.
     trio.held.insert((HOME, LEADER));
@@ -292,7 +313,7 @@ fn whoever_was_told_that_a_local_session_is_over_can_rely_on_it() {
 
 #[test]
 fn whoever_does_not_know_its_secret_does_not_keep_a_session_from_being_made_global() {
-    let mut trio = Trio::new(OnPartition::Bounded);
+    let mut trio = Trio::new(OnPartition::Bounded, None);
     let session = trio.begin(HOME, at(1));
     trio.ask(ELSEWHERE, at(5), session, RESUME, b"another secret!!");
     trio.arrive();
@@ -303,9 +324,8 @@ fn whoever_does_not_know_its_secret_does_not_keep_a_session_from_being_made_glob
     assert_eq!(trio.servers[HOME].displaced, []);
 }
 
-#[test]
-fn a_server_that_lags_behind_keeps_the_session_alive_that_it_asked_to_make_global() {
-    let mut trio = Trio::new(OnPartition::Bounded);
+fn lags_behind(bug: Option<Mutant>) {
+    let mut trio = Trio::new(OnPartition::Bounded, bug);
     let session = trio.begin(HOME, at(1));
     trio.create(HOME, at(1), session, b"/e", EPHEMERAL);
     trio.held.insert((LEADER, HOME));
@@ -325,4 +345,43 @@ fn a_server_that_lags_behind_keeps_the_session_alive_that_it_asked_to_make_globa
     }
     assert!(trio.node(LEADER).sessions.contains(session), "it ended though its client is well");
     assert!(trio.has(b"/e"));
+}
+
+#[test]
+fn a_session_that_goes_elsewhere_while_it_is_made_global_goes_on_there() {
+    goes_elsewhere(None);
+}
+
+#[test]
+fn whoever_was_told_that_a_local_session_is_over_can_rely_on_it() {
+    told_over(None);
+}
+
+#[test]
+fn a_server_that_lags_behind_keeps_the_session_alive_that_it_asked_to_make_global() {
+    lags_behind(None);
+}
+
+/// The same with the bug that each is about.
+#[cfg(feature = "mutants")]
+mod planted {
+    use super::*;
+
+    #[test]
+    #[should_panic]
+    fn goes_elsewhere_is_seen() {
+        goes_elsewhere(Some(Mutant::UpgradeUnknownElsewhere));
+    }
+
+    #[test]
+    #[should_panic]
+    fn told_over_is_seen() {
+        told_over(Some(Mutant::UpgradeThoughToldOver));
+    }
+
+    #[test]
+    #[should_panic]
+    fn lags_behind_is_seen() {
+        lags_behind(Some(Mutant::UpgradingNotTouched));
+    }
 }
