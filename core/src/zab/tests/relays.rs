@@ -213,10 +213,12 @@ fn spoken(room: &mut Room, now_ms: &mut i64) -> (Option<u32>, Vec<Action>) {
         let is_ping =
             |it: &Message| matches!(it, Message::ToLearner { body: ToLearner::Ping(_), .. });
         if said.iter().any(is_ping) {
-            let age = said.iter().find_map(|it| match it {
-                Message::ToLearner { body: ToLearner::Age(ms), .. } => Some(*ms),
-                _other => None,
-            });
+            let mut age = None;
+            for message in said {
+                if let Message::ToLearner { body: ToLearner::Age(ms), .. } = message {
+                    age = Some(ms);
+                }
+            }
             return (age, out);
         }
     }
