@@ -288,7 +288,7 @@ fn what_a_completion_owns_may_ask_the_client_when_it_is_dropped() {
     let client = client_below(&own_root());
     client.wait_connected(Duration::from_secs(60)).unwrap();
     let (sender, asked) = mpsc::channel();
-    let owned = || {
+    let owned = |client: &Client| {
         let asks = Asks(client.clone(), sender.clone());
         move |_result| drop(asks)
     };
@@ -296,14 +296,14 @@ fn what_a_completion_owns_may_ask_the_client_when_it_is_dropped() {
     let read = Operation::Exists { path: "/".to_owned(), watch: false };
     let data = Some(vec![0; 2_000_000]);
     let large = Operation::SetData { path: "/a".to_owned(), data, version: -1 };
-    client.submit(&large, owned()).unwrap_err();
+    client.submit(&large, owned(&client)).unwrap_err();
     assert!(!next(), "refused");
     // Nothing listens there: it waits until it is given up.
     let nowhere = Client::open("127.0.0.1:1", Options::default()).unwrap();
-    let request = nowhere.submit(&read, owned()).unwrap();
+    let request = nowhere.submit(&read, owned(&nowhere)).unwrap();
     nowhere.abandon(request);
     assert!(!next(), "abandoned");
     client.close().unwrap();
-    client.with_freshness(Freshness::NOW).submit(&read, owned()).unwrap_err();
+    client.with_freshness(Freshness::NOW).submit(&read, owned(&client)).unwrap_err();
     assert!(next(), "refused with the sync before it");
 }

@@ -90,3 +90,22 @@ fn a_worker_id_whose_claim_is_given_up_in_doubt_is_taken_back() {
     assert!(!client.is_over());
     WorkerIds::new(&client, "/workers", 1).claim(soon()).unwrap();
 }
+
+#[test]
+fn what_is_taken_back_is_this_joins_node_and_not_the_next_one_of_its_name() {
+    let (root, observer) = fresh();
+    observer.create("/hosts", b"", &Acl::open(), CreateMode::Persistent).unwrap();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    client.wait_connected(Duration::from_secs(60)).unwrap();
+    way.close_at_answer(MULTI);
+    assert!(Group::new(&client, "/hosts").join("host", b"", in_a_while()).is_err());
+    await_children(&observer, "/hosts", 2); // it, and its receipt
+    observer.delete("/hosts/host", -1).unwrap();
+    let next = Group::new(&observer, "/hosts").join("host", b"", soon()).unwrap();
+    way.reopen();
+    await_children(&observer, "/hosts", 1);
+    settle(&client);
+    assert_eq!(observer.children("/hosts", false).unwrap().names, ["host"]);
+    next.check().unwrap();
+}
