@@ -284,6 +284,7 @@ impl Node {
             self.reply(origin, self.applied.zxid, Outcome::Refused, out);
             self.asks.done(number);
         }
+        self.asks.close_up();
     }
 
     /// Fails what waits since before `since_ms`, so that every client recovers: what it asked for may
@@ -333,6 +334,7 @@ impl Node {
                 }
             }
         }
+        self.asks.close_up();
         self.fail_locals(since_ms, out);
     }
 
