@@ -20,16 +20,16 @@ pub struct ReapOptions {
 
 /// How long it may be on its way to the leader that a session was heard from, milliseconds: held
 /// back by its reactor, and by the server that the reactor belongs to, twice each.
-const HELD_BACK_MS_MAX: i64 = 4 * TOUCH_INTERVAL_MS;
+pub(super) const HELD_BACK_MS_MAX: i64 = 4 * TOUCH_INTERVAL_MS;
 
 /// A server that was not heard from for so long, milliseconds, is taken to be cut off: several times
 /// what passes between two messages of servers that are well. A session that is due before that was
 /// silent already while its server was heard.
 const SILENT_SERVER_MS: i64 = 1000;
 
-/// Sessions closed in one step at most: the rest follow in the next, a tenth of a second later, so
-/// that an outage of ten thousand clients does not hold up those that live.
-const EXPIRED_PER_STEP_MAX: usize = 2048;
+/// Sessions closed at one look at most. The rest follow at the next, a twentieth of a second later,
+/// so that an outage of ten thousand clients does not hold up those that live.
+pub(super) const EXPIRED_PER_LOOK_MAX: usize = 2048;
 
 impl Node {
     /// Proposes to end the sessions that nobody has heard from.
@@ -37,21 +37,23 @@ impl Node {
         if !self.zab.is_leading() {
             return;
         }
-        let mut due = Vec::new();
         let early = if self.zab.planted(Mutant::ExpiresEarly) { 2 * HELD_BACK_MS_MAX } else { 0 };
-        self.expiry.due(self.clock.mono_ms - HELD_BACK_MS_MAX + early, &mut due);
-        for (at, session) in due.into_iter().enumerate() {
+        let (until_ms, mut ended) = (self.clock.mono_ms - HELD_BACK_MS_MAX + early, 0);
+        let mut graced = Vec::new();
+        // Whoever is left for the next look, or for when proposals are taken again, is watched on.
+        while ended < EXPIRED_PER_LOOK_MAX
+            && self.can_propose()
+            && let Some(session) = self.expiry.take_due(until_ms)
+        {
             if let Some((timeout_ms, heard_ms)) = self.grace(session) {
-                self.expiry.add(session, timeout_ms, heard_ms);
-                continue;
-            }
-            let can = at < EXPIRED_PER_STEP_MAX && self.can_propose();
-            if can {
-                self.propose_internal(Internal::CloseSession(session));
+                graced.push((session, timeout_ms, heard_ms));
             } else {
-                // Its time is over and it is asked again at the next look.
-                self.expiry.add(session, 0, self.clock.mono_ms);
+                self.propose_internal(Internal::CloseSession(session));
+                ended += 1;
             }
+        }
+        for (session, timeout_ms, heard_ms) in graced {
+            self.expiry.add(session, timeout_ms, heard_ms);
         }
     }
 
