@@ -209,7 +209,7 @@ impl Prepare {
 
     /// Decides a change of the leader's own and appends its record to `out`. Returns false, with
     /// nothing appended and the zxid still free, when the change is pointless by now: the session
-    /// exists already or is closing, the node lives on.
+    /// exists already, is closing or has the id of none, the node lives on.
     #[allow(clippy::too_many_arguments, reason = "the state, the request and its place in history")]
     pub fn prepare_internal(
         &mut self,
@@ -241,8 +241,9 @@ impl Prepare {
             warning: &mut self.warning,
         };
         let lives = decision.check_session().is_ok();
+        let begins = !lives && session != SessionId::NONE;
         let txn = match change {
-            Internal::CreateSession { timeout_ms, password, .. } if !lives => {
+            Internal::CreateSession { timeout_ms, password, .. } if begins => {
                 decision.overlay.open_session(session, zxid);
                 Txn::CreateSession { timeout_ms, password }
             }

@@ -6,7 +6,8 @@
 //!    └── the way to the leader was lost, and the history does not have it
 //! ```
 //!
-//! Everything from `unasked` on is waiting. Numbers rise by one and are never used twice.
+//! Everything from `unasked` on is waiting. Numbers rise by one, and one that anybody was told is
+//! never used twice. What was answered before anybody was asked leaves no gap: the rest moves up.
 
 mod likeness;
 #[cfg(test)]
@@ -243,16 +244,17 @@ impl Asks {
         self.in_doubt.clear();
         self.due.clear();
         self.pending.retain_mut(|ask| {
-            let done = ask.stage == Stage::Done;
-            if !done && (!ask.told || ask.closes()) && keeps(ask) {
+            if ask.stage == Stage::Done {
+                return false;
+            }
+            if (!ask.told || ask.closes()) && keeps(ask) {
                 ask.stage = Stage::Waiting;
                 return true;
             }
-            self.bytes -= ask.charge();
-            count_out(&mut self.ends, ask);
-            if !done && !ask.told {
+            if !ask.told {
                 given_up.push(ask.item.clone());
             }
+            finish(ask, &mut self.bytes, &mut self.ends);
             false
         });
         // Fresh numbers: a verdict about an old one must find nothing.
@@ -260,18 +262,31 @@ impl Asks {
         given_up
     }
 
-    /// The ask was answered.
+    /// The ask was answered. It may keep its place behind one whose fate is open for as long as a cut
+    /// lasts, and costs no more than that place.
     pub fn done(&mut self, number: u64) {
-        if let Some(ask) = self.get_mut(number) {
-            ask.stage = Stage::Done;
+        let place = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        if let Some(ask) = place.and_then(|at| self.pending.get_mut(at)) {
+            finish(ask, &mut self.bytes, &mut self.ends);
         }
         self.forget_done();
     }
 
+    /// Takes out what was answered before anybody was asked, wherever it stands: a cut may last for
+    /// days, and an ask in doubt before it all for as long. Those behind it have other numbers then,
+    /// which nobody was told yet.
+    pub fn close_up(&mut self) {
+        let asked = self.unasked.saturating_sub(self.first) as usize;
+        let mut at = 0;
+        self.pending.retain(|ask| {
+            at += 1;
+            at <= asked || ask.stage != Stage::Done
+        });
+        self.forget_done();
+    }
+
     fn forget_done(&mut self) {
-        while let Some(done) = self.pending.pop_front_if(|ask| ask.stage == Stage::Done) {
-            self.bytes -= done.charge();
-            count_out(&mut self.ends, &done);
+        while self.pending.pop_front_if(|ask| ask.stage == Stage::Done).is_some() {
             self.first += 1;
         }
         self.unasked = self.unasked.max(self.first);
@@ -312,11 +327,13 @@ impl Asks {
         for (at, ask) in self.pending.iter_mut().enumerate() {
             let waits = unasked <= first + at as u64 && ask.stage == Stage::Waiting;
             if waits && !ask.closes() && gone(&ask.item) {
-                ask.stage = Stage::Done;
                 given_up.push(ask.item.clone());
+                finish(ask, &mut self.bytes, &mut self.ends);
             }
         }
-        self.forget_done();
+        if !given_up.is_empty() {
+            self.close_up();
+        }
         given_up
     }
 
@@ -334,7 +351,16 @@ impl Asks {
     }
 }
 
-fn count_out(ends: &mut BTreeMap<SessionId, u32>, ask: &Pending) {
+/// Nothing more comes of the ask: what it holds is let go, and counts no more.
+fn finish(ask: &mut Pending, bytes: &mut usize, ends: &mut BTreeMap<SessionId, u32>) {
+    if ask.stage == Stage::Done {
+        return;
+    }
+    *bytes -= ask.charge();
+    ask.stage = Stage::Done;
+    ask.body = Arc::default();
+    ask.item.identities = Arc::default();
+    ask.answer = None;
     if ask.closes()
         && let Some(count) = ends.get_mut(&ask.item.session)
     {

@@ -12,6 +12,7 @@
 //! hears of a record has heard before whose ask it is. What was asked in a session that ended is in
 //! doubt until the history shows what became of it; see [`super::route`].
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::submission::{Ask, Item, Origin};
@@ -27,6 +28,9 @@ const REQUEST_VERSION_ALL_GLOBAL: u8 = 1;
 
 /// The layout of responses.
 const RESPONSE_VERSION: u8 = 1;
+
+/// What an ask takes beside its body and its identities, bytes, whatever it is.
+const ASK_BYTES_MAX: usize = 90;
 
 /// Orders the connections that held a session: the leader's epoch, then its count. Whoever presents
 /// the larger one holds the session.
@@ -85,6 +89,32 @@ pub(super) struct Request {
     /// How much of the history the server had applied when it said so: which local sessions it knew
     /// to be global.
     pub applied: Zxid,
+}
+
+/// How much the asks of a request that grows take of a message.
+#[derive(Debug, Default)]
+pub(super) struct Size {
+    bytes: usize,
+    lists: BTreeSet<usize>,
+}
+
+impl Size {
+    /// Counts an ask in: what a request of it and all before it takes, bytes, but for what it says
+    /// beside its asks.
+    pub fn add(&mut self, asked: &Asked) -> usize {
+        let identities = &asked.item.identities;
+        if self.lists.insert(place_of(identities)) {
+            let lengths = identities.iter().map(|it| 8 + it.scheme.len() + it.id.len());
+            self.bytes += 4 + lengths.sum::<usize>();
+        }
+        self.bytes += ASK_BYTES_MAX + asked.body.len();
+        self.bytes
+    }
+}
+
+/// Where a list stands in memory: no two that live at once have the same place.
+fn place_of(identities: &Arc<[Identity]>) -> usize {
+    identities.as_ptr().addr()
 }
 
 /// What becomes of an ask.
@@ -150,14 +180,18 @@ impl Request {
                 origin(e.u64(it.session.0).u64(it.hold.0).i32(it.timeout_ms), it.origin);
             });
         }
-        // Asks of one connection share their identities: each list is sent once in a row.
+        // Asks of one connection share their identities, and connections take turns: each list is
+        // sent once.
         let mut lists: Vec<&Arc<[Identity]>> = Vec::new();
         let mut places = Vec::with_capacity(self.asks.len());
+        let mut known = BTreeMap::new();
         for ask in &self.asks {
-            if lists.last().is_none_or(|last| !Arc::ptr_eq(last, &ask.item.identities)) {
-                lists.push(&ask.item.identities);
-            }
-            places.push(lists.len() as u32 - 1);
+            let identities = &ask.item.identities;
+            let place = *known.entry(place_of(identities)).or_insert_with(|| {
+                lists.push(identities);
+                lists.len() as u32 - 1
+            });
+            places.push(place);
         }
         e.all(&lists, |e, list| {
             e.all(list, |e, identity| {
@@ -195,7 +229,7 @@ impl Request {
                 Ok(Hosted {
                     session: SessionId(d.u64()?),
                     hold: Hold(d.u64()?),
-                    timeout_ms: d.i32()?,
+                    timeout_ms: get_timeout(d)?,
                     origin: get_origin(d)?,
                 })
             })?)
@@ -213,11 +247,16 @@ impl Request {
             let origin = get_origin(d)?;
             let ask = get_ask(d)?;
             let scope = if scoped { get_scope(d)? } else { Scope::Global };
+            let begins =
+                matches!(ask, Ask::Open { .. }) || matches!(scope, Scope::Upgradable { .. });
+            if begins && session == SessionId::NONE {
+                return Err(Malformed);
+            }
             let body = d.bytes()?;
             let item = Item::new(origin, session, cxid, ask, identities);
             Ok(Asked { number, item, scope, body })
         })?;
-        let touched = d.all(|d| Ok((SessionId(d.u64()?), d.i32()?)))?;
+        let touched = d.all(|d| Ok((SessionId(d.u64()?), get_timeout(d)?)))?;
         let left = d.all(|d| Ok((SessionId(d.u64()?), get_origin(d)?)))?;
         d.end()?;
         Ok(Self { hosted, asks, touched, left, applied })
@@ -330,10 +369,10 @@ fn get_ask(d: &mut Decoder<'_>) -> Result<Ask, Malformed> {
         1 => Ask::Sync,
         // A leader takes all sessions alike.
         2 => {
-            let (timeout_ms, password) = (d.i32()?, Password(d.array()?));
+            let (timeout_ms, password) = (get_timeout(d)?, Password(d.array()?));
             Ask::Open { timeout_ms, password, read_only: false }
         }
-        3 => Ask::Resume { timeout_ms: d.i32()?, read_only: false },
+        3 => Ask::Resume { timeout_ms: get_timeout(d)?, read_only: false },
         _unknown => return Err(Malformed),
     })
 }
@@ -356,9 +395,15 @@ fn get_scope(d: &mut Decoder<'_>) -> Result<Scope, Malformed> {
     Ok(match d.u8()? {
         0 => Scope::Global,
         1 => Scope::Local,
-        2 => Scope::Upgradable { timeout_ms: d.i32()?, password: Password(d.array()?) },
+        2 => Scope::Upgradable { timeout_ms: get_timeout(d)?, password: Password(d.array()?) },
         _unknown => return Err(Malformed),
     })
+}
+
+/// A session's timeout, milliseconds. What is not positive is nothing that a server negotiates, and
+/// would end its session at once.
+fn get_timeout(d: &mut Decoder<'_>) -> Result<i32, Malformed> {
+    Ok(d.i32()?.max(1))
 }
 
 fn text(d: &mut Decoder<'_>) -> Result<String, Malformed> {

@@ -280,14 +280,14 @@ impl Node {
         let shakes_hands =
             |ask: &Pending| matches!(ask.item.ask, Ask::Open { .. } | Ask::Resume { .. });
         let overdue = self.asks.overdue(self.clock.mono_ms + 1);
-        let over: Vec<(u64, Origin)> = overdue
-            .filter(|(_, ask)| shakes_hands(ask))
-            .map(|(number, ask)| (number, ask.item.origin))
-            .collect();
-        for (number, origin) in over {
-            self.reply(origin, self.applied.zxid, Outcome::Refused, out);
+        let overdue = overdue.filter(|(_, ask)| shakes_hands(ask));
+        let over: Vec<(u64, Pending)> = overdue.map(|(at, ask)| (at, ask.clone())).collect();
+        for (number, Pending { item, body, .. }) in over {
+            let outcome = self.guest(&item, &body, out);
+            self.reply(item.origin, self.applied.zxid, outcome, out);
             self.asks.done(number);
         }
+        self.asks.close_up();
     }
 
     /// Fails what waits since before `since_ms`, so that every client recovers: what it asked for may
@@ -337,6 +337,7 @@ impl Node {
                 }
             }
         }
+        self.asks.close_up();
         self.fail_locals(since_ms, out);
     }
 

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use super::asks::{Pending, Stage};
-use super::exchange::{Asked, Hosted, Request, Response};
+use super::exchange::{Asked, Hosted, Request, Response, Size};
 use super::submission::{Ask, Item, Origin, Outcome, Submission};
 use super::{Holder, Node, Output, TOUCH_INTERVAL_MS, is_same_connection};
 use crate::prepare::Prepare;
@@ -40,8 +40,8 @@ pub(super) enum Route {
     Open(ServerId, u64),
 }
 
-/// Bodies in one message to the leader, bytes, beyond which another one is begun.
-const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// What asks may take of one message to the leader, bytes, beyond which another one is begun.
+pub(super) const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// Milliseconds between two looks at what ends by time.
 pub(super) const SWEEP_INTERVAL_MS: i64 = 50;
@@ -405,7 +405,7 @@ impl Node {
     /// Takes waiting asks to whoever decides them, as far as that is possible now.
     pub(super) fn ask_waiting(&mut self, out: &mut Output) {
         self.run_deferred(out);
-        let mut bytes = 0;
+        let mut size = Size::default();
         while let Some(number) = self.asks.unasked() {
             let ask = self.asks.get_mut(number).expect("it is pending");
             if ask.stage == Stage::Done {
@@ -432,16 +432,16 @@ impl Node {
                 }
                 Route::Open(..) if self.zab.is_following() => {
                     let (item, body) = (ask.item.clone(), Arc::clone(&ask.body));
-                    bytes += body.len();
                     let asked = Asked { number, scope: self.scope_of(&item), item, body };
                     self.note_upgrading(&asked);
                     if self.zab.planted(Mutant::AskedTwice) {
                         self.request.asks.push(asked.clone());
                     }
+                    let bytes = size.add(&asked);
                     self.request.asks.push(asked);
                     self.asks.asked();
                     if bytes > REQUEST_BYTES_MAX {
-                        bytes = 0;
+                        size = Size::default();
                         self.send_request(out);
                     }
                 }

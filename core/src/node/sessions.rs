@@ -21,15 +21,15 @@ pub struct ReapOptions {
 
 /// How long it may be on its way to the leader that a session was heard from, milliseconds: held
 /// back by its reactor, and by the server that the reactor belongs to, twice each.
-const HELD_BACK_MS_MAX: i64 = 4 * TOUCH_INTERVAL_MS;
+pub(super) const HELD_BACK_MS_MAX: i64 = 4 * TOUCH_INTERVAL_MS;
 
 /// A server that was not heard from for so long, milliseconds, is taken to be cut off: several times
 /// what passes between two messages of servers that are well.
 const SILENT_SERVER_MS: i64 = 1000;
 
-/// Sessions closed in one step at most: the rest follow in the next, a tenth of a second later, so
-/// that an outage of ten thousand clients does not hold up those that live.
-const EXPIRED_PER_STEP_MAX: usize = 2048;
+/// Sessions closed at one look at most. The rest follow at the next, a twentieth of a second later,
+/// so that an outage of ten thousand clients does not hold up those that live.
+pub(super) const EXPIRED_PER_LOOK_MAX: usize = 2048;
 
 /// What a leader does about a session that is due.
 enum Patience {
@@ -47,29 +47,27 @@ impl Node {
         if !self.zab.is_leading() {
             return;
         }
-        let mut due = Vec::new();
         let early = if self.zab.planted(Mutant::ExpiresEarly) { 2 * HELD_BACK_MS_MAX } else { 0 };
-        self.expiry.due(self.clock.mono_ms - HELD_BACK_MS_MAX + early, &mut due);
-        for (at, due) in due.into_iter().enumerate() {
-            let session = due.session;
+        let (until_ms, mut ended) = (self.clock.mono_ms - HELD_BACK_MS_MAX + early, 0);
+        let mut spared = Vec::new();
+        // Whoever is left for the next look, or for when proposals are taken again, is watched on.
+        while ended < EXPIRED_PER_LOOK_MAX
+            && self.can_propose()
+            && let Some(due) = self.expiry.take_due(until_ms)
+        {
             match self.patience(due) {
-                Patience::UntilHeard => {
-                    self.expiry.add(session, due.timeout_ms, due.heard_ms);
-                    continue;
-                }
+                Patience::UntilHeard => spared.push((due.session, due.timeout_ms, due.heard_ms)),
                 Patience::Grace { timeout_ms, heard_ms } => {
-                    self.expiry.add(session, timeout_ms, heard_ms);
-                    continue;
+                    spared.push((due.session, timeout_ms, heard_ms));
                 }
-                Patience::None => {}
+                Patience::None => {
+                    self.propose_internal(Internal::CloseSession(due.session));
+                    ended += 1;
+                }
             }
-            let can = at < EXPIRED_PER_STEP_MAX && self.can_propose();
-            if can {
-                self.propose_internal(Internal::CloseSession(session));
-            } else {
-                // Its time is over and it is asked again at the next look.
-                self.expiry.add(session, 0, self.clock.mono_ms);
-            }
+        }
+        for (session, timeout_ms, heard_ms) in spared {
+            self.expiry.add(session, timeout_ms, heard_ms);
         }
     }
 

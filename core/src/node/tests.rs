@@ -352,3 +352,83 @@ fn a_server_long_without_a_leader_sends_new_connections_elsewhere_at_once() {
     let outcomes: Vec<Outcome> = rig.out.replies.iter().map(|reply| reply.outcome).collect();
     assert_eq!(outcomes, [Outcome::Refused, Outcome::Refused]);
 }
+
+/// Lets a look's time pass, and makes durable what came of it.
+fn look(rig: &mut Rig) {
+    rig.clock.mono_ms += route::SWEEP_INTERVAL_MS;
+    let clock = rig.clock;
+    rig.node.step(Event::Tick(clock), &mut rig.out);
+    rig.settle();
+}
+
+/// A leader with so many sessions, of which none has been heard for as long as it may be silent.
+fn with_silent_sessions(count: usize) -> (Rig, Vec<SessionId>) {
+    let mut rig = Rig::new();
+    for connection in 0..count {
+        rig.ask(at(connection as u32), SessionId::NONE, OPEN, &[]);
+    }
+    rig.settle();
+    let sessions: Vec<SessionId> = rig.node.sessions().iter().map(|it| it.0).collect();
+    assert_eq!(sessions.len(), count);
+    let due_ms = rig.node.expiry().next_due_ms().expect("sessions are watched");
+    while rig.clock.mono_ms + route::SWEEP_INTERVAL_MS < due_ms + sessions::HELD_BACK_MS_MAX {
+        look(&mut rig);
+    }
+    assert_eq!(rig.node.sessions().len(), count, "it is too early");
+    (rig, sessions)
+}
+
+#[test]
+fn after_a_mass_loss_each_look_ends_as_many_sessions_as_one_may() {
+    let most = sessions::EXPIRED_PER_LOOK_MAX;
+    let (mut rig, all) = with_silent_sessions(2 * most + 100);
+    look(&mut rig);
+    assert_eq!(rig.node.sessions().len(), most + 100);
+    // One that was due and is heard meanwhile lives.
+    let heard = *all.iter().find(|&&id| rig.node.sessions().contains(id)).expect("some live");
+    let mut submission = Submission::default();
+    submission.touch(heard, 4000);
+    let clock = rig.clock;
+    rig.node.step(Event::Submitted { submission: &submission, clock }, &mut rig.out);
+    look(&mut rig);
+    assert_eq!(rig.node.sessions().len(), 100);
+    look(&mut rig);
+    assert_eq!(rig.node.sessions().iter().map(|it| it.0).collect::<Vec<_>>(), [heard]);
+}
+
+#[test]
+fn sessions_that_could_not_be_ended_end_as_soon_as_the_log_has_room() {
+    let (mut rig, _) = with_silent_sessions(10);
+    rig.node.step(Event::LogRoom(0), &mut rig.out);
+    (0..3).for_each(|_| look(&mut rig));
+    assert_eq!(rig.node.sessions().len(), 10);
+    rig.node.step(Event::LogRoom(u64::MAX), &mut rig.out);
+    look(&mut rig);
+    assert_eq!(rig.node.sessions().len(), 0, "they wait for another tick");
+}
+
+#[test]
+fn a_session_by_the_id_of_none_is_no_proposal_whoever_asks_for_it() {
+    let mut rig = Rig::new();
+    let before = rig.node.named();
+    let open = Item::new(at(1), SessionId::NONE, 0, OPEN, Arc::from([]));
+    let write = Ask::Write(OpCode::Create);
+    let write = Item::new(at(1), SessionId::NONE, 0, write, Arc::from([]));
+    let scope = exchange::Scope::Upgradable { timeout_ms: 4000, password: SECRET };
+    let upgrades =
+        exchange::Asked { number: 2, item: write, scope, body: create_with(b"/e", 1).into() };
+    for asked in [asked(1, open, &[]), upgrades] {
+        let request = exchange::Request { asks: vec![asked], ..Default::default() };
+        let from = ServerId(9);
+        let action = Action::Requested { from, session: 1, bytes: request.encode() };
+        rig.node.act(action, &mut rig.out);
+        assert_eq!(rig.out.warnings.len(), 1);
+        rig.settle();
+    }
+    // Nor is what got in all the same.
+    let open = Item::new(at(1), SessionId::NONE, 0, OPEN, Arc::from([]));
+    assert!(rig.node.decide(ServerId(9), &asked(1, open, &[]), &mut rig.out));
+    rig.settle();
+    assert_eq!(rig.node.named(), before);
+    rig.open(at(2));
+}

@@ -129,26 +129,27 @@ impl Expiry {
 
     /// Appends the sessions whose time is over at `now_ms` to `out` and ends watching them.
     pub fn due(&mut self, now_ms: i64, out: &mut Vec<Due>) {
+        out.extend(std::iter::from_fn(|| self.take_due(now_ms)));
+    }
+
+    /// A session whose time is over at `now_ms`, which is not watched any more. Those that are not
+    /// taken are watched on, and are not due any more when their clients are heard in time.
+    pub fn take_due(&mut self, now_ms: i64) -> Option<Due> {
         let now_tick = now_ms.div_euclid(self.tick_ms);
-        let first = out.len();
-        while let Some(entry) = self.buckets.first_entry() {
-            if *entry.key() > now_tick {
-                break;
+        loop {
+            let mut entry = self.buckets.first_entry().filter(|entry| *entry.key() <= now_tick)?;
+            let index = entry.get_mut().pop().expect("a bucket is not empty");
+            if entry.get().is_empty() {
+                entry.remove();
             }
-            for index in entry.remove() {
-                let slot = self.slots[index as usize];
-                let due_tick = self.due_tick(&slot);
-                if due_tick > now_tick {
-                    self.enqueue(index, due_tick);
-                } else {
-                    let Slot { id: session, heard_ms, timeout_ms, .. } = slot;
-                    out.push(Due { session, heard_ms, timeout_ms });
-                }
+            let slot = self.slots[index as usize];
+            let due_tick = self.due_tick(&slot);
+            if due_tick <= now_tick {
+                self.forget(index);
+                let Slot { id: session, heard_ms, timeout_ms, .. } = slot;
+                return Some(Due { session, heard_ms, timeout_ms });
             }
-        }
-        for due in &out[first..] {
-            let index = self.find(due.session).expect("it was in a bucket");
-            self.forget(index);
+            self.enqueue(index, due_tick);
         }
     }
 

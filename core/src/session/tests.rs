@@ -30,6 +30,16 @@ fn a_table_follows_the_transactions_that_begin_and_end_sessions() {
     assert!(!table.contains(SessionId(9)) && table.contains(SessionId(3)));
 }
 
+/// A log that says otherwise is applied at every start by every server.
+#[test]
+fn the_id_of_none_is_no_session_whatever_is_durable() {
+    let mut table = SessionTable::new();
+    let create = Txn::CreateSession { timeout_ms: 6000, password: Password([7; 16]) };
+    table.apply(&head(0), &create);
+    assert!(table.is_empty());
+    table.apply(&head(0), &Txn::CloseSession);
+}
+
 /// B2.
 #[test]
 fn timeouts_are_kept_within_two_and_twenty_ticks() {
@@ -93,6 +103,23 @@ fn a_touch_prolongs_and_a_late_report_does_not_shorten() {
     expiry.touch(SessionId(4), 2000, 10);
     assert_eq!(expiry.next_due_ms(), Some(3000));
     assert_eq!(due(&mut expiry, 3000), [4]);
+}
+
+#[test]
+fn who_is_due_and_not_taken_yet_is_watched_on() {
+    let mut expiry = Expiry::new(1000);
+    for id in 1..=4 {
+        expiry.add(SessionId(id), 3000, 0);
+    }
+    let mut gone = vec![expiry.take_due(4000).expect("all are due")];
+    let left: Vec<SessionId> = (1..=4).map(SessionId).filter(|id| !gone.contains(id)).collect();
+    assert_eq!(expiry.len(), 3);
+    assert!(expiry.touch(left[0], 3000, 4001), "it is not known any more");
+    assert!(expiry.remove(left[1]));
+    gone.extend(expiry.take_due(4050));
+    assert_eq!((gone[1], expiry.take_due(4050)), (left[2], None));
+    assert_eq!(due(&mut expiry, 8000), [left[0].0]);
+    assert!(expiry.is_empty());
 }
 
 #[test]

@@ -99,3 +99,54 @@ fn a_proposal_that_was_lost_does_not_hide_those_of_the_next_leader() {
     assert_eq!(asks.of_record(&head, &txn), Some(kept));
     assert_eq!(asks.take_due(zxid(2)), Some((zxid(1), lost)));
 }
+
+#[test]
+fn what_fails_behind_an_ask_in_doubt_costs_nothing() {
+    let mut asks = Asks::default();
+    let doubted = write(&mut asks, 1, b"/doubted");
+    asks.asked();
+    asks.doubt();
+    asks.told(doubted);
+    let session_end = item(2, 2, Ask::Write(OpCode::CloseSession));
+    for round in 0..100 {
+        // All of one look, then the end of a session, which stays; and more behind that.
+        let failing: Vec<u64> = (0..1000).map(|at| write(&mut asks, at, b"/fails")).collect();
+        if round == 50 {
+            let end = asks.push(session_end.clone(), b"", 0);
+            asks.told(end);
+        }
+        assert!(0 < asks.bytes());
+        failing.into_iter().for_each(|number| asks.done(number));
+        assert_eq!(asks.bytes(), 0, "what was answered still counts as outstanding");
+        asks.close_up();
+        assert!(asks.pending.len() <= 2, "{} are kept in round {round}", asks.pending.len());
+    }
+    // What a leader knows keeps its number; what waits is still asked in its order.
+    let waits = write(&mut asks, 3, b"/waits");
+    assert_eq!(asks.get(doubted).map(|ask| ask.item.cxid), Some(1));
+    assert_eq!(asks.unasked(), Some(doubted + 1));
+    assert!(asks.get(doubted + 1).is_some_and(Pending::closes));
+    assert_eq!(waits, doubted + 2);
+    asks.done(doubted);
+    assert_eq!((asks.unasked(), asks.pending.len()), (Some(doubted + 1), 2));
+}
+
+#[test]
+fn what_is_given_up_in_the_midst_of_what_waits_leaves_no_gap() {
+    let mut asks = Asks::default();
+    let known = write(&mut asks, 0, b"/known");
+    asks.asked();
+    for cxid in 1..=9 {
+        write(&mut asks, cxid, b"/waits");
+    }
+    assert_eq!(asks.abandon(|item| item.cxid % 2 == 1).len(), 5);
+    let mut order = Vec::new();
+    while let Some(number) = asks.unasked() {
+        order.push(asks.get(number).expect("it waits").item.cxid);
+        asks.asked();
+    }
+    assert_eq!(order, [2, 4, 6, 8]);
+    assert_eq!(asks.end(), known + 5);
+    (known..asks.end()).rev().for_each(|number| asks.done(number));
+    assert!(asks.is_idle() && asks.bytes() == 0);
+}

@@ -13,7 +13,8 @@ fn request() -> Request {
     let who = |id: &str| -> Arc<[Identity]> {
         Arc::from([Identity { scheme: "ip".to_owned(), id: id.to_owned() }])
     };
-    let (one, two) = (who("10.0.0.1"), who("10.0.0.2"));
+    // As two connections from one place have them.
+    let (one, two, again) = (who("10.0.0.1"), who("10.0.0.2"), who("10.0.0.1"));
     let ask = |number, ask, identities: &Arc<[Identity]>| Asked {
         number,
         item: Item::new(AT, SessionId(7), -5, ask, Arc::clone(identities)),
@@ -35,7 +36,7 @@ fn request() -> Request {
                 Ask::Open { timeout_ms: 5, password: Password([8; 16]), read_only: false },
                 &two,
             ),
-            ask(4, Ask::Resume { timeout_ms: 6, read_only: false }, &one),
+            ask(4, Ask::Resume { timeout_ms: 6, read_only: false }, &again),
         ],
         touched: vec![(SessionId(1), 2)],
         left: vec![(SessionId(3), AT)],
@@ -158,4 +159,68 @@ fn no_bytes_whatever_stop_the_decoders() {
         let _ = Request::decode(&bytes);
         let _ = Response::decode(&bytes);
     }
+}
+
+fn ask_of(number: u64, session: u64, ask: Ask, identities: &Arc<[Identity]>) -> Asked {
+    let item = Item::new(AT, SessionId(session), 1, ask, Arc::clone(identities));
+    Asked { number, item, scope: Scope::Global, body: Arc::from(&b"/some/path"[..]) }
+}
+
+#[test]
+fn connections_that_take_turns_send_their_identities_once_and_a_request_counts_all_that_it_takes() {
+    let who = |of: u8| -> Arc<[Identity]> {
+        let id = String::from_utf8(vec![of; 60_000]).expect("letters");
+        Arc::from([Identity { scheme: "digest".to_owned(), id }])
+    };
+    let (one, two, nobody) = (who(b'a'), who(b'b'), Arc::from([]));
+    let (mut request, mut size, mut counted) = (Request::default(), Size::default(), 0);
+    for number in 0..3000 {
+        let identities = [&one, &two, &nobody][number as usize % 3];
+        let asked = ask_of(number, 7, Ask::Write(OpCode::Delete), identities);
+        counted = size.add(&asked);
+        request.asks.push(asked);
+        if number.is_multiple_of(500) {
+            let length = request.encode().len();
+            assert!(length <= counted + 64, "{length} bytes, and {counted} were counted");
+        }
+    }
+    assert!(counted < 600_000, "{counted}: a list is counted again");
+    let bytes = request.encode();
+    assert!(bytes.len() <= counted + 64, "{} bytes, and {counted} were counted", bytes.len());
+    let back = Request::decode(&bytes).expect("what was encoded");
+    for (sent, came) in request.asks.iter().zip(&back.asks) {
+        assert_eq!(sent.item.identities, came.item.identities);
+    }
+    // As much as any ask takes.
+    let mut asked = ask_of(1, 7, OPEN, &nobody);
+    asked.scope = Scope::Upgradable { timeout_ms: 1, password: Password([7; 16]) };
+    let counted = Size::default().add(&asked);
+    let empty = Request::default().encode().len();
+    let request = Request { asks: vec![asked], ..Request::default() };
+    assert!(request.encode().len() - empty <= counted);
+}
+
+const OPEN: Ask = Ask::Open { timeout_ms: 4000, password: Password([8; 16]), read_only: false };
+
+#[test]
+fn no_session_begins_by_the_id_of_none_and_none_with_a_timeout_that_nobody_negotiates() {
+    let nobody: Arc<[Identity]> = Arc::from([]);
+    let decoded = |asked: Asked| {
+        Request::decode(&Request { asks: vec![asked], ..Request::default() }.encode())
+    };
+    let upgradable = |session, timeout_ms| {
+        let asked = ask_of(1, session, Ask::Write(OpCode::Create), &nobody);
+        Asked { scope: Scope::Upgradable { timeout_ms, password: Password([7; 16]) }, ..asked }
+    };
+    assert!(decoded(ask_of(1, 0, OPEN, &nobody)).is_err());
+    assert!(decoded(upgradable(0, 4000)).is_err());
+    assert!(decoded(ask_of(1, 7, OPEN, &nobody)).is_ok());
+    // Nothing else is a session's begin.
+    assert!(decoded(ask_of(1, 0, Ask::Sync, &nobody)).is_ok());
+    let negative =
+        Ask::Open { timeout_ms: i32::MIN, password: Password([8; 16]), read_only: false };
+    let back = decoded(ask_of(1, 7, negative, &nobody)).expect("it is understood").asks;
+    assert!(matches!(back[0].item.ask, Ask::Open { timeout_ms: 1, .. }), "{back:?}");
+    let back = decoded(upgradable(7, -5)).expect("it is understood").asks;
+    assert!(matches!(back[0].scope, Scope::Upgradable { timeout_ms: 1, .. }), "{back:?}");
 }

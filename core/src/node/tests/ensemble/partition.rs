@@ -1,12 +1,18 @@
 //! What each policy means to each client while a server is cut off, moment by moment.
 
+use std::sync::Arc;
+
 use super::clients::{Client, Fate, Phase, Waiting};
 use super::{Cluster, GRACE_MS, Plan, TIMEOUT_MS};
+use crate::acl::Identity;
 use crate::node::partition::Serving;
-use crate::node::{OnPartition, route};
+use crate::node::submission::{Ask, Origin, Submission};
+use crate::node::{Event, OnPartition, Output, route};
 use crate::prng::Prng;
 use crate::session::LocalSessions;
 use crate::wire::ErrorCode;
+use crate::zab::Action;
+use crate::zab::message::{Message, ToLeader};
 use crate::zxid::SessionId;
 
 /// A client that takes a server that only reads, and one that does not.
@@ -580,4 +586,77 @@ fn a_server_behind_a_relay_is_as_old_as_the_relay_and_its_own_way() {
     assert!(relay.stale_ms() <= behind.stale_ms() + 20, "{}", behind.stale_ms());
     cluster.run(2000);
     assert!(2000 <= cluster.node_of(BEHIND).stale_ms());
+}
+
+#[test]
+fn writes_that_fail_in_a_cut_do_not_pile_up_behind_one_in_doubt() {
+    let mut doubted = 0;
+    for after_ms in 0..12 {
+        let mut cluster = Cluster::observed(OnPartition::Serve);
+        cluster.writes(READER);
+        cluster.run(after_ms);
+        cluster.cut_off(60_000);
+        cluster.stay(1000);
+        let asks = &cluster.node_of(CUT).asks;
+        let front = asks.end();
+        if asks.is_idle() {
+            continue; // it was done, or never asked
+        }
+        doubted += 1;
+        for _ in 0..15 {
+            let writes: Vec<usize> = (0..8).map(|_| cluster.writes(PLAIN)).collect();
+            cluster.stay(150);
+            assert!(writes.iter().all(|&write| cluster.fate(write) == Fate::Open), "{after_ms}");
+            let asks = &cluster.node_of(CUT).asks;
+            assert!(asks.end() == front && asks.bytes() == 0, "{} behind {front}", asks.end());
+        }
+        cluster.heal();
+        cluster.run(2000);
+        assert!(cluster.node_of(CUT).asks.is_idle());
+    }
+    assert!(0 < doubted, "no write was in doubt");
+}
+
+#[test]
+fn a_reader_that_came_early_in_a_cut_is_served_when_others_are_refused() {
+    let mut cluster = Cluster::observed(OnPartition::Serve);
+    let node = &mut cluster.servers[CUT].process.as_mut().expect("it runs").node;
+    node.options.wait_ms = 10_000;
+    cluster.cut_off(60_000);
+    cluster.stay(NOTICED_MS);
+    let session = cluster.session(READER);
+    cluster.connect_to(READER, CUT);
+    cluster.stay(route::HANDSHAKE_PATIENCE_MS as u64);
+    assert!(cluster.is_served(READER), "it takes a server that only reads, and got none");
+    assert_eq!(cluster.session(READER), session);
+}
+
+#[test]
+fn what_connections_that_take_turns_ask_is_cut_into_requests_that_fit() {
+    let mut cluster = Cluster::observed(OnPartition::Serve);
+    let (session, clock) = (cluster.session(PLAIN), cluster.clock());
+    let who = |of: u8| -> Arc<[Identity]> {
+        let id = String::from_utf8(vec![b'a' + of; 60_000]).expect("letters");
+        Arc::from([Identity { scheme: "digest".to_owned(), id }])
+    };
+    let all: Vec<_> = (0..26).map(who).collect();
+    let mut submission = Submission::default();
+    for at in 0..260 {
+        let origin = Origin { reactor: 0, connection: 1, generation: 1, sequence: at };
+        submission.push(origin, session, 1, Ask::Sync, b"/a", &all[at as usize % all.len()]);
+    }
+    let node = &mut cluster.servers[CUT].process.as_mut().expect("it runs").node;
+    let mut out = Output::default();
+    node.step(Event::Submitted { submission: &submission, clock }, &mut out);
+    let requests = out.actions.iter().filter_map(|action| match action {
+        Action::Send { message: Message::ToLeader { body, .. }, .. } => match body {
+            ToLeader::Request(bytes) => Some(bytes.len()),
+            _other => None,
+        },
+        _other => None,
+    });
+    let sizes: Vec<usize> = requests.collect();
+    assert!(1 < sizes.len(), "{sizes:?}");
+    let most = route::REQUEST_BYTES_MAX + 70_000;
+    assert!(sizes.iter().all(|&bytes| bytes < most), "{sizes:?}");
 }
