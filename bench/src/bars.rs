@@ -242,10 +242,7 @@ fn taken(instrument: &Instrument) -> Taken {
     let busy =
         if load.parse().is_ok_and(|load: f64| processors / 2.0 < load) { ", busy" } else { "" };
     let seconds = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-    Taken {
-        command: format!("`bars --bar {}`", instrument.bars[0]),
-        when: format!("{}, {load}{busy}", table::day(seconds)),
-    }
+    Taken { here: instrument.minutes > 0.0, when: format!("{}, {load}{busy}", table::day(seconds)) }
 }
 
 /// One server of each kind, warmed, and the canned one, in the order of the tables.

@@ -1,7 +1,6 @@
 //! P22: ten thousand sessions end at once, each with ten ephemeral nodes, beside others who work on.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use crate::load::referee::Spread;
 use crate::load::report::{FARWATCH, ZOOKEEPER};
 use crate::load::servers::warm_up_java;
 use crate::load::throng::Throng;
-use crate::load::{Kind, Load, Nodes, ROOT, Slice, Workload};
+use crate::load::{Kind, Load, Nodes, ROOT, Workload};
 use crate::raw::request::{create, exists, ping};
 use crate::raw::{Connection, Handshake, ids};
 use crate::subject::Options;
@@ -33,8 +32,10 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Sessions end this much later at most.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 
-/// One stretch of the load beside, and what it asks a second.
-const STRETCH: Duration = Duration::from_millis(250);
+/// How long the load beside is measured, before and while sessions end, and what it asks a second. It
+/// begins a little before they do.
+const BESIDE: Duration = Duration::from_secs(5);
+const EARLY: Duration = Duration::from_millis(500);
 const RATE: f64 = 2_000.0;
 
 /// Each server waits for a timeout in each round.
@@ -127,33 +128,19 @@ fn end(address: SocketAddr, sessions: usize) -> Result<[f64; 2]> {
     throng.ask(|_| vec![ping()])?;
     drop(throng);
     let cut = Instant::now();
-    let before = load.run(STRETCH * 8)?;
-    let stop = AtomicBool::new(false);
-    let (seen, stretches) = std::thread::scope(|scope| {
-        let others = scope.spawn(|| work_on(&mut load, &stop));
+    let before = load.run(BESIDE)?;
+    let (seen, during) = std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let due = Duration::from_millis(TIMEOUT_MILLIS as u64) - EARLY;
+            sleep(due.saturating_sub(cut.elapsed()));
+            load.run(BESIDE)
+        });
         let seen = until_gone(&mut observer, sessions * EACH, cut);
-        stop.store(true, Ordering::Relaxed);
         (seen, others.join().expect("no load panics"))
     });
     let [first, last] = seen?;
-    let mut during = Slice::empty();
-    for (began, slice) in stretches? {
-        if began < last && first < began + slice.elapsed {
-            during.add(&slice);
-        }
-    }
-    let slower = during.quantile_us(0.99) / before.quantile_us(0.99);
+    let slower = during?.quantile_us(0.99) / before.quantile_us(0.99);
     Ok([(last - first).as_secs_f64(), slower])
-}
-
-/// The load beside, stretch by stretch, each with when it began.
-fn work_on(load: &mut Load, stop: &AtomicBool) -> Result<Vec<(Instant, Slice)>> {
-    let mut all = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        let began = Instant::now();
-        all.push((began, load.run(STRETCH)?));
-    }
-    Ok(all)
 }
 
 /// When the first and the last node were seen to be gone.

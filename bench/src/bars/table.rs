@@ -75,8 +75,8 @@ pub struct Line {
 /// When and how a line was measured: the same for all lines of one instrument.
 #[derive(Clone, Debug)]
 pub struct Taken {
-    /// The arguments behind `farwatch-bench`, or a command of another kind.
-    pub command: String,
+    /// Whether this program measured it; else its line says what does.
+    pub here: bool,
     /// The day, and the load average of one minute before it began.
     pub when: String,
 }
@@ -86,7 +86,7 @@ impl Line {
     #[must_use]
     pub fn row(&self, taken: &Taken) -> String {
         let Self { bar, what, wanted, measured, beside, verdict, .. } = self;
-        let (verdict, Taken { command, when }) = (verdict.word(), taken);
+        let (verdict, when, command) = (verdict.word(), &taken.when, self.command(taken));
         let cell = |text: &str| text.replace('|', "/");
         format!(
             "| {bar} | {} | {} | {} | {} | {verdict} | {command} | {when} |",
@@ -95,6 +95,10 @@ impl Line {
             cell(measured),
             cell(beside)
         )
+    }
+
+    fn command(&self, taken: &Taken) -> String {
+        if taken.here { format!("`bars --bar {}`", self.bar) } else { "see there".to_owned() }
     }
 
     /// As a value of the file of figures.
@@ -107,7 +111,7 @@ impl Line {
             "measured": self.measured,
             "beside": self.beside,
             "verdict": format!("{:?}", self.verdict).to_lowercase(),
-            "command": taken.command,
+            "command": self.command(taken),
             "when": taken.when,
             "rounds": self.rounds,
         })
@@ -180,11 +184,11 @@ mod tests {
 
     #[test]
     fn new_rows_replace_all_of_their_bar_and_others_stay_in_the_order_of_bars() {
-        let taken = Taken { command: "`c`".to_owned(), when: "today".to_owned() };
+        let taken = Taken { here: true, when: "today".to_owned() };
         let row = |bar, what: &str| line(bar, what).row(&taken);
         let old = merged("", &[row("P10", "fan-out"), row("P2", "a"), row("P2", "b")]);
         let rows: Vec<&str> = old.lines().skip(2).collect();
-        assert_eq!(rows[0], "| P2 | a | x | x | a/b | **missed** | `c` | today |");
+        assert_eq!(rows[0], "| P2 | a | x | x | a/b | **missed** | `bars --bar P2` | today |");
         let new = merged(&old, &[row("P2", "c"), row("P9", "tail")]);
         let bars: Vec<&str> = new.lines().skip(2).map(|row| &row[2..12]).collect();
         assert_eq!(bars, ["P2 | c | x", "P9 | tail ", "P10 | fan-"]);

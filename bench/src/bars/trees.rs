@@ -34,8 +34,8 @@ const NEVER: u32 = 2_000_000_000;
 const SNAPSHOT_WRITES: u32 = 50_000;
 const WRITES_PER_SECOND: f64 = 10_000.0;
 
-/// A turn, in slices of the pace: 15 s of slices of 2.
-const TURN_SLICES: f64 = 7.5;
+/// A turn, in slices of the pace: 10 s of slices of 2. Sessions bear the silence of two turns.
+const TURN_SLICES: f64 = 5.0;
 const TURNS: usize = 4;
 
 /// How often a server's memory and directory are looked at.
@@ -77,16 +77,16 @@ pub fn memory_and_starts(setup: &Setup) -> Result<Vec<Line>> {
         let each = resident[ours].saturating_sub(before[ours]) as f64 / setup.nodes as f64;
         let part = theirs.map(|at| resident[ours] as f64 / resident[at] as f64);
         let of_heap = heap.map(|heap| resident[ours] as f64 / heap);
-        let told = |name: &str, it: Option<f64>| {
-            it.map_or_else(String::new, |it| format!("{name} {it:.2}x"))
-        };
+        let mut beside = Vec::new();
+        beside.extend(part.map(|it| format!("ZooKeeper's memory {it:.2}x")));
+        beside.extend(of_heap.map(|it| format!("its live heap {it:.2}x")));
         lines.push(Line {
             bar: "P14",
             what: format!("{} nodes of {VALUE_BYTES} bytes", setup.nodes),
             wanted: "≤ 260 bytes a node at 10 M; at 1 M ≤ 0.20x ZooKeeper's memory, ≤ 0.65x its live heap"
                 .to_owned(),
             measured: format!("{each:.0} bytes a node, {:.0} MB", resident[ours] as f64 / 1e6),
-            beside: [told("ZooKeeper's memory", part), told("its live heap", of_heap)].join(", "),
+            beside: beside.join(", "),
             verdict: Verdict::all(&[
                 Some(each <= 260.0),
                 part.map(|it| it <= 0.2),
@@ -175,7 +175,10 @@ pub fn snapshots(setup: &Setup) -> Result<Vec<Line>> {
         if *name == ZOOKEEPER {
             warm_up_java(&[subject.address()])?;
         }
-        loads.push(Load::open(&[subject.address()], &workload, Nodes::Below(ROOT))?);
+    }
+    // Not before all are filled: sessions that are silent for so long end.
+    for (_, subject) in &subjects {
+        loads.push(Load::open(&[subject.address()], &workload, Nodes::There(ROOT))?);
     }
     let turn = setup.pace.slice.mul_f64(TURN_SLICES);
     let mut all: Vec<Turns> = subjects.iter().map(|_| Turns::default()).collect();
