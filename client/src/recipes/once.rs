@@ -79,7 +79,11 @@ pub(super) fn claim(
             Err(_) => take_back(&client, &receipt.path, path),
         }
     }
-    applied
+    // Nothing stays in doubt for the caller.
+    applied.map_err(|error| match error {
+        RecipeError::Client(ClientError::Timeout { .. }) => RecipeError::Deadline,
+        error => error,
+    })
 }
 
 struct Receipt<'p> {

@@ -44,7 +44,8 @@ fn a_second_join_that_is_given_up_in_doubt_leaves_the_first_alone() {
     let group = Group::new(&client, "/hosts");
     let first = group.join("host", b"", soon()).unwrap();
     way.close_at_answer(MULTI);
-    assert!(group.join("host", b"", in_a_while()).is_err());
+    let second = group.join("host", b"", in_a_while());
+    assert_eq!(second.map(drop), Err(RecipeError::Deadline));
     assert_eq!(way.lost(), 1);
     way.reopen();
     settle(&client);
@@ -64,7 +65,7 @@ fn a_join_before_the_first_connection_that_is_given_up_in_doubt_is_taken_back() 
     std::thread::scope(|scope| {
         let joining = scope.spawn(|| Group::new(&client, "/hosts").join("host", b"", in_a_while()));
         way.reopen();
-        assert!(joining.join().unwrap().is_err());
+        assert_eq!(joining.join().unwrap().map(drop), Err(RecipeError::Deadline));
     });
     assert_eq!(way.lost(), 1);
     await_children(&observer, "/hosts", 2); // it is there, and its receipt
@@ -82,7 +83,8 @@ fn a_worker_id_whose_claim_is_given_up_in_doubt_is_taken_back() {
     let client = through(&way, &root, Options::default());
     client.wait_connected(Duration::from_secs(60)).unwrap();
     way.close_at_answer(MULTI);
-    assert!(WorkerIds::new(&client, "/workers", 1).claim(in_a_while()).is_err());
+    let claimed = WorkerIds::new(&client, "/workers", 1).claim(in_a_while());
+    assert_eq!(claimed.map(drop), Err(RecipeError::Deadline));
     await_children(&observer, "/workers/claims", 1);
     way.reopen();
     await_children(&observer, "/workers/claims", 0);
@@ -99,7 +101,8 @@ fn what_is_taken_back_is_this_joins_node_and_not_the_next_one_of_its_name() {
     let client = through(&way, &root, Options::default());
     client.wait_connected(Duration::from_secs(60)).unwrap();
     way.close_at_answer(MULTI);
-    assert!(Group::new(&client, "/hosts").join("host", b"", in_a_while()).is_err());
+    let given_up = Group::new(&client, "/hosts").join("host", b"", in_a_while());
+    assert_eq!(given_up.map(drop), Err(RecipeError::Deadline));
     await_children(&observer, "/hosts", 2); // it, and its receipt
     observer.delete("/hosts/host", -1).unwrap();
     let next = Group::new(&observer, "/hosts").join("host", b"", soon()).unwrap();
