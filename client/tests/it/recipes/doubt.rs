@@ -14,6 +14,12 @@ fn in_a_while() -> Instant {
     Instant::now() + Duration::from_secs(3)
 }
 
+/// With room for what is asked first, and meant to pass in a cut. The longer that is, the longer are the
+/// client's pauses between its attempts, and the session has ten seconds.
+fn in_the_cut() -> Instant {
+    Instant::now() + Duration::from_millis(1500)
+}
+
 /// Waits until what a client does in the background, an answer after the other, is done.
 fn settle(client: &Client) {
     client.wait_connected(Duration::from_secs(60)).unwrap();
@@ -44,7 +50,7 @@ fn a_second_join_that_is_given_up_in_doubt_leaves_the_first_alone() {
     let group = Group::new(&client, "/hosts");
     let first = group.join("host", b"", soon()).unwrap();
     way.close_at_answer(MULTI);
-    let second = group.join("host", b"", in_a_while());
+    let second = group.join("host", b"", in_the_cut());
     assert_eq!(second.map(drop), Err(RecipeError::Deadline));
     assert_eq!(way.lost(), 1);
     way.reopen();
@@ -63,7 +69,7 @@ fn a_join_before_the_first_connection_that_is_given_up_in_doubt_is_taken_back() 
     let client = through(&way, &root, Options::default());
     way.close_at_answer(MULTI);
     std::thread::scope(|scope| {
-        let joining = scope.spawn(|| Group::new(&client, "/hosts").join("host", b"", in_a_while()));
+        let joining = scope.spawn(|| Group::new(&client, "/hosts").join("host", b"", in_the_cut()));
         way.reopen();
         assert_eq!(joining.join().unwrap().map(drop), Err(RecipeError::Deadline));
     });
@@ -83,7 +89,7 @@ fn a_worker_id_whose_claim_is_given_up_in_doubt_is_taken_back() {
     let client = through(&way, &root, Options::default());
     client.wait_connected(Duration::from_secs(60)).unwrap();
     way.close_at_answer(MULTI);
-    let claimed = WorkerIds::new(&client, "/workers", 1).claim(in_a_while());
+    let claimed = WorkerIds::new(&client, "/workers", 1).claim(in_the_cut());
     assert_eq!(claimed.map(drop), Err(RecipeError::Deadline));
     await_children(&observer, "/workers/claims", 1);
     way.reopen();
@@ -101,7 +107,7 @@ fn what_is_taken_back_is_this_joins_node_and_not_the_next_one_of_its_name() {
     let client = through(&way, &root, Options::default());
     client.wait_connected(Duration::from_secs(60)).unwrap();
     way.close_at_answer(MULTI);
-    let given_up = Group::new(&client, "/hosts").join("host", b"", in_a_while());
+    let given_up = Group::new(&client, "/hosts").join("host", b"", in_the_cut());
     assert_eq!(given_up.map(drop), Err(RecipeError::Deadline));
     await_children(&observer, "/hosts", 2); // it, and its receipt
     observer.delete("/hosts/host", -1).unwrap();
