@@ -92,15 +92,17 @@ impl Rotation {
     }
 
     /// A try failed. Returns how long to wait, milliseconds: nothing within a round over all
-    /// servers, then a random part of a bound that doubles with each round.
-    pub fn failed(&mut self) -> u64 {
+    /// servers, then a random part of a bound that doubles with each round, up to an eighth of the session's
+    /// `timeout_ms`: a pause must not be what a session ends by.
+    pub fn failed(&mut self, timeout_ms: u64) -> u64 {
         self.failures = self.failures.saturating_add(1);
         let servers = self.order.len() as u32;
         if !self.failures.is_multiple_of(servers) {
             return 0;
         }
         let rounds = self.failures / servers;
-        let bound = BACKOFF_MS_MIN.saturating_mul(1 << rounds.min(20)).min(BACKOFF_MS_MAX);
+        let most = (timeout_ms / 8).clamp(BACKOFF_MS_MIN, BACKOFF_MS_MAX);
+        let bound = BACKOFF_MS_MIN.saturating_mul(1 << rounds.min(20)).min(most);
         self.prng.up_to(bound)
     }
 
@@ -129,7 +131,7 @@ mod tests {
             let mut seen = Vec::new();
             for tried in 1..=5 {
                 seen.push(rotation.take());
-                let wait_ms = rotation.failed();
+                let wait_ms = rotation.failed(80_000);
                 assert!(tried == 5 || wait_ms == 0, "seed {seed}");
                 assert!(wait_ms <= 2 * BACKOFF_MS_MIN, "seed {seed}");
             }
@@ -141,12 +143,12 @@ mod tests {
     #[test]
     fn waits_stay_below_their_bound_and_use_all_of_it() {
         let mut rotation = Rotation::new(1, 7, ServerChoice::Random);
-        let waits: Vec<u64> = (0..200).map(|_| rotation.failed()).collect();
+        let waits: Vec<u64> = (0..200).map(|_| rotation.failed(80_000)).collect();
         assert!(waits.iter().all(|&wait_ms| wait_ms <= BACKOFF_MS_MAX));
         assert!(waits[20..].iter().any(|&wait_ms| wait_ms < BACKOFF_MS_MAX / 10));
         assert!(waits[20..].iter().any(|&wait_ms| BACKOFF_MS_MAX * 9 / 10 < wait_ms));
         rotation.succeeded();
-        assert!(rotation.failed() <= 2 * BACKOFF_MS_MIN);
+        assert!(rotation.failed(80_000) <= 2 * BACKOFF_MS_MIN);
     }
 
     #[test]

@@ -559,7 +559,7 @@ impl<C> Machine<C> {
             Phase::Idle | Phase::Waiting { .. } | Phase::Over(_) => return,
             Phase::Dialing { .. } | Phase::Handshaking { .. } => {
                 self.is_dial_fixed = false;
-                self.rotation.failed()
+                self.rotation.failed(self.timeout_ms)
             }
             Phase::Connected { .. } => {
                 self.outputs.push_back(Output::Event(Event::Session(SessionState::Disconnected)));

@@ -86,7 +86,8 @@ void what_is_moved_and_set(const char *connect) {
     auto first = GOT(client.get("/"));
     auto second = std::move(first);
     CHECK(first.get() == nullptr && second.get() != nullptr && first.data().empty());
-    second = std::move(second);
+    auto &itself = second; // or a compiler sees it and refuses
+    second = std::move(itself);
     first = std::move(second);
     CHECK(first.stat().size == sizeof(fw_stat) && second.get() == nullptr);
     farwatch::config negative(connect);
