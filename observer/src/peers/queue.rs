@@ -274,7 +274,7 @@ mod tests {
             while 0 < queue.bytes() {
                 queue.take(1 << 20).iter().for_each(|part| got.extend_from_slice(part.bytes()));
             }
-            let all = if first { 2 } else { 1 };
+            let all = 1 + usize::from(first);
             assert_eq!(frames(&got), vec![Frame::Message(short.clone()); all]);
         }
     }
