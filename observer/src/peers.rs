@@ -324,11 +324,15 @@ impl Peers {
     }
 
     /// Sends `message` with whatever else is sent to that peer in this turn, after everything sent
-    /// before. Without a link it is dropped; a peer that lets too much wait loses its link.
+    /// before. Without a link it is dropped; a peer that lets too much wait loses its link, and so
+    /// does one that was to be told more than a frame holds.
     pub fn send(&self, to: ServerId, message: &Message) {
         let Some(link) = self.0.peer(to).and_then(|peer| peer.link()) else { return };
         let limits = &self.0.limits;
-        let (before, waiting) = link.queue(message);
+        let (before, waiting) = match link.queue(message) {
+            Ok(waiting) => waiting,
+            Err(error) => return self.0.cut(&link, &error.to_string()),
+        };
         let is_slow = match link.observed {
             false => waiting > limits.queue_bytes_max,
             true => before > limits.observer_queue_bytes_max,

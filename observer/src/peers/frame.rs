@@ -80,19 +80,25 @@ pub enum Found {
 }
 
 /// Appends `message` as a frame, without the records at its end, which are handed back and follow.
-/// Panics when it is longer than [`FRAME_BYTES_MAX`], which no machine of ours makes.
-pub fn append_head<'a>(message: &'a Message, out: &mut Vec<u8>) -> Option<&'a Arc<[u8]>> {
+/// Appends nothing when it is longer than [`FRAME_BYTES_MAX`]: no peer would take it.
+pub fn append_head<'a>(
+    message: &'a Message,
+    out: &mut Vec<u8>,
+) -> Result<Option<&'a Arc<[u8]>>, FrameError> {
     let head = out.len();
     out.extend_from_slice(&HEARTBEAT);
     let records = message.encode_head(out);
     let behind: &[u8] = records.map_or(&[], |records| records);
     let body = &out[head + HEAD_BYTES..];
     let length = body.len() + behind.len();
-    assert!(length <= FRAME_BYTES_MAX, "a message of {length} bytes");
+    if length > FRAME_BYTES_MAX {
+        out.truncate(head);
+        return Err(FrameError::TooLong(length));
+    }
     let crc = crc32c::crc32c_append(crc32c::crc32c(body), behind);
     out[head..head + 4].copy_from_slice(&(length as u32).to_le_bytes());
     out[head + 4..head + HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
-    records
+    Ok(records)
 }
 
 /// An echo that asks, or answers what the other side asked.
@@ -143,7 +149,7 @@ pub fn first(bytes: &[u8]) -> Result<Found, FrameError> {
 /// Appends `message` as a whole frame.
 #[cfg(test)]
 pub fn append(message: &Message, out: &mut Vec<u8>) {
-    if let Some(records) = append_head(message, out) {
+    if let Ok(Some(records)) = append_head(message, out) {
         out.extend_from_slice(records);
     }
 }

@@ -15,7 +15,7 @@ use farwatch_core::log::format::ClusterId;
 use farwatch_core::zab::message::Message;
 
 use super::dial::Target;
-use super::frame::{self, HEARTBEAT};
+use super::frame::{self, FrameError, HEARTBEAT};
 use super::handshake::{Attempt, BLOCKS, ECHOES, Hello};
 use super::hub::Hub;
 use super::peer::Peer;
@@ -133,12 +133,12 @@ impl Link {
     }
 
     /// Queues `message`; the writer takes all that a turn of the core queued at once. Answers how
-    /// many bytes waited before it, and how many do with it.
-    pub fn queue(&self, message: &Message) -> (usize, usize) {
+    /// many bytes waited before it, and how many do with it; or that it is too long for any link.
+    pub fn queue(&self, message: &Message) -> Result<(usize, usize), FrameError> {
         let before = self.queued_bytes();
-        self.queue.borrow_mut().push(message);
+        self.queue.borrow_mut().push(message)?;
         self.work.notify();
-        (before, self.queued_bytes())
+        Ok((before, self.queued_bytes()))
     }
 
     fn queue_urgent(&self, frame: &[u8]) {

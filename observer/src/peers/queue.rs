@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use farwatch_core::zab::message::Message;
 
-use super::frame;
+use super::frame::{self, FrameError};
 use crate::runtime::Part;
 
 /// Frames gather in one part up to about here: a part each would cost more than it saves, and a
@@ -59,8 +59,8 @@ impl Queue {
         self.bytes
     }
 
-    /// Appends a frame of `message`.
-    pub fn push(&mut self, message: &Message) {
+    /// Appends a frame of `message`; nothing if it is longer than a frame may be.
+    pub fn push(&mut self, message: &Message) -> Result<(), FrameError> {
         let mut own = match self.parts.back_mut() {
             Some(Part::Own(own)) if own.len() < OWN_BYTES => std::mem::take(own),
             _ => {
@@ -71,11 +71,19 @@ impl Queue {
         let before = own.len();
         let records = frame::append_head(message, &mut own);
         let shared = match records {
-            Some(records) if records.len() < SHARED_BYTES_MIN => {
+            Ok(Some(records)) if records.len() < SHARED_BYTES_MIN => {
                 own.extend_from_slice(records);
                 None
             }
-            shared => shared,
+            Ok(shared) => shared,
+            Err(error) => {
+                // An empty part would stand for a frame.
+                self.parts.pop_back();
+                if !own.is_empty() {
+                    self.parts.push_back(Part::Own(own));
+                }
+                return Err(error);
+            }
         };
         self.bytes += own.len() - before;
         *self.parts.back_mut().expect("it was looked at") = Part::Own(own);
@@ -83,6 +91,7 @@ impl Queue {
             self.bytes += records.len();
             self.parts.push_back(Part::Shared(records.clone(), 0..records.len()));
         }
+        Ok(())
     }
 
     /// Appends a frame that may overtake those that wait, and that may be lost when too many do: a
@@ -200,7 +209,7 @@ mod tests {
             let (mut urgent, reads) = (0, prng.one_in(2));
             for sequence in 0..40 {
                 let message = some_message(&mut prng, sequence);
-                queue.push(&message);
+                queue.push(&message).expect("a frame");
                 wanted.push(Frame::Message(message));
                 if prng.one_in(5) {
                     queue.push_urgent(&HEARTBEAT);
@@ -238,9 +247,35 @@ mod tests {
         let body = ToLearner::Inform { after: Position::default(), bytes: Arc::clone(&bytes) };
         let message = Message::ToLearner { session: 1, sequence: 1, body };
         let mut queues: Vec<Queue> = (0..50).map(|_| Queue::default()).collect();
-        queues.iter_mut().for_each(|queue| queue.push(&message));
+        queues.iter_mut().for_each(|queue| queue.push(&message).expect("a frame"));
         let queued: usize = queues.iter().map(Queue::bytes).sum();
         assert!(50 * bytes.len() < queued && queued < 50 * (bytes.len() + 100));
         assert_eq!(Arc::strong_count(&bytes), 2 + 50, "{queued} bytes wait");
+    }
+
+    #[test]
+    fn a_message_too_long_for_a_frame_is_refused_and_leaves_what_waits_as_it_is() {
+        let short = Message::Reset { session: 1 };
+        let long = |bytes: usize| {
+            let bytes: Arc<[u8]> = vec![0; bytes].into();
+            Message::ToLeader { session: 1, sequence: 1, body: ToLeader::Request(bytes) }
+        };
+        for first in [true, false] {
+            let mut queue = Queue::default();
+            if first {
+                queue.push(&short).expect("a frame");
+            }
+            let before = queue.bytes();
+            let refused = queue.push(&long(frame::FRAME_BYTES_MAX));
+            assert!(matches!(refused, Err(FrameError::TooLong(_))), "{refused:?}");
+            assert_eq!(queue.bytes(), before);
+            queue.push(&short).expect("a frame");
+            let mut got = Vec::new();
+            while 0 < queue.bytes() {
+                queue.take(1 << 20).iter().for_each(|part| got.extend_from_slice(part.bytes()));
+            }
+            let all = 1 + usize::from(first);
+            assert_eq!(frames(&got), vec![Frame::Message(short.clone()); all]);
+        }
     }
 }
