@@ -147,7 +147,11 @@ pub fn shown(spread: Spread, decimals: usize) -> String {
 /// What several ratios say, each with its name; those that were not measured say nothing.
 #[must_use]
 pub fn beside(parts: &[(&str, Option<Spread>)]) -> String {
-    let told = parts.iter().filter_map(|(name, it)| Some(format!("{name} {}x", shown((*it)?, 2))));
+    let told = parts.iter().filter_map(|(name, it)| {
+        let it = (*it)?;
+        // A hundredth is too coarse where a tenth is a long way off.
+        Some(format!("{name} {}x", shown(it, if it.median < 0.1 { 3 } else { 2 })))
+    });
     told.collect::<Vec<_>>().join(", ")
 }
 
