@@ -7,6 +7,8 @@
 //! The server that read the request keeps the answer, leader or not; the transaction that comes back
 //! carries what was decided.
 
+use std::sync::Arc;
+
 use crate::prepare::part::multi_part;
 use crate::txn::{MultiTxn, Txn};
 use crate::wire::jute::Writer;
@@ -27,8 +29,9 @@ pub enum Answer {
     PathAndStat,
     /// The Stat behind the change.
     Stat,
-    /// A result for each part.
-    Multi(Box<[PartKind]>),
+    /// A result for each part. Counted, and not a `Box`: dropping that looks at its length, and an
+    /// optimizer may look before it knows that there is one, which memory checkers complain of.
+    Multi(Arc<[PartKind]>),
 }
 
 /// The shape of one part's result inside a multi.

@@ -17,6 +17,8 @@
 //! Quotas are the one thing taken as committed: the limits and prefixes that count are those already
 //! applied, while outstanding changes do count as usage. ZooKeeper does not count even these.
 
+use std::sync::Arc;
+
 use crate::acl::Identity;
 use crate::answer::{Answer, PartKind};
 use crate::limits::RECORD_BYTES_MAX;
@@ -303,7 +305,7 @@ impl Prepare {
 /// A decoded request by what is to be done.
 enum Work<'a> {
     One(Part<'a>),
-    Multi(MultiRequest<'a>, Box<[PartKind]>),
+    Multi(MultiRequest<'a>, Arc<[PartKind]>),
     Reconfig,
     CloseSession,
 }

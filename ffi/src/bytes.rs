@@ -86,6 +86,21 @@ pub unsafe fn optional_bytes<'a>(data: *const u8, len: usize) -> Result<Option<&
     }
 }
 
+/// How long a text is, or one more than the limit, beyond which nothing is read.
+///
+/// # Safety
+/// `data` points to text that ends with a zero byte.
+unsafe fn length(data: *const c_char) -> usize {
+    if cfg!(miri) {
+        // It does not know the function.
+        // SAFETY: the caller's promise; nothing behind the first zero is read.
+        let is_end = |&at: &usize| unsafe { *data.add(at) == 0 };
+        return (0..=TEXT_BYTES_MAX).find(is_end).unwrap_or(TEXT_BYTES_MAX + 1);
+    }
+    // SAFETY: the caller's promise is the same.
+    unsafe { libc::strnlen(data, TEXT_BYTES_MAX + 1) }
+}
+
 /// The text of `len` bytes at `data`, or up to its zero byte when `len` is [`CSTR`]. `what` names
 /// the argument in errors.
 ///
@@ -100,8 +115,8 @@ pub unsafe fn text<'a>(
         return Err(Failure::new(fw_status::FW_NULL, format!("{what} is null")));
     }
     let len = if len == CSTR {
-        // SAFETY: the text ends with a zero byte, says the caller; no more than the limit is read.
-        unsafe { libc::strnlen(data, TEXT_BYTES_MAX + 1) }
+        // SAFETY: the text ends with a zero byte, says the caller.
+        unsafe { length(data) }
     } else {
         len
     };
