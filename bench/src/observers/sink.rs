@@ -251,7 +251,9 @@ impl Sink {
 
     fn send(&mut self, message: &Message) {
         let mut bytes = Vec::new();
-        if let Some(records) = frame::append_head(message, &mut bytes) {
+        if let Some(records) =
+            frame::append_head(message, &mut bytes).expect("a learner says little")
+        {
             bytes.extend_from_slice(records);
         }
         self.say(&bytes);

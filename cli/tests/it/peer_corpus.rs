@@ -26,7 +26,7 @@ fn frames() -> Vec<u8> {
     let ack = Message::ToLeader { session: 1, sequence: 2, body: ToLeader::Ack(Zxid(3)) };
     let mut bytes = Vec::new();
     for message in [Message::ToLearner { session: 1, sequence: 1, body }, ack] {
-        if let Some(records) = frame::append_head(&message, &mut bytes) {
+        if let Some(records) = frame::append_head(&message, &mut bytes).expect("it fits") {
             bytes.extend_from_slice(records);
         }
     }
