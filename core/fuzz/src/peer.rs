@@ -41,7 +41,9 @@ fn frames(bytes: &[u8]) -> usize {
         used += length;
         if let Frame::Message(message) = frame {
             let mut again = Vec::new();
-            if let Some(records) = frame::append_head(&message, &mut again) {
+            if let Some(records) =
+                frame::append_head(&message, &mut again).expect("it came as a frame")
+            {
                 again.extend_from_slice(records);
             }
             assert_eq!(again, bytes[used - length..used], "one message, one encoding");
