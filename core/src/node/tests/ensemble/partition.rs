@@ -449,7 +449,8 @@ fn a_session_behind_a_relay_outlives_a_cut_by_the_grace_too() {
 fn a_short_session_behind_a_relay_has_the_grace_before_its_server_is_known_to_be_cut_off() {
     let mut cluster = Cluster::chained(OnPartition::Serve);
     let (session, leader) = (cluster.session(PLAIN), cluster.leads());
-    // It is due while the leader may yet hear of its server, for which its relay answers.
+    // It is due, in half a second, while the leader may yet hear of its server, for which its relay answers.
+    cluster.stay(900 - cluster.now % 500);
     let now_ms = cluster.now as i64;
     let timeout_ms = 499 - (now_ms % 500) as i32;
     let node = &mut cluster.servers[leader].process.as_mut().expect("it runs").node;
