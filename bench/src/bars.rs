@@ -231,7 +231,8 @@ fn described(machine: &Value) -> String {
         text("processor"),
         machine["processors"],
         text("memory"),
-        text("kernel")
+        // Behind the dash is whose build it is.
+        text("kernel").split('-').next().unwrap_or_default()
     )
 }
 
