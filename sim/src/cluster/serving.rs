@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use farwatch_core::node::{OnPartition, sessions_told_of};
 use farwatch_core::wire::ErrorCode;
+use farwatch_core::zab::Standing;
 use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
 use farwatch_core::zxid::{Epoch, SessionId};
 
@@ -118,6 +119,12 @@ impl Cluster {
         let way = (from, self.servers[from].life, to);
         let replaced_us = self.replaced_us(from);
         let process = self.servers[from].process.as_ref().expect("it speaks");
+        // What it says in the step in which it ends to lead, it says as a leader.
+        let replaced_us = replaced_us.or_else(|| {
+            let led =
+                if let Standing::Leading(epoch) = process.standing { Some(epoch) } else { None };
+            led.map(|epoch| self.since_replaced_us(epoch))
+        });
         let word = match body {
             &ToLearner::Age(ms) => {
                 let told_ms = process.clock.mono_ms - i64::from(ms);
