@@ -267,6 +267,8 @@ pub struct Node {
     /// A local session that may be global by now went on at another connection while there was no leader:
     /// it is told anew who is connected here.
     moved_unled: bool,
+    /// Since when this server, which decides, has no epoch to decide in: it founds another one.
+    epochless_since_ms: Option<i64>,
     /// Digests that the leader named and this server has yet to come to.
     expected: VecDeque<(Zxid, u64)>,
     log_room: u64,
@@ -342,6 +344,7 @@ impl Node {
             has_served: false,
             hosts_anew: false,
             moved_unled: false,
+            epochless_since_ms: None,
             expected: VecDeque::new(),
             log_room: u64::MAX,
             membership: Box::default(),

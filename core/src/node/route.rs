@@ -166,14 +166,24 @@ impl Node {
         self.was_led |= standing != Standing::Alone;
         match standing {
             Standing::Alone if self.zab.planted(Mutant::DoubtForgotten) => self.asks.trust(),
-            Standing::Alone => self.asks.doubt(),
+            Standing::Alone => {
+                self.asks.doubt();
+                self.epochless_since_ms.get_or_insert(self.clock.mono_ms);
+            }
             Standing::Leading(_) => {
                 self.see_guests_off(out);
                 assert_eq!(self.applied, self.zab.log(), "a leader commits its whole history");
                 self.chain = self.zab.log().chain;
                 self.holds = 0;
+                let since_ms = self.epochless_since_ms.take();
                 if self.route == Route::Me {
                     self.asks.trust(); // all that it decided was committed, and it decides on
+                    // Meanwhile nobody could say who was heard.
+                    let now_ms = self.clock.mono_ms;
+                    let pause_ms = since_ms.map_or(0, |since_ms| now_ms - since_ms);
+                    if !self.zab.planted(Mutant::ExpiryNotRenewed) {
+                        self.expiry.forgive(pause_ms, now_ms);
+                    }
                 } else {
                     self.crowned(out);
                     self.record_membership();
@@ -183,6 +193,7 @@ impl Node {
                 self.run_deferred(out);
             }
             Standing::Following(leader, _) => {
+                self.epochless_since_ms = None;
                 let (_, session) = self.zab.session().expect("it follows");
                 self.see_guests_off(out);
                 let same = match self.route {

@@ -117,6 +117,13 @@ impl Expiry {
         }
     }
 
+    /// Nothing could be heard for `pause_ms` up to `now_ms`: that is nobody's silence.
+    pub fn forgive(&mut self, pause_ms: i64, now_ms: i64) {
+        for slot in &mut self.slots {
+            slot.heard_ms = slot.heard_ms.max(now_ms.min(slot.heard_ms.saturating_add(pause_ms)));
+        }
+    }
+
     /// Ends watching a session that was closed. Returns whether it was watched.
     pub fn remove(&mut self, id: SessionId) -> bool {
         let Some(index) = self.find(id) else {

@@ -106,6 +106,17 @@ fn a_touch_prolongs_and_a_late_report_does_not_shorten() {
 }
 
 #[test]
+fn a_pause_in_which_nobody_could_be_heard_is_added_to_every_silence_that_is_borne() {
+    let mut expiry = Expiry::new(1000);
+    expiry.add(SessionId(1), 3000, 0);
+    expiry.add(SessionId(2), 3000, 1900);
+    expiry.forgive(1500, 2500);
+    assert_eq!(due(&mut expiry, 4999), [] as [u64; 0]);
+    assert_eq!(due(&mut expiry, 5000), [1], "1500 ms longer than from 0 on");
+    assert_eq!(due(&mut expiry, 6000), [2], "as if it had been heard at the end, and not later");
+}
+
+#[test]
 fn who_is_due_and_not_taken_yet_is_watched_on() {
     let mut expiry = Expiry::new(1000);
     for id in 1..=4 {

@@ -649,12 +649,14 @@ fn what_connections_that_take_turns_ask_is_cut_into_requests_that_fit() {
     let node = &mut cluster.servers[CUT].process.as_mut().expect("it runs").node;
     let mut out = Output::default();
     node.step(Event::Submitted { submission: &submission, clock }, &mut out);
-    let requests = out.actions.iter().filter_map(|action| match action {
-        Action::Send { message: Message::ToLeader { body, .. }, .. } => match body {
-            ToLeader::Request(bytes) => Some(bytes.len()),
-            _other => None,
-        },
-        _other => None,
+    let requests = out.actions.iter().filter_map(|action| {
+        if let Action::Send { message: Message::ToLeader { body, .. }, .. } = action
+            && let ToLeader::Request(bytes) = body
+        {
+            Some(bytes.len())
+        } else {
+            None
+        }
     });
     let sizes: Vec<usize> = requests.collect();
     assert!(1 < sizes.len(), "{sizes:?}");
