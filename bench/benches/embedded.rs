@@ -154,22 +154,29 @@ fn beside_others(c: &mut Criterion) {
         two / 1e6,
         two / one
     );
+    let seconds = if is_trial { 0.01 } else { 3.0 };
+    // What interrupts and neighbours do to any loop that reads memory and looks at the clock.
+    let began = Instant::now();
+    let is_over = || began.elapsed().as_secs_f64() >= seconds;
+    print_times("map_alone", &timed(&keys, is_over, |key| subject.map[key].first().copied()));
     let done = AtomicBool::new(false);
-    let mut times = Histogram::<u64>::new_with_max(1_000_000_000, 3).expect("bounds");
-    thread::scope(|scope| {
+    let times = thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut draws = Draws(9);
-            let mut times = Histogram::<u64>::new_with_max(1_000_000_000, 3).expect("bounds");
-            while !done.load(Ordering::Relaxed) {
-                let key = &keys[draws.below(keys.len())];
-                let began = Instant::now();
-                black_box(visits.enter().view().get(key).expect("there").data());
-                times.saturating_record(began.elapsed().as_nanos() as u64);
-            }
-            times
+            let look = |key: &[u8]| {
+                visits
+                    .enter()
+                    .view()
+                    .get(key)
+                    .expect("there")
+                    .data()
+                    .expect("not null")
+                    .first()
+                    .copied()
+            };
+            timed(&keys, || done.load(Ordering::Relaxed), look)
         });
         // 50,000 a second, as many at once as a batch of the log would bring.
-        let (seconds, rate, batch) = (if is_trial { 0.01 } else { 3.0 }, 50_000.0, 50);
+        let (rate, batch) = (50_000.0, 50);
         let (began, mut written) = (Instant::now(), 0_u32);
         let mut draws = Draws(3);
         while began.elapsed().as_secs_f64() < seconds {
@@ -185,16 +192,32 @@ fn beside_others(c: &mut Criterion) {
             thread::yield_now();
         }
         done.store(true, Ordering::Relaxed);
-        times = reader.join().expect("reads");
+        reader.join().expect("reads")
     });
-    println!(
-        "embedded/while_applying_50k_a_second: p50 {} ns, p99 {} ns, p99.9 {} ns, {} reads",
-        times.value_at_quantile(0.5),
-        times.value_at_quantile(0.99),
-        times.value_at_quantile(0.999),
-        times.len()
-    );
+    print_times("while_applying_50k_a_second", &times);
     let _ = c;
+}
+
+/// What each of many reads of any key takes, nanoseconds.
+fn timed<T>(
+    keys: &[Box<[u8]>],
+    is_over: impl Fn() -> bool,
+    look: impl Fn(&[u8]) -> T,
+) -> Histogram<u64> {
+    let mut draws = Draws(9);
+    let mut times = Histogram::<u64>::new_with_max(1_000_000_000, 3).expect("bounds");
+    while !is_over() {
+        let key = &keys[draws.below(keys.len())];
+        let began = Instant::now();
+        black_box(look(key));
+        times.saturating_record(began.elapsed().as_nanos() as u64);
+    }
+    times
+}
+
+fn print_times(name: &str, times: &Histogram<u64>) {
+    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| times.value_at_quantile(part));
+    println!("embedded/{name}: p50 {p50} ns, p99 {p99} ns, p99.9 {p999} ns, {} reads", times.len());
 }
 
 criterion_group!(benches, reads, beside_others);

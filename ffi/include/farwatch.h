@@ -722,6 +722,13 @@ typedef struct fw_queue fw_queue;
 typedef struct fw_result fw_result;
 
 /**
+ * One that leads now and then: Rust's `LeaderSelector`. Unlike an `fw_election` it is in line only while
+ * `fw_selector_lead` waits, and who has lost is told to whom. All functions on it: any thread. Free it
+ * before its client.
+ */
+typedef struct fw_selector fw_selector;
+
+/**
  * So many permits at a path. All functions on it: any thread. Free it before its client.
  */
 typedef struct fw_semaphore fw_semaphore;
@@ -754,8 +761,9 @@ typedef struct fw_task_board fw_task_board;
 
 /**
  * What is held: a permit, a place inside a double barrier, membership of a group, an offered
- * service, a worker id, a worker's name. It is held from the call that got it until it is released,
- * freed, or lost with its session. All functions on it: any thread. Free tenures before their client.
+ * service, a selector's leadership, a worker id, a worker's name. It is held from the call that got it
+ * until it is released, freed, or lost with its session. All functions on it: any thread. Free tenures
+ * before their client.
  */
 typedef struct fw_tenure fw_tenure;
 
@@ -891,6 +899,12 @@ typedef void (*fw_read_fn)(void *context, const fw_node *node);
  * `fw_followed_get` gives, and is lent for the call.
  */
 typedef void (*fw_followed_fn)(void *context, const fw_result *state);
+
+/**
+ * What a snowflake counts time by instead of the system's clock: milliseconds since 1970. Called on any
+ * thread, also on several at once, and on the client's own: return at once.
+ */
+typedef uint64_t (*fw_clock_fn)(void *context);
 
 /**
  * Told a node; false ends the scan. `node` is valid until the view is freed only through what its
@@ -2369,6 +2383,49 @@ fw_status fw_tenure_release(fw_tenure *tenure,
 fw_status fw_tenure_free(fw_tenure *tenure);
 
 /**
+ * For the election at `path`; `id` is what others see of the one that leads; `acl` as in
+ * `fw_semaphore_new`. Curator's `LeaderSelector` at the same path takes part. Never blocks, and asks no
+ * server.
+ */
+fw_status fw_selector_new(fw_client *client,
+                          const char *path,
+                          size_t path_len,
+                          const uint8_t *id,
+                          size_t id_len,
+                          const fw_acl *acl,
+                          fw_selector **selector,
+                          fw_error **error);
+
+/**
+ * Stands for election and waits until this one leads, up to `timeout_ms` (negative: `requestTimeout`).
+ * It succeeds for who won and for who did not: `leadership` becomes what the winner has until it releases
+ * it, and null for the others, who are not in line any more. `leader` may be null; its data is the id of
+ * who leads, its number the token. Who lost may wait a session timeout more to learn that. May block, so
+ * not in a callback. Fails with `FW_TIMEOUT` (nobody leads either), `FW_LOST`, and as `fw_client_call`;
+ * then nothing is left behind.
+ */
+fw_status fw_selector_lead(fw_selector *selector,
+                           int64_t timeout_ms,
+                           fw_tenure **leadership,
+                           fw_result **leader,
+                           fw_error **error);
+
+/**
+ * Who leads now: the result's data is the leader's id, its number the leader's token; null and 0 if
+ * nobody leads. `fw_election_follow` at the same path tells of each new one. May block, so not in a
+ * callback. Fails with `FW_TIMEOUT`, and as `fw_client_call`.
+ */
+fw_status fw_selector_leader(fw_selector *selector,
+                             int64_t timeout_ms,
+                             fw_result **leader,
+                             fw_error **error);
+
+/**
+ * Frees `selector`; who leads by it goes on. Null is allowed. Never blocks.
+ */
+fw_status fw_selector_free(fw_selector *selector);
+
+/**
  * The semaphore at `path` with `permits`, as all who use it must agree. What is created is made as
  * needed, with the rights of `acl`, or for everyone when that is null. Curator's
  * `InterProcessSemaphoreV2` at the same path contends. Never blocks, and asks no server. Fails with
@@ -2413,6 +2470,22 @@ fw_status fw_snowflake_open(fw_client *client,
                             int64_t timeout_ms,
                             fw_snowflake **snowflake,
                             fw_error **error);
+
+/**
+ * As `fw_snowflake_open`, by a clock of the program's own; null is the system's. `destroy` is called with
+ * `context` exactly once, when no call can come any more, or when this fails.
+ */
+fw_status fw_snowflake_open_by_clock(fw_client *client,
+                                     const char *path,
+                                     size_t path_len,
+                                     uint64_t epoch_ms,
+                                     const fw_acl *acl,
+                                     fw_clock_fn clock,
+                                     void *context,
+                                     fw_destroy_fn destroy,
+                                     int64_t timeout_ms,
+                                     fw_snowflake **snowflake,
+                                     fw_error **error);
 
 /**
  * An id that nobody else has or will have, larger than all that this has made before. From memory,

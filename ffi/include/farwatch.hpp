@@ -1024,6 +1024,45 @@ private:
     handle<fw_election, fw_election_free> raw_;
 };
 
+/** Leads now and then; who has lost is told to whom. Free it before its client. */
+class selector {
+public:
+    /** A round: `leadership` is there for who won; the leader's id is the data, its token the number. */
+    struct round {
+        std::optional<tenure> leadership;
+        answer leader;
+    };
+    explicit selector(fw_selector *raw) noexcept : raw_(raw) {}
+    static expected<selector> make(client &client, std::string_view path, std::string_view id,
+                                   const fw_acl *acl = nullptr) noexcept {
+        return detail::receive<selector, fw_selector>([&](fw_selector **made, fw_error **why) {
+            return fw_selector_new(client.get_raw(), detail::chars(path), path.size(),
+                                   detail::bytes(id), id.size(), acl, made, why);
+        });
+    }
+    /** Waits until this one leads, or for as long as that, and tells who does. */
+    expected<round> lead(timeout patience = {}) noexcept {
+        fw_tenure *leadership = nullptr;
+        fw_result *leader = nullptr;
+        fw_error *why = nullptr;
+        fw_status status =
+            fw_selector_lead(raw_.get(), detail::wait(patience), &leadership, &leader, &why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        round found{std::nullopt, answer(leader)};
+        if (leadership) found.leadership.emplace(leadership);
+        return found;
+    }
+    /** Who leads now: its id is the answer's data, its token the number. */
+    expected<answer> leader(timeout patience = {}) noexcept {
+        return detail::receive<answer, fw_result>([&](fw_result **leader, fw_error **why) {
+            return fw_selector_leader(raw_.get(), detail::wait(patience), leader, why);
+        });
+    }
+
+private:
+    handle<fw_selector, fw_selector_free> raw_;
+};
+
 /** So many permits at a path. */
 class semaphore {
 public:

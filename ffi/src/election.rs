@@ -10,7 +10,7 @@ use crate::bytes::{bytes, text};
 use crate::callback::{Context, fw_destroy_fn};
 use crate::client::fw_client;
 use crate::error::{Failure, fw_error};
-use crate::guard::{Opaque, borrow, free, give, out, view};
+use crate::guard::{Opaque, borrow, free, give, out, set_optional, view};
 use crate::result::{ResultBody, fw_result};
 use crate::status::fw_status;
 use crate::tenure::{Holding, deadline, fw_standing, fw_standing_fn};
@@ -154,9 +154,7 @@ pub unsafe extern "C" fn fw_election_check(
         let election = borrow(election)?;
         election.refuse_unless_leading()?;
         let found = election.holding.check()?;
-        if !token.is_null() {
-            out(token)?.set(found);
-        }
+        set_optional(token, found);
         Ok(())
     })
 }

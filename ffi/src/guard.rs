@@ -237,6 +237,17 @@ pub unsafe fn optional_out<'a, T>(place: *mut T) -> Option<Out<'a, T>> {
     (!place.is_null()).then_some(Out { place, _lives: PhantomData })
 }
 
+/// Writes an output that may be null.
+///
+/// # Safety
+/// Rule 2 of this module.
+pub unsafe fn set_optional<T>(place: *mut T, value: T) {
+    // SAFETY: the caller's promise is the same.
+    if let Some(place) = unsafe { optional_out(place) } {
+        place.set(value);
+    }
+}
+
 /// Runs an entry point's work: a panic becomes a status, and a failure goes to `error`.
 ///
 /// # Safety

@@ -3,15 +3,18 @@
 use std::ffi::{c_char, c_void};
 use std::time::Instant;
 
+use farwatch_client::Client;
 use farwatch_client::recipes::{Lock, LockGuard, ReadWriteLock, RecipeError};
 
 use crate::bytes::text;
 use crate::callback::{Context, fw_destroy_fn};
-use crate::client::{ClientBody, fw_client, patience};
+use crate::client::{fw_client, patience};
 use crate::error::{Failure, fw_error};
-use crate::guard::{Opaque, Out, borrow, free, give, out, view};
+use crate::guard::{Opaque, borrow, free, set_optional, view};
+use crate::recipes::Asker;
+use crate::recipes::held::{Held, hold};
 use crate::status::fw_status;
-use crate::tenure::{Holding, deadline, fw_standing, fw_standing_fn};
+use crate::tenure::{Holding, fw_standing, fw_standing_fn};
 
 /// A lock that is held, from the call that got it until it is released, freed, or lost with its
 /// session. Pass its token with each use of what it guards, where an `fw_fence` refuses whoever was
@@ -21,7 +24,7 @@ pub struct fw_lock {
 }
 
 impl Opaque for fw_lock {
-    type Body = Holding<LockGuard>;
+    type Body = Holding<Held>;
     const TAG: u64 = u64::from_le_bytes(*b"fw_lockh");
     const IS_BOUND_TO_PROCESS: bool = true;
 }
@@ -30,18 +33,18 @@ impl Opaque for fw_lock {
 ///
 /// # Safety
 /// The rules of [`crate::guard`].
-unsafe fn hold(
+unsafe fn get(
     client: *mut fw_client,
     timeout_ms: i64,
     lock: *mut *mut fw_lock,
-    acquire: impl FnOnce(&ClientBody, Instant) -> Result<LockGuard, Failure>,
+    acquire: impl FnOnce(&Client, Instant) -> Result<LockGuard, RecipeError>,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
-    let (lock, client): (Out<'_, _>, _) = unsafe { (out(lock)?, borrow(client.cast_const())?) };
-    client.refuse_inside_callback()?;
-    let guard = acquire(&client, deadline(client.timeout(timeout_ms)))?;
-    lock.set(give(Holding::new(&client, guard)));
-    Ok(())
+    unsafe {
+        let client = borrow(client.cast_const())?;
+        let acquire = |deadline| acquire(client.client(), deadline).map(Held::Lock);
+        hold(&Asker::new(&client), timeout_ms, lock, acquire)
+    }
 }
 
 /// Waits for the exclusive lock at `path` up to `timeout_ms` (negative: `requestTimeout`), in a fair
@@ -59,9 +62,7 @@ pub unsafe extern "C" fn fw_lock_acquire(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        hold(client, timeout_ms, lock, |client, deadline| {
-            Ok(Lock::new(client.client(), path).acquire(deadline)?)
-        })
+        get(client, timeout_ms, lock, |client, deadline| Lock::new(client, path).acquire(deadline))
     })
 }
 
@@ -79,10 +80,9 @@ pub unsafe extern "C" fn fw_lock_try(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        hold(client, timeout_ms, lock, |client, deadline| {
-            let lock = Lock::new(client.client(), path);
-            let held = lock.try_acquire(patience(patience_ms), deadline)?;
-            held.ok_or_else(|| RecipeError::Taken { path: path.to_owned() }.into())
+        get(client, timeout_ms, lock, |client, deadline| {
+            let held = Lock::new(client, path).try_acquire(patience(patience_ms), deadline)?;
+            held.ok_or_else(|| RecipeError::Taken { path: path.to_owned() })
         })
     })
 }
@@ -100,8 +100,8 @@ pub unsafe extern "C" fn fw_lock_read(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        hold(client, timeout_ms, lock, |client, deadline| {
-            Ok(ReadWriteLock::new(client.client(), path).read(deadline)?)
+        get(client, timeout_ms, lock, |client, deadline| {
+            ReadWriteLock::new(client, path).read(deadline)
         })
     })
 }
@@ -118,8 +118,8 @@ pub unsafe extern "C" fn fw_lock_write(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        hold(client, timeout_ms, lock, |client, deadline| {
-            Ok(ReadWriteLock::new(client.client(), path).write(deadline)?)
+        get(client, timeout_ms, lock, |client, deadline| {
+            ReadWriteLock::new(client, path).write(deadline)
         })
     })
 }
@@ -153,9 +153,7 @@ pub unsafe extern "C" fn fw_lock_check(
 ) -> fw_status {
     border!(error, {
         let found = borrow(lock)?.check()?;
-        if !token.is_null() {
-            out(token)?.set(found);
-        }
+        set_optional(token, found);
         Ok(())
     })
 }
@@ -187,11 +185,7 @@ pub unsafe extern "C" fn fw_lock_release(
     timeout_ms: i64,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    border!(error, {
-        let lock = borrow(lock.cast_const())?;
-        let deadline = lock.deadline(timeout_ms)?;
-        Ok(lock.take()?.release(deadline)?)
-    })
+    border!(error, { borrow(lock.cast_const())?.release(timeout_ms) })
 }
 
 /// Frees the handle, and releases the lock in the background unless that was done. Null is allowed.

@@ -17,7 +17,7 @@ use crate::acl::{fw_acl, list};
 use crate::bytes::text;
 use crate::client::{ClientBody, fw_client, patience};
 use crate::error::Failure;
-use crate::guard::{Opaque, borrow, give, optional_out, out};
+use crate::guard::{Opaque, borrow, give, out};
 
 pub mod barrier;
 pub mod config_cell;
@@ -26,6 +26,7 @@ pub mod fifo;
 pub mod followed;
 pub mod group;
 pub mod held;
+pub mod selector;
 pub mod semaphore;
 pub mod snowflake;
 pub mod tasks;
@@ -87,15 +88,4 @@ unsafe fn make<O: Opaque<Body = Recipe<R>>, R>(
     let recipe = begin(client.client(), path, acl);
     handle.set(give(Recipe { recipe, asker: Asker::new(&client) }));
     Ok(())
-}
-
-/// Writes an output that may be null.
-///
-/// # Safety
-/// Rule 2 of [`crate::guard`].
-unsafe fn set_optional<T>(place: *mut T, value: T) {
-    // SAFETY: the caller's promise is the same.
-    if let Some(place) = unsafe { optional_out(place) } {
-        place.set(value);
-    }
 }

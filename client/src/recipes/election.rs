@@ -179,9 +179,14 @@ impl LeaderSelector {
         self
     }
 
+    /// Who this is to the others.
+    pub fn id(&self) -> &[u8] {
+        &self.id
+    }
+
     /// Waits until this one leads, runs `work` on this thread and resigns. Who has not won by the
-    /// deadline learns who has, for which it may wait a session timeout more. Blocks: until then, or for
-    /// as long as `work` does.
+    /// deadline learns who has: as [`LeaderSelector::lead`]. Blocks: until then, or for as long as
+    /// `work` does.
     ///
     /// `work` must end when its [`Leadership`] is lost; the result of one that did not notice is
     /// returned all the same.
@@ -190,13 +195,22 @@ impl LeaderSelector {
         deadline: Instant,
         work: impl FnOnce(&Leadership) -> T,
     ) -> Result<Election<T>, RecipeError> {
+        Ok(match self.lead(deadline)? {
+            // The drop resigns, without waiting.
+            Election::Won(leadership) => Election::Won(work(&leadership)),
+            Election::Lost(leader) => Election::Lost(leader),
+        })
+    }
+
+    /// Waits until this one leads, which it does until it resigns. Who has not won by the deadline is
+    /// in line no more and learns who has, for which it may wait a session timeout more. Blocks.
+    pub fn lead(&self, deadline: Instant) -> Result<Election<Leadership>, RecipeError> {
         let led = Contender::enter(&self.place, lock::MARKER, &self.id, deadline).and_then(|it| {
             it.wait_turn(one_at_a_time, deadline)?;
             Ok(Leadership { contender: it })
         });
         match led {
-            // The drop resigns, without waiting.
-            Ok(leadership) => Ok(Election::Won(work(&leadership))),
+            Ok(leadership) => Ok(Election::Won(leadership)),
             Err(RecipeError::Deadline) => {
                 let patience = self.place.client.session_timeout();
                 match leader(&self.place, Instant::now() + patience)? {

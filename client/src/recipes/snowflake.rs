@@ -174,7 +174,7 @@ impl Snowflake {
             }
         };
         if now_ms <= until_ms {
-            return Ok(Begun::Ahead(worker, until_ms - now_ms + 1));
+            return Ok(Begun::Ahead(worker, (until_ms - now_ms).saturating_add(1)));
         }
         let state = State {
             last_ms: until_ms,
@@ -218,9 +218,9 @@ impl Snowflake {
         if now_ms < state.last_ms {
             return Err(RecipeError::ClockBehind { by_ms: state.last_ms - now_ms });
         }
-        let wanted_ms = now_ms + RESERVE_MS;
+        let wanted_ms = now_ms.saturating_add(RESERVE_MS);
         let is_reserved = now_ms <= state.reserved_ms;
-        if state.reserved_ms < now_ms + RESERVE_MS / 2 && !state.is_reserving {
+        if state.reserved_ms < now_ms.saturating_add(RESERVE_MS / 2) && !state.is_reserving {
             drop(state);
             self.mark.reserve(wanted_ms);
             state = self.mark.lock();
@@ -332,7 +332,7 @@ impl Mark {
     fn wait_reserved(self: &Arc<Self>, now_ms: u64, deadline: Instant) -> Result<(), RecipeError> {
         loop {
             let seen = self.signal.raised();
-            self.reserve(now_ms + RESERVE_MS);
+            self.reserve(now_ms.saturating_add(RESERVE_MS));
             let mut state = self.lock();
             if state.is_overtaken {
                 return Err(RecipeError::Lost);

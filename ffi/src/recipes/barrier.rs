@@ -6,11 +6,11 @@ use farwatch_client::recipes::{Barrier, DoubleBarrier};
 
 use super::held::{Held, fw_tenure, hold};
 use super::semaphore::count;
-use super::{Recipe, make, set_optional};
+use super::{Recipe, make};
 use crate::acl::fw_acl;
 use crate::client::fw_client;
 use crate::error::fw_error;
-use crate::guard::{Opaque, borrow, free};
+use crate::guard::{Opaque, borrow, free, set_optional};
 use crate::status::fw_status;
 
 /// A node that bars the way for as long as it is there. All functions on it: any thread. Free it before

@@ -4,13 +4,13 @@ use std::ffi::c_char;
 
 use farwatch_client::recipes::ConfigCell;
 
+use super::Asker;
 use super::followed::{Source, follow, fw_followed};
-use super::{Asker, set_optional};
 use crate::acl::{fw_acl, list};
 use crate::bytes::{bytes, text};
 use crate::client::fw_client;
 use crate::error::{Failure, fw_error};
-use crate::guard::{borrow, out};
+use crate::guard::{borrow, out, set_optional};
 use crate::status::fw_status;
 
 /// Follows the data of the node at `path` from now on. `fw_config_cell_set` makes the node where it is

@@ -4,11 +4,11 @@ use std::ffi::c_char;
 
 use farwatch_client::recipes::Counter;
 
-use super::{Recipe, make, set_optional};
+use super::{Recipe, make};
 use crate::acl::fw_acl;
 use crate::client::fw_client;
 use crate::error::{Failure, fw_error};
-use crate::guard::{Opaque, borrow, free, out};
+use crate::guard::{Opaque, borrow, free, out, set_optional};
 use crate::status::fw_status;
 
 /// A number at a path, which each change changes once, also when its answer is lost. All functions on

@@ -4,12 +4,12 @@ use std::ffi::c_char;
 
 use farwatch_client::recipes::{Item, Queue};
 
-use super::{Recipe, make, set_optional};
+use super::{Recipe, make};
 use crate::acl::fw_acl;
 use crate::bytes::bytes;
 use crate::client::fw_client;
 use crate::error::fw_error;
-use crate::guard::{Opaque, borrow, free, give, out};
+use crate::guard::{Opaque, borrow, free, give, out, set_optional};
 use crate::result::{ResultBody, fw_result};
 use crate::status::fw_status;
 

@@ -12,7 +12,7 @@ use crate::bytes::text;
 use crate::callback::{Context, Gate, fw_destroy_fn};
 use crate::client::{CALLBACK_PATIENCE, fw_client};
 use crate::error::{Failure, fw_error};
-use crate::guard::{Opaque, Owned, borrow, free, give, out, view};
+use crate::guard::{Opaque, Owned, borrow, free, give, out, set_optional, view};
 use crate::result::{ResultBody, fw_result};
 use crate::status::fw_status;
 
@@ -235,7 +235,7 @@ pub unsafe extern "C" fn fw_followed_wait_beyond(
             Source::Members(view) => view.wait_beyond(seen, deadline),
             Source::Config(cell) => cell.wait_beyond(seen, deadline),
         }?;
-        super::set_optional(revision, came);
+        set_optional(revision, came);
         Ok(())
     })
 }

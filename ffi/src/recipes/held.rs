@@ -4,18 +4,21 @@ use std::ffi::c_void;
 use std::ops::Deref;
 use std::time::Instant;
 
-use farwatch_client::recipes::{Inside, Membership, Permit, RecipeError, Tenure, Worker, WorkerId};
+use farwatch_client::recipes::{
+    Inside, Leadership, LockGuard, Membership, Permit, RecipeError, Tenure, Worker, WorkerId,
+};
 
 use super::Asker;
 use crate::callback::{Context, fw_destroy_fn};
 use crate::error::{Failure, fw_error};
-use crate::guard::{Opaque, borrow, free, give, optional_out, out, view};
+use crate::guard::{Opaque, borrow, free, give, out, set_optional, view};
 use crate::status::fw_status;
 use crate::tenure::{Holding, fw_standing, fw_standing_fn};
 
 /// What is held: a permit, a place inside a double barrier, membership of a group, an offered
-/// service, a worker id, a worker's name. It is held from the call that got it until it is released,
-/// freed, or lost with its session. All functions on it: any thread. Free tenures before their client.
+/// service, a selector's leadership, a worker id, a worker's name. It is held from the call that got it
+/// until it is released, freed, or lost with its session. All functions on it: any thread. Free tenures
+/// before their client.
 pub struct fw_tenure {
     _private: [u8; 0],
 }
@@ -26,14 +29,18 @@ impl Opaque for fw_tenure {
     const IS_BOUND_TO_PROCESS: bool = true;
 }
 
-/// What a tenure is of.
+/// What a tenure is of, or a lock.
 pub enum Held {
+    /// Of a lock.
+    Lock(LockGuard),
     /// Of a semaphore.
     Permit(Permit),
     /// Of a double barrier.
     Inside(Inside),
     /// Of a group, or of a service's.
     Membership(Membership),
+    /// Of a selector.
+    Leadership(Leadership),
     /// Of worker ids.
     WorkerId(WorkerId),
     /// Of a task board.
@@ -45,9 +52,11 @@ impl Deref for Held {
 
     fn deref(&self) -> &Tenure {
         match self {
+            Self::Lock(lock) => lock,
             Self::Permit(permit) => permit,
             Self::Inside(inside) => inside,
             Self::Membership(membership) => membership,
+            Self::Leadership(leadership) => leadership,
             Self::WorkerId(worker_id) => worker_id,
             Self::Worker(worker) => worker,
         }
@@ -57,23 +66,33 @@ impl Deref for Held {
 impl Held {
     fn release(&self, deadline: Instant) -> Result<(), RecipeError> {
         match self {
+            Self::Lock(lock) => lock.release(deadline),
             Self::Permit(permit) => permit.release(deadline),
             Self::Inside(inside) => inside.leave(deadline),
             Self::Membership(membership) => membership.leave(deadline),
+            Self::Leadership(leadership) => leadership.resign(deadline),
             Self::WorkerId(worker_id) => worker_id.release(deadline),
             Self::Worker(worker) => worker.leave(deadline),
         }
     }
 }
 
-/// Gets a tenure by what `get` does until the deadline.
+impl Holding<Held> {
+    /// Gives it up, and waits until others can have it.
+    pub fn release(&self, timeout_ms: i64) -> Result<(), Failure> {
+        let deadline = self.deadline(timeout_ms)?;
+        Ok(self.take()?.release(deadline)?)
+    }
+}
+
+/// Gets a tenure, or a lock, by what `get` does until the deadline.
 ///
 /// # Safety
 /// Rule 2 of [`crate::guard`].
-pub unsafe fn hold(
+pub unsafe fn hold<O: Opaque<Body = Holding<Held>>>(
     asker: &Asker,
     timeout_ms: i64,
-    tenure: *mut *mut fw_tenure,
+    tenure: *mut *mut O,
     get: impl FnOnce(Instant) -> Result<Held, RecipeError>,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
@@ -122,9 +141,7 @@ pub unsafe extern "C" fn fw_tenure_check(
 ) -> fw_status {
     border!(error, {
         let found = borrow(tenure)?.check()?;
-        if let Some(token) = optional_out(token) {
-            token.set(found);
-        }
+        set_optional(token, found);
         Ok(())
     })
 }
@@ -153,11 +170,7 @@ pub unsafe extern "C" fn fw_tenure_release(
     timeout_ms: i64,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    border!(error, {
-        let tenure = borrow(tenure.cast_const())?;
-        let deadline = tenure.deadline(timeout_ms)?;
-        Ok(tenure.take()?.release(deadline)?)
-    })
+    border!(error, { borrow(tenure.cast_const())?.release(timeout_ms) })
 }
 
 /// Frees the handle, and gives up what is held in the background unless that was done. Null is allowed.

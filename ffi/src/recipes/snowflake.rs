@@ -1,6 +1,6 @@
 //! `fw_snowflake`: unique numbers from memory.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use farwatch_client::recipes::{SNOWFLAKE_EPOCH_MS, Snowflake, SnowflakeOptions};
@@ -8,6 +8,7 @@ use farwatch_client::recipes::{SNOWFLAKE_EPOCH_MS, Snowflake, SnowflakeOptions};
 use super::Asker;
 use crate::acl::{fw_acl, list};
 use crate::bytes::text;
+use crate::callback::{Context, fw_destroy_fn};
 use crate::client::fw_client;
 use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, out, view};
@@ -43,6 +44,27 @@ impl SnowflakeBody {
     }
 }
 
+/// Opens a snowflake at `path`.
+///
+/// # Safety
+/// The rules of [`crate::guard`].
+unsafe fn open(
+    client: *mut fw_client,
+    path: &str,
+    options: SnowflakeOptions,
+    timeout_ms: i64,
+    snowflake: *mut *mut fw_snowflake,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise is the same.
+    let (snowflake, client) = unsafe { (out(snowflake)?, borrow(client.cast_const())?) };
+    let asker = Asker::new(&client);
+    let deadline = asker.deadline(timeout_ms)?;
+    let opened = Snowflake::open(client.client(), path, options, deadline)?;
+    let open = Mutex::new(Some(Arc::new(opened)));
+    snowflake.set(give(SnowflakeBody { open, asker }));
+    Ok(())
+}
+
 /// Takes a worker id at `path` whose former owners made no id in this clock's future. Ids count from
 /// `epoch_ms`, milliseconds since 1970, the same for all who must not share an id:
 /// `FW_SNOWFLAKE_EPOCH_MS`. `acl` as in `fw_semaphore_new`. Waits up to `timeout_ms` (negative:
@@ -61,15 +83,41 @@ pub unsafe extern "C" fn fw_snowflake_open(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        let (snowflake, path, acl) = (out(snowflake)?, text("path", path, path_len)?, list(acl)?);
-        let client = borrow(client.cast_const())?;
-        let asker = Asker::new(&client);
-        let deadline = asker.deadline(timeout_ms)?;
+        let (path, acl) = (text("path", path, path_len)?, list(acl)?);
         let options = SnowflakeOptions::default().epoch_ms(epoch_ms).acl(acl);
-        let opened = Snowflake::open(client.client(), path, options, deadline)?;
-        let open = Mutex::new(Some(Arc::new(opened)));
-        snowflake.set(give(SnowflakeBody { open, asker }));
-        Ok(())
+        open(client, path, options, timeout_ms, snowflake)
+    })
+}
+
+/// What a snowflake counts time by instead of the system's clock: milliseconds since 1970. Called on any
+/// thread, also on several at once, and on the client's own: return at once.
+pub type fw_clock_fn = Option<unsafe extern "C" fn(context: *mut c_void) -> u64>;
+
+/// As `fw_snowflake_open`, by a clock of the program's own; null is the system's. `destroy` is called with
+/// `context` exactly once, when no call can come any more, or when this fails.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_open_by_clock(
+    client: *mut fw_client,
+    path: *const c_char,
+    path_len: usize,
+    epoch_ms: u64,
+    acl: *const fw_acl,
+    clock: fw_clock_fn,
+    context: *mut c_void,
+    destroy: fw_destroy_fn,
+    timeout_ms: i64,
+    snowflake: *mut *mut fw_snowflake,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let context = Context::new(context, destroy);
+        let (path, acl) = (text("path", path, path_len)?, list(acl)?);
+        let mut options = SnowflakeOptions::default().epoch_ms(epoch_ms).acl(acl);
+        if let Some(clock) = clock {
+            // The function is C's for this context, which lives as long as this closure.
+            options = options.clock(move || clock(context.pointer()));
+        }
+        open(client, path, options, timeout_ms, snowflake)
     })
 }
 

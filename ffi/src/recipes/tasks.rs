@@ -5,13 +5,13 @@ use std::ffi::c_char;
 use farwatch_client::recipes::{Assignment, TaskBoard};
 
 use super::held::{Held, fw_tenure, hold};
-use super::{Asker, Recipe, make, set_optional};
+use super::{Asker, Recipe, make};
 use crate::acl::fw_acl;
 use crate::bytes::{Text, bytes, text};
 use crate::client::fw_client;
 use crate::election::fw_election;
 use crate::error::{Failure, fw_error};
-use crate::guard::{Opaque, borrow, free, give, out, view};
+use crate::guard::{Opaque, borrow, free, give, out, set_optional, view};
 use crate::result::{ResultBody, fw_result, lend};
 use crate::status::fw_status;
 

@@ -178,6 +178,7 @@ static struct {
     fw_service_directory *directory;
     fw_worker_ids *ids;
     fw_snowflake *flake;
+    fw_selector *selector;
     fw_task_board *board;
     fw_election *election;
     fw_tenure *worker;
@@ -214,6 +215,8 @@ static void inside(void *context, const fw_result *state) {
     REFUSED(fw_snowflake_open(all.client, "/x", 2, 0, NULL, -1, &flake, NULL));
     REFUSED(fw_snowflake_next(all.flake, -1, &id, NULL));
     REFUSED(fw_snowflake_close(all.flake, -1, NULL));
+    REFUSED(fw_selector_lead(all.selector, -1, &held, &result, NULL));
+    REFUSED(fw_selector_leader(all.selector, -1, &result, NULL));
     REFUSED(fw_task_board_put(all.board, NULL, 0, -1, NULL, NULL));
     REFUSED(fw_task_board_open_tasks(all.board, -1, &result, NULL));
     REFUSED(fw_task_board_work(all.board, "x", 1, -1, &held, NULL));
@@ -259,6 +262,7 @@ static void a_child_is_told(void) {
         FORKED(fw_service_directory_free(all.directory));
         FORKED(fw_worker_ids_free(all.ids));
         FORKED(fw_snowflake_free(all.flake));
+        FORKED(fw_selector_free(all.selector));
         FORKED(fw_task_board_free(all.board));
         FORKED(fw_tenure_free(all.worker));
         FORKED(fw_assignment_free(all.assignment));
@@ -281,6 +285,7 @@ static void callbacks(fw_client *client) {
     OK(fw_service_directory_new(client, "/c/d", FW_CSTR, NULL, &all.directory, &error));
     OK(fw_worker_ids_new(client, "/c/i", FW_CSTR, 1, NULL, &all.ids, &error));
     OK(fw_snowflake_open(client, "/c/n", FW_CSTR, 0, NULL, -1, &all.flake, &error));
+    OK(fw_selector_new(client, "/c/l", FW_CSTR, NULL, 0, NULL, &all.selector, &error));
     OK(fw_task_board_new(client, "/c/t", FW_CSTR, NULL, &all.board, &error));
     OK(fw_election_join(client, "/c/e", FW_CSTR, NULL, 0, -1, &all.election, &error));
     OK(fw_election_lead(all.election, -1, &error));
@@ -301,6 +306,7 @@ static void callbacks(fw_client *client) {
     fw_service_directory_free(all.directory), fw_worker_ids_free(all.ids);
     fw_snowflake_free(all.flake), fw_task_board_free(all.board), fw_election_free(all.election);
     fw_tenure_free(all.worker), fw_assignment_free(all.assignment);
+    fw_selector_free(all.selector);
 }
 
 int main(int count, char **arguments) {

@@ -2,6 +2,7 @@
 #include "check.h"
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 static void *wait_at(void *barrier) {
     OK(fw_barrier_wait(barrier, 60000, &error));
@@ -118,6 +119,43 @@ static void snowflakes(fw_client *client) {
     fw_snowflake_free(flake);
 }
 
+static uint64_t told_time(void *context) { return atomic_load((atomic_uint_fast64_t *)context); }
+
+static atomic_int clocks_destroyed;
+static void destroy_clock(void *context) { (void)context, clocks_destroyed++; }
+
+/* A snowflake by a clock of the program's own. */
+static void clocks(fw_client *client) {
+    fw_snowflake *flake = NULL;
+    uint64_t id = 0;
+    atomic_uint_fast64_t now = 5000;
+    OK(fw_snowflake_open_by_clock(client, "/clock", FW_CSTR, 1000, NULL, told_time, &now,
+                                  destroy_clock, -1, &flake, &error));
+    OK(fw_snowflake_next(flake, -1, &id, &error));
+    CHECK(id >> 22 == 4000);
+    atomic_store(&now, 6000);
+    OK(fw_snowflake_next(flake, -1, &id, &error));
+    CHECK(id >> 22 == 5000);
+    atomic_store(&now, 3000);
+    CHECK(fw_snowflake_try_next(flake, &id, NULL) == FW_RECIPE_REFUSED && id >> 22 == 5000);
+    CHECK(clocks_destroyed == 0 && fw_snowflake_free(flake) == FW_OK);
+    while (clocks_destroyed == 0) OK(fw_client_sync(client, "/", 1, -1, &error));
+    flake = NULL;
+    CHECK(fw_snowflake_open_by_clock(client, NULL, 1, 0, NULL, told_time, &now, destroy_clock, -1,
+                                     &flake, NULL) == FW_NULL);
+    CHECK(clocks_destroyed == 2 && flake == NULL);
+    /* At the end of time there is no id, and no sum that is too large. */
+    atomic_store(&now, UINT64_MAX);
+    OK(fw_snowflake_open_by_clock(client, "/end", FW_CSTR, 1000, NULL, told_time, &now, NULL, -1,
+                                  &flake, &error));
+    CHECK(fw_snowflake_try_next(flake, &id, NULL) == FW_RECIPE_REFUSED);
+    CHECK(fw_snowflake_free(flake) == FW_OK);
+    OK(fw_snowflake_open_by_clock(client, "/system", FW_CSTR, 0, NULL, NULL, NULL, NULL, -1, &flake,
+                                  &error));
+    OK(fw_snowflake_next(flake, -1, &id, &error));
+    CHECK(id >> 22 > FW_SNOWFLAKE_EPOCH_MS && fw_snowflake_free(flake) == FW_OK);
+}
+
 #define RIGHTS (FW_PERM_ALL & ~FW_PERM_ADMIN)
 
 static void has_rights(fw_client *client, const char *path) {
@@ -142,7 +180,8 @@ static void rights(fw_client *client) {
     fw_worker_ids *ids = NULL;
     fw_snowflake *flake = NULL;
     fw_task_board *board = NULL;
-    fw_tenure *held[6] = {NULL};
+    fw_selector *selector = NULL;
+    fw_tenure *held[7] = {NULL};
     OK(fw_acl_new(&acl, &error));
     OK(fw_acl_add(acl, RIGHTS, "world", FW_CSTR, "anyone", FW_CSTR, &error));
     OK(fw_semaphore_new(client, "/r/semaphore", FW_CSTR, 1, acl, &semaphore, &error));
@@ -177,11 +216,15 @@ static void rights(fw_client *client) {
     OK(fw_task_board_new(client, "/r/board", FW_CSTR, acl, &board, &error));
     OK(fw_task_board_work(board, "a", 1, -1, &held[5], &error));
     has_rights(client, "/r/board/workers/a");
-    for (int i = 0; i < 6; i++) CHECK(fw_tenure_free(held[i]) == FW_OK);
+    OK(fw_selector_new(client, "/r/selector", FW_CSTR, NULL, 0, acl, &selector, &error));
+    OK(fw_selector_lead(selector, -1, &held[6], NULL, &error));
+    has_rights(client, "/r/selector");
+    for (int i = 0; i < 7; i++) CHECK(fw_tenure_free(held[i]) == FW_OK);
     fw_acl_free(acl), fw_semaphore_free(semaphore), fw_barrier_free(barrier);
     fw_double_barrier_free(meeting), fw_fifo_free(fifo), fw_counter_free(counter);
     fw_group_free(group), fw_service_directory_free(directory), fw_followed_free(cell);
     fw_worker_ids_free(ids), fw_snowflake_free(flake), fw_task_board_free(board);
+    fw_selector_free(selector);
 }
 
 int main(int count, char **arguments) {
@@ -191,6 +234,7 @@ int main(int count, char **arguments) {
     counters(client);
     queues(client);
     snowflakes(client);
+    clocks(client);
     rights(client);
     fw_client_free(client);
     return 0;

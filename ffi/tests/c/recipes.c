@@ -122,10 +122,64 @@ static void leaders(const char *connect) {
     CHECK(destroyed == 2);
 }
 
+static void *wait_to_select(void *selector) {
+    fw_tenure *leadership = NULL;
+    OK(fw_selector_lead(selector, 60000, &leadership, NULL, &error));
+    return leadership;
+}
+
+static void says(fw_result *leader, const char *id, int64_t token) {
+    size_t size = 0;
+    const uint8_t *data = fw_result_data(leader, &size);
+    CHECK(size == strlen(id) && memcmp(data, id, size) == 0 && fw_result_number(leader) == token);
+    fw_result_free(leader);
+}
+
+/* Who has lost is told to whom, and stands in line no more. */
+static void selectors(const char *connect) {
+    fw_client *one = opened(connect), *two = opened(connect);
+    fw_selector *first = NULL, *second = NULL;
+    fw_tenure *leads = NULL, *lost_one = (fw_tenure *)connect;
+    fw_result *leader = NULL;
+    int64_t token = 0;
+    void *woken = NULL;
+    pthread_t waiting;
+    OK(fw_selector_new(one, "/sel", FW_CSTR, (const uint8_t *)"one", 3, NULL, &first, &error));
+    OK(fw_selector_new(two, "/sel", FW_CSTR, (const uint8_t *)"two", 3, NULL, &second, &error));
+    OK(fw_selector_leader(second, -1, &leader, &error));
+    says(leader, "", 0);
+    OK(fw_selector_lead(first, -1, &leads, &leader, &error));
+    OK(fw_tenure_check(leads, &token, &error));
+    says(leader, "one", token);
+    CHECK(token > 0 && fw_tenure_lease_ms(leads) > 0 && fw_tenure_worker_id(leads) == -1);
+    OK(fw_selector_lead(second, 100, &lost_one, &leader, &error));
+    CHECK(lost_one == NULL);
+    says(leader, "one", token);
+    OK(fw_selector_leader(second, -1, &leader, &error));
+    says(leader, "one", token);
+    CHECK(fw_selector_lead(second, 100, NULL, NULL, NULL) == FW_NULL);
+    CHECK(fw_selector_lead(NULL, 100, &lost_one, NULL, NULL) == FW_NULL);
+
+    /* Its session ends while another waits. */
+    pthread_create(&waiting, NULL, wait_to_select, second);
+    OK(fw_client_close(one, -1, &error));
+    pthread_join(waiting, &woken);
+    CHECK(woken && fw_tenure_token(woken) > token);
+    CHECK(fw_tenure_check(leads, &token, NULL) == FW_LOST);
+    CHECK(fw_selector_lead(first, 100, &lost_one, NULL, NULL) == FW_CLOSED);
+    OK(fw_tenure_release(woken, -1, &error));
+    OK(fw_selector_leader(second, -1, &leader, &error));
+    says(leader, "", 0);
+    fw_tenure_free(leads), fw_tenure_free(woken);
+    fw_selector_free(first), fw_selector_free(second);
+    fw_client_free(one), fw_client_free(two);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 2);
     one_at_a_time(arguments[1]);
     tries_and_shares(arguments[1]);
     leaders(arguments[1]);
+    selectors(arguments[1]);
     return 0;
 }

@@ -74,6 +74,14 @@ void what_is_held(farwatch::client &client) {
     auto id = flake.try_next();
     CHECK(id || id.error().status() == FW_TAKEN);
     GOT(flake.close());
+    auto selector = GOT(farwatch::selector::make(client, "/cpp/selector", "me"));
+    CHECK(GOT(selector.leader()).is_null());
+    auto round = GOT(selector.lead());
+    CHECK(round.leader.data() == "me" && round.leader.number() == round.leadership->token());
+    auto other = GOT(farwatch::selector::make(client, "/cpp/selector", "not me"));
+    auto lost = GOT(other.lead(std::chrono::milliseconds(100)));
+    CHECK(!lost.leadership && lost.leader.data() == "me");
+    GOT(round.leadership->release());
 }
 
 // Moved from, an answer shows nothing of what its new owner frees; a number is a number and no yes.

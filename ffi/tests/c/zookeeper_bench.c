@@ -15,6 +15,12 @@ static int get(zhandle_t *handle, const char *path) {
     return zoo_get(handle, path, 0, buffer, &len, NULL);
 }
 
+/* Says what went wrong. */
+static int told(int status) {
+    if (status != ZOK) fprintf(stderr, "%s\n", zerror(status));
+    return status;
+}
+
 int main(int count, char **arguments) {
     if (count != 5) return 2;
     size_t samples = bench_count(arguments[4]);
@@ -31,7 +37,7 @@ int main(int count, char **arguments) {
         status = zoo_create(handle, arguments[3], data, sizeof(data), &ZOO_OPEN_ACL_UNSAFE, 0,
                             NULL, 0);
     }
-    if (status != ZOK) return 1;
-    MEASURE(arguments[1], samples, 1, ZOK, get(handle, arguments[3]));
-    return zookeeper_close(handle) == ZOK ? 0 : 1;
+    if (told(status) != ZOK) return 1;
+    MEASURE(arguments[1], samples, 1, ZOK, told(get(handle, arguments[3])));
+    return told(zookeeper_close(handle)) == ZOK ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 //! installed, under valgrind and sanitizers.
 
 mod abi;
+mod bench;
 mod fresh;
 mod header;
 mod hostile;

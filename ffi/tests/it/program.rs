@@ -39,6 +39,17 @@ impl Program {
         Self::compile_with(&own("tests/c").join(source), None)
     }
 
+    /// Compiles `source` of `tests/c` for Apache's library instead of this one.
+    pub fn compile_for_zookeeper(source: &str) -> Self {
+        let program = Self { folder: tempfile::tempdir().expect("a folder") };
+        let mut command = Command::new("cc");
+        command.args(["-std=gnu11", "-g", "-O1", "-pthread"]).args(WARNINGS);
+        command.arg(own("tests/c").join(source)).arg("-lzookeeper_mt");
+        command.arg("-o").arg(program.folder.path().join("program"));
+        run_compiler(command);
+        program
+    }
+
     /// Compiles the file.
     pub fn compile_file(source: &Path) -> Self {
         Self::compile_with(source, Some(&library()))

@@ -52,17 +52,19 @@ fn start() -> Started {
     }
     let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let process = Mutex::new(process.expect("sh"));
-    await_ok(&address);
+    await_answer(&address, "ruok", "imok");
     Started { address, _process: process, _folder: folder }
 }
 
-fn await_ok(address: &str) {
+/// Waits until a server's answer to a word of four letters has `wanted` in it.
+pub fn await_answer(address: &str, word: &str, wanted: &str) {
     let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
     while Instant::now() < deadline {
         if let Ok(mut stream) = TcpStream::connect(address) {
             let mut answer = String::new();
-            let asked = stream.write_all(b"ruok").and_then(|()| stream.read_to_string(&mut answer));
-            if asked.is_ok() && answer == "imok" {
+            let said = stream.write_all(word.as_bytes());
+            let asked = said.and_then(|()| stream.read_to_string(&mut answer));
+            if asked.is_ok() && answer.contains(wanted) {
                 return;
             }
         }

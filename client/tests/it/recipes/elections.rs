@@ -93,6 +93,24 @@ fn a_selector_leads_for_as_long_as_its_work_and_those_that_lose_learn_to_whom() 
 }
 
 #[test]
+fn who_leads_by_a_selector_does_so_until_it_resigns_and_who_lost_is_in_line_no_more() {
+    let (root, client) = fresh();
+    let first = LeaderSelector::new(&client, "/leader", b"first");
+    let second = LeaderSelector::new(&client_below(&root), "/leader", b"second");
+    assert_eq!(first.id(), b"first");
+    let Election::Won(leadership) = first.lead(soon()).unwrap() else {
+        panic!("nobody else stands")
+    };
+    let Election::Lost(leader) = second.lead(shortly()).unwrap() else { panic!("there are two") };
+    assert_eq!((leader.id.as_slice(), leader.token), (&b"first"[..], leadership.token()));
+    leadership.check().unwrap();
+    leadership.resign(soon()).unwrap();
+    assert_eq!(first.leader(soon()).unwrap(), None, "the one that lost stands no more");
+    let Election::Won(next) = second.lead(soon()).unwrap() else { panic!("it is free") };
+    assert!(leadership.token() < next.token());
+}
+
+#[test]
 fn a_leader_that_cannot_do_its_work_resigns_and_the_next_one_leads() {
     let (root, client) = fresh();
     let other = LeaderLatch::new(&client_below(&root), "/leader");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use farwatch_client::recipes::{
     RecipeError, SNOWFLAKE_EPOCH_MS, SNOWFLAKE_WORKERS, Snowflake, SnowflakeOptions, WorkerIds,
 };
-use farwatch_client::{Acl, CreateMode, MultiOp, Options};
+use farwatch_client::{Acl, Client, CreateMode, MultiOp, Options};
 
 use super::loss::through;
 use super::way::{MULTI, Way};
@@ -83,6 +83,21 @@ impl Hands {
     }
 }
 
+/// Takes all worker ids but one; returns how many.
+fn take_all_but(client: &Client, path: &str, id: u32) -> usize {
+    let others: Vec<u32> = (0..SNOWFLAKE_WORKERS).filter(|&other| other != id).collect();
+    for some in others.chunks(256) {
+        let claim = |other: &u32| MultiOp::Create {
+            path: format!("{path}/claims/{other}"),
+            data: None,
+            acl: Acl::open(),
+            mode: CreateMode::Ephemeral,
+        };
+        client.multi(some.iter().map(claim).collect()).unwrap();
+    }
+    others.len()
+}
+
 #[test]
 fn an_id_has_its_time_its_worker_and_its_place_in_the_millisecond() {
     let (_root, client) = fresh();
@@ -112,6 +127,22 @@ fn a_clock_that_goes_back_is_refused_until_it_is_where_it_was() {
     // Far ahead of what was reserved, it waits for the servers' word and goes on.
     hands.turn(900_000);
     assert!(last < snowflake.next(soon()).unwrap());
+}
+
+#[test]
+fn at_the_end_of_all_clocks_there_is_no_id_and_no_sum_is_too_large() {
+    let (_root, client) = fresh();
+    let options = || SnowflakeOptions::default().clock(|| u64::MAX);
+    let snowflake = Snowflake::open(&client, "/ids", options(), soon()).unwrap();
+    assert_eq!(snowflake.try_next(), Err(RecipeError::Overflow));
+    let id = snowflake.worker().id();
+    drop(snowflake);
+    await_children(&client, "/ids/claims", 0);
+    // All others are taken, so that the next owner comes upon that mark.
+    take_all_but(&client, "/ids", id);
+    let by_zero = SnowflakeOptions::default().clock(|| 0);
+    let behind = Snowflake::open(&client, "/ids", by_zero, soon());
+    assert_eq!(behind.map(drop), Err(RecipeError::ClockBehind { by_ms: u64::MAX }));
 }
 
 #[test]
@@ -146,19 +177,10 @@ fn a_new_owner_of_a_worker_id_never_makes_what_its_former_owner_may_make_still()
     let former =
         Snowflake::open(&through(&way, &root, short), "/ids", hands.options(), soon()).unwrap();
     let id = former.worker().id();
-    // All others are taken, so that the new owner can get none but this one.
-    let others: Vec<u32> = (0..SNOWFLAKE_WORKERS).filter(|&other| other != id).collect();
-    for some in others.chunks(256) {
-        let claim = |other: &u32| MultiOp::Create {
-            path: format!("/ids/claims/{other}"),
-            data: None,
-            acl: Acl::open(),
-            mode: CreateMode::Ephemeral,
-        };
-        client.multi(some.iter().map(claim).collect()).unwrap();
-    }
+    // The new owner can get none but this one.
+    let others = take_all_but(&client, "/ids", id);
     way.close();
-    await_children(&client, "/ids/claims", others.len());
+    await_children(&client, "/ids/claims", others);
     let behind = Snowflake::open(&client, "/ids", hands.options(), soon());
     let RecipeError::ClockBehind { by_ms } = behind.map(drop).unwrap_err() else {
         panic!("its former owner may make ids still");
