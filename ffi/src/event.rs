@@ -229,8 +229,9 @@ pub unsafe extern "C" fn fw_config_on_event(
     destroy: fw_destroy_fn,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    border!(error, {
+    owning!(error, {
         let context = Arc::new(Context::new(context, destroy));
+        crate::reserve::refuse_if_out()?;
         let function = callback.ok_or_else(|| {
             crate::error::Failure::new(fw_status::FW_NULL, "the callback is null")
         })?;

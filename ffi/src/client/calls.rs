@@ -211,8 +211,9 @@ pub unsafe extern "C" fn fw_client_submit(
     request: *mut u64,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    border!(error, {
+    owning!(error, {
         let context = Context::new(context, destroy);
+        crate::reserve::refuse_if_out()?;
         let client = borrow(client.cast_const())?;
         let done = done.ok_or_else(|| Failure::new(fw_status::FW_NULL, "the callback is null"))?;
         let gate = Arc::clone(&client.gate);

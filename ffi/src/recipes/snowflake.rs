@@ -109,8 +109,9 @@ pub unsafe extern "C" fn fw_snowflake_open_by_clock(
     snowflake: *mut *mut fw_snowflake,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    border!(error, {
+    owning!(error, {
         let context = Context::new(context, destroy);
+        crate::reserve::refuse_if_out()?;
         let (path, acl) = (text("path", path, path_len)?, list(acl)?);
         let mut options = SnowflakeOptions::default().epoch_ms(epoch_ms).acl(acl);
         if let Some(clock) = clock {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <link.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
@@ -59,6 +60,27 @@ static int look(struct dl_phdr_info *info, size_t size, void *context) {
 
 static fw_config *learner, *asker;
 static fw_client *client;
+
+static atomic_int destroyed;
+static void on_answer(void *context, fw_status status, fw_result *result, fw_error *why) {
+    (void)context, (void)status;
+    fw_result_free(result), fw_error_free(why);
+}
+static void destroy(void *context) { (void)context, destroyed++; }
+
+/* Whatever comes of it, the context is destroyed once. */
+static fw_status submit(fw_error **why) {
+    fw_op *op = NULL;
+    int before = destroyed;
+    fw_status status = fw_op_sync("/", FW_CSTR, &op, why);
+    if (status == FW_OK) {
+        status = fw_client_submit(client, op, on_answer, NULL, destroy, NULL, why);
+        CHECK(status == FW_OK || destroyed == before + 1);
+        while (destroyed == before) usleep(100);
+    }
+    fw_op_free(op);
+    return status;
+}
 
 static fw_status open_client(fw_error **why) {
     fw_client *opened = NULL;
@@ -127,6 +149,7 @@ int main(int count, char **arguments) {
     OK(fw_client_create(client, "/memory", FW_CSTR, NULL, 0, FW_PERSISTENT, 20000, &made, &error));
     fw_result_free(made);
     CHECK(exhaust("ask", ask) > 0);
+    CHECK(exhaust("submit", submit) > 0);
     CHECK(exhaust("open a client", open_client) > 0);
     CHECK(exhaust("open an observer", open_observer) > 0);
     CHECK(fw_client_free(client) == FW_OK);
