@@ -117,14 +117,17 @@ fn units(bytes: usize) -> usize {
 
 struct Reserving;
 
+// Not inlined: at thousands of places it would be a seventh of the library.
 // SAFETY: the system's allocator keeps the rules; the reserve gives each byte to one allocation at a time.
 unsafe impl GlobalAlloc for Reserving {
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is the same.
         let pointer = unsafe { System.alloc(layout) };
         if pointer.is_null() { RESERVE.allocate(layout) } else { pointer }
     }
 
+    #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is the same.
         let pointer = unsafe { System.alloc_zeroed(layout) };
@@ -139,6 +142,7 @@ unsafe impl GlobalAlloc for Reserving {
         pointer
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         if RESERVE.holds(pointer) {
             RESERVE.take_back(pointer, layout);
@@ -148,6 +152,7 @@ unsafe impl GlobalAlloc for Reserving {
         }
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if !RESERVE.holds(pointer) {
             // SAFETY: it is the system's, and the caller's promise is the same.
