@@ -30,6 +30,12 @@ MARK = "/mark-{}"
 # `{command: reason}`: where the two may differ.
 EXPLAINED = {}
 
+# The same, where ZooKeeper answers in two ways, and only through an observer.
+UNSTEADY_BEHIND_OBSERVERS = {
+    "set /b/1 0123456789abcdef": "a leader tells observers that a quota is committed before it has applied it, "
+    "and the next write may be checked against the quota of before",
+}
+
 
 def session(kind, commands):
     """What the shell prints for each command, and the events it was told."""
@@ -113,6 +119,9 @@ def main():
         if ours.get(number) != theirs.get(number):
             if command in EXPLAINED:
                 print(f"differs as explained: {command}: {EXPLAINED[command]}")
+                continue
+            if command in UNSTEADY_BEHIND_OBSERVERS and shape == "-observer":
+                print(f"ZooKeeper is unsteady: {command}: {UNSTEADY_BEHIND_OBSERVERS[command]}")
                 continue
             failures += 1
             print(f"FAILED {command}")
