@@ -129,19 +129,29 @@ pub fn give_back(directory: &Path, patience: Duration) {
 /// Removes a directory and what is in it, with one descriptor at a time, where the standard library takes one
 /// for each level: a process that has none to spare is where an observer is given up.
 fn remove(directory: &Path) -> io::Result<()> {
-    let entries: Vec<_> = match fs::read_dir(directory) {
-        Ok(entries) => entries.collect::<io::Result<_>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let path = entry.path();
-        match if entry.file_type()?.is_dir() { remove(&path) } else { fs::remove_file(&path) } {
+    for (path, is_directory) in list(directory)? {
+        match if is_directory { remove(&path) } else { fs::remove_file(&path) } {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    fs::remove_dir(directory)
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// What is in a directory, and whether that is a directory; nothing if it is gone. Plain paths: the entries of
+/// the standard library hold the descriptor that they were read with.
+fn list(directory: &Path) -> io::Result<Vec<(PathBuf, bool)>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => {
+            let plain = |entry: fs::DirEntry| Ok((entry.path(), entry.file_type()?.is_dir()));
+            entries.map(|entry| entry.and_then(plain)).collect()
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
