@@ -49,6 +49,10 @@ pub struct Witness {
     pub told_over: BTreeMap<SessionId, Epoch>,
     /// In which epoch a server was that said so on a connection.
     pub said_over: BTreeMap<ConnectionId, Epoch>,
+    /// The last epoch that was established when a client was given its session on a connection.
+    pub given_in: BTreeMap<ConnectionId, Epoch>,
+    /// Of each session the connection on which its last record was asked for.
+    pub last_done: BTreeMap<SessionId, (ConnectionId, Epoch)>,
     /// Sessions whose clients asked for an ephemeral node.
     pub wants_ephemeral: BTreeSet<SessionId>,
     /// Sessions whose clients asked for their end.

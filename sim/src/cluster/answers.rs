@@ -56,6 +56,8 @@ impl Cluster {
         it.reads_only = read_only;
         it.link = Link::Open(id, server);
         it.open_since = self.now;
+        let epoch = self.witness.established.keys().next_back().copied().unwrap_or_default();
+        self.witness.given_in.insert(id, epoch);
         self.trace.note(self.now, 8, client, &session.0.to_le_bytes());
         self.trace.line(self.now, format_args!("client {client} has session {session}"));
         let missing = self.witness.model.at(b"/q", Zxid(u64::MAX)).is_none();

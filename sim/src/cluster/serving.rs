@@ -13,7 +13,7 @@ use super::Cluster;
 use crate::client::Link;
 use crate::invariants::cut_as_documented::{self, Moment};
 use crate::invariants::{
-    cut_spares_sessions, local_sessions_cost_nothing, local_sessions_stay,
+    connections_stay, cut_spares_sessions, local_sessions_cost_nothing, local_sessions_stay,
     staleness_not_understated,
 };
 use crate::reactor::{ConnectionId, Look};
@@ -332,7 +332,8 @@ impl Cluster {
             let counts = matches!(client.link, Link::Open(id, _) if id == origin.connection)
                 && client.session.is_some_and(|it| it.0 == session)
                 && !client.left_handshake
-                && !self.witness.closing.contains(&session);
+                && !self.witness.closing.contains(&session)
+                && !connections_stay::old_write_was_done(&self.witness, session, origin.connection);
             if counts {
                 cut_as_documented::hung_up(&mut self.witness, server, &service, stale_ms);
             }

@@ -57,6 +57,7 @@ pub fn check(witness: &mut Witness, head: &TxnHead, txn: &Txn<'_>) {
     let this = sent.iter().find(|sent| sent.xid == xid).copied();
     // The end of a session is done also when its connection is gone with all that it asked.
     let Some(this) = this.filter(|this| this.op != OpCode::CloseSession) else { return };
+    witness.last_done.insert(session, (this.connection, head.zxid.epoch()));
     let mut skipped = Vec::new();
     while let Some(before) = sent.pop_front_if(|sent| sent.xid <= xid) {
         if before.xid < xid && before.connection == this.connection {
