@@ -31,6 +31,7 @@ use serde_json::{Value, json};
 use self::table::{Line, MARKS, Taken};
 use crate::ceiling::Ceiling;
 use crate::load::cells::VALUE_BYTES;
+use crate::load::process::busy_share;
 use crate::load::record::{cell_json, machine};
 use crate::load::referee::{CellResult, Contestant, Pace, Spread};
 use crate::load::report::{self, CEILING, ZOOKEEPER};
@@ -93,6 +94,12 @@ struct Instrument {
     minutes: f64,
     run: fn(&Setup) -> Result<Vec<Line>>,
 }
+
+/// How long a look at what others do takes.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Above this share of the processors in others' use, rates and latencies are those of a busy machine.
+const QUIET_MAX: f64 = 0.1;
 
 /// In the order in which they run: what is quick comes first.
 const INSTRUMENTS: [Instrument; 15] = [
@@ -157,7 +164,7 @@ impl Bars {
         for instrument in chosen {
             let names = instrument.bars.join(" ");
             println!("{names}: {} (about {:.1} min)", instrument.what, instrument.minutes);
-            let taken = taken(instrument);
+            let taken = taken(instrument)?;
             match (instrument.run)(&setup) {
                 Ok(mut lines) => {
                     lines.retain(|line| setup.wants(line.bar));
@@ -236,14 +243,16 @@ fn described(machine: &Value) -> String {
     )
 }
 
-fn taken(instrument: &Instrument) -> Taken {
-    let machine = machine();
-    let load = machine["load_average"][0].as_str().unwrap_or("?").to_owned();
-    let processors = machine["processors"].as_u64().unwrap_or(1) as f64;
-    let busy =
-        if load.parse().is_ok_and(|load: f64| processors / 2.0 < load) { ", busy" } else { "" };
-    let seconds = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-    Taken { here: instrument.minutes > 0.0, when: format!("{}, {load}{busy}", table::day(seconds)) }
+/// Looks at the machine while nothing of this program runs: a load average would hold the part before.
+fn taken(instrument: &Instrument) -> Result<Taken> {
+    let here = instrument.minutes > 0.0;
+    let day = table::day(UNIX_EPOCH.elapsed().unwrap_or_default().as_secs());
+    if !here {
+        return Ok(Taken { here, when: day });
+    }
+    let others = busy_share(LOOK)?;
+    let busy = if QUIET_MAX < others { ", busy" } else { "" };
+    Ok(Taken { here, when: format!("{day}, {:.0} %{busy}", others * 100.0) })
 }
 
 /// One server of each kind, warmed, and the canned one, in the order of the tables.

@@ -12,7 +12,7 @@ pub const MARKS: [&str; 2] =
     ["<!-- bench of the bars: begin -->", "<!-- bench of the bars: end -->"];
 
 const HEAD: &str = "| bar | what | wanted | measured, median (min-max) | beside | verdict | measured by \
-                    | when, load average |\n|---|---|---|---|---|---|---|---|\n";
+                    | when, taken by others |\n|---|---|---|---|---|---|---|---|\n";
 
 /// What a measurement says of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub struct Line {
 pub struct Taken {
     /// Whether this program measured it; else its line says what does.
     pub here: bool,
-    /// The day, and the load average of one minute before it began.
+    /// The day, and how much of the processors others took before it began.
     pub when: String,
 }
 

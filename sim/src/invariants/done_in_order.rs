@@ -43,7 +43,7 @@ pub fn check(witness: &mut Witness, head: &TxnHead, txn: &Txn<'_>) {
     }
     // What is left of a session that is over may come late, and changes nothing.
     let over = witness.model.sessions.get(&session).is_some_and(|lease| lease.ended.is_some());
-    if over && matches!(txn, Txn::Error(_)) {
+    if over && changes_nothing(txn) {
         return;
     }
     if let Some(&last) = witness.model.last_xid.get(&session)
@@ -68,5 +68,20 @@ pub fn check(witness: &mut Witness, head: &TxnHead, txn: &Txn<'_>) {
     if !skipped.is_empty() && !witness.disks_filled {
         let text = format!("{session} asked {skipped:?} before {xid}, which alone was done");
         witness.violate("done_in_order", text);
+    }
+}
+
+/// Whether it only says that something failed, alone or as a multi that failed as a whole.
+fn changes_nothing(txn: &Txn<'_>) -> bool {
+    match txn {
+        Txn::Error(_) => true,
+        Txn::Multi(parts) => parts.iter().all(|part| matches!(part, Txn::Error(_))),
+        Txn::CreateSession { .. }
+        | Txn::CloseSession
+        | Txn::Create(_)
+        | Txn::Delete { .. }
+        | Txn::SetData { .. }
+        | Txn::SetAcl { .. }
+        | Txn::Check { .. } => false,
     }
 }
