@@ -14,6 +14,7 @@
 
 mod deliver;
 mod handshake;
+mod lists;
 mod reads;
 mod report;
 mod requests;
@@ -34,6 +35,7 @@ use farwatch_core::wire::request::OpCode;
 use farwatch_core::zxid::{SessionId, Zxid};
 use hashbrown::HashMap;
 
+use self::lists::Lists;
 use crate::four_letter::Word;
 use crate::four_letter::counters::{Counter, ThreadCounters};
 use crate::inbox::{ToCore, ToReactor};
@@ -192,6 +194,7 @@ pub struct Reactor {
     /// Connections that were held back and look again after the next delivery.
     waiting: Vec<ConnectionKey>,
     scratch: Vec<u8>,
+    lists: Lists,
     /// Empty buffers of some size, for the next connection that has something to say.
     spare_out: Vec<Vec<u8>>,
     /// Reads answered in this turn.
@@ -234,6 +237,7 @@ impl Reactor {
             dirty: Vec::new(),
             waiting: Vec::new(),
             scratch: Vec::new(),
+            lists: Lists::default(),
             spare_out: Vec::with_capacity(SPARE_OUT_MAX),
             reads: 0,
             started,

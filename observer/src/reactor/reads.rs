@@ -10,6 +10,7 @@ use farwatch_core::wire::request::{
 };
 use farwatch_core::wire::{ErrorCode, EventType, OpCode, ReplyHeader, Stat, WatcherEvent};
 
+use super::lists::Lists;
 use super::{ConnectionKey, Reactor};
 use crate::config_node::ConfigNode;
 use crate::four_letter::counters::Counter;
@@ -29,6 +30,7 @@ struct Answering<'r> {
     /// Gets the body, and before the reply's frame any catch-up events.
     out: &'r mut Vec<u8>,
     scratch: &'r mut Vec<u8>,
+    lists: &'r mut Lists,
 }
 
 /// What a child's name is taken to need in a list, bytes, when it is not worth counting.
@@ -94,6 +96,7 @@ impl Reactor {
             config_node: self.shared.config_node.as_ref(),
             out,
             scratch: &mut self.scratch,
+            lists: &mut self.lists,
         };
         let code = match request {
             Ok(request) => answering.answer(&request),
@@ -220,6 +223,12 @@ impl<'r> Answering<'r> {
 
     fn children(&mut self, path: &[u8]) -> Result<Node<'r>, ErrorCode> {
         let node = self.readable(path)?;
+        let stat = node.stat();
+        let (state, is_long) = ((stat.czxid, stat.pzxid), Lists::takes(stat.num_children));
+        if is_long && let Some(list) = self.lists.get(path, state) {
+            self.out.extend_from_slice(list);
+            return Ok(node);
+        }
         let count_at = self.out.len();
         let mut w = Writer::new(self.out);
         w.int(0);
@@ -229,6 +238,9 @@ impl<'r> Answering<'r> {
             count += 1;
         }
         self.out[count_at..count_at + 4].copy_from_slice(&count.to_be_bytes());
+        if is_long {
+            self.lists.answered(path, state, &self.out[count_at..]);
+        }
         Ok(node)
     }
 
