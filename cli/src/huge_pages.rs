@@ -18,6 +18,11 @@ const TREE_BYTES: usize = 8 << 20;
 /// So are snapshots of so many bytes on the disk: what is read from them is there before anybody can look.
 const SNAPSHOT_BYTES: u64 = 8 << 20;
 
+/// For the beginning of the program, before it allocates. Allocates nothing itself.
+pub extern "C" fn do_without() {
+    use_them(false);
+}
+
 /// Looks at a server's tree until it is large. Its pages are those of the whole process.
 #[derive(Debug)]
 pub struct HugePages {

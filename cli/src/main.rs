@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use farwatch_cli::bench::{self, BenchArgs};
 use farwatch_cli::demo::{self, DemoArgs};
-use farwatch_cli::huge_pages::HugePages;
+use farwatch_cli::huge_pages::{self, HugePages};
 use farwatch_cli::last_words;
 use farwatch_cli::leader_command::{self, LeaderArgs};
 use farwatch_cli::log_command::{self, LogArgs};
@@ -25,6 +25,11 @@ use tracing_subscriber::EnvFilter;
 /// glibc's allocator costs half as much again on the tree's small blocks.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Before anything is allocated: what the allocator touches first would each be a page of 2 MiB.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = huge_pages::do_without;
 
 /// A coordination service that speaks the protocol of ZooKeeper.
 #[derive(Parser, Debug)]
