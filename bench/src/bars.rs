@@ -13,8 +13,10 @@ mod children;
 mod crowds;
 mod elsewhere;
 mod ensembles;
+mod etcd;
 mod expiry;
 mod footprint;
+mod grid;
 mod records;
 mod sync_probe;
 mod syscalls;
@@ -102,7 +104,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const QUIET_MAX: f64 = 0.1;
 
 /// In the order in which they run: what is quick comes first.
-const INSTRUMENTS: [Instrument; 15] = [
+const INSTRUMENTS: [Instrument; 17] = [
     Instrument::new(&["P26"], 0.5, "binary, idle memory, time to listen", footprint::measure),
     Instrument::new(&["P25"], 1.5, "system calls of an operation", syscalls::measure),
     Instrument::new(
@@ -122,6 +124,8 @@ const INSTRUMENTS: [Instrument; 15] = [
     Instrument::new(&["P21"], 5.0, "writes through snapshots", trees::snapshots),
     Instrument::new(&["P15", "P16"], 7.0, "the leader killed, frozen", ensembles::leaders),
     Instrument::new(&["P29"], 1.5, "double barriers", ensembles::double_barriers),
+    Instrument::new(&["P30"], 8.0, "the grid of clients and reads", grid::measure),
+    Instrument::new(&["P31"], 0.5, "durable puts beside etcd", etcd::measure),
     Instrument::new(
         &["P17", "P18", "P19", "P27", "P28"],
         0.0,

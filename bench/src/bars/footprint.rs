@@ -2,32 +2,24 @@
 //! Beside ZooKeeper, and beside etcd where it is installed.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::Setup;
+use super::etcd::{ETCD, Etcd, until_it_listens};
 use super::table::{Line, Verdict, shown};
 use crate::load::process::resident_bytes;
 use crate::load::referee::Spread;
 use crate::load::report::{FARWATCH, ZOOKEEPER};
-use crate::subject::{Options, free_addresses, subjects_directory};
-
-const ETCD: &str = "etcd";
+use crate::subject::Options;
 
 /// How long a server has been up when its memory is looked at.
 const IDLE: Duration = Duration::from_secs(2);
-
-/// Between two attempts to connect to a server that starts.
-const POLL: Duration = Duration::from_micros(500);
-
-const LISTENS_WITHIN: Duration = Duration::from_secs(60);
 
 const MB: f64 = 1e6;
 
@@ -113,19 +105,9 @@ fn one_round(setup: &Setup) -> Result<Vec<(&'static str, u64, Duration)>> {
     }
     if let Some(etcd) = Etcd::start()? {
         sleep(IDLE);
-        all.push((ETCD, resident_bytes(etcd.child.id())?, etcd.listens));
+        all.push((ETCD, resident_bytes(etcd.pid())?, etcd.listens));
     }
     Ok(all)
-}
-
-fn until_it_listens(address: SocketAddr, began: Instant) -> Result<Duration> {
-    while began.elapsed() < LISTENS_WITHIN {
-        if TcpStream::connect(address).is_ok() {
-            return Ok(began.elapsed());
-        }
-        sleep(POLL);
-    }
-    bail!("{address} did not listen within {LISTENS_WITHIN:?}")
 }
 
 /// The binary as it is, without what only debuggers read.
@@ -148,46 +130,4 @@ fn binary_line(binary: &Path) -> Result<Line> {
         verdict: Verdict::of(bytes <= 9.0 * MB && libraries == 0),
         rounds: json!({ "bytes": bytes, "shared_libraries": libraries }),
     })
-}
-
-/// A running etcd with a directory of its own.
-struct Etcd {
-    child: Child,
-    listens: Duration,
-    _directory: TempDir,
-}
-
-impl Etcd {
-    /// `None` where it is not installed.
-    fn start() -> Result<Option<Self>> {
-        let directory = tempfile::tempdir_in(subjects_directory()?)?;
-        let addresses = free_addresses(2)?;
-        let [clients, peers] = [0, 1].map(|at: usize| format!("http://{}", addresses[at]));
-        let began = Instant::now();
-        let child = Command::new(ETCD)
-            .arg("--data-dir")
-            .arg(directory.path())
-            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
-            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
-            .args(["--initial-cluster", &format!("default={peers}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let child = match child {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            child => child.context("etcd does not start")?,
-        };
-        let mut etcd = Self { child, listens: Duration::ZERO, _directory: directory };
-        etcd.listens = until_it_listens(addresses[0], began)?;
-        Ok(Some(etcd))
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        // It may be gone already; either way nothing of it is left after the wait.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -171,6 +171,7 @@ impl Plan {
 }
 
 /// Creates `parent` and so many nodes directly below it, without data.
+#[cfg(feature = "page")]
 pub(crate) fn fill(address: SocketAddr, parent: &str, children: usize) -> Result<()> {
     let paths = (0..children).map(|child| format!("{parent}/n{child:07}"));
     let paths = std::iter::once(parent.to_owned()).chain(paths);

@@ -114,8 +114,9 @@ pub fn measure(cell: Cell, contestants: &[Contestant], pace: Pace) -> Result<Cel
             load.with_context(|| format!("{} under {}", it.name, cell.name))
         })
         .collect::<Result<Vec<Load>>>()?;
-    for load in &mut loads {
-        load.run(pace.warm_up)?;
+    for (contestant, load) in contestants.iter().zip(&mut loads) {
+        let warmed = load.run(pace.warm_up);
+        warmed.with_context(|| format!("{} warming up for {}", contestant.name, cell.name))?;
     }
     let mut rounds = Vec::new();
     let mut valid = Vec::new();

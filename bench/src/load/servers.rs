@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use super::report::{FARWATCH, ZOOKEEPER};
@@ -75,7 +75,8 @@ impl Servers {
 pub fn warm_up_java(addresses: &[SocketAddr]) -> Result<()> {
     for kind in [Kind::Get, Kind::Set] {
         let workload = Workload { kind, connections: 16, outstanding: 64, ..Workload::default() };
-        Load::open(addresses, &workload, Nodes::Below(ROOT))?.run(JVM_WARM_UP)?;
+        let mut load = Load::open(addresses, &workload, Nodes::Below(ROOT))?;
+        load.run(JVM_WARM_UP).context("warming ZooKeeper up")?;
     }
     Ok(())
 }
