@@ -68,9 +68,11 @@ pub(super) struct Pending {
 
 impl Pending {
     /// What it counts of the room for writes. Nothing once its client was told: no client can make
-    /// more of those while the way is lost, and what waits must not be held back by them.
+    /// more of those while the way is lost, and what waits must not be held back by them. Who asks counts as well: the
+    /// leader is told with each request, and what a cut has held back goes to it all at once.
     fn charge(&self) -> usize {
-        if self.told { 0 } else { self.body.len() }
+        let identities = self.item.identities.iter().map(|it| it.scheme.len() + it.id.len());
+        if self.told { 0 } else { self.body.len() + identities.sum::<usize>() }
     }
 
     /// Whether it ends its session, which is worth doing also when nobody waits for it any more.
@@ -94,17 +96,17 @@ pub(super) struct Asks {
     passed: Vec<u64>,
     /// How many ends of which session are pending.
     ends: BTreeMap<SessionId, u32>,
-    /// Bodies of all that clients wait for.
+    /// Bodies of all that clients wait for, and who asks.
     bytes: usize,
 }
 
 impl Asks {
     pub fn push(&mut self, item: Item, body: &[u8], now_ms: i64) -> u64 {
         let number = self.end();
-        self.bytes += body.len();
         let (since_ms, stage) = (now_ms, Stage::Waiting);
         let (body, answer, told, overtaken) = (body.into(), None, false, false);
         let ask = Pending { item, body, answer, since_ms, stage, told, overtaken };
+        self.bytes += ask.charge();
         if ask.closes() {
             *self.ends.entry(ask.item.session).or_default() += 1;
         }

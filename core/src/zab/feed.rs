@@ -106,6 +106,17 @@ impl Feed {
         Some(link)
     }
 
+    /// Whether what a learner asks, or passes on, is taken: it asks once it was told to serve. One that was not
+    /// would have to be answered before it can be, and so without a bound.
+    pub fn takes_asks(&mut self, base: &Base, from: ServerId, out: &mut Vec<Action>) -> bool {
+        let served = self.links.get(&from).is_some_and(|link| link.was_served);
+        if !served {
+            base.refuse(from, Anomaly::Phase, out);
+            self.drop_link(base, from, out);
+        }
+        served
+    }
+
     /// Whether a server was told to serve, by this one or by one that this one feeds.
     pub fn serves(&self, id: ServerId) -> bool {
         self.links.get(&id).is_some_and(|link| link.up_to_date) || self.below.contains(id)
@@ -138,7 +149,7 @@ impl Feed {
         if !link.synced || link.up_to_date {
             return false;
         }
-        link.up_to_date = true;
+        (link.up_to_date, link.was_served) = (true, true);
         let mut upto = base.committed.min(link.sent.zxid);
         link.commit_sent = upto;
         if base.planted(Mutant::UpToDateTooOld) {

@@ -190,10 +190,14 @@ impl Leading {
                 self.check_confirms(base, out);
             }
             ToLeader::Request(bytes) => {
-                out.push(Action::Requested { from, session: link.session, bytes });
+                if self.feed.takes_asks(base, from, out) {
+                    out.push(Action::Requested { from, session, bytes });
+                }
             }
             ToLeader::Relayed(relayed) => {
-                if self.feed.takes_relayed(base, from, &relayed, out) {
+                if self.feed.takes_asks(base, from, out)
+                    && self.feed.takes_relayed(base, from, &relayed, out)
+                {
                     let Relayed { server: from, session, bytes } = relayed;
                     out.push(Action::Requested { from, session, bytes });
                 }
@@ -413,7 +417,9 @@ impl Leading {
         if late {
             return self.stop(base, out);
         }
-        self.feed.ping(base, self.confirms.asked(), true, out);
+        // Of those who follow it still, it is current for nobody while it founds another epoch.
+        let leads = self.is_broadcasting();
+        self.feed.ping(base, self.confirms.asked(), leads, out);
         // Whoever was sent a snapshot may be gone.
         self.feed.grant_snapshots(base, out);
         let mut next = Next::Stay;

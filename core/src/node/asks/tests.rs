@@ -150,3 +150,17 @@ fn what_is_given_up_in_the_midst_of_what_waits_leaves_no_gap() {
     (known..asks.end()).rev().for_each(|number| asks.done(number));
     assert!(asks.is_idle() && asks.bytes() == 0);
 }
+
+#[test]
+fn who_asks_counts_as_long_as_his_ask_is_open() {
+    let mut asks = Asks::default();
+    let id = String::from_utf8(vec![b'a'; 60_000]).expect("letters");
+    let who: Arc<[acl::Identity]> = Arc::from([acl::Identity { scheme: "digest".to_owned(), id }]);
+    let of = |sequence| Item { identities: Arc::clone(&who), ..item(sequence, 1, Ask::Sync) };
+    let numbers: Vec<u64> = (0..100).map(|at| asks.push(of(at), b"/a", 0)).collect();
+    assert!(100 * 60_000 < asks.bytes(), "{} bytes", asks.bytes());
+    asks.told(numbers[0]);
+    assert!(asks.bytes() < 100 * 60_000);
+    numbers.into_iter().for_each(|number| asks.done(number));
+    assert_eq!(asks.bytes(), 0);
+}

@@ -62,6 +62,8 @@ pub struct Link {
     /// It has this leader's history and its epoch, durably.
     pub synced: bool,
     pub up_to_date: bool,
+    /// It was told so in this session, in whichever epoch: what it asks may be taken.
+    pub was_served: bool,
     pub commit_sent: Zxid,
     /// Ends and sizes of what is in flight.
     flight: VecDeque<(Zxid, u64)>,
@@ -88,6 +90,7 @@ impl Link {
             new_leader_sent: false,
             synced: false,
             up_to_date: false,
+            was_served: false,
             commit_sent: Zxid::ZERO,
             flight: VecDeque::new(),
             flight_bytes: 0,

@@ -93,12 +93,16 @@ impl Learning {
                 self.feed.acknowledged(base, from, upto, out);
             }
             ToLeader::Request(bytes) => {
-                let relayed = Relayed { server: from, session, bytes };
-                self.say(base, ToLeader::Relayed(relayed), out);
+                if self.feed.takes_asks(base, from, out) {
+                    let relayed = Relayed { server: from, session, bytes };
+                    self.say(base, ToLeader::Relayed(relayed), out);
+                }
             }
             ToLeader::Relayed(relayed) => {
-                self.feed.came_through(from, relayed.server, relayed.session);
-                self.say(base, ToLeader::Relayed(relayed), out);
+                if self.feed.takes_asks(base, from, out) {
+                    self.feed.came_through(from, relayed.server, relayed.session);
+                    self.say(base, ToLeader::Relayed(relayed), out);
+                }
             }
             // It waits for this server to hear of the epoch that it knows, or goes elsewhere.
             ToLeader::Ahead(_) | ToLeader::Pong(_) => {}

@@ -1,5 +1,7 @@
 //! Servers that no list names, and that may be many, mistaken or hostile.
 
+use std::sync::Arc;
+
 use super::super::message::{Join, ToLeader, ToLearner};
 use super::*;
 
@@ -139,4 +141,31 @@ fn a_guest_that_has_what_is_not_committed_ends_no_leader() {
     assert!(leader.is_leading());
     let refused = out.iter().any(|it| matches!(it, Action::Refused { peer: GUEST, .. }));
     assert!(refused, "{out:?}");
+}
+
+/// Whether an ask of a server is taken, and whether it is refused with the way to it.
+fn ask_of(leader: &mut Zab, from: ServerId, (session, sequence): (u64, u64)) -> (bool, bool) {
+    let body = ToLeader::Request(Arc::from(&b"any"[..]));
+    let message = Message::ToLeader { session, sequence, body };
+    let mut out = Vec::new();
+    leader.step(Event::Received { from, message }, &mut out);
+    let taken = out.iter().any(|it| matches!(it, Action::Requested { .. }));
+    (taken, out.iter().any(|it| matches!(it, Action::Refused { peer, .. } if *peer == from)))
+}
+
+#[test]
+fn who_was_never_told_to_serve_asks_nothing_and_a_new_epoch_takes_the_leave_of_nobody() {
+    let mut room = three();
+    room.settle(500);
+    let leader = &mut room.servers[2];
+    leader.step(join(Epoch::ZERO), &mut Vec::new());
+    let (taken, refused) = ask_of(leader, GUEST, (SESSION, 0));
+    assert!(!taken && refused, "an answer to it would wait without a bound");
+    let role::Role::Leading(leading) = &leader.role else { panic!("it leads") };
+    assert!(!leading.feed().links.contains_key(&GUEST));
+    let mut link = leading.feed().links[&ServerId(1)].clone();
+    assert_eq!(ask_of(leader, link.id, (link.session, link.received)), (true, false));
+    // What a server asked before it heard of the epoch is still on its way.
+    link.greet(Epoch(2), &mut Vec::new());
+    assert!(link.was_served && !link.up_to_date);
 }
