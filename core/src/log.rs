@@ -457,10 +457,16 @@ impl BatchBuffer for Vec<u8> {
 }
 
 /// Makes a spare: zeros on disk, so that a later batch changes no metadata. On error nothing
-/// remains of it.
-pub fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<(), DiskError> {
+/// remains of it. `between` is called with the file and how much of it was written after each mebibyte: a disk
+/// that is given all of it at once makes whoever syncs meanwhile wait for that.
+pub fn make_spare<D: Disk>(
+    disk: &D,
+    number: u64,
+    bytes: u64,
+    between: impl FnMut(&D::File, u64) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
     let temporary = format!("{}.tmp", spare_name(number));
-    let made = fill(disk, &temporary, bytes)
+    let made = fill(disk, &temporary, bytes, between)
         .and_then(|()| disk.rename(&temporary, &spare_name(number)))
         .and_then(|()| disk.sync_dir(LOG_DIRECTORY));
     if let Err(error) = made {
@@ -471,7 +477,12 @@ pub fn make_spare<D: Disk>(disk: &D, number: u64, bytes: u64) -> Result<(), Disk
     Ok(())
 }
 
-fn fill<D: Disk>(disk: &D, name: &str, bytes: u64) -> Result<(), DiskError> {
+fn fill<D: Disk>(
+    disk: &D,
+    name: &str,
+    bytes: u64,
+    mut between: impl FnMut(&D::File, u64) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
     if disk.available(LOG_DIRECTORY)? < bytes {
         let (operation, name) = ("allocate", name.to_owned());
         return Err(DiskError { operation, name, cause: DiskCause::Full });
@@ -483,6 +494,7 @@ fn fill<D: Disk>(disk: &D, name: &str, bytes: u64) -> Result<(), DiskError> {
         let step = zeros.len().min((bytes - at) as usize);
         disk.write_at(&file, at, &zeros[..step])?;
         at += step as u64;
+        between(&file, at)?;
     }
     disk.sync(&file)
 }

@@ -273,6 +273,7 @@ impl LogFile {
         }
         let Some(&spare) = self.log.spares().first() else {
             self.want_spare();
+            self.filler.hurry();
             return if self.disk_is_full { Err(LogFull) } else { Ok(false) };
         };
         let salt = Salt(system::random());
@@ -443,6 +444,7 @@ impl LogFile {
         let file = self.file.as_ref().expect("a segment was begun");
         self.begun.push_back((placement.ticket, Instant::now()));
         self.end = placement.at + placement.bytes as u64;
+        self.filler.used(self.end);
         if let Err(error) = self.driver.begin(file, placement, buffer) {
             self.fail("write", &error);
         }
@@ -483,7 +485,7 @@ impl LogFile {
         } else {
             // One batch larger than a segment is rare enough to wait for a file of its own.
             let number = self.log.reserve_spare();
-            match make_spare(&self.dir, number, needed) {
+            match make_spare(&self.dir, number, needed, |_, _| Ok(())) {
                 Ok(()) => self.log.add_spare(number),
                 Err(error) => return Err(self.full_or_fail(&error)),
             }

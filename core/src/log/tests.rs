@@ -146,7 +146,12 @@ impl<'d> Server<'d> {
     fn begin_segment(&mut self, body: usize, first: Zxid) -> Result<(), DiskError> {
         if self.log.spares().is_empty() {
             let number = self.log.reserve_spare();
-            make_spare(self.disk, number, SEGMENT.max(Log::segment_bytes_for(body)))?;
+            make_spare(
+                self.disk,
+                number,
+                SEGMENT.max(Log::segment_bytes_for(body)),
+                |_, _| Ok(()),
+            )?;
             self.log.add_spare(number);
         }
         self.finish_all();

@@ -8,6 +8,10 @@ use super::format::{
 };
 use crate::disk::{Disk, DiskError};
 
+/// So much is made durable at a time: a disk that is given a large snapshot at once makes the log, which syncs
+/// small batches meanwhile, wait for all of it.
+const SYNC_BYTES: u64 = 1 << 20;
+
 /// A snapshot that is being written. Dropped before [`SnapshotWriter::finish`], it leaves a file
 /// without a valid name, which the next start removes.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub struct SnapshotWriter<D: Disk> {
     head: SnapshotHead,
     /// Where the next chunk goes.
     at: u64,
+    /// How much of it is durable.
+    synced: u64,
     chunk: Vec<u8>,
     kind: ChunkKind,
     entries: u32,
@@ -40,6 +46,7 @@ impl<D: Disk> SnapshotWriter<D> {
             file,
             head,
             at: SNAPSHOT_HEAD_BYTES as u64,
+            synced: 0,
             chunk,
             kind: ChunkKind::Sessions,
             entries: 0,
@@ -107,6 +114,10 @@ impl<D: Disk> SnapshotWriter<D> {
         self.at += self.chunk.len() as u64;
         self.chunk.truncate(CHUNK_HEAD_BYTES);
         self.entries = 0;
+        if SYNC_BYTES <= self.at - self.synced {
+            self.disk.sync(&self.file)?;
+            self.synced = self.at;
+        }
         Ok(())
     }
 }

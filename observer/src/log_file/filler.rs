@@ -1,15 +1,29 @@
 //! The background thread of the log: makes spares ahead of need and carries out retirements.
+//!
+//! A spare is made in pieces, each durable before the next is begun, with rests between them as long as the log
+//! is not as far in its segment: a disk that has to take all of it at once makes the log wait for that.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use farwatch_core::disk::DiskError;
+use farwatch_core::disk::{Disk, DiskError};
 use farwatch_core::log::{Retirement, SegmentStart, make_spare};
 
 use crate::data_dir::DataDir;
+
+/// A rest is so many times as long as the piece before it took: the disk is the log's for that part of the time.
+const REST_TIMES: u32 = 4;
+
+/// No rest is longer, however slow the disk was for a moment.
+const REST_MAX: Duration = Duration::from_millis(20);
+
+/// A spare is kept so much of itself ahead of the segment that it will follow.
+const AHEAD_PART: u64 = 16;
 
 enum Job {
     Fill { number: u64, bytes: u64 },
@@ -39,12 +53,18 @@ struct State {
     due: usize,
     /// Of them, those that will bring a spare if they succeed.
     spares_due: usize,
+    /// The log needs the next spare now.
+    hurry: bool,
     stop: bool,
 }
 
+type Shared = (Mutex<State>, Condvar);
+
 /// See the module. Jobs are carried out in the order in which they were given.
 pub(crate) struct Filler {
-    shared: Arc<(Mutex<State>, Condvar)>,
+    shared: Arc<Shared>,
+    /// How far the log is in its segment, bytes.
+    used: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,10 +72,22 @@ impl Filler {
     /// `event` is rung with each result.
     pub(crate) fn new(dir: DataDir, event: File) -> io::Result<Self> {
         let shared = Arc::new((Mutex::new(State::default()), Condvar::new()));
-        let theirs = shared.clone();
+        let used = Arc::new(AtomicU64::new(0));
+        let (theirs, its) = (shared.clone(), used.clone());
         let builder = thread::Builder::new().name("farwatch-fill".to_owned());
-        let thread = Some(builder.spawn(move || run(&dir, &theirs, &event))?);
-        Ok(Self { shared, thread })
+        let thread = Some(builder.spawn(move || run(&dir, &theirs, &its, &event))?);
+        Ok(Self { shared, used, thread })
+    }
+
+    /// The log has written so many bytes of its segment.
+    pub(crate) fn used(&self, bytes: u64) {
+        self.used.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The log waits for a spare: no more rests until there is one.
+    pub(crate) fn hurry(&self) {
+        lock(&self.shared.0).hurry = true;
+        self.shared.1.notify_all();
     }
 
     /// Asks for a spare.
@@ -96,6 +128,8 @@ impl Filler {
     pub(crate) fn wait(&self) -> Option<Filled> {
         let mut state = lock(&self.shared.0);
         while state.due > 0 && state.results.is_empty() {
+            state.hurry = true;
+            self.shared.1.notify_all();
             state = self.shared.1.wait(state).expect("the filler does not panic");
         }
         take(&mut state)
@@ -118,7 +152,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().expect("the filler does not panic")
 }
 
-fn run(dir: &DataDir, shared: &(Mutex<State>, Condvar), event: &File) {
+fn run(dir: &DataDir, shared: &Shared, used: &AtomicU64, event: &File) {
     let mut state = lock(&shared.0);
     loop {
         if state.stop {
@@ -129,8 +163,9 @@ fn run(dir: &DataDir, shared: &(Mutex<State>, Condvar), event: &File) {
             continue;
         };
         drop(state);
-        let result = carry_out(dir, &job);
+        let result = carry_out(dir, &job, shared, used);
         state = lock(&shared.0);
+        state.hurry &= !matches!(result, Filled::Spare(_) | Filled::Failed(_));
         state.results.push_back(result);
         shared.1.notify_all();
         // An eventfd takes any number of rings; nobody listens any more when it is closed.
@@ -138,19 +173,43 @@ fn run(dir: &DataDir, shared: &(Mutex<State>, Condvar), event: &File) {
     }
 }
 
-fn carry_out(dir: &DataDir, job: &Job) -> Filled {
+fn carry_out(dir: &DataDir, job: &Job, shared: &Shared, used: &AtomicU64) -> Filled {
     if let Job::Begin(start) = job {
         return start.carry_out(dir).map_or_else(Filled::NotBegun, |()| Filled::Begun);
     }
     let done = match job {
         Job::Begin(_) => unreachable!("answered above"),
-        Job::Fill { number, bytes } => make_spare(dir, *number, *bytes).map(|()| Some(*number)),
+        Job::Fill { number, bytes } => {
+            let mut began = Instant::now();
+            let made = make_spare(dir, *number, *bytes, |file, done| {
+                dir.sync(file)?;
+                let ahead = || used.load(Ordering::Relaxed) + bytes / AHEAD_PART < done;
+                rest(shared, (REST_TIMES * began.elapsed()).min(REST_MAX), ahead);
+                began = Instant::now();
+                Ok(())
+            });
+            made.map(|()| Some(*number))
+        }
         Job::Retire(retirement) => retirement.carry_out(dir).map(|()| retirement.spare),
     };
     match done {
         Ok(Some(number)) => Filled::Spare(number),
         Ok(None) => Filled::Removed,
         Err(error) => Filled::Failed(error),
+    }
+}
+
+/// Waits for so long, unless the log waits, stops, or is not far behind.
+fn rest(shared: &Shared, time: Duration, is_ahead: impl Fn() -> bool) {
+    let until = Instant::now() + time;
+    let mut state = lock(&shared.0);
+    while !state.stop && !state.hurry && is_ahead() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        let (woken, _) = shared.1.wait_timeout(state, left).expect("the log does not panic here");
+        state = woken;
     }
 }
 

@@ -102,7 +102,8 @@ impl<'d> Life<'d> {
     fn begin_segment(&mut self, body: usize, first: Zxid) {
         if self.log.spares().is_empty() {
             let number = self.log.reserve_spare();
-            make_spare(self.disk, number, SEGMENT.max(Log::segment_bytes_for(body))).unwrap();
+            make_spare(self.disk, number, SEGMENT.max(Log::segment_bytes_for(body)), |_, _| Ok(()))
+                .unwrap();
             self.log.add_spare(number);
         }
         self.finish_all();

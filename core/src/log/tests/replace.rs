@@ -109,7 +109,7 @@ fn a_log_is_begun_behind_the_snapshot_and_the_old_one_never_comes_back() {
     let mut log = recover(&disk, CLUSTER).unwrap().log;
     assert!(log.segments().is_empty() && last.zxid < at.zxid);
     let number = log.reserve_spare();
-    make_spare(&disk, number, SEGMENT).unwrap();
+    make_spare(&disk, number, SEGMENT, |_, _| Ok(())).unwrap();
     log.add_spare(number);
     let first = Zxid::new(Epoch(2), 5);
     log.start_segment(&disk, number, first, Salt(5)).unwrap();
