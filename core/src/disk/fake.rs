@@ -107,6 +107,27 @@ impl FakeDisk {
         self.operations.borrow().len()
     }
 
+    /// The most bytes that were ever written to a file and not made durable by a sync of it.
+    pub fn unsynced_bytes_max(&self) -> usize {
+        let (mut open, mut most) = (BTreeMap::new(), 0);
+        for operation in self.operations.borrow().iter() {
+            match operation {
+                Operation::Write { file, bytes, .. } => {
+                    let bytes_of = open.entry(file.0).or_insert(0);
+                    *bytes_of += bytes.len();
+                    most = most.max(*bytes_of);
+                }
+                Operation::Sync { file } => drop(open.remove(&file.0)),
+                Operation::Create { .. }
+                | Operation::Finish { .. }
+                | Operation::Rename { .. }
+                | Operation::Remove { .. }
+                | Operation::SyncDir { .. } => {}
+            }
+        }
+        most
+    }
+
     /// Sets or clears the failure to come.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.fault.set(fault);

@@ -223,3 +223,26 @@ impl Drop for Filler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_rest_ends_when_the_log_waits_or_stops_and_there_is_none_when_it_is_not_far_behind() {
+        let shared = Shared::default();
+        rest(&shared, LONG, || false);
+        rest(&shared, Duration::ZERO, || true);
+        for ends in [|state: &mut State| state.hurry = true, |state: &mut State| state.stop = true]
+        {
+            *lock(&shared.0) = State::default();
+            std::thread::scope(|scope| {
+                scope.spawn(|| rest(&shared, LONG, || true));
+                ends(&mut lock(&shared.0));
+                shared.1.notify_all();
+            });
+        }
+    }
+}

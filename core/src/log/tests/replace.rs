@@ -193,3 +193,29 @@ fn a_snapshot_newer_than_the_log_leaves_no_hole_behind_it() {
         assert_eq!((recovery.log.position(), recovery.log.segments().len()), (at, 0));
     }
 }
+
+#[test]
+fn the_disk_gets_snapshots_and_spares_in_pieces_since_whoever_syncs_meanwhile_waits_for_one() {
+    const MEBIBYTE: usize = 1 << 20;
+    let disk = FakeDisk::new();
+    let head = SnapshotHead { cluster: CLUSTER, zxid: zxid(1), chain: Chain(1) };
+    let mut writer = SnapshotWriter::create(&disk, head).unwrap();
+    let large = vec![7; 100_000];
+    for counter in 0..50 {
+        writer.node(&NodeImage { data: Some(&large), ..node(counter, &[]) }).unwrap();
+    }
+    let written = writer.finish(3).unwrap().bytes as usize;
+    assert!(4 * MEBIBYTE < written, "{written} bytes");
+    let most = disk.unsynced_bytes_max();
+    assert!(most < MEBIBYTE + MEBIBYTE / 2, "{most} bytes at once");
+    let disk = FakeDisk::new();
+    let mut upto = Vec::new();
+    let bytes = 2 * MEBIBYTE as u64 + SEGMENT;
+    make_spare(&disk, 1, bytes, |file, done| {
+        upto.push(done);
+        disk.sync(file)
+    })
+    .unwrap();
+    assert_eq!(upto, [MEBIBYTE as u64, 2 * MEBIBYTE as u64, bytes]);
+    assert_eq!(disk.unsynced_bytes_max(), MEBIBYTE);
+}

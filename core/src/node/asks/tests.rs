@@ -156,7 +156,10 @@ fn who_asks_counts_as_long_as_his_ask_is_open() {
     let mut asks = Asks::default();
     let id = String::from_utf8(vec![b'a'; 60_000]).expect("letters");
     let who: Arc<[acl::Identity]> = Arc::from([acl::Identity { scheme: "digest".to_owned(), id }]);
-    let of = |sequence| Item { identities: Arc::clone(&who), ..item(sequence, 1, Ask::Sync) };
+    let of = |sequence| {
+        let origin = Origin { reactor: 0, connection: 1, generation: 1, sequence };
+        Item::new(origin, SESSION, 1, Ask::Sync, Arc::clone(&who))
+    };
     let numbers: Vec<u64> = (0..100).map(|at| asks.push(of(at), b"/a", 0)).collect();
     assert!(100 * 60_000 < asks.bytes(), "{} bytes", asks.bytes());
     asks.told(numbers[0]);
