@@ -182,6 +182,9 @@ fn carry_out(dir: &DataDir, job: &Job, shared: &Shared, used: &AtomicU64) -> Fil
         Job::Fill { number, bytes } => {
             let mut began = Instant::now();
             let made = make_spare(dir, *number, *bytes, |file, done| {
+                if is_hurried(shared) {
+                    return Ok(()); // all at once is soonest
+                }
                 dir.sync(file)?;
                 let ahead = || used.load(Ordering::Relaxed) + bytes / AHEAD_PART < done;
                 rest(shared, (REST_TIMES * began.elapsed()).min(REST_MAX), ahead);
@@ -197,6 +200,11 @@ fn carry_out(dir: &DataDir, job: &Job, shared: &Shared, used: &AtomicU64) -> Fil
         Ok(None) => Filled::Removed,
         Err(error) => Filled::Failed(error),
     }
+}
+
+fn is_hurried(shared: &Shared) -> bool {
+    let state = lock(&shared.0);
+    state.hurry || state.stop
 }
 
 /// Waits for so long, unless the log waits, stops, or is not far behind.

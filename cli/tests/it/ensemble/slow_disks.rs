@@ -179,8 +179,9 @@ fn a_follower_with_a_slow_disk_slows_nobody_else() {
     let (before, began) = (disks.hits(whose), Instant::now());
     let slow = clients.each_mut().map(median);
     until("its disk is slow", SLOW * 20, || before < disks.hits(whose));
+    // The log's thread and the one that makes its spares are slow at the same time.
     assert!(
-        SLOW * (disks.hits(whose) - before - 1) as u32 <= began.elapsed(),
+        SLOW * ((disks.hits(whose) - before) / 2).saturating_sub(1) as u32 <= began.elapsed(),
         "its disk is not slow"
     );
     let own = median(&mut Client::of(ensemble.server(whose).client));
