@@ -181,8 +181,7 @@ impl Node {
                     // Meanwhile nobody could say who was heard.
                     let now_ms = self.clock.mono_ms;
                     let pause_ms = since_ms.map_or(0, |since_ms| now_ms - since_ms);
-                    let counts = self.zab.planted(Mutant::DeafnessCounts);
-                    if !counts && !self.zab.planted(Mutant::ExpiryNotRenewed) {
+                    if !self.zab.planted(Mutant::ExpiryNotRenewed) {
                         self.expiry.forgive(pause_ms, now_ms);
                     }
                 } else {

@@ -196,8 +196,6 @@ mutants! {
     ExpiresEarly,
     /// A new leader takes the times at which it last led for those at which sessions were heard from.
     ExpiryNotRenewed,
-    /// A leader takes the time in which it founded a new epoch for silence of its sessions.
-    DeafnessCounts,
     /// A follower does not tell its leader which sessions it hears from.
     TouchesNotPassed,
     /// Ephemeral nodes stay when their session ends.
