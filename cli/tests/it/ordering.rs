@@ -277,3 +277,53 @@ fn the_three_orders_hold_with_writers_on_three_reactors() {
 fn the_three_orders_hold_on_one_thread() {
     run(1);
 }
+
+/// A server keeps long lists as it has sent them. Each answer is held against what was created and deleted, read
+/// three times, since the third is the first that can be a kept one; and by another thread's connections.
+#[test]
+fn a_long_list_that_is_kept_is_never_an_older_one() {
+    const NAMES: i32 = 1_200;
+    let subject = farwatch(Options::new().line("farwatch.threads=2"));
+    let mut connections: Vec<Connection> = (0..4).map(|_| connect(subject.address()).0).collect();
+    let mut expected: BTreeMap<String, ()> = BTreeMap::new();
+    let create = |path: &str| request::create(path, None, &ids::open(), 0);
+    assert_eq!(connections[0].call(&create("/long")).expect("a reply").err, 0);
+    for number in 0..NAMES {
+        let name = format!("n{number:05}");
+        let reply = connections[0].call(&create(&format!("/long/{name}"))).expect("a reply");
+        assert_eq!(reply.err, 0);
+        expected.insert(name, ());
+    }
+    let check = |connections: &mut [Connection], expected: &BTreeMap<String, ()>| {
+        for connection in connections {
+            assert_eq!(connection.call(&request::sync("/")).expect("a reply").err, 0);
+            for _ in 0..3 {
+                let reply = connection.call(&request::get_children2("/long", false));
+                let (mut names, stat) = reply.expect("a reply").names_and_stat().expect("names");
+                names.sort();
+                assert_eq!(stat.num_children as usize, names.len());
+                assert!(names.iter().eq(expected.keys()), "{} names", names.len());
+            }
+        }
+    };
+    check(&mut connections, &expected);
+    for number in 0..20 {
+        // In turn: one goes, one comes, one of each in one transaction, which leaves the count as it was.
+        let (old, new) = (format!("n{number:05}"), format!("m{number:05}"));
+        let remove = request::delete(&format!("/long/{old}"), -1);
+        let add = create(&format!("/long/{new}"));
+        let asked = match number % 3 {
+            0 => remove,
+            1 => add,
+            _both => request::multi(&[remove, add]),
+        };
+        assert_eq!(connections[number % 4].call(&asked).expect("a reply").err, 0);
+        if number % 3 != 1 {
+            expected.remove(&old);
+        }
+        if number % 3 != 0 {
+            expected.insert(new, ());
+        }
+        check(&mut connections, &expected);
+    }
+}
