@@ -488,8 +488,18 @@ impl Client {
 
     /// The server that the session is connected to.
     pub fn server(&self) -> Option<ServerName> {
-        let server = self.handle.shared.lock().server?;
-        Some(self.handle.shared.servers[server].clone())
+        Some(self.servers()[self.server_index()?].clone())
+    }
+
+    /// Where that server stands among [`Client::servers`].
+    pub fn server_index(&self) -> Option<usize> {
+        let state = self.handle.shared.lock();
+        state.server.filter(|_| state.machine.is_connected())
+    }
+
+    /// All servers of the connect string, in its order.
+    pub fn servers(&self) -> &[ServerName] {
+        &self.handle.shared.servers
     }
 }
 

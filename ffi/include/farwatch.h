@@ -994,6 +994,14 @@ int64_t fw_client_session_id(const fw_client *client);
 uint64_t fw_client_session_timeout_ms(const fw_client *client);
 
 /**
+ * The server that serves the session now, as `host:port` of the setting `connect`; ends with a zero and is valid
+ * until the client is freed. Null while there is none. For a client of an embedded observer it names no
+ * address. `len` may be null. Never blocks.
+ */
+const char *fw_client_server(const fw_client *client,
+                             size_t *len);
+
+/**
  * Ends the session: its ephemeral nodes are gone when this returns `FW_OK`. Operations that wait
  * fail with `FW_CLOSED`. Waits up to `timeout_ms` (negative: `requestTimeout`) for the server's
  * word; without a server at hand it fails at once, and the session ends by its timeout. May block,

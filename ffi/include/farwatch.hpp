@@ -509,6 +509,12 @@ public:
     }
     fw_session_state state() const noexcept { return fw_client_state(raw_.get()); }
     std::int64_t session_id() const noexcept { return fw_client_session_id(raw_.get()); }
+    /** `host:port` of who serves the session now, empty while nobody does. Valid as long as this client. */
+    std::string_view server() const noexcept {
+        std::size_t length = 0;
+        const char *text = fw_client_server(raw_.get(), &length);
+        return text ? std::string_view(text, length) : std::string_view();
+    }
 
     expected<answer> create(std::string_view path, std::string_view data,
                             fw_create_mode mode = FW_PERSISTENT, timeout patience = {}) noexcept {

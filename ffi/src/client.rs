@@ -1,6 +1,7 @@
 //! `fw_client`: a session with a service.
 
 use std::collections::BTreeSet;
+use std::ffi::c_char;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::config::{ConfigBody, fw_config};
 use crate::error::{Failure, fw_error};
 use crate::event::{StateCell, Teller, fw_session_state};
 use crate::guard::{Opaque, borrow, free, give, out, view, without_signals};
+use crate::result::lend;
 use crate::status::fw_status;
 
 mod calls;
@@ -83,6 +85,8 @@ impl Ephemerals {
 /// A client and what this library adds to it.
 pub struct ClientBody {
     client: Client,
+    /// The text of each of the client's servers.
+    servers: Box<[Text]>,
     gate: Arc<Gate>,
     state: Arc<StateCell>,
     ephemerals: Arc<Ephemerals>,
@@ -168,7 +172,17 @@ impl ClientBody {
             options = options.seed(seed);
         }
         let client = without_signals(|| Client::open(connect, options))?;
-        Ok(Self { client, gate, state, ephemerals, renews, request_timeout, close_timeout })
+        let servers = client.servers().iter().map(|it| Text::new(&it.to_string())).collect();
+        Ok(Self {
+            client,
+            servers,
+            gate,
+            state,
+            ephemerals,
+            renews,
+            request_timeout,
+            close_timeout,
+        })
     }
 
     /// The client itself.
@@ -292,6 +306,19 @@ pub unsafe extern "C" fn fw_client_session_id(client: *const fw_client) -> i64 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_client_session_timeout_ms(client: *const fw_client) -> u64 {
     accessor!(view(client, 0, |client| client.client.session_timeout().as_millis() as u64))
+}
+
+/// The server that serves the session now, as `host:port` of the setting `connect`; ends with a zero and is valid
+/// until the client is freed. Null while there is none. For a client of an embedded observer it names no
+/// address. `len` may be null. Never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_client_server(
+    client: *const fw_client,
+    len: *mut usize,
+) -> *const c_char {
+    accessor!(view(client, std::ptr::null(), |client| {
+        lend(client.client.server_index().map(|index| &client.servers[index]), len)
+    }))
 }
 
 /// Ends the session: its ephemeral nodes are gone when this returns `FW_OK`. Operations that wait

@@ -168,7 +168,7 @@ pub unsafe extern "C" fn fw_election_on_change(
     destroy: fw_destroy_fn,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    owning!(error, {
+    ending!(error, {
         let context = Context::new(context, destroy);
         crate::reserve::refuse_if_out()?;
         borrow(election.cast_const())?.holding.on_change(callback, context)

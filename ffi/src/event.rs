@@ -229,7 +229,7 @@ pub unsafe extern "C" fn fw_config_on_event(
     destroy: fw_destroy_fn,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    owning!(error, {
+    ending!(error, {
         let context = Arc::new(Context::new(context, destroy));
         crate::reserve::refuse_if_out()?;
         let function = callback.ok_or_else(|| {

@@ -319,16 +319,8 @@ macro_rules! border {
     };
 }
 
-/// The same for what is handed a context, which it must take before it refuses anything: that destroys it.
-#[macro_export]
-#[doc(hidden)]
-macro_rules! owning {
-    ($error:expr, $work:block) => {
-        $crate::ending!($error, $work)
-    };
-}
-
-/// The same for what ends or gives back, which is also done where memory has run out.
+/// The same for what is done where memory has run out, too: it ends or gives back, or it is handed a context, which
+/// it must take before it refuses anything, since that destroys it.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! ending {

@@ -211,7 +211,7 @@ pub unsafe extern "C" fn fw_client_submit(
     request: *mut u64,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    owning!(error, {
+    ending!(error, {
         let context = Context::new(context, destroy);
         crate::reserve::refuse_if_out()?;
         let client = borrow(client.cast_const())?;

@@ -251,7 +251,7 @@ pub unsafe extern "C" fn fw_followed_on_change(
     destroy: fw_destroy_fn,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    owning!(error, {
+    ending!(error, {
         let context = Context::new(context, destroy);
         crate::reserve::refuse_if_out()?;
         borrow(followed.cast_const())?.on_change(callback, context)

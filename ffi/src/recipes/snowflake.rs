@@ -109,7 +109,7 @@ pub unsafe extern "C" fn fw_snowflake_open_by_clock(
     snowflake: *mut *mut fw_snowflake,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    owning!(error, {
+    ending!(error, {
         let context = Context::new(context, destroy);
         crate::reserve::refuse_if_out()?;
         let (path, acl) = (text("path", path, path_len)?, list(acl)?);

@@ -58,6 +58,7 @@ int main(int count, char **arguments) {
     auto mine = resumed->exists("/mine");
     CHECK(mine && mine->exists() && mine->stat().ephemeral_owner == session->id());
     CHECK(resumed->session_id() == session->id());
+    CHECK(!resumed->server().empty() && client.server().empty());
     std::cout << "done" << std::endl;
     return 0;
 }

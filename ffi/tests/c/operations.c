@@ -175,13 +175,16 @@ int main(int count, char **arguments) {
     fw_client *client = opened(arguments[1]);
     OK(fw_client_wait_connected(client, -1, &error));
     CHECK(fw_client_session_id(client) != 0 && fw_client_session_timeout_ms(client) > 0);
+    size_t length = 0;
+    const char *server = fw_client_server(client, &length);
+    CHECK(server && strlen(server) == length && strncmp(arguments[1], server, length) == 0);
     nodes(client);
     refusals(client);
     transactions(client);
     identities(client);
     kinds(client);
     OK(fw_client_close(client, -1, &error));
-    CHECK(fw_client_state(client) == FW_STATE_CLOSED);
+    CHECK(fw_client_state(client) == FW_STATE_CLOSED && !fw_client_server(client, NULL));
     fw_error *error = NULL;
     CHECK(fw_client_get(client, "/", 1, 0, -1, NULL, &error) == FW_CLOSED);
     CHECK(fw_error_fatal(error));
