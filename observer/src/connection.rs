@@ -82,7 +82,8 @@ async fn serve(reactor: &Rc<RefCell<Reactor>>, key: ConnectionKey, mut read: Rea
             }
             Next::Word(word) => {
                 let behind = input.bytes.get(4..).unwrap_or_default().to_vec();
-                words::answer(reactor, key, word, &behind).await;
+                // Boxed: an idle connection would pay for the room that it needs.
+                Box::pin(words::answer(reactor, key, word, &behind)).await;
                 input.bytes.clear();
                 continue;
             }
