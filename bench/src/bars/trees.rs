@@ -1,11 +1,12 @@
 //! P14, P20 and P21: a large tree, in memory, through a restart, and while it is written to disk.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -40,6 +41,10 @@ const TURNS: usize = 4;
 
 /// How often a server's memory and directory are looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Its files are at rest when none has changed for so long, which comes to pass within the other.
+const STILL: Duration = Duration::from_secs(1);
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 
 /// The one that takes none.
 const WITHOUT: &str = "farwatch without snapshots";
@@ -185,6 +190,7 @@ pub fn snapshots(setup: &Setup) -> Result<Vec<Line>> {
     for _ in 0..TURNS.min(setup.pace.rounds) {
         for (((name, subject), load), turns) in subjects.iter().zip(&mut loads).zip(&mut all) {
             take_turn(subject, load, turn, turns).with_context(|| format!("{name} under load"))?;
+            settle(&subject.data_directory())?;
         }
     }
     let of = |name: &str| {
@@ -207,6 +213,29 @@ fn take_turn(subject: &Subject, load: &mut Load, turn: Duration, turns: &mut Tur
     turns.snapshots.push(seen.len() - old.len());
     turns.grown.push(most as f64 / before as f64);
     Ok(())
+}
+
+/// Waits until the server has finished the snapshot that it was writing, and the disk what it was given: the next
+/// turn is another's.
+fn settle(data: &Path) -> Result<()> {
+    let (began, mut since, mut before) = (Instant::now(), Instant::now(), BTreeSet::new());
+    while since.elapsed() < STILL {
+        ensure!(began.elapsed() < SETTLES_WITHIN, "{} does not come to rest", data.display());
+        sleep(LOOK);
+        let now = snapshot_directories(data);
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+    }
+    ensure!(Command::new("sync").status().context("running sync")?.success(), "sync failed");
+    Ok(())
+}
+
+/// The files of both kinds of directories, with their lengths.
+fn snapshot_directories(data: &Path) -> BTreeSet<(OsString, u64)> {
+    let folders = [data.join("snapshot"), data.join("version-2")];
+    let entries = folders.iter().flat_map(|it| fs::read_dir(it).into_iter().flatten().flatten());
+    entries.map(|it| (it.file_name(), it.metadata().map_or(0, |it| it.len()))).collect()
 }
 
 /// Names of all snapshots, of either kind of server.

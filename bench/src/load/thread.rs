@@ -16,8 +16,9 @@ use super::plan::{Nodes, Plan, Workload};
 /// One read of a connection.
 const READ_BYTES: usize = 256 << 10;
 
-/// How long a server may take to answer what is outstanding when a slice ends.
-const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// How long a server may take to answer what is outstanding when a slice ends: longer than ZooKeeper needs to end
+/// ten thousand sessions.
+const DRAIN_MAX: Duration = Duration::from_secs(120);
 
 /// See the module.
 pub(super) struct LoadThread {
