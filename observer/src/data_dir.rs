@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use crate::log_file::system;
 
+pub(crate) mod giving_back;
 mod member;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Snapshots on the real disk.
 
+use std::time::Instant;
+
 use farwatch_core::disk::DiskError;
 use farwatch_core::record::Chain;
 use farwatch_core::snapshot::files;
@@ -9,6 +11,7 @@ use farwatch_core::snapshot::writer::SnapshotWriter;
 use farwatch_core::zxid::Zxid;
 
 use crate::data_dir::DataDir;
+use crate::data_dir::giving_back::{GivingBack, rest_after};
 
 /// Snapshots to keep, as ZooKeeper's `autopurge.snapRetainCount`.
 pub const SNAPSHOTS_KEPT: usize = 3;
@@ -29,10 +32,37 @@ pub fn open(dir: &DataDir, zxid: Zxid) -> Result<SnapshotReader<DataDir>, Snapsh
     SnapshotReader::open(dir.clone(), dir.identity().cluster, zxid)
 }
 
-/// Removes all but the newest `keep` valid snapshots. Answers the first zxid that the log must keep
-/// for the oldest of them, which is for [`crate::log_file::LogFile::purge`]; `None` while there are
-/// fewer.
-pub fn purge(dir: &DataDir, keep: usize) -> Result<Option<Zxid>, SnapshotError> {
-    let oldest = files::purge(dir, dir.identity().cluster, keep)?;
-    Ok(oldest.map(|zxid| Zxid(zxid.0 + 1)))
+/// What a purge has found.
+pub struct Purged {
+    /// The first zxid that the log must keep for the oldest snapshot that stays, which is for
+    /// [`crate::log_file::LogFile::purge`]; `None` while there are fewer than wanted.
+    pub log_from: Option<Zxid>,
+    /// Snapshots that have lost their names.
+    leaving: Vec<GivingBack>,
+}
+
+impl Purged {
+    /// Gives back the space of what was removed, with rests for others who use the disk. Dropped instead, it goes
+    /// at once. Blocks.
+    pub fn give_back(self) {
+        for mut snapshot in self.leaving {
+            loop {
+                let began = Instant::now();
+                if !snapshot.step() {
+                    break;
+                }
+                std::thread::sleep(rest_after(began.elapsed()));
+            }
+        }
+    }
+}
+
+/// Removes all but the newest `keep` valid snapshots; their space is given back by the answer.
+pub fn purge(dir: &DataDir, keep: usize) -> Result<Purged, SnapshotError> {
+    let mut leaving = Vec::new();
+    let oldest = files::purge(dir, dir.identity().cluster, keep, |name| {
+        leaving.push(GivingBack::begin(dir, name)?);
+        Ok(())
+    })?;
+    Ok(Purged { log_from: oldest.map(|zxid| Zxid(zxid.0 + 1)), leaving })
 }

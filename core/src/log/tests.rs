@@ -200,13 +200,15 @@ impl<'d> Server<'d> {
     }
 
     fn purge(&mut self) -> Result<(), DiskError> {
-        let oldest = files::purge(self.disk, CLUSTER, 2).map_err(|error| match error {
-            SnapshotError::Disk(error) => error,
-            SnapshotError::Head
-            | SnapshotError::Version(_)
-            | SnapshotError::Foreign
-            | SnapshotError::Chunk { .. } => panic!("{error}"),
-        })?;
+        let oldest = files::purge(self.disk, CLUSTER, 2, |name| self.disk.remove(name)).map_err(
+            |error| match error {
+                SnapshotError::Disk(error) => error,
+                SnapshotError::Head
+                | SnapshotError::Version(_)
+                | SnapshotError::Foreign
+                | SnapshotError::Chunk { .. } => panic!("{error}"),
+            },
+        )?;
         let Some(oldest) = oldest else { return Ok(()) };
         for _ in 0..self.log.purgeable(Zxid(oldest.0 + 1), 0) {
             let retirement = self.log.retire_oldest(SEGMENT, 0);

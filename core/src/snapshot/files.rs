@@ -74,17 +74,18 @@ pub(crate) fn verify_as<D: Disk>(
 /// log must reach back to it.
 ///
 /// Damaged ones are not counted, so that the last good one is never removed for them, and are left
-/// for the operator to look at.
+/// for the operator to look at. `remove` is given the file names of those that go, the newest first.
 pub fn purge<D: Disk>(
     disk: &D,
     cluster: ClusterId,
     keep: usize,
+    mut remove: impl FnMut(&str) -> Result<(), DiskError>,
 ) -> Result<Option<Zxid>, SnapshotError> {
     assert!(keep > 0, "one snapshot is kept");
     let (mut kept, mut oldest) = (0, None);
     for zxid in list_snapshots(disk)?.into_iter().rev() {
         if kept == keep {
-            disk.remove(&snapshot_name(zxid))?;
+            remove(&snapshot_name(zxid))?;
             continue;
         }
         match verify(disk, cluster, zxid) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use farwatch_core::snapshot::format::SessionImage;
-use farwatch_core::zxid::Zxid;
 use tracing::{error, info, warn};
 
 use super::Core;
@@ -13,7 +12,7 @@ use crate::four_letter::counters::{Counter, Summary};
 use crate::inbox::{Snapshot, ToCore};
 use crate::recover::SnapshotJob;
 use crate::server::{Shared, random};
-use crate::snapshot_file;
+use crate::snapshot_file::{self, Purged};
 
 /// When the next snapshot is due.
 pub(super) struct Snapshots {
@@ -96,18 +95,24 @@ impl Core {
             let zxid = job.zxid;
             let keep = shared.config.autopurge.snapshots_retained as usize;
             let purges = shared.config.autopurge.interval_ms != 0;
+            let mut purged = None;
             let result = job.write(&dir).map_err(|error| error.to_string()).map(|_| {
                 // Old snapshots are read whole before one is counted as good, so this belongs here
                 // and not on the core's thread.
-                let log_from = if purges { purge(&dir, keep) } else { None };
-                Snapshot { zxid, log_from }
+                purged = purges.then(|| purge(&dir, keep)).flatten();
+                Snapshot { zxid, log_from: purged.as_ref().and_then(|it| it.log_from) }
             });
+            drop(dir); // whoever opens it next has not to wait for what is given back
             let took = started.elapsed().as_micros() as u64;
             shared.counters.thread(thread_index).record(Summary::SnapshotTime, took);
             let mut message = ToCore::SnapshotDone(result);
             while let Err(back) = inbox.push(message) {
                 message = back;
                 std::thread::yield_now();
+            }
+            drop((inbox, shared));
+            if let Some(purged) = purged {
+                purged.give_back();
             }
         };
         let builder = std::thread::Builder::new().name("farwatch-snapshot".to_owned());
@@ -134,10 +139,8 @@ impl Core {
     }
 }
 
-/// Removes snapshots beyond those to keep; what the log must keep for the oldest of these.
-fn purge(dir: &DataDir, keep: usize) -> Option<Zxid> {
-    snapshot_file::purge(dir, keep).unwrap_or_else(|cause| {
-        warn!("old snapshots cannot be purged: {cause}");
-        None
-    })
+/// Removes snapshots beyond those to keep.
+fn purge(dir: &DataDir, keep: usize) -> Option<Purged> {
+    let purged = snapshot_file::purge(dir, keep);
+    purged.inspect_err(|cause| warn!("old snapshots cannot be purged: {cause}")).ok()
 }

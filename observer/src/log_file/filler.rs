@@ -15,12 +15,7 @@ use farwatch_core::disk::{Disk, DiskError};
 use farwatch_core::log::{Retirement, SegmentStart, make_spare};
 
 use crate::data_dir::DataDir;
-
-/// A rest is so many times as long as the piece before it took: the disk is the log's for that part of the time.
-const REST_TIMES: u32 = 4;
-
-/// No rest is longer, however slow the disk was for a moment.
-const REST_MAX: Duration = Duration::from_millis(20);
+use crate::data_dir::giving_back::{GivingBack, rest_after};
 
 /// A spare is kept so much of itself ahead of the segment that it will follow.
 const AHEAD_PART: u64 = 16;
@@ -153,17 +148,25 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 fn run(dir: &DataDir, shared: &Shared, used: &AtomicU64, event: &File) {
+    let mut leaving = VecDeque::new();
     let mut state = lock(&shared.0);
     loop {
         if state.stop {
             return;
         }
         let Some(job) = state.jobs.pop_front() else {
-            state = shared.1.wait(state).expect("the log does not panic while it holds this lock");
+            if leaving.is_empty() {
+                let woken = shared.1.wait(state);
+                state = woken.expect("the log does not panic while it holds this lock");
+            } else {
+                drop(state);
+                give_back(&mut leaving, shared);
+                state = lock(&shared.0);
+            }
             continue;
         };
         drop(state);
-        let result = carry_out(dir, &job, shared, used);
+        let result = carry_out(dir, &job, shared, used, &mut leaving);
         state = lock(&shared.0);
         state.hurry &= !matches!(result, Filled::Spare(_) | Filled::Failed(_));
         state.results.push_back(result);
@@ -173,7 +176,22 @@ fn run(dir: &DataDir, shared: &Shared, used: &AtomicU64, event: &File) {
     }
 }
 
-fn carry_out(dir: &DataDir, job: &Job, shared: &Shared, used: &AtomicU64) -> Filled {
+/// One piece of what is removed, and a rest.
+fn give_back(leaving: &mut VecDeque<GivingBack>, shared: &Shared) {
+    let began = Instant::now();
+    if !leaving.front_mut().is_some_and(GivingBack::step) {
+        leaving.pop_front();
+    }
+    rest(shared, rest_after(began.elapsed()), |state| state.jobs.is_empty());
+}
+
+fn carry_out(
+    dir: &DataDir,
+    job: &Job,
+    shared: &Shared,
+    used: &AtomicU64,
+    leaving: &mut VecDeque<GivingBack>,
+) -> Filled {
     if let Job::Begin(start) = job {
         return start.carry_out(dir).map_or_else(Filled::NotBegun, |()| Filled::Begun);
     }
@@ -186,12 +204,15 @@ fn carry_out(dir: &DataDir, job: &Job, shared: &Shared, used: &AtomicU64) -> Fil
                     return Ok(()); // all at once is soonest
                 }
                 dir.sync(file)?;
-                let ahead = || used.load(Ordering::Relaxed) + bytes / AHEAD_PART < done;
-                rest(shared, (REST_TIMES * began.elapsed()).min(REST_MAX), ahead);
+                let ahead = |_: &State| used.load(Ordering::Relaxed) + bytes / AHEAD_PART < done;
+                rest(shared, rest_after(began.elapsed()), ahead);
                 began = Instant::now();
                 Ok(())
             });
             made.map(|()| Some(*number))
+        }
+        Job::Retire(Retirement { segment, spare: None }) => {
+            GivingBack::begin(dir, segment).map(|going| leaving.push_back(going)).map(|()| None)
         }
         Job::Retire(retirement) => retirement.carry_out(dir).map(|()| retirement.spare),
     };
@@ -207,11 +228,11 @@ fn is_hurried(shared: &Shared) -> bool {
     state.hurry || state.stop
 }
 
-/// Waits for so long, unless the log waits, stops, or is not far behind.
-fn rest(shared: &Shared, time: Duration, is_ahead: impl Fn() -> bool) {
+/// Waits for so long, unless the log waits or stops, or `may` says no.
+fn rest(shared: &Shared, time: Duration, may: impl Fn(&State) -> bool) {
     let until = Instant::now() + time;
     let mut state = lock(&shared.0);
-    while !state.stop && !state.hurry && is_ahead() {
+    while !state.stop && !state.hurry && may(&state) {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return;
@@ -234,22 +255,40 @@ impl Drop for Filler {
 
 #[cfg(test)]
 mod tests {
+    use farwatch_core::zxid::ServerId;
+
     use super::*;
+    use crate::data_dir::Founding;
+    use crate::log_file::system;
 
     const LONG: Duration = Duration::from_secs(3600);
 
     #[test]
+    fn a_segment_that_goes_has_lost_its_name_when_that_is_told_and_its_file_when_the_log_ends() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(root.path(), None, ServerId(1), Founding::Alone).unwrap();
+        let filler = Filler::new(dir.clone(), system::event_fd().unwrap()).unwrap();
+        let segment = "log/1.log".to_owned();
+        std::fs::write(dir.path(&segment), vec![7; 64 << 20]).unwrap();
+        filler.retire(Retirement { segment, spare: None });
+        assert!(matches!(filler.wait(), Some(Filled::Removed)));
+        assert!(!dir.list("log").unwrap().contains(&"1.log".to_owned()));
+        drop(filler);
+        assert!(dir.list("log").unwrap().is_empty());
+    }
+
+    #[test]
     fn a_rest_ends_when_the_log_waits_or_stops_and_there_is_none_when_it_is_not_far_behind() {
         let shared = Shared::default();
-        rest(&shared, LONG, || false);
+        rest(&shared, LONG, |_| false);
         let (began, short) = (Instant::now(), Duration::from_millis(5));
-        rest(&shared, short, || true);
+        rest(&shared, short, |_| true);
         assert!(short <= began.elapsed(), "the disk was not left to the log");
         for ends in [|state: &mut State| state.hurry = true, |state: &mut State| state.stop = true]
         {
             *lock(&shared.0) = State::default();
             std::thread::scope(|scope| {
-                scope.spawn(|| rest(&shared, LONG, || true));
+                scope.spawn(|| rest(&shared, LONG, |_| true));
                 ends(&mut lock(&shared.0));
                 shared.1.notify_all();
             });

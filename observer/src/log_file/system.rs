@@ -5,7 +5,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -32,6 +32,17 @@ pub(crate) fn available_bytes(path: &Path) -> io::Result<u64> {
     // SAFETY: the call succeeded, so it has filled the structure.
     let stat = unsafe { stat.assume_init() };
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether nobody else, in any process, has `file` open, which is open for writing: only then is a lease of it
+/// granted. It is given back at once, so that nobody is kept waiting who opens it later. A file system without
+/// leases says no.
+pub(crate) fn is_open_nowhere_else(file: &File) -> bool {
+    let lease = |kind: libc::c_int| {
+        // SAFETY: fcntl takes integers here, and the descriptor is open as long as `file` is.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) == 0 }
+    };
+    lease(libc::F_WRLCK) && lease(libc::F_UNLCK)
 }
 
 /// A random number that other servers and runs do not have.

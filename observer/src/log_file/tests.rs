@@ -376,8 +376,8 @@ fn a_start_from_a_snapshot_reads_only_the_records_behind_it() {
     let mut writer = crate::snapshot_file::create(&dir, at, chain).unwrap();
     writer.session(&session()).unwrap();
     writer.finish(77).unwrap();
-    assert_eq!(crate::snapshot_file::purge(&dir, 2).unwrap(), None);
-    assert_eq!(crate::snapshot_file::purge(&dir, 1).unwrap(), Some(Zxid(at.0 + 1)));
+    assert_eq!(crate::snapshot_file::purge(&dir, 2).unwrap().log_from, None);
+    assert_eq!(crate::snapshot_file::purge(&dir, 1).unwrap().log_from, Some(Zxid(at.0 + 1)));
     log.purge(Zxid(at.0 + 1));
     let last = log.last();
     drop(log);

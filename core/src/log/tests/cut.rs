@@ -151,7 +151,8 @@ impl<'d> Life<'d> {
             return;
         }
         self.snapshots.remove(0);
-        let oldest = files::purge(self.disk, CLUSTER, 2).unwrap().unwrap();
+        let oldest =
+            files::purge(self.disk, CLUSTER, 2, |name| self.disk.remove(name)).unwrap().unwrap();
         for _ in 0..self.log.purgeable(Zxid(oldest.0 + 1), 0) {
             let retirement = self.log.retire_oldest(SEGMENT, 0);
             retirement.carry_out(self.disk).unwrap();
