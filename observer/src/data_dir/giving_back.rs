@@ -49,7 +49,7 @@ impl GivingBack {
         dir.sync_dir(name.split_once('/').map_or("", |(directory, _)| directory))?;
         let path = dir.path(&gone);
         let opened = OpenOptions::new().write(true).open(&path).ok();
-        let file = opened.filter(|file| system::is_open_nowhere_else(file));
+        let file = opened.filter(system::is_open_nowhere_else);
         let bytes = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |it| it.len());
         Ok(Self { path, file, bytes })
     }
