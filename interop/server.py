@@ -105,7 +105,7 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def until(what, is_so, within=60):
+def until(what, is_so, within=120):
     """Polls until `is_so` is true, prints how long that took, and returns what it was."""
     start = time.monotonic()
     while not (found := is_so()):
