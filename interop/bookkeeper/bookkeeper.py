@@ -203,13 +203,15 @@ def kill_the_auditor(it):
 
 
 def sleep_through_a_session(it):
-    """It registers anew when it wakes."""
+    """It stops by itself when it wakes, as one that copies what others lost does, and begins anew."""
     frozen = it.bookies[0]
     before = it.owner(frozen)
     frozen.process.send_signal(signal.SIGSTOP)
     until("its session is over", lambda: frozen.name not in it.available())
     it.write()
     frozen.process.send_signal(signal.SIGCONT)
+    until("it stopped", lambda: frozen.process.poll() is not None)
+    frozen.start()
     until("it is available again", it.all_available)
     assert it.owner(frozen) != before
 
