@@ -136,9 +136,9 @@ class Cluster:
     def owners(self):
         return [self.owner(it) for it in self.bookies]
 
-    def write(self):
-        """A ledger that stays, acknowledged by as many bookies as have its copies."""
-        self.ledgers += self.client("write", COPIES, ENTRIES)
+    def write(self, count=1):
+        """Ledgers that stay, acknowledged by as many bookies as have their copies."""
+        self.ledgers += self.client("write", COPIES, ENTRIES, count)
 
     def mentioned(self):
         """The bookies that the metadata of the ledgers name."""
@@ -175,7 +175,7 @@ def begin(it):
     it.shell("simpletest", "-ensemble", str(COPIES), "-writeQuorum", str(COPIES), "-ackQuorum", str(COPIES),
              "-numEntries", str(ENTRIES))
     # Which bookies hold a ledger is drawn.
-    until("every bookie holds a ledger", lambda: it.write() or len(it.mentioned()) == BOOKIES)
+    until("every bookie holds a ledger", lambda: it.write(4) or len(it.mentioned()) == BOOKIES)
 
 
 def kill_the_leader(it):

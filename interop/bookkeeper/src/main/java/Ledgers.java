@@ -7,7 +7,7 @@ import org.apache.bookkeeper.client.LedgerHandle;
 import org.apache.bookkeeper.conf.ClientConfiguration;
 
 /**
- * Ledgers that stay: `Ledgers URI write COPIES ENTRIES` writes one and prints its id, `Ledgers URI read ENTRIES ID...`
+ * Ledgers that stay: `Ledgers URI write COPIES ENTRIES COUNT` writes some and prints their ids, `Ledgers URI read ENTRIES ID...`
  * reads some, and fails where an entry is missing or another one.
  */
 public final class Ledgers {
@@ -19,9 +19,11 @@ public final class Ledgers {
         try (BookKeeper client = new BookKeeper(configuration)) {
             if (words[1].equals("write")) {
                 int copies = Integer.parseInt(words[2]);
-                try (LedgerHandle ledger = client.createLedger(copies, copies, DigestType.CRC32C, PASSWORD)) {
-                    for (int n = 0; n < Integer.parseInt(words[3]); n++) ledger.addEntry(entry(n));
-                    System.out.println(ledger.getId());
+                for (int i = 0; i < Integer.parseInt(words[4]); i++) {
+                    try (LedgerHandle ledger = client.createLedger(copies, copies, DigestType.CRC32C, PASSWORD)) {
+                        for (int n = 0; n < Integer.parseInt(words[3]); n++) ledger.addEntry(entry(n));
+                        System.out.println(ledger.getId());
+                    }
                 }
                 return;
             }
