@@ -105,6 +105,17 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def until(what, is_so, within=120):
+    """Polls until `is_so` is true, prints how long that took, and returns what it was."""
+    start = time.monotonic()
+    while not (found := is_so()):
+        if time.monotonic() > start + within:
+            raise AssertionError(f"not within {within} s: {what}")
+        time.sleep(0.05)
+    print(f"      {time.monotonic() - start:5.1f} s until {what}", flush=True)
+    return found
+
+
 class Server:
     """A server with a port and a directory of its own; restarts keep both."""
 
