@@ -40,12 +40,12 @@ def qualified(name):
 
 
 def selected(everything, names):
-    """The classes to run, in the order of the file."""
-    classes = []
+    """The classes to run, in the order of the file, each with the properties that it needs."""
+    classes = {}
     for line in lines("classes.txt"):
-        name, _, slow = line.partition(" ")
-        if qualified(name) in names or not names and (everything or not slow):
-            classes.append(qualified(name))
+        name, *marks = line.split()
+        if qualified(name) in names or not names and (everything or "slow" not in marks):
+            classes[qualified(name)] = [mark for mark in marks if mark.startswith("-D")]
     unknown = names - set(classes)
     if unknown:
         sys.exit(f"not in classes.txt: {', '.join(sorted(unknown))}")
@@ -72,6 +72,9 @@ class Run:
             "-cp", f"{classes_folder}:{others}",
             "-Dslf4j.internal.verbosity=ERROR",
             f"-Djunit.jupiter.execution.timeout.testable.method.default={TEST_WITHIN_SECONDS}s",
+            # As ZooKeeper's own build sets it: the super user whose password is `test`.
+            "-Dzookeeper.DigestAuthenticationProvider.superDigest="
+            "super:D/InIHSb7yEEbrWz8b9l71RjZJU=",
             f"-Dzktests.server={self.kind}",
         ]
         if self.kind == "zookeeper":
@@ -81,10 +84,11 @@ class Run:
         self.passed = 0
         self.failed = []
 
-    def one(self, name, methods):
+    def one(self, name, properties, methods):
         """Runs a class; what it leaves running ends with it, as all of it is one process group."""
         directory = pathlib.Path(tempfile.mkdtemp(prefix="zktests-", dir=server.TARGET))
-        command = self.command + [f"-Dbuild.test.dir={directory}/tests", "farwatch.zktests.Judge"]
+        command = self.command + properties
+        command += [f"-Dbuild.test.dir={directory}/tests", "farwatch.zktests.Judge"]
         process = subprocess.Popen(
             command + [name] + methods, cwd=directory, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -122,10 +126,10 @@ def main():
     classes = selected("--all" in arguments, names)
     methods = left_out()
     run = Run(pathlib.Path(sys.argv[1]).resolve())
-    for name in classes:
+    for name, properties in classes.items():
         start = time.monotonic()
         failures = len(run.failed)
-        output = run.one(name, methods.get(name, []))
+        output = run.one(name, properties, methods.get(name, []))
         if len(run.failed) > failures:
             print(output)
         print(f"{name.removeprefix(PACKAGE)}: {time.monotonic() - start:.0f} s", flush=True)

@@ -381,6 +381,21 @@ fn absent_features_are_said_once_each_and_only_when_asked_for() {
 }
 
 #[test]
+fn the_ensemble_has_names_for_clients_only_where_the_provider_is_named() {
+    let names = "ensembleAuthName= foo, bar\n";
+    let provider = "authProvider.1=org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider";
+    let both = config(&alone(&format!("{names}{provider}"))).authentication.ensemble_names;
+    assert_eq!(both.unwrap(), ["foo", "bar"]);
+    assert_eq!(config(&alone(provider)).authentication.ensemble_names, Some(vec![]));
+    assert_eq!(notices(&alone(provider)), [""; 0]);
+    assert_eq!(config(&alone(names)).authentication.ensemble_names, None);
+    assert!(notices(&alone(names))[0].contains("ensembleAuthName: has no effect"));
+    let other = alone("authProvider.1=com.example.Provider");
+    assert_eq!(config(&other).authentication.ensemble_names, None);
+    assert!(notices(&other)[0].contains("cannot be loaded"));
+}
+
+#[test]
 fn a_duplicate_key_warns_and_the_last_one_wins() {
     let text = alone("tickTime=1\ntickTime=2\ntickTime=2");
     assert_eq!(config(&text).tick_time_ms, 2);

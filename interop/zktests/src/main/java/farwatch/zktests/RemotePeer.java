@@ -6,12 +6,17 @@ import java.net.InetSocketAddress;
 import java.util.ArrayList;
 import java.util.List;
 import javax.security.sasl.SaslException;
+import org.apache.zookeeper.server.quorum.Leader;
 import org.apache.zookeeper.server.quorum.QuorumPeer;
+import org.objenesis.ObjenesisStd;
 
 /** A member of an ensemble in a process of its own, for tests that hold members in their hands. */
 public final class RemotePeer extends QuorumPeer {
 
     private static final int TICK_MS = 2_000;
+
+    /** Stands for the object by which a server leads: it is there, and nothing is in it. */
+    private static final Leader HOLLOW = new ObjenesisStd().newInstance(Leader.class);
 
     private final Remote remote;
     private final long number;
@@ -77,10 +82,9 @@ public final class RemotePeer extends QuorumPeer {
         }
     }
 
-    /** Sets it without a wish for another role: the ensemble's lines say it too. */
-    @Override
-    public void setLearnerType(LearnerType type) {
-        super.setLearnerType(type);
+    /** Brings the field {@code leader} up to date, by which tests look for the one that leads. */
+    public void look() {
+        leader = getPeerState() == ServerState.LEADING ? HOLLOW : null;
     }
 
     @Override

@@ -71,7 +71,9 @@ public class QuorumUtil {
     }
 
     public PeerStruct getPeer(int id) {
-        return members.get(id - 1);
+        PeerStruct member = members.get(id - 1);
+        ((RemotePeer) member.peer).look();
+        return member;
     }
 
     public void enableLocalSession(boolean enabled) {
