@@ -89,6 +89,9 @@ public class RemoteFactory extends ServerCnxnFactory {
 
     @Override
     public void setMaxClientCnxnsPerHost(int max) {
+        if (remote != null) {
+            throw inside("setMaxClientCnxnsPerHost");
+        }
         connectionsPerClient = Math.max(0, max);
     }
 
