@@ -177,7 +177,8 @@ public final class Remote {
         for (String key : System.getProperties().stringPropertyNames()) {
             boolean servers = key.startsWith("zookeeper.") || key.startsWith("jute.")
                 || key.startsWith("znode.") || key.startsWith("readonlymode.");
-            if (servers) {
+            // Parsing a zoo.cfg leaves the lines of its members behind as properties.
+            if (servers && !key.startsWith("zookeeper.server.")) {
                 chosen.put(key, System.getProperty(key));
             }
         }

@@ -11,6 +11,7 @@ import java.util.Map;
 import org.apache.zookeeper.server.ServerCnxn;
 import org.apache.zookeeper.server.ServerCnxnFactory;
 import org.apache.zookeeper.server.ZooKeeperServer;
+import org.apache.zookeeper.server.quorum.QuorumPeerConfig;
 
 /**
  * What ZooKeeper's tests take for the part of a server that has the connections. It starts a
@@ -48,7 +49,8 @@ public class RemoteFactory extends ServerCnxnFactory {
             "tickTime=" + server.getTickTime(),
             "minSessionTimeout=" + server.getMinSessionTimeout(),
             "maxSessionTimeout=" + server.getMaxSessionTimeout(),
-            "maxClientCnxns=" + connectionsPerClient));
+            "maxClientCnxns=" + connectionsPerClient,
+            "reconfigEnabled=" + QuorumPeerConfig.isReconfigEnabled()));
         remote.awaitServing();
     }
 
