@@ -348,15 +348,19 @@ pub struct AuthOptions {
     pub digest_enabled: bool,
     /// `zookeeper.DigestAuthenticationProvider.superDigest`.
     pub super_digest: Option<SuperDigest>,
+    /// The names by which clients may call the ensemble that they want to reach, with the scheme
+    /// `ensemble`; an empty list takes every name. Without it there is no such scheme.
+    pub ensemble_names: Option<Vec<String>>,
 }
 
 impl Default for AuthOptions {
     fn default() -> Self {
-        Self { digest_enabled: true, super_digest: None }
+        Self { digest_enabled: true, super_digest: None, ensemble_names: None }
     }
 }
 
-/// An auth packet that is answered AUTHFAILED, whereupon the connection closes.
+/// An auth packet that is answered AUTHFAILED, unless its kind says otherwise, whereupon the
+/// connection closes.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AuthRefused {
     /// No provider of this name takes credentials here.
@@ -365,10 +369,15 @@ pub enum AuthRefused {
     /// The packet carried no credentials.
     #[error("an auth packet of scheme digest carried null instead of user:password")]
     NullData,
+    /// The client means another ensemble. It gets no answer: AUTHFAILED would end its session,
+    /// and it shall try the next server of its list.
+    #[error("the client looks for an ensemble of another name")]
+    OtherEnsemble,
 }
 
 /// The identities that an auth packet adds to its connection. They may be there already: identities
-/// are a set. `ip` adds nothing, because a connection has its address from the start; digest
+/// are a set. `ip` adds nothing, because a connection has its address from the start, and `ensemble`
+/// names nobody; digest
 /// credentials that match the super digest give `super` and the digest both.
 pub fn authenticate(
     scheme: Option<&[u8]>,
@@ -386,6 +395,16 @@ pub fn authenticate(
             }
             identities.push(digest);
             Ok(identities)
+        }
+        Some(b"ensemble") if options.ensemble_names.is_some() => {
+            let names = options.ensemble_names.as_deref().unwrap_or_default();
+            let asked = data.unwrap_or_default();
+            let any = asked.is_empty() || names.is_empty();
+            if any || names.iter().any(|name| name.as_bytes() == asked) {
+                Ok(Vec::new())
+            } else {
+                Err(AuthRefused::OtherEnsemble)
+            }
         }
         scheme => {
             let scheme = scheme.map_or("null".into(), String::from_utf8_lossy);

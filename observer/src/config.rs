@@ -466,8 +466,9 @@ pub struct Authentication {
     /// Schemes of which a client must have passed one before any other request; empty lets
     /// everybody in. Default empty.
     pub enforced_schemes: Vec<String>,
-    /// Names that the `ensemble` scheme accepts. Default empty: any name.
-    pub ensemble_names: Vec<String>,
+    /// Names that the `ensemble` scheme accepts; an empty list takes any. Default none: there is no
+    /// such scheme.
+    pub ensemble_names: Option<Vec<String>>,
 }
 
 impl Default for Authentication {
@@ -477,7 +478,7 @@ impl Default for Authentication {
             digest_algorithm: DigestAlgorithm::Sha1,
             super_digest: None,
             enforced_schemes: Vec::new(),
-            ensemble_names: Vec::new(),
+            ensemble_names: None,
         }
     }
 }

@@ -149,10 +149,11 @@ impl Whitelist {
         self.0 & 1 << word as u32 != 0
     }
 
-    /// Reads a comma list; spaces are trimmed and `*` is every word. The second value names what is
-    /// no word, which is skipped as ZooKeeper skips it.
+    /// Reads a comma list; spaces are trimmed and `*` is every word. `srvr` is always one of them:
+    /// ZooKeeper's scripts ask with it, whatever its operator lists. The second value names what
+    /// is no word, which is skipped as ZooKeeper skips it.
     pub fn parse(list: &str) -> (Self, Vec<&str>) {
-        let mut whitelist = Self::NONE;
+        let mut whitelist = Self::NONE.with(Word::Srvr);
         let mut unknown = Vec::new();
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match Word::ALL.iter().find(|word| word.text() == name) {

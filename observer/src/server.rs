@@ -74,6 +74,7 @@ impl Shared {
         let auth = AuthOptions {
             digest_enabled: authentication.digest_enabled,
             super_digest: authentication.super_digest.clone(),
+            ensemble_names: authentication.ensemble_names.clone(),
         };
         let timeout_limits = TimeoutLimits {
             min_ms: i32::try_from(config.session_timeout_ms_min).unwrap_or(i32::MAX),

@@ -54,7 +54,7 @@ impl Options {
         self
     }
 
-    /// Sets `4lw.commands.whitelist`; it must allow `srvr`, by which readiness is seen.
+    /// Sets `4lw.commands.whitelist`; `srvr`, by which readiness is seen, is always in it.
     #[must_use]
     pub fn words(mut self, words: &str) -> Self {
         words.clone_into(&mut self.words);

@@ -84,7 +84,8 @@ const ABSENT: &[Absent] = &[
         ],
     },
     Absent {
-        text: "providers in Java cannot be loaded: world, auth, digest and ip are built in",
+        text: "providers in Java cannot be loaded: world, auth, digest, ip and ensemble are \
+               built in",
         names: &["authProvider.*"],
     },
     Absent {

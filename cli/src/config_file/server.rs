@@ -12,12 +12,15 @@ use farwatch_observer::config::{
 };
 use farwatch_observer::four_letter::{Whitelist, Word};
 
-use super::setting::Setting;
+use super::setting::{Setting, Settings};
 use super::{ConfigError, Fault, Reader};
 
 /// Largest number of milliseconds, ticks or the like that makes sense: ZooKeeper keeps them in an
 /// `int`.
 const INT_MAX: i64 = i32::MAX as i64;
+
+/// The class of ZooKeeper that offers the scheme `ensemble`, as an operator names it.
+const ENSEMBLE_PROVIDER: &str = "EnsembleAuthenticationProvider";
 
 impl Reader<'_> {
     /// Fills everything but the ensemble and the client addresses.
@@ -199,10 +202,7 @@ impl Reader<'_> {
         settings.switch_into("enforce.auth.enabled", &mut enforced);
         settings.switch_into("sessionRequireClientSASLAuth", &mut sasl);
         let schemes = settings.take("enforce.auth.schemes");
-        authentication.ensemble_names = match settings.take("ensembleAuthName") {
-            Some(names) => list(&names),
-            None => Vec::new(),
-        };
+        authentication.ensemble_names = ensemble_names(settings);
         let needs = Fault::Needs { other: "enforce.auth.schemes" };
         authentication.enforced_schemes = match (enforced, schemes) {
             (true, Some(schemes)) => list(&schemes),
@@ -334,6 +334,23 @@ fn word(setting: &Setting, expected: &'static str) -> ConfigError {
 fn list(setting: &Setting) -> Vec<String> {
     let parts = setting.value.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts.map(str::to_owned).collect()
+}
+
+/// The one provider in Java that is not always there and that needs no Java: clients say by it
+/// which ensemble they look for.
+fn ensemble_names(settings: &mut Settings) -> Option<Vec<String>> {
+    let names = settings.take("ensembleAuthName");
+    let others = |(_, provider): &(String, Setting)| !provider.value.ends_with(ENSEMBLE_PROVIDER);
+    let providers = settings.take_all("authProvider.");
+    let asked = providers.iter().any(|provider| !others(provider));
+    for (_, other) in providers.into_iter().filter(others) {
+        settings.replace(other);
+    }
+    if let (Some(names), false) = (&names, asked) {
+        let text = format!("has no effect: it needs authProvider.1=…{ENSEMBLE_PROVIDER}");
+        settings.notice(names.place.clone(), text);
+    }
+    asked.then(|| names.map_or_else(Vec::new, |names| list(&names)))
 }
 
 /// Hours, or a number with one of the suffixes of later releases.

@@ -381,6 +381,21 @@ fn absent_features_are_said_once_each_and_only_when_asked_for() {
 }
 
 #[test]
+fn the_ensemble_has_names_for_clients_only_where_the_provider_is_named() {
+    let names = "ensembleAuthName= foo, bar\n";
+    let provider = "authProvider.1=org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider";
+    let both = config(&alone(&format!("{names}{provider}"))).authentication.ensemble_names;
+    assert_eq!(both.unwrap(), ["foo", "bar"]);
+    assert_eq!(config(&alone(provider)).authentication.ensemble_names, Some(vec![]));
+    assert_eq!(notices(&alone(provider)), [""; 0]);
+    assert_eq!(config(&alone(names)).authentication.ensemble_names, None);
+    assert!(notices(&alone(names))[0].contains("ensembleAuthName: has no effect"));
+    let other = alone("authProvider.1=com.example.Provider");
+    assert_eq!(config(&other).authentication.ensemble_names, None);
+    assert!(notices(&other)[0].contains("cannot be loaded"));
+}
+
+#[test]
 fn a_duplicate_key_warns_and_the_last_one_wins() {
     let text = alone("tickTime=1\ntickTime=2\ntickTime=2");
     assert_eq!(config(&text).tick_time_ms, 2);
@@ -401,7 +416,7 @@ fn permissions_words_and_sessions_are_read() {
     assert!(digest.matches("super:0bX78nEegDzJM3ju0iLBEJdWzjg="));
     let words = config.four_letter_words;
     let allowed = [Word::Stat, Word::Ruok, Word::Isro, Word::Srvr].map(|word| words.allows(word));
-    assert_eq!(allowed, [true, true, true, false]);
+    assert_eq!(allowed, [true; 4], "srvr is answered whatever the list");
     assert_eq!(config.local_sessions, LocalSessions::Off, "a server alone has none");
     assert_eq!(config.authentication.enforced_schemes, ["digest", "x509"]);
     assert_eq!((config.autopurge.interval_ms, config.snapshot_log_bytes), (90_000, 0));

@@ -63,8 +63,25 @@ fn auth_takes_digest_and_ip_and_nothing_else() {
         assert!(auth(Some(scheme), Some(b"a:b")).is_err(), "{scheme:?}");
     }
     assert!(auth(None, Some(b"a:b")).is_err());
-    let off = AuthOptions { digest_enabled: false, super_digest: None };
+    let off = AuthOptions { digest_enabled: false, ..AuthOptions::default() };
     assert!(authenticate(Some(b"digest"), Some(b"a:b"), &off).is_err());
+    assert!(matches!(auth(Some(b"ensemble"), Some(b"a")), Err(AuthRefused::Scheme(_))));
+}
+
+#[test]
+fn the_name_of_another_ensemble_is_refused_and_none_names_anybody() {
+    let with = |names: &[&str]| {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        AuthOptions { ensemble_names: Some(names), ..AuthOptions::default() }
+    };
+    let auth = |names: &[&str], asked| authenticate(Some(b"ensemble"), asked, &with(names));
+    assert_eq!(auth(&[], Some(b"any")), Ok(vec![]));
+    for asked in [None, Some(&b""[..]), Some(b"foo"), Some(b"bar")] {
+        assert_eq!(auth(&["foo", "bar"], asked), Ok(vec![]), "{asked:?}");
+    }
+    for asked in [&b"fo"[..], b"Foo", b"foo,bar", b"\xff"] {
+        assert_eq!(auth(&["foo", "bar"], Some(asked)), Err(AuthRefused::OtherEnsemble));
+    }
 }
 
 /// D8, and §9.3's list of digest ids.

@@ -428,7 +428,7 @@ fn the_default_whitelist_answers_srvr_and_quor_only() {
     assert_eq!(allowed(Whitelist::default()), ["quor", "srvr"]);
     assert_eq!(allowed(Whitelist::default().with(Word::Isro)), ["isro", "quor", "srvr"]);
     let (list, unknown) = Whitelist::parse(" stat, ruok ,nope,,");
-    assert_eq!((allowed(list), unknown), (vec!["ruok", "stat"], vec!["nope"]));
+    assert_eq!((allowed(list), unknown), (vec!["ruok", "srvr", "stat"], vec!["nope"]));
     assert_eq!(Whitelist::parse("*").0, Whitelist::ALL);
     assert_eq!(refusal(Word::Ruok), "ruok is not executed because it is not in the whitelist.\n");
 }

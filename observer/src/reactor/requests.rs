@@ -378,7 +378,9 @@ impl Reactor {
                 debug!(peer = %connection.peer, session = %connection.session, %reason,
                     "closing a connection: its authentication was refused");
                 self.counters().add(Counter::AuthFailed, 1);
-                self.immediate(key, xid, ErrorCode::AuthFailed);
+                if reason != auth::AuthRefused::OtherEnsemble {
+                    self.immediate(key, xid, ErrorCode::AuthFailed);
+                }
                 Taken::Close
             }
         }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use farwatch_bench::raw::{
     Body, Connection, Handshake, Request, four_letter_word, ids, op, request,
 };
+use farwatch_bench::subject::Options;
 
-use super::{Client, Kind, code, event, fresh, server};
+use super::{Client, Kind, code, event, fresh, own, server};
 
 /// The longest frame a server with the default `jute.maxbuffer` takes.
 const FRAME_BYTES_MAX: usize = 1_048_575;
@@ -120,6 +121,14 @@ fn a9_a_word_that_is_not_allowed_is_refused_by_name() {
         "dump is not executed because it is not in the whitelist.\n"
     );
     assert_eq!(four_letter_word(address, "ruok").expect("an answer"), "imok");
+}
+
+#[test]
+fn a9_srvr_is_answered_whatever_the_list() {
+    let server = own(Options::new().words("ruok"));
+    let answer = |word| four_letter_word(server.address(), word).expect("an answer");
+    assert!(answer("srvr").contains("Mode: "));
+    assert_eq!(answer("stat"), "stat is not executed because it is not in the whitelist.\n");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! I: authentication.
 
 use farwatch_bench::raw::{Body, Request, ids, op, request};
+use farwatch_bench::subject::Options;
 
-use super::{Client, Kind, code, perms};
+use super::{Client, Kind, code, own, perms};
 
 const BOB: &str = "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=";
 
@@ -148,4 +149,24 @@ fn i9_with_skip_acl_nothing_is_refused() {
     client.ok(&request::set_acl(&path, &ids::open(), -1));
     client.delete(&path);
     assert_eq!(client.err(&request::set_data("/zookeeper/config", Some(b""), -1)), 0);
+}
+
+#[test]
+fn i10_who_looks_for_another_ensemble_is_hung_up_on_without_a_word() {
+    let provider = "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider";
+    let options = Options::new()
+        .property("zookeeper.authProvider.1", provider)
+        .property("zookeeper.ensembleAuthName", " foo,bar ");
+    let server = own(options);
+    let name = |name: &str| request::auth("ensemble", name.as_bytes());
+    let mut client = Client::at(server.address());
+    for asked in ["foo", "bar", ""] {
+        let reply = client.ok(&name(asked));
+        assert_eq!((reply.zxid, reply.body.len()), (0, 0));
+    }
+    client.send(-4, &name("foo,bar")).expect("a write");
+    client.expect_close().expect("a close without bytes");
+    client.resumed().ok(&request::ping());
+    let mut stranger = Client::new(Kind::Plain);
+    stranger.err_and_close(&name("foo"), code::AUTH_FAILED);
 }
