@@ -132,6 +132,14 @@ impl<D: Disk + ?Sized> Disk for &D {
     }
 }
 
+/// Removes a name that may be gone; durable after [`Disk::sync_dir`].
+pub(crate) fn remove_if_there<D: Disk>(disk: &D, name: &str) -> Result<(), DiskError> {
+    match disk.remove(name) {
+        Err(error) if error.cause != DiskCause::NotFound => Err(error),
+        _gone => Ok(()),
+    }
+}
+
 /// Replaces a small file as a whole: a reader finds the old bytes or the new, never a mixture.
 pub fn replace<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
     let temporary = format!("{name}.tmp");

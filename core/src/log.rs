@@ -120,7 +120,7 @@ struct InFlight {
 pub struct SegmentStart {
     spare: u64,
     head: SegmentHead,
-    /// Whether the cut file says what this segment's head says from here on.
+    /// Whether there may be a cut file. This segment's head says from here on what it says.
     ends_cut: bool,
 }
 
@@ -269,7 +269,8 @@ impl Log {
             chain_before: self.chain,
             bytes,
         };
-        SegmentStart { spare, head, ends_cut: self.cut }
+        // An empty log may have been given a file that says that it is one, behind this one's back.
+        SegmentStart { spare, head, ends_cut: self.cut || self.segments.is_empty() }
     }
 
     /// A planned segment is there: batches go into it from now on.

@@ -3,9 +3,10 @@
 use farwatch_core::log::epochs::{Epochs, EpochsError};
 use farwatch_observer::data_dir::DataDir;
 
-/// Reads the epochs; a fresh directory has none, and both are zero.
+/// Reads the epochs of a server that is its whole ensemble; a fresh directory has none, and both are zero.
+/// Refuses a directory whose log was lost. To be called before the log is recovered.
 pub fn load(dir: &DataDir) -> Result<Epochs, EpochsError> {
-    Epochs::load(dir, dir.identity().cluster)
+    Epochs::load_alone(dir, dir.identity().cluster)
 }
 
 /// As [`load`], for one voter of several: refuses a directory whose epochs or whose log were lost,

@@ -173,9 +173,9 @@ pub(super) fn remove_segments<D: Disk>(
     disk.sync_dir(LOG_DIRECTORY)
 }
 
-/// Removes the file, durably: it must not come back behind a later one.
+/// Removes the file if there is one, durably: it must not come back behind a later one.
 pub(super) fn remove<D: Disk>(disk: &D) -> Result<(), DiskError> {
-    disk.remove(CUT_FILE)?;
+    disk::remove_if_there(disk, CUT_FILE)?;
     disk.sync_dir(LOG_DIRECTORY)
 }
 

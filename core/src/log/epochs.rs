@@ -7,14 +7,15 @@
 
 use thiserror::Error;
 
-use super::cut::{CUT_FILE, Cut, Stage};
+use super::cut::{Cut, Stage};
 use super::format::ClusterId;
 use super::reader::ADVICE;
+use super::recovery::RecoverError;
 use super::replace::INSTALL_FILE;
 use super::{LOG_DIRECTORY, parse_segment_name};
 use crate::disk::{self, Disk, DiskError};
 use crate::record::run::Position;
-use crate::snapshot::files::SNAPSHOT_DIRECTORY;
+use crate::snapshot::files::{SNAPSHOT_DIRECTORY, list_snapshots};
 use crate::zxid::Epoch;
 
 /// The file's name.
@@ -53,8 +54,10 @@ pub enum EpochsError {
     Missing,
     /// There are promises without the history that was followed.
     #[error(
-        "the log is missing: {EPOCHS_FILE} says that this server followed epoch {current}, and not \
-         even an empty log is there. What it acknowledged is lost here, so it must not vote. {ADVICE}"
+        "the log is missing: {EPOCHS_FILE} says that this server followed epoch {current}, and no \
+         log is there that goes on from its newest snapshot. Is the file system of dataLogDir mounted? Otherwise \
+         what it acknowledged is lost here, so it must not vote or serve. {ADVICE}, or, to lose \
+         what the snapshots do not hold, remove the file {EPOCHS_FILE}"
     )]
     LogLost {
         /// In the file.
@@ -105,6 +108,20 @@ impl Epochs {
         Ok(epochs)
     }
 
+    /// As [`Epochs::load`], for a server that is its whole ensemble: its log may not have been lost.
+    pub fn load_alone<D: Disk>(disk: &D, cluster: ClusterId) -> Result<Self, EpochsError> {
+        let epochs = Self::load(disk, cluster)?;
+        epochs.refuse_without(&Found::look(disk, cluster)?)?;
+        Ok(epochs)
+    }
+
+    fn refuse_without(&self, found: &Found) -> Result<(), EpochsError> {
+        if Epoch::ZERO < self.current && !found.log {
+            return Err(EpochsError::LogLost { current: self.current });
+        }
+        Ok(())
+    }
+
     /// Reads the file; without one, no leader was ever accepted.
     pub fn load<D: Disk>(disk: &D, cluster: ClusterId) -> Result<Self, EpochsError> {
         match disk::read_small(disk, EPOCHS_FILE, EPOCHS_BYTES + 1)? {
@@ -124,20 +141,18 @@ impl Epochs {
         if rejoining {
             return Ok(epochs);
         }
-        let found = Found::look(disk)?;
+        let found = Found::look(disk, cluster)?;
         if disk::read_small(disk, EPOCHS_FILE, 0)?.is_none() && found.history {
             return Err(EpochsError::Missing);
         }
-        if Epoch::ZERO < epochs.current && !found.log {
-            return Err(EpochsError::LogLost { current: epochs.current });
-        }
+        epochs.refuse_without(&found)?;
         Ok(epochs)
     }
 
     /// As [`Epochs::store`], and makes sure that a log which is lost later is missed: one that was
     /// never written to is given a file that says so.
     pub fn store_member<D: Disk>(&self, disk: &D, cluster: ClusterId) -> Result<(), DiskError> {
-        if Epoch::ZERO < self.current && !Found::look(disk)?.log {
+        if Epoch::ZERO < self.current && !Found::look(disk, cluster)?.log {
             Cut { stage: Stage::Cut, to: Position::ROOT }.store(disk, cluster)?;
         }
         self.store(disk, cluster)
@@ -153,19 +168,25 @@ impl Epochs {
 struct Found {
     /// Records or a snapshot.
     history: bool,
-    /// A log, be it empty. From the first segment on there is always a segment or a cut file.
+    /// A log, be it empty. From the first segment on there is always a segment, or a cut file that no snapshot
+    /// is behind: what a snapshot holds was logged.
     log: bool,
 }
 
 impl Found {
-    fn look<D: Disk>(disk: &D) -> Result<Self, DiskError> {
+    fn look<D: Disk>(disk: &D, cluster: ClusterId) -> Result<Self, DiskError> {
         let in_log = disk.list(LOG_DIRECTORY)?;
         let in_snapshots = disk.list(SNAPSHOT_DIRECTORY)?;
         let segment = in_log.iter().any(|name| parse_segment_name(name).is_some());
-        let cut = in_log.iter().any(|name| CUT_FILE.ends_with(&format!("/{name}")));
         let install = in_snapshots.iter().any(|name| INSTALL_FILE.ends_with(&format!("/{name}")));
-        let snapshot = in_snapshots.iter().any(|name| name.ends_with(".snap"));
-        Ok(Self { history: segment || snapshot || install, log: segment || cut || install })
+        let newest = list_snapshots(disk)?.pop();
+        let cut = match Cut::load(disk, cluster) {
+            // Snapshots behind a cut that is under way are about to go.
+            Ok(cut) => cut.is_some_and(|it| it.stage != Stage::Cut || newest <= Some(it.to.zxid)),
+            Err(RecoverError::Disk(error)) => return Err(error),
+            Err(_damaged) => true, // recovery says so
+        };
+        Ok(Self { history: segment || newest.is_some() || install, log: segment || cut || install })
     }
 }
 
@@ -173,6 +194,9 @@ impl Found {
 mod tests {
     use super::*;
     use crate::disk::fake::FakeDisk;
+    use crate::log::cut::CUT_FILE;
+    use crate::record::Chain;
+    use crate::zxid::Zxid;
 
     const EPOCHS: Epochs = Epochs { accepted: Epoch(7), current: Epoch(6) };
 
@@ -228,7 +252,23 @@ mod tests {
         assert_eq!(Epochs::load_member(&disk, cluster, false), Ok(EPOCHS));
         EPOCHS.store_member(&disk, cluster).unwrap();
         assert!(disk.bytes(CUT_FILE).is_none());
+        // As if every segment had been lost behind a snapshot.
+        disk.remove("log/0000000100000001.log").unwrap();
+        Cut { stage: Stage::Cut, to: Position::ROOT }.store(&disk, cluster).unwrap();
+        assert_eq!(Epochs::load_alone(&disk, cluster), Ok(EPOCHS));
+        disk.overwrite("snapshot/0000000100000007.snap", vec![1]);
+        assert_eq!(Epochs::load_member(&disk, cluster, false), lost);
+        assert_eq!(Epochs::load_alone(&disk, cluster), lost);
+        let at = |stage, zxid| {
+            let to = Position { zxid: Zxid(zxid), chain: Chain(0) };
+            Cut { stage, to }.store(&disk, cluster).unwrap();
+            Epochs::load_alone(&disk, cluster)
+        };
+        assert_eq!(at(Stage::Cut, 0x1_0000_0006), lost);
+        assert_eq!(at(Stage::Cut, 0x1_0000_0007), Ok(EPOCHS), "all of the log was cut");
+        assert_eq!(at(Stage::Cutting, 0x1_0000_0001), Ok(EPOCHS), "the snapshot is about to go");
         disk.remove(EPOCHS_FILE).unwrap();
+        assert_eq!(Epochs::load_alone(&disk, cluster), Ok(Epochs::default()));
         let missing = Epochs::load_member(&disk, cluster, false);
         assert_eq!(missing, Err(EpochsError::Missing));
         assert!(missing.unwrap_err().to_string().contains("serve --rejoin"));

@@ -149,7 +149,7 @@ pub(super) fn order<D: Disk>(disk: &D, cluster: ClusterId, at: Position) -> Resu
 /// that was not completed.
 pub(super) fn finish<D: Disk>(disk: &D, cluster: ClusterId) -> Result<(), RecoverError> {
     let Some(order) = Cut::load_from(disk, cluster, INSTALL_FILE)? else {
-        return Ok(remove_if_there(disk, INCOMING_FILE)?);
+        return Ok(disk::remove_if_there(disk, INCOMING_FILE)?);
     };
     let at = order.to;
     let name = snapshot_name(at.zxid);
@@ -176,16 +176,9 @@ pub(super) fn finish<D: Disk>(disk: &D, cluster: ClusterId) -> Result<(), Recove
     for zxid in list_snapshots(disk)?.into_iter().rev().filter(|&zxid| zxid != at.zxid) {
         disk.remove(&snapshot_name(zxid))?;
     }
-    remove_if_there(disk, INCOMING_FILE)?;
+    disk::remove_if_there(disk, INCOMING_FILE)?;
     disk.sync_dir(SNAPSHOT_DIRECTORY)?;
     disk.remove(INSTALL_FILE)?;
     disk.sync_dir(SNAPSHOT_DIRECTORY)?;
     Ok(())
-}
-
-fn remove_if_there<D: Disk>(disk: &D, name: &str) -> Result<(), DiskError> {
-    match disk.remove(name) {
-        Err(error) if error.cause != DiskCause::NotFound => Err(error),
-        _gone => Ok(()),
-    }
 }

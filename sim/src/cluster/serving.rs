@@ -222,6 +222,14 @@ impl Cluster {
         if self.servers[server].votes || !well || !stood || server == leader {
             return;
         }
+        // An earlier connection that nobody knows to be gone claims the session for its server, which is well.
+        let claims = |at: usize| {
+            let reactor = self.servers[at].process.as_ref().map(|it| &it.reactor);
+            reactor.is_some_and(|it| it.connections().any(|id| it.session_of(id) == Some(session)))
+        };
+        if (0..self.servers.len()).any(|at| at != server && claims(at)) {
+            return;
+        }
         // Whose clock stands still passes nothing on.
         if self.now < self.servers[server].clock_stopped_until + client.timeout_ms as u64 * 1_500 {
             return;
