@@ -48,6 +48,8 @@ enum Trouble {
     Closed,
     NotListed,
     NotServing,
+    /// An observer that never had a way to a leader.
+    NoUpstream,
     /// It serves `to`, from what it had so many milliseconds ago.
     CutOff {
         to: &'static str,
@@ -74,6 +76,9 @@ impl fmt::Display for Trouble {
             }
             Self::NotServing => {
                 "it runs, but has no leader: a majority of the voters must run and reach each other"
+            }
+            Self::NoUpstream => {
+                "it is an observer and has no leader: one of its upstreams must be reached, and be with one"
             }
             Self::CutOff { to, stale_ms } => {
                 let age = span(*stale_ms);
@@ -227,6 +232,7 @@ fn ask(server: &str, timeout: Duration) -> Report {
         };
         report.trouble = match (report.trouble, to) {
             (None, Some(to)) => Some(Trouble::CutOff { to, stale_ms: ensemble.stale_ms }),
+            (Some(Trouble::NotServing), _) if ensemble.observes => Some(Trouble::NoUpstream),
             (trouble, _) => trouble,
         };
     }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
-use farwatch_observer::four_letter::ensemble::quor;
+use farwatch_observer::four_letter::ensemble::{self, quor};
 use farwatch_observer::report::{EnsembleReport, PeerReport};
 use serde_json::Value;
 
@@ -184,6 +184,24 @@ fn a_server_without_a_leader_is_explained_and_its_json_holds_why() {
 /// A server whose list of words is ZooKeeper's.
 fn without_quor(word: &str) -> String {
     healthy(word).replace("-x", "-farwatch")
+}
+
+/// What an observer says that never had a way to a leader.
+fn lonely(word: &str) -> String {
+    match word {
+        "quor" => quor(&EnsembleReport {
+            observes: true,
+            ..ensemble::parse(&looking(word)).expect("a report")
+        }),
+        word => looking(word),
+    }
+}
+
+#[test]
+fn an_observer_without_a_leader_is_not_told_about_voters() {
+    let (_, reports) = status(&[server(lonely).to_string()]);
+    let reason = reports[0]["reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("it is an observer and has no leader"), "{reason}");
 }
 
 #[test]
