@@ -141,6 +141,24 @@ impl Load {
         Ok(total)
     }
 
+    /// Ends its sessions; without this they live on until their timeout.
+    pub fn close(self) -> Result<()> {
+        self.threads
+            .into_iter()
+            .try_for_each(LoadThread::close)
+            .context("ending the sessions of a load")
+    }
+
+    /// Those of `path` and the nodes above it that are not there, the deepest first.
+    pub fn missing(address: SocketAddr, path: &str) -> Result<Vec<String>> {
+        plan::missing(address, path).context("looking for the nodes above a workload")
+    }
+
+    /// Deletes those of `paths` that are there and have no children, in this order.
+    pub fn remove_empty(address: SocketAddr, paths: &[String]) -> Result<()> {
+        plan::remove_empty(address, paths).context("removing the nodes above a workload")
+    }
+
     /// Deletes what loads have left below `root`, and `root`.
     pub fn clean(address: SocketAddr, root: &str) -> Result<()> {
         plan::remove(address, root).context("removing the nodes of a workload")

@@ -14,5 +14,5 @@ pub use connection::{
     Connection, DEADLINE, Handshake, Session, four_letter_word, four_letter_word_within, framed,
     request_bytes,
 };
-pub use reply::{Event, MultiResult, Reply, Stat, multi_results};
+pub use reply::{Event, MultiResult, Reply, Stat, error_name, multi_results};
 pub use request::{Acl, Request, ids, op};

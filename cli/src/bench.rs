@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use crate::status;
 
 /// Loads running servers with reads and writes over their client port, and tells the rates and latencies.
-/// Also those of Apache ZooKeeper. Everything it makes is below one node and removed in the end.
+/// Also those of Apache ZooKeeper. Everything it makes is below one node and removed in the end, and its
+/// sessions are ended.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     /// Client addresses, each host:port; a missing port is 2181. Connections are spread over them.
@@ -72,7 +73,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     pub warm_up: f64,
 
-    /// The node below which everything happens; it is made if it does not exist.
+    /// The node below which everything happens; it is made if it does not exist, and then removed too
+    /// unless somebody else has put something below it.
     #[arg(long, value_name = "PATH", default_value = "/farwatch-bench", value_parser = node)]
     pub below: String,
 
@@ -171,11 +173,13 @@ pub fn run(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<()> {
     // Of its own, so that two who measure at once do not remove each other's nodes.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let root = format!("{}/{:x}", args.below, since.as_nanos());
+    let own = Load::missing(addresses[0], &args.below)?;
     let measured = measure(args, &addresses, &workload, &root);
     if args.keep {
         writeln!(io::stderr(), "left: {root}")?;
     } else {
-        let cleaned = Load::clean(addresses[0], &root);
+        let cleaned =
+            Load::clean(addresses[0], &root).and_then(|()| Load::remove_empty(addresses[0], &own));
         if measured.is_ok() {
             cleaned?;
         }
@@ -198,6 +202,18 @@ fn measure(
     bar.set_message(format!("making {} nodes", workload.keys));
     bar.tick();
     let mut load = Load::open(addresses, workload, Nodes::Below(root))?;
+    let measured = stretches(args, &mut load, &bar);
+    // Also of a load that failed, as far as that goes.
+    let closed = load.close();
+    let slice = measured?;
+    closed?;
+    bar.finish_and_clear();
+    ensure!(slice.operations > 0, "nothing was answered within {} s", args.seconds);
+    Ok(slice)
+}
+
+/// Warms up, and measures.
+fn stretches(args: &BenchArgs, load: &mut Load, bar: &ProgressBar) -> anyhow::Result<Slice> {
     let mut run = |seconds: f64, what: &str| {
         let duration = Duration::from_secs_f64(seconds);
         let (mut before, mut since) = (0, Duration::ZERO);
@@ -211,10 +227,7 @@ fn measure(
     if args.warm_up > 0.0 {
         run(args.warm_up, "warming up")?;
     }
-    let slice = run(args.seconds, "measuring")?;
-    bar.finish_and_clear();
-    ensure!(slice.operations > 0, "nothing was answered within {} s", args.seconds);
-    Ok(slice)
+    run(args.seconds, "measuring")
 }
 
 fn kinds(slice: &Slice) -> impl Iterator<Item = (&'static str, &Histogram<u64>)> {

@@ -50,8 +50,10 @@ impl Disk for DataFiles {
     }
 
     fn open(&self, name: &str) -> Result<Self::File, DiskError> {
-        let file = File::open(self.path(name)).map_err(|error| failed("open", name, &error))?;
-        Ok((file, name.to_owned()))
+        let path = self.path(name);
+        let shown = path.display().to_string();
+        let file = File::open(path).map_err(|error| failed("open", &shown, &error))?;
+        Ok((file, shown))
     }
 
     fn len(&self, (file, name): &Self::File) -> Result<u64, DiskError> {
@@ -84,9 +86,10 @@ impl Disk for DataFiles {
     }
 
     fn list(&self, directory: &str) -> Result<Vec<String>, DiskError> {
-        let fail = |error: io::Error| failed("list", directory, &error);
+        let path = self.path(directory);
+        let fail = |error: io::Error| failed("list", &path.display().to_string(), &error);
         let mut names = Vec::new();
-        for entry in fs::read_dir(self.path(directory)).map_err(fail)? {
+        for entry in fs::read_dir(&path).map_err(fail)? {
             names.extend(entry.map_err(fail)?.file_name().into_string());
         }
         names.sort();

@@ -285,9 +285,15 @@ impl<W: Write> Demo<W> {
     fn obey(&mut self, command: Command) -> Result<(), DemoError> {
         let was = |demo: &mut Self, number| demo.ensemble.server(number).condition();
         match command {
-            Command::Kill(number) => self.ensemble.server_mut(number).kill()?,
+            Command::Kill(number) => {
+                self.ensemble.server_mut(number).kill()?;
+                self.tell_if_too_few(None)?;
+            }
             Command::Freeze(number) => match was(self, number) {
-                Condition::Running => self.ensemble.server_mut(number).freeze()?,
+                Condition::Running => {
+                    self.ensemble.server_mut(number).freeze()?;
+                    self.tell_if_too_few(None)?;
+                }
                 Condition::Frozen | Condition::Stopped => {
                     self.face.say(&format!("server {number} does not run"))?;
                 }
@@ -308,6 +314,7 @@ impl<W: Write> Demo<W> {
             Command::Wipe(number) => {
                 self.seen.insert(number, Seen::Down);
                 self.ensemble.wipe(number)?;
+                self.tell_if_too_few(Some(number))?;
             }
             Command::Cut(site) | Command::Heal(site) => {
                 let mark = self.mark(site);
@@ -321,6 +328,13 @@ impl<W: Write> Demo<W> {
             Command::Quit => {}
         }
         Ok(())
+    }
+
+    fn tell_if_too_few(&mut self, wiped: Option<u32>) -> io::Result<()> {
+        let voters = self.ensemble.voters().map(|server| (server.number(), server.condition()));
+        let voters: Vec<_> = voters.collect();
+        let wiped = wiped.filter(|_| 1 < voters.len()); // a voter alone begins anew
+        watch::too_few(&voters, wiped).map_or(Ok(()), |line| self.say(&line))
     }
 
     /// How a site and the leader are now.

@@ -10,13 +10,14 @@ use farwatch_cli::demo::{self, DemoArgs};
 use farwatch_cli::huge_pages::{self, HugePages};
 use farwatch_cli::last_words;
 use farwatch_cli::leader_command::{self, LeaderArgs};
-use farwatch_cli::log_command::{self, LogArgs};
+use farwatch_cli::log_command::{self, LogArgs, LogError};
 use farwatch_cli::serve::{self, ServeArgs};
 use farwatch_cli::shell::{self, ShellArgs};
 use farwatch_cli::signals::StopSignals;
-use farwatch_cli::snapshot_command::{self, SnapshotArgs};
+use farwatch_cli::snapshot_command::{self, SnapshotArgs, SnapshotCommandError};
 use farwatch_cli::status::{self, StatusArgs};
 use farwatch_observer::config::ServerConfig;
+use farwatch_observer::data_dir::DataDirError;
 use farwatch_observer::drive::Ended;
 use farwatch_observer::host::StartError;
 use farwatch_observer::memory_dir;
@@ -79,13 +80,26 @@ fn main() -> ExitCode {
         }
         Command::Log(args) => {
             let mut out = BufWriter::new(io::stdout().lock());
-            let done = log_command::run(&args, &mut out);
-            said(done.and_then(|()| Ok(out.flush().map(|()| true)?)))
+            let done = log_command::run(&args, &mut out).and_then(|()| Ok(out.flush()?));
+            said(match done {
+                Err(LogError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    Ok(true)
+                }
+                done => done.map(|()| true),
+            })
         }
         Command::Snapshot(args) => {
             let mut out = BufWriter::new(io::stdout().lock());
             let done = snapshot_command::run(&args, &mut out);
-            said(done.and_then(|whole| Ok(out.flush().map(|()| whole)?)))
+            said(match done.and_then(|whole| Ok(out.flush().map(|()| whole)?)) {
+                // Who reads has seen enough, such as `head`.
+                Err(SnapshotCommandError::Output(error))
+                    if error.kind() == io::ErrorKind::BrokenPipe =>
+                {
+                    Ok(true)
+                }
+                done => done,
+            })
         }
         Command::Bench(args) => said(
             bench::run(&args, &mut io::stdout().lock())
@@ -125,7 +139,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
     let signals = match StopSignals::block() {
         Ok(signals) => signals,
         Err(error) => {
-            tracing::error!("SIGTERM and SIGINT cannot be taken over: {error}");
+            tracing::error!("SIGTERM, SIGINT and SIGHUP cannot be taken over: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -148,7 +162,12 @@ fn serve(args: &ServeArgs) -> ExitCode {
     match start(config, signals, args.stop_with_stdin) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            match error.downcast_ref() {
+                Some(StartError::DataDir(DataDirError::Directory { path, cause })) => {
+                    tracing::error!("{}", serve::explain_dir(path, cause));
+                }
+                Some(_) | None => tracing::error!("{error:#}"),
+            }
             match error.downcast_ref() {
                 Some(StartError::DataDir(_)) => ExitCode::from(serve::EXIT_DATA_DIR),
                 Some(_) | None => ExitCode::FAILURE,
@@ -162,7 +181,7 @@ fn demo(args: &DemoArgs) -> ExitCode {
     let signals = match StopSignals::block() {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("farwatch: SIGTERM and SIGINT cannot be taken over: {error}");
+            eprintln!("farwatch: SIGTERM, SIGINT and SIGHUP cannot be taken over: {error}");
             return ExitCode::FAILURE;
         }
     };

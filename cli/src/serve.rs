@@ -93,10 +93,7 @@ pub enum ServeError {
     )]
     RejoinAlone,
     /// A data directory.
-    #[error(
-        "the data directory {path} cannot be used ({error}): create it, let this user write to it, \
-         or start with --data-dir"
-    )]
+    #[error("{}", explain_dir(path, error))]
     DataDir {
         /// Its path.
         path: PathBuf,
@@ -235,6 +232,19 @@ fn usable_dir(dir: &Path, create: bool) -> io::Result<()> {
     let probe = dir.join(".farwatch-write-probe");
     fs::write(&probe, [])?;
     fs::remove_file(&probe)
+}
+
+/// What to tell the operator when the data directory `path` cannot be used.
+pub fn explain_dir(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    let advice = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its disk",
+        io::ErrorKind::ReadOnlyFilesystem => "make its disk writable",
+        _ => "create it, let this user write to it",
+    };
+    format!(
+        "the data directory {path} cannot be used ({error}): {advice}, or start with --data-dir"
+    )
 }
 
 /// What to tell the operator when `addr` cannot be listened on: for a port that is taken, who holds

@@ -12,8 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use farwatch_client::{Client, Event, Options};
+use farwatch_client::{Client, ClientError, Event, Options};
 use serde_json::json;
+
+use crate::status;
 
 mod command;
 mod ensemble;
@@ -33,6 +35,12 @@ const HISTORY_SHOWN: usize = 11;
 
 /// How long `close` and the end of the shell wait for the server's answer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a single command waits for a server without a word.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+
+/// How long each server is asked why it was not reached.
+const WHY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The arguments of `farwatch shell`.
 #[derive(Args, Debug)]
@@ -69,7 +77,7 @@ pub fn run(args: ShellArgs) -> ExitCode {
     let mut shell = Shell::new(options);
     let code = match shell.start() {
         Err(error) => {
-            shell.print(&Err(error));
+            shell.print(&Err(shell.explained(error)));
             1
         }
         Ok(()) if !shell.options.command.is_empty() => {
@@ -109,8 +117,31 @@ impl Shell {
         if self.options.wait_for_connection {
             let client = self.client.as_ref().expect("connected just now");
             client.wait_connected(self.options.timeout).map_err(nowhere)?;
+        } else if !self.options.command.is_empty() && SILENT_FOR < self.options.timeout {
+            self.tell_that_it_waits();
         }
         Ok(())
+    }
+
+    /// Says on standard error what a single command waits for, if it has to.
+    fn tell_that_it_waits(&self) {
+        let client = self.client.as_ref().expect("connected just now");
+        let waited = client.wait_connected(SILENT_FOR);
+        if let Err(ClientError::Timeout { .. }) = waited {
+            let patience = self.options.timeout.as_secs_f64();
+            eprintln!("no server yet, waiting for up to {patience} s:\n{}", self.why_unreached());
+        }
+    }
+
+    /// Why no server could be reached, a line for each of them.
+    fn why_unreached(&self) -> String {
+        let (servers, _chroot) =
+            self.options.server.split_once('/').unwrap_or((&self.options.server, ""));
+        let why = |server: &str| {
+            status::why_not(server, WHY_TIMEOUT)
+                .unwrap_or_else(|| format!("{server}: it serves; try again"))
+        };
+        servers.split(',').map(why).collect::<Vec<_>>().join("\n")
     }
 
     /// Opens a session with the server of the options.
@@ -171,9 +202,20 @@ impl Shell {
     }
 
     fn run_words(&mut self, words: &[String]) -> u8 {
-        let result = self.execute(words);
+        let result = self.execute(words).map_err(|error| self.explained(error));
         self.print(&result);
         result.err().map_or(0, |error| error.exit_code())
+    }
+
+    /// Names the servers that were not reached, and why.
+    fn explained(&self, error: CommandError) -> CommandError {
+        match error {
+            CommandError::Client {
+                error: error @ ClientError::Timeout { maybe_applied: false },
+                path,
+            } => CommandError::Unreached { error, path, why: self.why_unreached() },
+            other => other,
+        }
     }
 
     /// A reader that has gone away ends the shell by the next read; it is no reason to panic.

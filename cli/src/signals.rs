@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT as one call on a thread of its own.
+//! SIGTERM, SIGINT and SIGHUP as one call on a thread of its own.
 //!
 //! The signals are blocked before any other thread starts, and threads inherit that. So no handler
 //! ever runs in the middle of something; one thread waits for them and may do what it likes.
@@ -9,10 +9,10 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::thread;
 
-/// The signals that ask a server to stop.
-const STOP: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
+/// The signals that ask a server to stop. SIGHUP is that of a terminal that was closed; `nohup` has it ignored.
+const STOP: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 
-/// SIGTERM and SIGINT, blocked in this thread and in all that it starts from now on.
+/// SIGTERM, SIGINT and SIGHUP, blocked in this thread and in all that it starts from now on.
 #[must_use = "blocked signals that nobody waits for make the process deaf"]
 pub struct StopSignals(libc::sigset_t);
 
@@ -26,6 +26,10 @@ impl StopSignals {
             set.assume_init()
         };
         for signal in STOP {
+            // A blocked signal would arrive even so.
+            if is_ignored(signal) {
+                continue;
+            }
             // SAFETY: `set` is initialized and `signal` is a valid signal number.
             unsafe { libc::sigaddset(&mut set, signal) };
         }
@@ -55,8 +59,21 @@ impl StopSignals {
     }
 }
 
+/// Whether whoever started this process wants it to go on when `signal` comes.
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null pointer changes nothing; the other one is to room for what is the case now.
+    let error = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: it was written where there was no error.
+    error == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
 fn name(signal: libc::c_int) -> &'static str {
-    if signal == libc::SIGTERM { "SIGTERM" } else { "SIGINT" }
+    match signal {
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGHUP => "SIGHUP",
+        _ => "SIGINT",
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +82,8 @@ mod tests {
 
     #[test]
     fn a_blocked_signal_waits_until_it_is_asked_for() {
-        for (signal, expected) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
+        let all = [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT"), (libc::SIGHUP, "SIGHUP")];
+        for (signal, expected) in all {
             let signals = StopSignals::block().unwrap();
             // SAFETY: `raise` takes any signal; this one is blocked in this thread, which it is
             // sent to, so that it ends nothing.

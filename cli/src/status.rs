@@ -48,6 +48,8 @@ enum Trouble {
     Closed,
     NotListed,
     NotServing,
+    /// An observer that never had a way to a leader.
+    NoUpstream,
     /// It serves `to`, from what it had so many milliseconds ago.
     CutOff {
         to: &'static str,
@@ -75,6 +77,9 @@ impl fmt::Display for Trouble {
             Self::NotServing => {
                 "it runs, but has no leader: a majority of the voters must run and reach each other"
             }
+            Self::NoUpstream => {
+                "it is an observer and has no leader: one of its upstreams must be reached, and be with one"
+            }
             Self::CutOff { to, stale_ms } => {
                 let age = span(*stale_ms);
                 return write!(f, "it has no leader: {to} read what it had {age} ago, nobody writes");
@@ -101,7 +106,13 @@ struct Report {
     read_only: Option<bool>,
     alive: Option<bool>,
     ensemble: Option<EnsembleReport>,
+    /// Why `ensemble` is not known, where that can be mended.
+    ensemble_reason: Option<&'static str>,
 }
+
+/// Of a server that may not say what it knows of its ensemble.
+const NO_QUOR: &str = "`quor` is not in the whitelist: what it knows of its ensemble is not shown; add it to \
+                       4lw.commands.whitelist";
 
 /// Asks all servers at once and prints what they say. Whether all of them serve.
 pub fn run(args: &StatusArgs, out: &mut impl Write) -> io::Result<bool> {
@@ -117,6 +128,11 @@ pub fn run(args: &StatusArgs, out: &mut impl Write) -> io::Result<bool> {
         writeln!(out, "{:#}", Value::Array(reports))?;
     } else {
         table(&reports, out)?;
+        for report in &reports {
+            if let Some(reason) = report.ensemble_reason {
+                writeln!(out, "{}: {reason}", report.server)?;
+            }
+        }
         let ensemble: Vec<_> = reports.iter().filter_map(|one| one.ensemble.clone()).collect();
         for line in explain::explain(&ensemble) {
             writeln!(out, "{line}")?;
@@ -143,6 +159,7 @@ impl Report {
             "read_only": self.read_only,
             "alive": self.alive,
             "ensemble": self.ensemble,
+            "ensemble_reason": self.ensemble_reason,
         })
     }
 
@@ -197,8 +214,11 @@ fn ask(server: &str, timeout: Duration) -> Report {
     }
     // ZooKeeper does not know the word and logs a fault: it is spared where it is known to be one.
     if report.version.as_ref().is_none_or(|version| version.contains("farwatch")) {
-        let text = word(&addrs, Word::Quor, timeout).ok();
-        report.ensemble = text.and_then(|text| ensemble::parse(&text));
+        match word(&addrs, Word::Quor, timeout) {
+            Ok(text) => report.ensemble = ensemble::parse(&text),
+            Err(Trouble::NotListed) => report.ensemble_reason = Some(NO_QUOR),
+            Err(_the_others_say_why) => {}
+        }
     }
     if let (None, Some(ensemble)) = (&report.role, &report.ensemble) {
         report.role = Some(ensemble.role.clone());
@@ -212,6 +232,7 @@ fn ask(server: &str, timeout: Duration) -> Report {
         };
         report.trouble = match (report.trouble, to) {
             (None, Some(to)) => Some(Trouble::CutOff { to, stale_ms: ensemble.stale_ms }),
+            (Some(Trouble::NotServing), _) if ensemble.observes => Some(Trouble::NoUpstream),
             (trouble, _) => trouble,
         };
     }
@@ -232,6 +253,16 @@ fn ask(server: &str, timeout: Duration) -> Report {
         report.trouble = Some(Trouble::Unexpected(String::new()));
     }
     report
+}
+
+/// In words, why a session cannot begin at `server`; `None` where it seems that it can.
+pub(crate) fn why_not(server: &str, timeout: Duration) -> Option<String> {
+    let trouble = ask(server, timeout).trouble?;
+    let hint = match &trouble {
+        Trouble::CutOff { .. } => " (`-r` accepts a server that only reads)",
+        _other => "",
+    };
+    Some(format!("{server}: {trouble}{hint}"))
 }
 
 /// What the server at `addr` knows of its ensemble; `None` where it does not say within `timeout`.
@@ -323,7 +354,7 @@ fn table(reports: &[Report], out: &mut impl Write) -> io::Result<()> {
     for report in reports {
         if let Some(trouble) = &report.trouble {
             let verb = match trouble {
-                Trouble::CutOff { .. } => "serves some",
+                Trouble::CutOff { .. } => "serves reads only",
                 _other => "does not serve",
             };
             writeln!(out, "{} {verb}: {trouble}", report.server)?;

@@ -352,3 +352,26 @@ fn json_is_one_document_for_each_command_refusals_included() {
     let document: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
     assert_eq!(document["code"], "NoNode");
 }
+
+#[test]
+fn where_nothing_runs_the_address_and_the_cause_are_said_early_and_at_the_end() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port"); // and closed again
+    let address = closed.local_addr().expect("bound").to_string();
+    drop(closed);
+    let output = Command::new(env!("CARGO_BIN_EXE_farwatch"))
+        .args(["shell", "--server", &format!("{address}/app"), "-timeout", "1200", "ls", "/"])
+        .output()
+        .expect("the shell");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let said = String::from_utf8(output.stderr).expect("text");
+    let why =
+        format!("{address}: connection refused: no server runs there, or it has another port");
+    assert!(
+        said.starts_with(&format!("no server yet, waiting for up to 1.2 s:\n{why}\n")),
+        "{said}"
+    );
+    assert!(
+        said.ends_with(&format!("check the connect string and that a server is running\n{why}\n")),
+        "{said}"
+    );
+}

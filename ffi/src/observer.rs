@@ -73,7 +73,7 @@ impl From<WaitError> for Failure {
     fn from(error: WaitError) -> Self {
         let text = error.to_string();
         match error {
-            WaitError::TimedOut => Self::retriable(fw_status::FW_TIMEOUT, text),
+            WaitError::TimedOut(_) => Self::retriable(fw_status::FW_TIMEOUT, text),
             WaitError::Ended(_) => Self::fatal(fw_status::FW_CLOSED, text),
         }
     }

@@ -126,12 +126,16 @@ pub enum OpenError {
 /// Why waiting ended without what was waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WaitError {
-    /// It did not come in time.
-    #[error("the observer did not get there in time")]
-    TimedOut,
+    /// It did not come in time; what is with each upstream, empty where it follows one.
+    #[error("the observer did not get there in time{}", because(.0))]
+    TimedOut(String),
     /// It will not come.
     #[error("the observer ended: {0}")]
     Ended(String),
+}
+
+fn because(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(": {why}") }
 }
 
 /// How far an observer is, and how sure of it.

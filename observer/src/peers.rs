@@ -241,7 +241,7 @@ pub struct PeerState {
     pub dials: bool,
     /// Where it is, while there is a link.
     pub address: Option<SocketAddr>,
-    /// Since something was last received, milliseconds, while there is a link.
+    /// Since something was last received, milliseconds; `None` if nothing ever was.
     pub silent_ms: Option<u64>,
     /// Since the link was made, or ended, milliseconds.
     pub since_ms: u64,

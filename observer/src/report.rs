@@ -139,6 +139,9 @@ pub struct EnsembleReport {
     pub serves: String,
     /// How many voters it takes to decide.
     pub quorum: u32,
+    /// Whether it is an observer: it has no vote, and counts none.
+    #[serde(default)]
+    pub observes: bool,
     /// A voter without its disk's history does not vote until it has copied it.
     pub rejoining: bool,
     /// Every server of its configuration but itself, by number; then its upstreams, then its guests.

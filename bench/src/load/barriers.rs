@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::raw::request::{create, delete, exists, get_children};
-use crate::raw::{Connection, Handshake, Reply, ids};
+use crate::raw::{Connection, Handshake, Reply, error_name, ids};
 use crate::subject::Ensemble;
 
 /// The parent of all barriers.
@@ -167,6 +167,7 @@ impl Client<'_> {
 
 fn call(connection: &mut Connection, request: &crate::raw::Request, fine: &[i32]) -> Result<Reply> {
     let reply = connection.call(request)?;
-    ensure!(fine.contains(&reply.err), "op {} was answered with error {}", request.op, reply.err);
+    let error = error_name(reply.err);
+    ensure!(fine.contains(&reply.err), "op {} was answered with error {error}", request.op);
     Ok(reply)
 }

@@ -9,7 +9,7 @@ use rustix::event::epoll;
 
 use super::Slice;
 use super::plan::{Asked, Plan};
-use crate::raw::{Connection, Handshake};
+use crate::raw::{Connection, DEADLINE, Handshake, error_name, framed, request, request_bytes};
 
 /// Frame length, xid, zxid, error.
 const REPLY_HEAD_BYTES: usize = 20;
@@ -95,6 +95,23 @@ impl LoadConnection {
         Ok(())
     }
 
+    /// Asks for the end of the session, behind all that was asked.
+    pub(super) fn begin_close(&mut self) -> io::Result<()> {
+        self.stream.set_nonblocking(false)?;
+        self.stream.set_write_timeout(Some(DEADLINE))?;
+        self.xid = self.xid.checked_add(1).unwrap_or(1);
+        let close = framed(&request_bytes(self.xid, &request::close_session()));
+        self.output.extend_from_slice(&close);
+        self.send()
+    }
+
+    /// Waits until the server has ended the session: it closes the connection then.
+    pub(super) fn await_close(&mut self, scratch: &mut [u8]) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(DEADLINE))?;
+        while self.stream.read(scratch)? != 0 {}
+        Ok(())
+    }
+
     /// The change of what epoll is to watch for, if there is one.
     pub(super) fn interest(&mut self) -> Option<epoll::EventFlags> {
         let wants_room = self.sent < self.output.len();
@@ -156,7 +173,7 @@ impl LoadConnection {
         let code = i32::from_be_bytes([head[16], head[17], head[18], head[19]]);
         let awaited = self.awaited.pop_front().context("a reply that nobody awaits")?;
         ensure!(awaited.xid == xid, "reply {xid} where {} was awaited", awaited.xid);
-        ensure!(code == 0, "request {xid} was answered with error {code}");
+        ensure!(code == 0, "request {xid} was answered with error {}", error_name(code));
         if let Some(slice) = slice {
             slice.operations += 1;
             let histogram = match awaited.asked {

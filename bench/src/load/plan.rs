@@ -21,6 +21,7 @@ const PING_XID: i32 = -2;
 
 const NO_NODE: i32 = -101;
 const NODE_EXISTS: i32 = -110;
+const NOT_EMPTY: i32 = -111;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +223,27 @@ pub(super) fn remove(address: SocketAddr, root: &str) -> Result<()> {
     in_batches(address, deletes, &[0, NO_NODE])
 }
 
+/// Those of `path` and the nodes above it that are not there, the deepest first.
+pub(super) fn missing(address: SocketAddr, path: &str) -> Result<Vec<String>> {
+    let (mut connection, session) = Connection::connect(address, &Handshake::default())?;
+    ensure!(!session.is_expired(), "the server refuses a new session");
+    let above = path.rmatch_indices('/').map(|(end, _)| &path[..end]);
+    let mut missing = Vec::new();
+    for path in std::iter::once(path).chain(above).filter(|path| !path.is_empty()) {
+        if connection.call(&raw::request::exists(path, false))?.err == NO_NODE {
+            missing.push(path.to_owned());
+        }
+    }
+    connection.call(&raw::request::close_session())?;
+    Ok(missing)
+}
+
+/// Deletes those of `paths` that are there and have no children, in this order.
+pub(super) fn remove_empty(address: SocketAddr, paths: &[String]) -> Result<()> {
+    let deletes = paths.iter().map(|path| raw::request::delete(path, -1));
+    in_batches(address, deletes, &[0, NO_NODE, NOT_EMPTY])
+}
+
 /// Asks everything in order, many at once. An answer that is not among `fine` is an error.
 fn in_batches(
     address: SocketAddr,
@@ -252,7 +274,8 @@ fn collect(connection: &mut Connection, outstanding: &mut usize, fine: &[i32]) -
     for _reply in 0..std::mem::take(outstanding) {
         let reply = connection.receive_reply()?;
         if !fine.contains(&reply.err) {
-            bail!("request number {} was answered with error {}", reply.xid, reply.err);
+            let error = raw::error_name(reply.err);
+            bail!("request number {} was answered with error {error}", reply.xid);
         }
     }
     Ok(())

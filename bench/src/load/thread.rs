@@ -156,6 +156,15 @@ impl LoadThread {
         Ok(left)
     }
 
+    /// Ends all sessions.
+    pub(super) fn close(mut self) -> std::io::Result<()> {
+        for connection in &mut self.connections {
+            connection.begin_close()?;
+        }
+        let scratch = &mut self.scratch;
+        self.connections.iter_mut().try_for_each(|connection| connection.await_close(scratch))
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.connections.iter().all(LoadConnection::is_quiet)
     }

@@ -14,7 +14,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use super::new_histogram;
-use crate::raw::{Handshake, Reply, Request, Session, framed, request_bytes};
+use crate::raw::{Handshake, Reply, Request, Session, error_name, framed, request_bytes};
 
 /// How long a server may take for whatever a crowd waits for.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -151,7 +151,11 @@ impl Throng {
                 self.turn(deadline, &[], |_, frame| {
                     let reply = Reply::parse(frame)?;
                     if reply.xid != EVENT_XID {
-                        ensure!(reply.err == 0, "a member was answered with error {}", reply.err);
+                        ensure!(
+                            reply.err == 0,
+                            "a member was answered with error {}",
+                            error_name(reply.err)
+                        );
                         awaited -= 1;
                     }
                     Ok(())

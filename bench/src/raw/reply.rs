@@ -2,6 +2,8 @@
 
 use std::io;
 
+use farwatch_core::wire::ErrorCode;
+
 use super::body::{Reader, invalid};
 use super::request::op;
 
@@ -214,4 +216,24 @@ pub fn multi_results(reply: &Reply) -> io::Result<Vec<MultiResult>> {
             });
         }
     })
+}
+
+/// An error code for people: its name and number where the name is known, such as `NotReadOnly (-119)`.
+#[must_use]
+pub fn error_name(code: i32) -> String {
+    match ErrorCode::from_code(code) {
+        Some(name) => format!("{name:?} ({code})"),
+        None => code.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::error_name;
+
+    #[test]
+    fn errors_are_named_where_their_name_is_known() {
+        assert_eq!(error_name(-119), "NotReadOnly (-119)");
+        assert_eq!(error_name(-9999), "-9999");
+    }
 }

@@ -41,6 +41,9 @@ impl Command {
             return Ok(of_all);
         }
         let [letter, number] = words[..] else {
+            if let [letter @ ("k" | "r" | "f" | "c" | "w" | "x")] = words[..] {
+                return Err(format!("{letter} needs a number, such as `{letter} 1`"));
+            }
             return Err(format!("`{}` is not known:\n{}", line.trim(), help(sites)));
         };
         let (what, count) = match letter {
@@ -85,7 +88,8 @@ mod tests {
         assert_eq!(parse("  w   3 "), Ok(Some(Command::Wipe(3))));
         assert_eq!(parse("s"), Ok(Some(Command::Status)));
         assert_eq!(parse(""), Ok(None));
-        for (line, expected) in [("k 4", "from 1 to 3"), ("k x", "`x` is no"), ("k", "`k` is not")]
+        for (line, expected) in
+            [("k 4", "from 1 to 3"), ("k x", "`x` is no"), ("k", "k needs a number")]
         {
             let why = parse(line).unwrap_err();
             assert!(why.contains(expected), "{why}");

@@ -5,6 +5,8 @@ use std::fmt;
 
 use farwatch_observer::report::EnsembleReport;
 
+use super::child::Condition;
+
 /// What one look finds of one server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Seen {
@@ -88,6 +90,27 @@ pub(super) fn leader(seen: &BTreeMap<u32, Seen>) -> Option<(u32, u32)> {
     leads.max_by_key(|(_, epoch)| *epoch)
 }
 
+/// That fewer `voters` can vote than must, and what to type; nothing where enough can. One that was `wiped`
+/// copies the history of the others before it votes.
+pub(super) fn too_few(voters: &[(u32, Condition)], wiped: Option<u32>) -> Option<String> {
+    let can_vote = |(number, condition): &&(u32, Condition)| {
+        *condition == Condition::Running && wiped != Some(*number)
+    };
+    let (can, must) = (voters.iter().filter(can_vote).count(), voters.len() / 2 + 1);
+    if must <= can {
+        return None;
+    }
+    let back = voters.iter().find_map(|(number, condition)| match condition {
+        Condition::Stopped => Some(format!("r {number}")),
+        Condition::Frozen => Some(format!("c {number}")),
+        Condition::Running => None,
+    })?;
+    let count = voters.len();
+    Some(format!(
+        "{can} of {count} voters can vote, and {must} must: nothing is written. Type `{back}`"
+    ))
+}
+
 /// Whether every server serves.
 pub(super) fn is_whole(seen: &BTreeMap<u32, Seen>) -> bool {
     leader(seen).is_some()
@@ -100,7 +123,7 @@ mod tests {
 
     use farwatch_observer::report::EnsembleReport;
 
-    use super::{Seen, changes, is_whole, leader};
+    use super::{Condition, Seen, changes, is_whole, leader, too_few};
 
     #[test]
     fn only_what_changed_is_told() {
@@ -121,6 +144,19 @@ mod tests {
         assert_eq!(Seen::Follows(0x8000_0001).renumbered(|_| 4), Seen::Follows(4));
         let whole = BTreeMap::from([(1, Seen::Follows(2)), (2, Seen::Leads(4))]);
         assert!(is_whole(&whole));
+    }
+
+    #[test]
+    fn that_too_few_can_vote_is_said_with_what_helps() {
+        use Condition::{Frozen, Running, Stopped};
+        let three = |all: [Condition; 3]| [(1, all[0]), (2, all[1]), (3, all[2])];
+        let one_left = |back: &str| {
+            Some(format!("1 of 3 voters can vote, and 2 must: nothing is written. Type `{back}`"))
+        };
+        assert_eq!(too_few(&three([Running, Stopped, Running]), None), None);
+        assert_eq!(too_few(&three([Running, Running, Running]), Some(3)), None);
+        assert_eq!(too_few(&three([Frozen, Stopped, Running]), None), one_left("c 1"));
+        assert_eq!(too_few(&three([Running, Stopped, Running]), Some(3)), one_left("r 2"));
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use farwatch_observer::config::{ServerConfig, Standing};
 
-use super::{EXIT_BAD_CONFIG, EXIT_DATA_DIR, ServeArgs, listen_addr, prepare, start_line};
+use super::{
+    EXIT_BAD_CONFIG, EXIT_DATA_DIR, ServeArgs, explain_dir, listen_addr, prepare, start_line,
+};
 
 fn args(config: Option<&Path>, data_dir: Option<&Path>, settings: &[(&str, &str)]) -> ServeArgs {
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -43,6 +46,16 @@ fn o2_a_bad_file_exits_with_2_and_o3_a_data_dir_that_cannot_be_used_with_3() {
     let error = prepare(&args(None, Some(&missing), &keep), &none).unwrap_err();
     assert_eq!(error.exit_code(), EXIT_DATA_DIR);
     assert!(!missing.exists());
+}
+
+#[test]
+fn a_full_disk_is_no_matter_of_rights() {
+    let said = |error: i32| explain_dir(Path::new("/d"), &io::Error::from_raw_os_error(error));
+    let full = said(libc::ENOSPC);
+    assert!(full.contains("No space left") && full.contains("make room on its disk, or"), "{full}");
+    assert!(!full.contains("user"), "{full}");
+    let refused = said(libc::EACCES);
+    assert!(refused.contains("let this user write to it, or start with --data-dir"), "{refused}");
 }
 
 #[test]

@@ -107,6 +107,15 @@ pub enum CommandError {
         /// Where, as it was typed.
         path: Option<String>,
     },
+    /// No server was reached in time.
+    Unreached {
+        /// The client's refusal.
+        error: ClientError,
+        /// Where, as it was typed.
+        path: Option<String>,
+        /// Why not, a line for each server.
+        why: String,
+    },
 }
 
 impl CommandError {
@@ -118,6 +127,9 @@ impl CommandError {
             Self::Message(text) => text.clone(),
             Self::Partial { text, .. } => text.clone(),
             Self::Client { error, path } => text::error(error, path.as_deref()),
+            Self::Unreached { error, path, why } => {
+                format!("{}\n{why}", text::error(error, path.as_deref()))
+            }
         }
     }
 
@@ -127,7 +139,7 @@ impl CommandError {
             Self::NotFound(name) => json!({"error": format!("command not found: {name}")}),
             Self::Usage(_) | Self::Message(_) => json!({"error": self.text()}),
             Self::Partial { answer, .. } => answer.json.clone(),
-            Self::Client { error, path } => {
+            Self::Client { error, path } | Self::Unreached { error, path, .. } => {
                 let code = error.code().map(|code| format!("{code:?}"));
                 json!({"error": self.text(), "code": code, "path": path})
             }
@@ -138,7 +150,11 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound(_) => 127,
-            Self::Usage(_) | Self::Message(_) | Self::Partial { .. } | Self::Client { .. } => 1,
+            Self::Usage(_)
+            | Self::Message(_)
+            | Self::Partial { .. }
+            | Self::Client { .. }
+            | Self::Unreached { .. } => 1,
         }
     }
 }

@@ -49,6 +49,7 @@ pub fn explain(reports: &[EnsembleReport]) -> Vec<String> {
     for member in &members {
         match member.role.as_str() {
             "leading" => {}
+            "looking" if member.observes => without_upstream(member, &mut lines),
             "looking" => looking(member, &known, &mut lines),
             _ => lines.push(learning(member)),
         }
@@ -161,12 +162,7 @@ fn looking(
         voters.len(),
         list(voters.iter().copied()),
     ));
-    let stale = span(report.stale_ms);
-    match report.serves.as_str() {
-        "reads" => lines.push(format!("  its connections read what it had {stale} ago")),
-        "readers" => lines.push(format!("  only readers are served, with what it had {stale} ago")),
-        _nobody_or_unsaid => {}
-    }
+    lines.extend(serving(report));
     if !strangers.is_empty() {
         let verb = if strangers.len() == 1 { "does" } else { "do" };
         lines.push(format!("  {} {verb} not list server {me}", list(strangers)));
@@ -174,10 +170,44 @@ fn looking(
     lines.append(&mut others);
 }
 
+/// Whom a server without a leader serves.
+fn serving(report: &EnsembleReport) -> Option<String> {
+    let stale = span(report.stale_ms);
+    match report.serves.as_str() {
+        "reads" => Some(format!("  its connections read what it had {stale} ago")),
+        "readers" => Some(format!("  only readers are served, with what it had {stale} ago")),
+        _nobody_or_unsaid => None,
+    }
+}
+
+/// Why an observer learns from nobody: what is with each of those that it may learn from.
+fn without_upstream(report: &EnsembleReport, lines: &mut Vec<String>) {
+    let EnsembleReport { me, .. } = report;
+    let since = span(report.role_for_ms);
+    lines.push(format!("server {me} is an observer, and learns from nobody for {since}"));
+    lines.extend(serving(report));
+    let has_own = report.peers.iter().any(|peer| peer.upstream.is_some());
+    let asked = |peer: &&PeerReport| if has_own { peer.upstream.is_some() } else { peer.votes };
+    for peer in report.peers.iter().filter(asked) {
+        let place = peer.upstream.as_ref().unwrap_or(&peer.address);
+        lines.push(match is_heard(peer) {
+            true => format!("  {place} is heard, and is with no leader"),
+            false => format!("  {place} is not heard: {}", silence(peer)),
+        });
+    }
+}
+
 /// What to do when nothing serves.
 fn advice(members: &[&EnsembleReport]) -> String {
+    let members: Vec<&EnsembleReport> =
+        members.iter().copied().filter(|member| !member.observes).collect();
+    if members.is_empty() {
+        return "an observer serves everything again when one of these can be reached and is with a \
+                leader: ask the voters for their status"
+            .to_owned();
+    }
     let mut lists: BTreeMap<BTreeSet<u32>, Vec<u32>> = BTreeMap::new();
-    for member in members {
+    for member in &members {
         lists.entry(voters(member)).or_default().push(member.me);
     }
     if 1 < lists.len() {
@@ -218,7 +248,7 @@ fn advice(members: &[&EnsembleReport]) -> String {
 
 /// Those whose votes count for `report`'s server, itself among them if it votes.
 fn voters(report: &EnsembleReport) -> BTreeSet<u32> {
-    let own = (report.role != "learning").then_some(report.me);
+    let own = (report.role != "learning" && !report.observes).then_some(report.me);
     own.into_iter()
         .chain(report.peers.iter().filter(|peer| peer.votes).map(|peer| peer.id))
         .collect()

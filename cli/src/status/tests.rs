@@ -3,12 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
+use std::time::Duration;
 
-use farwatch_observer::four_letter::ensemble::quor;
+use farwatch_observer::four_letter::ensemble::{self, quor};
 use farwatch_observer::report::{EnsembleReport, PeerReport};
 use serde_json::Value;
 
-use super::{StatusArgs, run};
+use super::{StatusArgs, run, why_not};
 
 /// A server that answers each word by `answer`, until the process ends.
 fn server(answer: fn(&str) -> String) -> SocketAddr {
@@ -33,6 +34,14 @@ fn status(servers: &[String]) -> (bool, Vec<Value>) {
     let mut out = Vec::new();
     let all_serve = run(&args, &mut out).unwrap();
     (all_serve, serde_json::from_slice(&out).unwrap())
+}
+
+/// What is printed for people.
+fn table_of(server: &str) -> String {
+    let args = StatusArgs { servers: vec![server.to_owned()], json: false, timeout: 5 };
+    let mut out = Vec::new();
+    run(&args, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
 }
 
 fn healthy(word: &str) -> String {
@@ -76,6 +85,13 @@ fn a_server_that_is_cut_off_is_told_with_how_old_it_is() {
     );
     let reason = "it has no leader: its connections read what it had 61 s ago, nobody writes";
     assert_eq!(reports[0]["reason"], reason);
+    let text = table_of(&addr);
+    assert!(text.contains(&format!("{addr} serves reads only: it has no leader")), "{text}");
+    let why = why_not(&addr, Duration::from_secs(5)).expect("it has no leader");
+    assert!(
+        why.starts_with(&addr) && why.contains("`-r` accepts a server that only reads"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -163,6 +179,42 @@ fn a_server_without_a_leader_is_explained_and_its_json_holds_why() {
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("server 1 looks for a leader"), "{text}");
     assert!(text.contains("2 (zoo2:2888) is not heard: never heard from, last error"), "{text}");
+}
+
+/// A server whose list of words is ZooKeeper's.
+fn without_quor(word: &str) -> String {
+    healthy(word).replace("-x", "-farwatch")
+}
+
+/// What an observer says that never had a way to a leader.
+fn lonely(word: &str) -> String {
+    match word {
+        "quor" => quor(&EnsembleReport {
+            observes: true,
+            ..ensemble::parse(&looking(word)).expect("a report")
+        }),
+        word => looking(word),
+    }
+}
+
+#[test]
+fn an_observer_without_a_leader_is_not_told_about_voters() {
+    let (_, reports) = status(&[server(lonely).to_string()]);
+    let reason = reports[0]["reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("it is an observer and has no leader"), "{reason}");
+}
+
+#[test]
+fn that_quor_is_not_in_the_whitelist_is_said() {
+    let addr = server(without_quor).to_string();
+    let (all_serve, reports) = status(std::slice::from_ref(&addr));
+    assert!(all_serve);
+    assert_eq!(reports[0]["ensemble"], Value::Null);
+    let reason = reports[0]["ensemble_reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("`quor` is not in the whitelist: "), "{reason}");
+    let text = table_of(&addr);
+    assert!(text.contains(&format!("{addr}: `quor` is not in the whitelist: ")), "{text}");
+    assert_eq!(status(&[server(healthy).to_string()]).1[0]["ensemble_reason"], Value::Null);
 }
 
 /// A ZooKeeper would log a fault about a word that it does not know.

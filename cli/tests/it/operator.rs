@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use farwatch_bench::raw::{ids, request};
+use farwatch_bench::raw::{four_letter_word, ids, request};
 use farwatch_bench::subject::Options;
 
 use crate::process::{directory, serve};
@@ -97,6 +97,7 @@ fn a_demo_tells_what_becomes_of_a_server_that_is_killed_frozen_or_wiped() {
     let made = connection.call(&request::create("/kept", None, &ids::open(), 0));
     assert_eq!(made.expect("a reply").err, 0);
     demo.say("k 1");
+    demo.until("0 of 1 voters can vote, and 1 must: nothing is written. Type `r 1`");
     demo.until("server 1 is down");
     demo.say("r 1");
     demo.until("server 1 leads");
@@ -249,6 +250,11 @@ fn children(server: SocketAddr, path: &str) -> Vec<String> {
 #[test]
 fn a_bench_counts_what_was_asked_and_leaves_nothing_behind() {
     let server = farwatch(Options::new());
+    let sessions = || {
+        let said = four_letter_word(server.address(), "mntr").expect("an answer");
+        let line = said.lines().find(|line| line.starts_with("zk_global_sessions"));
+        line.expect("a number of sessions").to_owned()
+    };
     let address = server.address().to_string();
     let bench = |more: &[&str]| {
         let few = ["bench", &address, "--seconds", "0.3", "--warm-up", "0", "--nodes", "1500"];
@@ -262,7 +268,13 @@ fn a_bench_counts_what_was_asked_and_leaves_nothing_behind() {
     assert!(rate("reads") > 0.0 && rate("writes") > 0.0, "{mixed}");
     let sum = mixed["per_second"].as_f64().expect("a rate");
     assert!((rate("reads") + rate("writes") - sum).abs() < 1.0, "{mixed}");
-    assert_eq!(children(server.address(), "/farwatch-bench"), [""; 0]);
+    assert_eq!(sessions(), "zk_global_sessions\t0");
+    assert_eq!(children(server.address(), "/"), ["zookeeper"]);
+    let (mut connection, _session) = connect(server.address());
+    assert_eq!(
+        connection.call(&request::create("/a", None, &ids::open(), 0)).expect("a reply").err,
+        0
+    );
 
     let table = bench(&["--create", "--rate", "200", "--below", "/a/b"]);
     assert!(table.contains("200 due each second"), "{table}");
@@ -270,7 +282,7 @@ fn a_bench_counts_what_was_asked_and_leaves_nothing_behind() {
     let rate: f64 = row.split_whitespace().nth(1).and_then(|it| it.parse().ok()).expect("a rate");
     assert!(0.0 < rate && rate < 220.0, "{table}");
     assert!(!table.contains("reads"), "{table}");
-    assert_eq!(children(server.address(), "/a/b"), [""; 0]);
+    assert_eq!(children(server.address(), "/a"), [""; 0], "/a was there before, and stays");
 }
 
 #[test]
@@ -280,5 +292,24 @@ fn a_bench_says_what_stood_in_its_way() {
     let (code, _, complaint) = run(&mut command(&["bench", &address, "--connections", "8"]));
     assert_eq!(code, 1);
     assert!(complaint.contains("maxClientCnxns"), "{complaint}");
-    assert_eq!(children(server.address(), "/farwatch-bench"), [""; 0]);
+    assert_eq!(children(server.address(), "/"), ["zookeeper"]);
+}
+
+#[test]
+fn a_dump_names_what_is_missing_and_bears_a_reader_that_has_seen_enough() {
+    let (code, _, complaint) = run(&mut command(&["log", "dump", "/nope"]));
+    assert_eq!(code, 1);
+    assert!(complaint.contains("/nope/log"), "{complaint}");
+
+    let server = farwatch(Options::new());
+    let (mut connection, _session) = connect(server.address());
+    let made = connection.call(&request::create("/seen", None, &ids::open(), 0));
+    assert_eq!(made.expect("a reply").err, 0);
+    let data = server.data_directory();
+    let data = data.to_str().expect("text");
+    assert!(run(&mut command(&["log", "dump", data])).1.contains("/seen"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let (code, _, complaint) = run(command(&["log", "dump", data]).stdout(writer));
+    assert_eq!((code, complaint.as_str()), (0, ""));
 }

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use farwatch_bench::raw::{Connection, Handshake, four_letter_word, ids, request};
 use farwatch_bench::subject::Options;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::subject::{connect, farwatch};
@@ -233,6 +234,35 @@ fn sigterm_ends_with_0_and_everything_acknowledged_is_there_without_a_cut_tail()
         assert_eq!(names.iter().filter(|name| name.starts_with('t')).count(), 200);
         assert_eq!((stat.pzxid, reply.zxid), (last, last), "a restart adds nothing to the history");
     }
+}
+
+/// Starts `command`, sends it `signals` once it serves, and returns its exit code and what it said from then on.
+fn ended_by(command: &mut Command, signals: &[Signal]) -> (Option<i32>, String) {
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("a process");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let serves = lines.by_ref().any(|line| line.expect("text").contains("serves clients on"));
+    assert!(serves, "it ended before it served");
+    for &signal in signals {
+        kill_process(Pid::from_child(&child), signal).expect("it is there");
+    }
+    let said: Vec<String> = lines.map(|line| line.expect("text")).collect();
+    (child.wait().expect("an end").code(), said.join("\n"))
+}
+
+#[test]
+fn a_closed_terminal_stops_a_server_as_sigterm_does_and_nohup_keeps_it() {
+    let data = directory();
+    let (code, said) = ended_by(&mut serve(data.path()), &[Signal::HUP]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("SIGHUP: finishing what is under way"), "{said}");
+    assert!(said.contains("stopped; everything acknowledged is on disk"), "{said}");
+
+    let serve = serve(data.path());
+    let mut kept = Command::new("nohup");
+    kept.arg(serve.get_program()).args(serve.get_args()).stdout(Stdio::null());
+    let (code, said) = ended_by(&mut kept, &[Signal::HUP, Signal::TERM]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("SIGTERM: finishing") && !said.contains("SIGHUP"), "{said}");
 }
 
 #[test]

@@ -27,7 +27,9 @@ pub fn programs_of(document: &str) -> Vec<String> {
 
 #[test]
 fn the_documents_programs_work_as_they_are_written() {
-    for (document, said) in [("docs/c-api.md", "/hello is world\n"), ("README.md", "zookeeper\n")] {
+    for (document, said) in
+        [("docs/c-api.md", "/greeting is world\n"), ("README.md", "zookeeper\n")]
+    {
         let programs = programs_of(document);
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("program.c");

@@ -7,6 +7,7 @@ use farwatch_core::zxid::Zxid;
 
 use super::{Core, ReactorLink};
 use crate::connection;
+use crate::report::PeerReport;
 
 /// Told by the core, on its thread; it must not block.
 pub trait Embedder {
@@ -15,6 +16,16 @@ pub trait Embedder {
 
     /// Where the server stands, with every turn of the core: at least every tick.
     fn stands(&mut self, stands: Stands);
+
+    /// Whether somebody waits, and is to be told why it does not follow: see [`Embedder::unlinked`].
+    fn asks_why(&self) -> bool {
+        false
+    }
+
+    /// It follows nobody, for this reason.
+    fn unlinked(&mut self, why: String) {
+        drop(why);
+    }
 }
 
 /// Where a server stands.
@@ -28,6 +39,17 @@ pub struct Stands {
     pub versions_kept: usize,
     /// What the tree takes, bytes.
     pub tree_bytes: usize,
+}
+
+/// What is with each of the upstreams.
+fn why_unlinked(peers: &[PeerReport]) -> String {
+    let upstreams = peers.iter().filter_map(|peer| Some((peer, peer.upstream.as_ref()?)));
+    let each = upstreams.map(|(peer, place)| match &peer.last_error {
+        _linked if peer.connected => format!("{place} is linked, and gave no history yet"),
+        Some(error) => format!("{place} is not linked ({error})"),
+        None => format!("{place} is not linked yet"),
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// As whom a client of this process is seen.
@@ -46,6 +68,9 @@ impl Core {
 
     pub(super) fn tell_where_it_stands(&mut self) {
         let Some(embedder) = &mut self.embedder else { return };
+        if !self.node.is_serving() && embedder.asks_why() {
+            embedder.unlinked(why_unlinked(&self.ensemble.report()));
+        }
         embedder.stands(Stands {
             follows: self.node.is_serving(),
             stale_ms: self.node.stale_ms().max(0).unsigned_abs(),

@@ -165,6 +165,7 @@ impl Core {
             stale_ms: self.stale_ms(),
             serves: self.node.serving().to_string(),
             quorum: zab.voters() as u32 / 2 + 1,
+            observes: zab.membership() == Membership::Learner,
             rejoining: zab.membership() == Membership::Rejoining,
             peers,
         }

@@ -30,6 +30,8 @@ pub(super) struct State {
     is_memory_out: fn() -> bool,
     waiting: AtomicUsize,
     ended: Mutex<Option<String>>,
+    /// Why it follows nobody, as it was when somebody waited.
+    unlinked: Mutex<String>,
     moved: Condvar,
     running: Mutex<Running>,
 }
@@ -49,6 +51,7 @@ impl State {
             is_memory_out: options.is_memory_out,
             waiting: AtomicUsize::new(0),
             ended: Mutex::new(None),
+            unlinked: Mutex::default(),
             moved: Condvar::new(),
             running: Mutex::default(),
         }
@@ -95,7 +98,7 @@ impl State {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                break Err(WaitError::TimedOut);
+                break Err(WaitError::TimedOut(self.why_unlinked()));
             }
             let waited = self.moved.wait_timeout(ended, left);
             ended = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -103,6 +106,13 @@ impl State {
         drop(ended);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         result
+    }
+
+    fn why_unlinked(&self) -> String {
+        if self.is_linked.load(Ordering::Acquire) {
+            return String::new();
+        }
+        self.unlinked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock_ended(&self) -> MutexGuard<'_, Option<String>> {
@@ -190,6 +200,14 @@ impl Embedder for Beats {
     fn applied(&mut self, upto: Zxid, events: &Events) {
         self.state.feed.take(upto, events, &self.reader);
         self.reader.advance(upto);
+    }
+
+    fn asks_why(&self) -> bool {
+        0 < self.state.waiting.load(Ordering::SeqCst)
+    }
+
+    fn unlinked(&mut self, why: String) {
+        *self.state.unlinked.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     fn stands(&mut self, stands: Stands) {

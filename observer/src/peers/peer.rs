@@ -55,6 +55,8 @@ pub struct Peer {
     votes: Cell<bool>,
     link: RefCell<Option<Rc<Link>>>,
     since: Cell<Instant>,
+    /// When the last link that ended was heard last.
+    heard: Cell<Option<Instant>>,
     last_error: RefCell<Option<String>>,
     voice: RefCell<Voice>,
     role_differs: Cell<bool>,
@@ -75,6 +77,7 @@ impl Peer {
             votes: Cell::new(votes),
             link: RefCell::new(None),
             since: Cell::new(Instant::now()),
+            heard: Cell::new(None),
             last_error: RefCell::new(None),
             voice: RefCell::default(),
             role_differs: Cell::new(false),
@@ -130,7 +133,8 @@ impl Peer {
 
     /// It is not linked any more. A link that worked makes the next failure news.
     pub fn unlinked(&self, worked: bool) {
-        *self.link.borrow_mut() = None;
+        let ended = self.link.borrow_mut().take();
+        self.heard.set(ended.map(|link| link.heard.get()).or(self.heard.get()));
         self.since.set(Instant::now());
         if worked {
             self.voice.borrow_mut().settle();
@@ -155,6 +159,7 @@ impl Peer {
     /// How it is doing.
     pub fn state(&self) -> PeerState {
         let link = self.link();
+        let heard = link.as_ref().map(|link| link.heard.get()).or(self.heard.get());
         let upstream = self.upstream().map(|upstream| upstream.to_string());
         PeerState {
             id: self.id,
@@ -164,7 +169,7 @@ impl Peer {
             dials: self.dials || upstream.is_some(),
             upstream,
             address: link.as_ref().map(|link| link.address),
-            silent_ms: link.as_ref().map(|link| link.heard.get().elapsed().as_millis() as u64),
+            silent_ms: heard.map(|heard| heard.elapsed().as_millis() as u64),
             since_ms: self.since.get().elapsed().as_millis() as u64,
             last_error: self.last_error.borrow().clone(),
             bytes_in: self.bytes_in.get(),

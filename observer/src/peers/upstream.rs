@@ -98,7 +98,9 @@ impl Upstream {
         };
         if !is_linked {
             let nothing = PeerState::default();
-            let (address, silent_ms, rtt_us) = (nothing.address, nothing.silent_ms, nothing.rtt_us);
+            // What is heard through another link is not heard here.
+            let silent_ms = state.silent_ms.filter(|_| !state.connected);
+            let (address, rtt_us) = (nothing.address, nothing.rtt_us);
             state = PeerState { connected: false, address, silent_ms, rtt_us, ..state };
         }
         let own_error = self.last_error.borrow().clone();

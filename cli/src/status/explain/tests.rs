@@ -103,6 +103,33 @@ fn how_far_away_a_server_is_is_said_of_those_that_are_far() {
 }
 
 #[test]
+fn an_observer_without_upstream_says_whom_it_cannot_reach_and_counts_no_votes() {
+    let upstream = |port: u16, id, silent_ms| PeerReport {
+        id,
+        address: format!("zoo1:{port}"),
+        upstream: Some(format!("zoo1:{port}")),
+        silent_ms,
+        last_error: Some("127.0.0.1: connection refused".to_owned()),
+        ..PeerReport::default()
+    };
+    let peers = vec![upstream(2888, 1, Some(3_000)), upstream(2889, u32::MAX, None)];
+    let serves = "reads".to_owned();
+    let report = looking(2_147_483_700, peers);
+    let observer = EnsembleReport { observes: true, quorum: 1, serves, stale_ms: 3_100, ..report };
+    check(
+        &[observer],
+        expect![[r#"
+            no server that was asked serves: none is with a leader that has a quorum
+            server 2147483700 is an observer, and learns from nobody for 4.2 s
+              its connections read what it had 3.1 s ago
+              zoo1:2888 is not heard: silent for 3.0 s, last error: 127.0.0.1: connection refused
+              zoo1:2889 is not heard: never heard from, last error: 127.0.0.1: connection refused
+            an observer serves everything again when one of these can be reached and is with a leader: ask the voters for their status
+        "#]],
+    );
+}
+
+#[test]
 fn a_missing_a_frozen_and_a_late_follower_are_told_apart() {
     let frozen = PeerReport { silent_ms: Some(5000), ..synced(3, 0) };
     let late = PeerReport {

@@ -74,6 +74,20 @@ fn reads_in_the_process_show_what_was_acknowledged_and_a_held_view_stays() {
 }
 
 #[test]
+fn who_waits_in_vain_is_told_what_is_with_the_upstreams() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port"); // and closed again
+    let place = closed.local_addr().expect("bound");
+    drop(closed);
+    let observer = Observer::open(&options(&[place])).expect("no link is needed");
+    let why = format!("the observer did not get there in time: {place} is not linked (");
+    until("the reason is told", PATIENCE, || {
+        let waited = observer.wait_ready(Zxid(0), Instant::now() + Duration::from_millis(100));
+        let said = waited.expect_err("nobody is there").to_string();
+        said.starts_with(&why) && said.contains("refused")
+    });
+}
+
+#[test]
 fn readers_never_fail_and_know_how_stale_they_are_while_the_link_is_cut() {
     let mut chance = Chance::printed("embedded_cut");
     let ensemble = voters(&[]);
@@ -204,7 +218,7 @@ fn what_is_kept_on_disk_is_read_at_once_and_only_what_was_missed_crosses() {
     let here = observer.hold().view().zxid();
     assert_eq!(observer.subscribe(b"/", Some(here)).expect("nothing behind it").zxid(), here);
     let waited = observer.wait_ready(Zxid(0), Instant::now() + Duration::from_millis(50));
-    assert_eq!(waited, Err(WaitError::TimedOut));
+    assert!(matches!(waited, Err(WaitError::TimedOut(_))), "{waited:?}");
     let done = set(&mut client, "/value", b"missed");
     way.heal();
     observer.wait_ready(zxid(done), soon()).expect("it heals");

@@ -49,6 +49,7 @@ fn an_upstream_where_nobody_was_met_yet_is_reported_without_a_number() {
         eventually(|| upstream(&own, nowhere).last_error.is_some()).await;
         let state = upstream(&own, nowhere);
         assert!(state.id == ServerId::ANYONE && !state.connected, "{state:?}");
+        assert_eq!(state.silent_ms, None);
     });
 }
 
@@ -61,7 +62,9 @@ fn another_server_at_the_same_upstream_is_another_peer() {
         own.until(&connected(5)).await;
         let port = five.stop().await;
         own.until(&disconnected(5)).await;
-        assert_eq!(upstream(&own, at).id, id(5), "who was there last");
+        let state = upstream(&own, at);
+        assert_eq!((state.id, state.connected), (id(5), false), "who was there last");
+        assert!(state.silent_ms.is_some(), "it was heard a moment ago: {state:?}");
         let six = Server::start(port, options(6, Vec::new()));
         assert_eq!(own.next().await, connected(6));
         six.until(&connected(GUEST)).await;
