@@ -124,7 +124,7 @@ fn a9_a_word_that_is_not_allowed_is_refused_by_name() {
 }
 
 #[test]
-fn a9_srvr_is_answered_whatever_the_list() {
+fn srvr_is_answered_whatever_the_list() {
     let server = own(Options::new().words("ruok"));
     let answer = |word| four_letter_word(server.address(), word).expect("an answer");
     assert!(answer("srvr").contains("Mode: "));

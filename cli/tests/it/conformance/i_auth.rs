@@ -152,7 +152,7 @@ fn i9_with_skip_acl_nothing_is_refused() {
 }
 
 #[test]
-fn i10_who_looks_for_another_ensemble_is_hung_up_on_without_a_word() {
+fn who_looks_for_another_ensemble_is_hung_up_on_without_a_word() {
     let provider = "org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider";
     let options = Options::new()
         .property("zookeeper.authProvider.1", provider)
