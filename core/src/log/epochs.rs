@@ -56,8 +56,7 @@ pub enum EpochsError {
     #[error(
         "the log is missing: {EPOCHS_FILE} says that this server followed epoch {current}, and no \
          log is there that goes on from its newest snapshot. Is the file system of dataLogDir mounted? Otherwise \
-         what it acknowledged is lost here, so it must not vote or serve. {ADVICE}, or, to lose \
-         what the snapshots do not hold, remove the file {EPOCHS_FILE}"
+         what it acknowledged is lost here, so it must not vote or serve. {ADVICE}"
     )]
     LogLost {
         /// In the file.
