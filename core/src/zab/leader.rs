@@ -13,8 +13,6 @@ mod confirm;
 mod founding;
 mod hand_over;
 
-use std::collections::BTreeSet;
-
 use super::base::Base;
 use super::election;
 use super::event::{Action, Standing};
@@ -31,8 +29,6 @@ pub(super) struct Leading {
     stage: LeaderStage,
     /// What this server was elected with. A learner that has more must not be led by it.
     credentials: (Epoch, Zxid),
-    /// Voters that have more, of which it does without.
-    ahead: BTreeSet<ServerId>,
     /// Who follows this leader, and its epoch.
     feed: Feed,
     /// The last zxid given out.
@@ -68,7 +64,6 @@ impl Leading {
             // Its voters are looking for it now: whoever does not come at once does not come.
             stage: LeaderStage::Discovery { deadline: base.now + base.timing.silence_ticks },
             credentials: base.credentials(),
-            ahead: BTreeSet::new(),
             feed: Feed::default(),
             proposed: Zxid::ZERO,
             confirms: Confirms::default(),
@@ -129,12 +124,7 @@ impl Leading {
             base.quorum.contains(from) && (join.votes || base.planted(Mutant::WipedVoterCounted));
         join.votes |= votes;
         if votes && self.is_ahead(base, join.current, join.last.zxid) {
-            self.feed.drop_link(base, from, out);
-            // Once: whoever comes back at once waits, and not in a circle.
-            if !self.ahead.contains(&from) {
-                base.send(from, Message::Reset { session }, out);
-            }
-            return self.turn_away(base, from, out);
+            return self.stop(base, out);
         }
         self.feed.came_here(from, session, out);
         let mut link = Link::new(from, session, join, votes, base.now);
@@ -159,21 +149,6 @@ impl Leading {
         !self.is_broadcasting()
             && self.credentials < (current, last)
             && !base.planted(Mutant::AheadLearnerIgnored)
-    }
-
-    /// Goes on without a voter that is ahead, or ends where that cannot be. What is committed is also at
-    /// another one of every quorum, and that one is ahead, too. To give up at once would not help where the one
-    /// that is ahead cannot lead itself, as too few hear it: it would come again at every election.
-    fn turn_away(&mut self, base: &Base, ahead: ServerId, out: &mut Vec<Action>) -> Next {
-        self.ahead.insert(ahead);
-        let heard = base.peers.iter().filter(|(id, peer)| {
-            !self.ahead.contains(id) && base.now - peer.heard <= base.timing.heard_ticks
-        });
-        let left = heard.map(|(&id, _)| id).filter(|&id| base.quorum.contains(id));
-        if base.quorum.is_reached(left.chain([base.me])) {
-            return Next::Stay;
-        }
-        self.stop(base, out)
     }
 
     pub fn on_message(

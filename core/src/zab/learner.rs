@@ -607,8 +607,6 @@ impl Learning {
         if at != base.log && !base.planted(Mutant::TruncationSkipped) {
             return self.violation(base, Anomaly::Records, out);
         }
-        // What was said before counted for nothing: it was not known yet to be the leader's history.
-        self.acknowledged = Zxid::ZERO;
         self.phase = Phase::Recording { upto: at.zxid };
         self.on_durable(base, out);
     }

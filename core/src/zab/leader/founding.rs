@@ -79,7 +79,6 @@ impl Leading {
             assert!(self.all_committed(base), "an epoch is left with nothing open");
             out.push(Action::Became(Standing::Alone));
             self.credentials = base.credentials();
-            self.ahead.clear();
         }
         self.draining = None;
         self.feed.uncommitted.clear();
