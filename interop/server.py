@@ -10,6 +10,7 @@ KIND is `farwatch`, `debian` (Debian's package zookeeper) or a release such as `
 names one that follows, with `-observer` a fourth server that observes.
 """
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -281,6 +282,23 @@ class Service:
     def destroy(self):
         for server in self.all:
             server.destroy()
+
+
+def play(name, cluster, scenes):
+    """The whole of an application's suite: its scenes in turn, with a cluster of it on servers of the
+    kind that the command line names."""
+    kind = sys.argv[1] if len(sys.argv) > 1 else "farwatch-ensemble"
+    TARGET.mkdir(parents=True, exist_ok=True)
+    work = pathlib.Path(tempfile.mkdtemp(prefix=f"{name.lower()}-", dir=TARGET))
+    with contextlib.ExitStack() as stack:
+        it = cluster(kind, work)
+        stack.callback(it.end)
+        for scene in scenes:
+            print(f"  {scene.__name__}: {scene.__doc__}", flush=True)
+            scene(it)
+    # Of a run that failed it stays, with the logs of all.
+    shutil.rmtree(work)
+    print(f"{name} on {kind}: {len(scenes)} passed, 0 failed")
 
 
 def main():

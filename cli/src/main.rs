@@ -193,8 +193,8 @@ fn start(config: ServerConfig, signals: StopSignals, with_stdin: bool) -> anyhow
     let said = config.clone();
     let huge_pages = HugePages::for_server_in(&config.data_dir);
     let mut server = farwatch_voter::open(config).map_err(|error| match error {
-        StartError::Bind { address, cause } => {
-            anyhow::anyhow!(serve::explain_bind(address, &cause))
+        StartError::Bind { address, key, cause } => {
+            anyhow::anyhow!(serve::explain_bind(address, key.as_deref(), &cause))
         }
         other => other.into(),
     })?;

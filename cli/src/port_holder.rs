@@ -21,9 +21,9 @@ impl fmt::Display for Holder {
 }
 
 /// What to tell the operator about an address that is in use.
-pub fn explain(addr: SocketAddr) -> String {
+pub fn explain(addr: SocketAddr, remedy: &str) -> String {
     let port = addr.port();
-    let advice = "stop it, or start with --listen and another port";
+    let advice = format!("stop it, or {remedy}");
     match find(port) {
         Some(holder) => format!("port {port} is held by {holder}: {advice}"),
         None => format!("port {port} is in use by a process of another user or place: {advice}"),
@@ -80,7 +80,7 @@ mod tests {
             let addr = listener.local_addr().unwrap();
             let holder = find(addr.port()).unwrap();
             assert_eq!(holder.pid, std::process::id());
-            let text = explain(addr);
+            let text = explain(addr, "use another port");
             let expected = format!("port {} is held by process {} (", addr.port(), holder.pid);
             assert!(text.starts_with(&expected), "{text}");
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::Args;
+use farwatch_core::log::identity::IDENTITY_FILE;
 use farwatch_observer::config::{ServerConfig, ServerRole, Standing};
 
 use crate::config_file::{
@@ -137,10 +138,31 @@ pub fn prepare(
         return Ok(config);
     }
     for dir in [&config.data_dir, &config.data_log_dir] {
-        let usable = usable_dir(dir, config.data_dir_autocreate);
+        let usable = match (args.check, config.data_dir_autocreate) {
+            (false, create) => usable_dir(dir, create),
+            (true, true) if !dir.exists() => can_be_made(dir),
+            (true, _) => usable_dir(dir, false),
+        };
         usable.map_err(|error| ServeError::DataDir { path: dir.clone(), error })?;
     }
+    if let Some(warning) = foreign_data(&config) {
+        tracing::warn!("{warning}");
+    }
     Ok(config)
+}
+
+/// What the operator must know of a directory in which a ZooKeeper has its data, and this server none yet.
+fn foreign_data(config: &ServerConfig) -> Option<String> {
+    let found = [&config.data_dir, &config.data_log_dir];
+    let theirs = found.into_iter().map(|dir| dir.join("version-2")).find(|dir| dir.is_dir())?;
+    if config.data_dir.join(IDENTITY_FILE).exists() {
+        return None;
+    }
+    Some(format!(
+        "{} holds the data of a ZooKeeper, which is not read: this server starts with an empty tree beside it. \
+         To keep that tree, start ZooKeeper on it again and copy what is needed with a client",
+        theirs.display()
+    ))
 }
 
 fn read(args: &ServeArgs, variables: &BTreeMap<String, String>) -> Result<Loaded, ServeError> {
@@ -224,6 +246,15 @@ fn create_private(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
+/// Whether `dir`, which is not there, could be made: its nearest ancestor that is there can be written to.
+fn can_be_made(dir: &Path) -> io::Result<()> {
+    let there = dir.ancestors().skip(1).find(|it| it.as_os_str().is_empty() || it.exists());
+    match there.filter(|it| !it.as_os_str().is_empty()) {
+        Some(parent) => usable_dir(parent, false),
+        None => usable_dir(Path::new("."), false),
+    }
+}
+
 /// Makes sure that `dir` is there and can be written to.
 fn usable_dir(dir: &Path, create: bool) -> io::Result<()> {
     if create {
@@ -248,15 +279,20 @@ pub fn explain_dir(path: &Path, error: &io::Error) -> String {
 }
 
 /// What to tell the operator when `addr` cannot be listened on: for a port that is taken, who holds
-/// it.
-pub fn explain_bind(addr: SocketAddr, error: &io::Error) -> String {
+/// it. `key` is the setting that names it; without one it is the clients' address.
+pub fn explain_bind(addr: SocketAddr, key: Option<&str>, error: &io::Error) -> String {
+    let remedy = key.map_or_else(
+        || "start with --listen and another port".to_owned(),
+        |key| format!("name another port in {key}"),
+    );
     match error.kind() {
-        io::ErrorKind::AddrInUse => port_holder::explain(addr),
+        io::ErrorKind::AddrInUse => port_holder::explain(addr, &remedy),
         io::ErrorKind::PermissionDenied => {
             format!("this user may not listen on {addr}: use a port from 1024, or another user")
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("{addr} is no address of this machine: see clientPortAddress or --listen")
+            let named = key.unwrap_or("clientPortAddress or --listen");
+            format!("{addr} is no address of this machine: see {named}")
         }
         _ => format!("{addr} cannot be listened on: {error}"),
     }

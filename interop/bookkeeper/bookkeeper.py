@@ -8,16 +8,13 @@ the leader of the voters is killed; the bookie that audits is killed, and what i
 all voters are killed. In the end all ledgers are read whole.
 """
 
-import contextlib
 import logging
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -242,22 +239,7 @@ def read_all(it):
 SCENES = [begin, kill_the_leader, kill_the_auditor, sleep_through_a_session, kill_all_voters, read_all]
 
 
-def main():
+if __name__ == "__main__":
     # It tells of every connection that a killed voter takes with it.
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
-    kind = sys.argv[1] if len(sys.argv) > 1 else "farwatch-ensemble"
-    server.TARGET.mkdir(parents=True, exist_ok=True)
-    work = pathlib.Path(tempfile.mkdtemp(prefix="bookkeeper-", dir=server.TARGET))
-    with contextlib.ExitStack() as stack:
-        cluster = Cluster(kind, work)
-        stack.callback(cluster.end)
-        for scene in SCENES:
-            print(f"  {scene.__name__}: {scene.__doc__}", flush=True)
-            scene(cluster)
-    # Of a run that failed it stays, with the logs of all.
-    shutil.rmtree(work)
-    print(f"BookKeeper on {kind}: {len(SCENES)} passed, 0 failed")
-
-
-if __name__ == "__main__":
-    main()
+    server.play("BookKeeper", Cluster, SCENES)

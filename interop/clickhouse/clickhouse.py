@@ -8,14 +8,12 @@ mutations, a DDL queue; the leader of the voters is killed; a replica is killed;
 is over; all voters are killed. In the end both replicas hold the same rows, all that were acknowledged.
 """
 
-import contextlib
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 
@@ -241,20 +239,5 @@ def kill_all_voters(it):
 SCENES = [begin, change, kill_the_leader, kill_a_replica, sleep_through_a_session, kill_all_voters]
 
 
-def main():
-    kind = sys.argv[1] if len(sys.argv) > 1 else "farwatch-ensemble"
-    server.TARGET.mkdir(parents=True, exist_ok=True)
-    work = pathlib.Path(tempfile.mkdtemp(prefix="clickhouse-", dir=server.TARGET))
-    with contextlib.ExitStack() as stack:
-        cluster = Cluster(kind, work)
-        stack.callback(cluster.end)
-        for scene in SCENES:
-            print(f"  {scene.__name__}: {scene.__doc__}", flush=True)
-            scene(cluster)
-    # Of a run that failed it stays, with the logs of all.
-    shutil.rmtree(work)
-    print(f"ClickHouse on {kind}: {len(SCENES)} passed, 0 failed")
-
-
 if __name__ == "__main__":
-    main()
+    server.play("ClickHouse", Cluster, SCENES)

@@ -8,17 +8,14 @@ users and ACLs; the leader of the voters is killed; the broker that controls is 
 sleeps until its session is over; all voters are killed; at last everything that was acknowledged is read.
 """
 
-import contextlib
 import json
 import logging
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -357,22 +354,7 @@ SCENES = [begin, administer, kill_the_leader, kill_the_controller, sleep_through
           kill_all_voters, stop_a_broker, read_all]
 
 
-def main():
+if __name__ == "__main__":
     # It tells of every connection that a killed voter takes with it.
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
-    kind = sys.argv[1] if len(sys.argv) > 1 else "farwatch-ensemble"
-    server.TARGET.mkdir(parents=True, exist_ok=True)
-    work = pathlib.Path(tempfile.mkdtemp(prefix="kafka-", dir=server.TARGET))
-    with contextlib.ExitStack() as stack:
-        cluster = Cluster(kind, work)
-        stack.callback(cluster.end)
-        for scene in SCENES:
-            print(f"  {scene.__name__}: {scene.__doc__}", flush=True)
-            scene(cluster)
-    # Of a run that failed it stays, with the logs of all.
-    shutil.rmtree(work)
-    print(f"Kafka on {kind}: {len(SCENES)} passed, 0 failed")
-
-
-if __name__ == "__main__":
-    main()
+    server.play("Kafka", Cluster, SCENES)

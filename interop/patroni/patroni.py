@@ -12,11 +12,9 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -255,20 +253,5 @@ SCENES = [begin, switch_over, configure, kill_the_leader, kill_the_primary, slee
           kill_all_voters]
 
 
-def main():
-    kind = sys.argv[1] if len(sys.argv) > 1 else "farwatch-ensemble"
-    server.TARGET.mkdir(parents=True, exist_ok=True)
-    work = pathlib.Path(tempfile.mkdtemp(prefix="patroni-", dir=server.TARGET))
-    with contextlib.ExitStack() as stack:
-        cluster = Cluster(kind, work)
-        stack.callback(cluster.end)
-        for scene in SCENES:
-            print(f"  {scene.__name__}: {scene.__doc__}", flush=True)
-            scene(cluster)
-    # Of a run that failed it stays, with the logs of all.
-    shutil.rmtree(work)
-    print(f"Patroni on {kind}: {len(SCENES)} passed, 0 failed")
-
-
 if __name__ == "__main__":
-    main()
+    server.play("Patroni", Cluster, SCENES)

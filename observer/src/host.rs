@@ -107,6 +107,8 @@ pub enum StartError {
     Bind {
         /// Which.
         address: SocketAddr,
+        /// The setting that names it, where that is not the clients' address.
+        key: Option<String>,
         /// Why.
         cause: io::Error,
     },
@@ -520,9 +522,14 @@ fn recover_zab(
 
 /// Binds where the own line says that peers connect.
 fn bind_for_peers(config: &ServerConfig, me: ServerId) -> Result<Vec<TcpListener>, StartError> {
+    let key = match config.is_guest() {
+        true => "farwatch.peerAddress".to_owned(),
+        false => format!("server.{me}"),
+    };
     let bind = |address: SocketAddr| {
         let bound = listen::bind(address, config.client_backlog);
-        bound.map_err(|cause| StartError::Bind { address, cause })
+        let key = Some(key.clone());
+        bound.map_err(|cause| StartError::Bind { address, key, cause })
     };
     if config.is_guest() {
         return config.peer_addrs.iter().copied().map(bind).collect();
@@ -544,8 +551,11 @@ fn bind_for_peers(config: &ServerConfig, me: ServerId) -> Result<Vec<TcpListener
 
 fn bind_all(config: &ServerConfig) -> Result<Vec<TcpListener>, StartError> {
     let bind = |&address: &SocketAddr| {
-        listen::bind(address, config.client_backlog)
-            .map_err(|cause| StartError::Bind { address, cause })
+        listen::bind(address, config.client_backlog).map_err(|cause| StartError::Bind {
+            address,
+            key: None,
+            cause,
+        })
     };
     config.client_addrs.iter().map(bind).collect()
 }

@@ -524,7 +524,11 @@ impl LogFile {
     fn take_filled(&mut self) {
         while let Some(filled) = self.filler.poll() {
             // A full disk is told when a spare is really needed.
+            let was_full = self.disk_is_full;
             self.disk_is_full = self.settle_filled(filled).is_err();
+            if was_full && !self.disk_is_full {
+                tracing::info!("the disk of the log has room again: writes are taken");
+            }
         }
     }
 
@@ -550,6 +554,15 @@ impl LogFile {
     fn full_or_fail(&mut self, error: &DiskError) -> LogFull {
         if error.cause != DiskCause::Full {
             self.give_up(&error.to_string());
+        }
+        if !self.disk_is_full {
+            let left = self.log.current().map_or(0, |current| current.head.bytes - self.end);
+            tracing::warn!(
+                %error,
+                left_bytes = left,
+                "the disk of the log is full: when what is left of the segment is used, every write is refused \
+                 with NOTREADONLY until there is room. Reads go on"
+            );
         }
         // Known from here on, whoever found it: writes are refused and not taken in without end.
         self.disk_is_full = true;

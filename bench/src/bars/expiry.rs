@@ -135,12 +135,14 @@ fn end(address: SocketAddr, sessions: usize) -> Result<[f64; 2]> {
     throng.ask(|_| vec![ping()])?;
     drop(throng);
     let cut = Instant::now();
-    let before = load.run(BESIDE)?;
+    let before = load.run(BESIDE).context("before they end")?;
+    load.close()?; // its sessions would be silent for almost as long as they live
     let (seen, during) = std::thread::scope(|scope| {
         let others = scope.spawn(|| {
             let due = Duration::from_millis(TIMEOUT_MILLIS as u64) - EARLY;
             sleep(due.saturating_sub(cut.elapsed()));
-            load.run(BESIDE)
+            let mut load = Load::open(&[address], &workload, Nodes::Below(ROOT))?;
+            load.run(BESIDE).context("while they end")
         });
         let seen = until_gone(&mut observer, sessions * EACH, cut);
         (seen, others.join().expect("no load panics"))

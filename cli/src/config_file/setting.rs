@@ -81,12 +81,15 @@ pub struct Settings {
 
 impl Settings {
     /// Adds one from a file. The last of several with one key wins, as in Java, and is noticed;
-    /// the two names of one setting with different values contradict each other.
+    /// the two names of one setting with different values contradict each other, and so do two lines of
+    /// one server, of which ZooKeeper takes the last without a word.
     pub fn add(&mut self, setting: Setting) -> Result<(), ConfigError> {
         let name = names::effective(&setting.place.key);
         if let Some(earlier) = self.by_name.get(name) {
             let different = earlier.value != setting.value;
-            if different && earlier.place.key != setting.place.key {
+            // Two servers by one number: whichever line were dropped, somebody would not be there.
+            let of_two_servers = name.starts_with("server.");
+            if different && (of_two_servers || earlier.place.key != setting.place.key) {
                 let other = earlier.place.to_string();
                 return Err(setting.fault(Fault::Contradicts { other }));
             }

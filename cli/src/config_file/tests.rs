@@ -403,6 +403,13 @@ fn a_duplicate_key_warns_and_the_last_one_wins() {
 }
 
 #[test]
+fn two_lines_of_one_server_contradict_each_other() {
+    let lines = "server.1=a:2888:3888;2181\nserver.1=b:2888:3888;2181\n";
+    let said = error(&format!("dataDir=/d\ninitLimit=5\nsyncLimit=2\n{lines}"));
+    assert!(said.contains(":5: server.1: contradicts zoo.cfg:4: server.1"), "{said}");
+}
+
+#[test]
 fn permissions_words_and_sessions_are_read() {
     let config = config(&alone(
         "skipACL=yes\nDigestAuthenticationProvider.superDigest=super:0bX78nEegDzJM3ju0iLBEJdWzjg=\n\

@@ -8,7 +8,8 @@ use std::path::Path;
 use farwatch_observer::config::{ServerConfig, Standing};
 
 use super::{
-    EXIT_BAD_CONFIG, EXIT_DATA_DIR, ServeArgs, explain_dir, listen_addr, prepare, start_line,
+    EXIT_BAD_CONFIG, EXIT_DATA_DIR, ServeArgs, explain_dir, foreign_data, listen_addr, prepare,
+    start_line,
 };
 
 fn args(config: Option<&Path>, data_dir: Option<&Path>, settings: &[(&str, &str)]) -> ServeArgs {
@@ -46,6 +47,32 @@ fn o2_a_bad_file_exits_with_2_and_o3_a_data_dir_that_cannot_be_used_with_3() {
     let error = prepare(&args(None, Some(&missing), &keep), &none).unwrap_err();
     assert_eq!(error.exit_code(), EXIT_DATA_DIR);
     assert!(!missing.exists());
+}
+
+#[test]
+fn a_look_at_a_configuration_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("a/b");
+    let look = ServeArgs { check: true, ..args(None, Some(&data), &[]) };
+    prepare(&look, &BTreeMap::new()).unwrap();
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let below_file = ServeArgs { check: true, ..args(None, Some(&file.join("data")), &[]) };
+    let error = prepare(&below_file, &BTreeMap::new()).unwrap_err();
+    assert_eq!(error.exit_code(), EXIT_DATA_DIR);
+}
+
+#[test]
+fn the_data_of_a_zookeeper_is_not_passed_by_without_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepare(&args(None, Some(dir.path()), &[]), &BTreeMap::new()).unwrap();
+    assert_eq!(foreign_data(&config), None);
+    fs::create_dir(dir.path().join("version-2")).unwrap();
+    let said = foreign_data(&config).expect("it is not read");
+    assert!(said.contains("version-2 holds the data of a ZooKeeper"), "{said}");
+    fs::write(dir.path().join("identity"), "").unwrap();
+    assert_eq!(foreign_data(&config), None, "this server has begun beside it");
 }
 
 #[test]

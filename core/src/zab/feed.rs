@@ -160,6 +160,17 @@ impl Feed {
         true
     }
 
+    /// Notes that a learner has an epoch and its history; whether it was told of them.
+    pub fn synced(&mut self, from: ServerId, epoch: Epoch) -> bool {
+        let link = self.links.get_mut(&from).expect("looked up by the caller");
+        let Some(at) = link.new_leader.filter(|_| epoch == self.epoch) else { return false };
+        link.synced = true;
+        // The answer says that all of it was durable before the epoch was. It may say so by nothing else: what
+        // it acknowledged before the histories were compared did not count, and is not said again.
+        link.acknowledged(at);
+        true
+    }
+
     /// Notes what a learner has made durable; whether that can be.
     pub fn acknowledged(
         &mut self,

@@ -159,7 +159,6 @@ impl Leading {
         body: ToLeader,
         out: &mut Vec<Action>,
     ) -> Next {
-        let ours = self.feed.epoch;
         let Some(link) = self.feed.receive(base, from, (session, sequence), out) else {
             return Next::Stay;
         };
@@ -172,9 +171,7 @@ impl Leading {
                 self.feed.on_snapshot_stored(base, from, upto, out);
             }
             ToLeader::Synced(epoch) => {
-                if epoch == ours && link.new_leader_sent {
-                    link.synced = true;
-                    // The answer says that all this was durable before the epoch was.
+                if self.feed.synced(from, epoch) {
                     self.establish(base, out);
                     self.welcome(base, from, out);
                     if base.planted(Mutant::SyncedDoesNotAdvance) {

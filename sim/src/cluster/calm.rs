@@ -4,6 +4,7 @@ use super::Cluster;
 use crate::invariants::digests_equal;
 use crate::network::Weather;
 use crate::plan::Mode;
+use crate::server::Server;
 
 /// The longest that a quorum which is well may leave a write without an answer, whatever the
 /// others do: an election that ran into its deadline and one more that did not.
@@ -38,8 +39,9 @@ impl Cluster {
     /// Nothing is wrong with this server any more.
     pub(super) fn make_well(&mut self, server: usize) {
         let it = &mut self.servers[server];
-        (it.frozen_until, it.stuck_until, it.full_until) = (0, 0, 0);
-        (it.log_stuck_until, it.clock_stopped_until) = (0, 0);
+        // The ticks of one that did not run were put off until then: it runs, and its clock stands.
+        it.clock_stopped_until = it.frozen_until;
+        (it.frozen_until, it.stuck_until, it.full_until, it.log_stuck_until) = (0, 0, 0, 0);
         if it.process.is_none() {
             self.start(server);
         }
@@ -85,6 +87,16 @@ impl Cluster {
                     .as_ref()
                     .is_some_and(|process| process.applied_at.zxid == self.witness.committed())
             })
+            && self.servers.iter().all(|server| !server.votes || self.is_known_whole(server))
+    }
+
+    /// Whether no leader takes a voter for one that lacks something: leadership could not be handed over to it.
+    fn is_known_whole(&self, voter: &Server) -> bool {
+        self.servers.iter().filter_map(|it| it.process.as_ref()).all(|process| {
+            let status = process.node.zab().status();
+            let known = status.synced.iter().find(|(id, _)| *id == voter.id);
+            known.is_none_or(|&(_, acknowledged)| acknowledged == status.log.zxid)
+        })
     }
 
     /// All have applied all: the trees are one.

@@ -7,7 +7,7 @@ use farwatch_core::node::{OnPartition, sessions_told_of};
 use farwatch_core::wire::ErrorCode;
 use farwatch_core::zab::Standing;
 use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
-use farwatch_core::zxid::{Epoch, SessionId};
+use farwatch_core::zxid::{Epoch, ServerId, SessionId};
 
 use super::Cluster;
 use crate::client::Link;
@@ -42,6 +42,9 @@ pub struct Word {
 pub struct Before {
     following: Option<(farwatch_core::zxid::ServerId, u64)>,
 }
+
+/// A leader proposes what it has decided this long after a disk that hung at most.
+const DECIDED_BEFORE_US: u64 = 500_000;
 
 impl Cluster {
     pub(super) fn service(&self, server: usize) -> Service {
@@ -195,16 +198,22 @@ impl Cluster {
     }
 
     fn note_asked(&mut self, from: usize, to: usize, message: &Message) {
-        let whose = match message {
-            Message::ToLeader { body: ToLeader::Request(_), .. } => from,
+        let (whose, bytes) = match message {
+            Message::ToLeader { body: ToLeader::Request(bytes), .. } => (from, bytes),
             Message::ToLeader { body: ToLeader::Relayed(relayed), .. } => {
-                relayed.server.0 as usize - 1
+                (relayed.server.0 as usize - 1, &relayed.bytes)
             }
             _other => return,
         };
         let life = self.servers[to].life;
-        if let Some(process) = &self.servers[to].process {
-            self.witness.asked_by.insert((to, whose), (life, process.clock.mono_ms));
+        // What it says by a link that is not served, any more or yet, counts for nothing.
+        let served = |it: &&Process| it.zab().serves(ServerId(whose as u32 + 1));
+        if let Some(process) = self.servers[to].process.as_ref().filter(served) {
+            let when = (life, process.clock.mono_ms);
+            self.witness.asked_by.insert((to, whose), when);
+            for session in sessions_told_of(bytes).unwrap_or_default() {
+                self.witness.told_of.insert((to, session), (when, whose));
+            }
         }
     }
 
@@ -222,6 +231,11 @@ impl Cluster {
         if self.servers[server].votes || !well || !stood || server == leader {
             return;
         }
+        // What was decided while a disk hung is proposed when that goes on.
+        let hung_until = self.servers[leader].stuck_until.max(self.servers[leader].log_stuck_until);
+        if self.now < hung_until.saturating_add(DECIDED_BEFORE_US) {
+            return;
+        }
         // Whose clock stands still passes nothing on.
         if self.now < self.servers[server].clock_stopped_until + client.timeout_ms as u64 * 1_500 {
             return;
@@ -234,6 +248,12 @@ impl Cluster {
         let (timeout_ms, grace_ms) = (i64::from(client.timeout_ms), i64::from(services.grace_ms));
         // One that came to office since knows nobody, and counts anew.
         let since_ms = process.led_since_ms.unwrap_or(process.clock.mono_ms);
+        // It knows the session at the server that told of it last, be its client no more there.
+        let told = self.witness.told_of.get(&(leader, session));
+        if told.is_some_and(|&(when, whose)| when.0 == life && since_ms < when.1 && whose != server)
+        {
+            return;
+        }
         let knows = since_ms < heard_ms || services.lists_learners;
         let lives_ms = timeout_ms + if knows { grace_ms } else { 0 };
         let silent_ms = process.clock.mono_ms - heard_ms.max(since_ms);

@@ -94,7 +94,7 @@ impl Feed {
             // The log was purged while a learner that serves fell behind: it stops serving and
             // joins again, for a snapshot is no part of a broadcast.
             (Stage::CatchUp { .. }, None)
-                if link.new_leader_sent && !base.planted(Mutant::SnapshotWhileServing) =>
+                if link.new_leader.is_some() && !base.planted(Mutant::SnapshotWhileServing) =>
             {
                 self.drop_link(base, id, out);
             }
@@ -143,10 +143,8 @@ impl Feed {
             return;
         }
         let goal = if link.join.votes { base.log.zxid } else { base.committed };
-        if base.planted(Mutant::NewLeaderTooEarly) && !link.new_leader_sent {
-            link.new_leader_sent = true;
-            let at = link.sent;
-            link.say(ToLearner::NewLeader { epoch, at }, out);
+        if base.planted(Mutant::NewLeaderTooEarly) && link.new_leader.is_none() {
+            link.tell_new_leader(epoch, out);
         }
         if link.sent.zxid < goal {
             let early = base.planted(Mutant::HandoverForgetsInFlight)
@@ -164,10 +162,8 @@ impl Feed {
         }
         assert!(link.sent.zxid == goal || goal < link.sent.zxid && !link.join.votes);
         link.stage = Stage::Live;
-        if !link.new_leader_sent {
-            link.new_leader_sent = true;
-            let at = link.sent;
-            link.say(ToLearner::NewLeader { epoch, at }, out);
+        if link.new_leader.is_none() {
+            link.tell_new_leader(epoch, out);
         }
         link.tell_commit(base.committed, out);
     }

@@ -58,7 +58,8 @@ pub struct Link {
     pub sent: Position,
     /// Durable there.
     pub acked: Zxid,
-    pub new_leader_sent: bool,
+    /// The end of the history that it was told to be the epoch's, once it was sent all of that.
+    pub new_leader: Option<Zxid>,
     /// It has this leader's history and its epoch, durably.
     pub synced: bool,
     pub up_to_date: bool,
@@ -87,7 +88,7 @@ impl Link {
             promised: false,
             sent: Position::ROOT,
             acked: Zxid::ZERO,
-            new_leader_sent: false,
+            new_leader: None,
             synced: false,
             up_to_date: false,
             was_served: false,
@@ -109,7 +110,7 @@ impl Link {
         self.epoch = epoch;
         self.stage = Stage::Greeted;
         self.promised = false;
-        self.new_leader_sent = false;
+        self.new_leader = None;
         self.synced = false;
         self.up_to_date = false;
         self.flight.clear();
@@ -174,6 +175,13 @@ impl Link {
 
     pub const fn flight_bytes(&self) -> u64 {
         self.flight_bytes
+    }
+
+    /// The learner was sent the whole history of an epoch.
+    pub fn tell_new_leader(&mut self, epoch: Epoch, out: &mut Vec<Action>) {
+        let at = self.sent;
+        self.new_leader = Some(at.zxid);
+        self.say(ToLearner::NewLeader { epoch, at }, out);
     }
 
     /// Whether what it acknowledges counts.

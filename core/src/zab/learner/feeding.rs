@@ -84,8 +84,7 @@ impl Learning {
                 self.feed.on_snapshot_stored(base, from, upto, out);
             }
             ToLeader::Synced(epoch) => {
-                if epoch == ours && link.new_leader_sent {
-                    link.synced = true;
+                if self.feed.synced(from, epoch) {
                     self.feed.welcome(base, from, false, out);
                 }
             }
