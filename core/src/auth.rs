@@ -14,6 +14,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
+use sha2::{Sha224, Sha256, Sha384, Sha512};
+use sha3::{Sha3_224, Sha3_256, Sha3_384, Sha3_512};
 use thiserror::Error;
 
 use crate::acl::{self, AclEntry, AclList, Identity, Perms};
@@ -341,11 +343,72 @@ impl std::fmt::Debug for SuperDigest {
     }
 }
 
+/// The hash of `digest` identities: `zookeeper.DigestAuthenticationProvider.digestAlg`. All servers
+/// must have the same, and ACLs that name a hash must have been made with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DigestAlgorithm {
+    /// What clients that compute ACLs by themselves assume.
+    #[default]
+    Sha1,
+    /// SHA-224.
+    Sha224,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+    /// SHA3-224.
+    Sha3_224,
+    /// SHA3-256.
+    Sha3_256,
+    /// SHA3-384.
+    Sha3_384,
+    /// SHA3-512.
+    Sha3_512,
+}
+
+impl DigestAlgorithm {
+    /// By the names that Java has for them, in any letter case, those of SHA-1 and SHA-2 also without the
+    /// hyphen.
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name.to_ascii_uppercase().as_str() {
+            "SHA1" | "SHA-1" | "SHA" => Some(Self::Sha1),
+            "SHA224" | "SHA-224" => Some(Self::Sha224),
+            "SHA256" | "SHA-256" => Some(Self::Sha256),
+            "SHA384" | "SHA-384" => Some(Self::Sha384),
+            "SHA512" | "SHA-512" => Some(Self::Sha512),
+            "SHA3-224" => Some(Self::Sha3_224),
+            "SHA3-256" => Some(Self::Sha3_256),
+            "SHA3-384" => Some(Self::Sha3_384),
+            "SHA3-512" => Some(Self::Sha3_512),
+            _ => None,
+        }
+    }
+
+    /// The hash of `text` in base 64.
+    fn hash(self, text: &[u8]) -> String {
+        match self {
+            Self::Sha1 => STANDARD.encode(Sha1::digest(text)),
+            Self::Sha224 => STANDARD.encode(Sha224::digest(text)),
+            Self::Sha256 => STANDARD.encode(Sha256::digest(text)),
+            Self::Sha384 => STANDARD.encode(Sha384::digest(text)),
+            Self::Sha512 => STANDARD.encode(Sha512::digest(text)),
+            Self::Sha3_224 => STANDARD.encode(Sha3_224::digest(text)),
+            Self::Sha3_256 => STANDARD.encode(Sha3_256::digest(text)),
+            Self::Sha3_384 => STANDARD.encode(Sha3_384::digest(text)),
+            Self::Sha3_512 => STANDARD.encode(Sha3_512::digest(text)),
+        }
+    }
+}
+
 /// What an operator can set about authentication.
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
     /// `zookeeper.DigestAuthenticationProvider.enabled`.
     pub digest_enabled: bool,
+    /// `zookeeper.DigestAuthenticationProvider.digestAlg`.
+    pub digest_algorithm: DigestAlgorithm,
     /// `zookeeper.DigestAuthenticationProvider.superDigest`.
     pub super_digest: Option<SuperDigest>,
     /// The names by which clients may call the ensemble that they want to reach, with the scheme
@@ -355,7 +418,8 @@ pub struct AuthOptions {
 
 impl Default for AuthOptions {
     fn default() -> Self {
-        Self { digest_enabled: true, super_digest: None, ensemble_names: None }
+        let digest_algorithm = DigestAlgorithm::Sha1;
+        Self { digest_enabled: true, digest_algorithm, super_digest: None, ensemble_names: None }
     }
 }
 
@@ -387,7 +451,8 @@ pub fn authenticate(
     match scheme {
         Some(b"ip") => Ok(Vec::new()),
         Some(b"digest") if options.digest_enabled => {
-            let digest = digest_identity(data.ok_or(AuthRefused::NullData)?);
+            let credentials = data.ok_or(AuthRefused::NullData)?;
+            let digest = digest_identity(credentials, options.digest_algorithm);
             let is_super = options.super_digest.as_ref().is_some_and(|it| it.matches(&digest.id));
             let mut identities = Vec::with_capacity(2);
             if is_super {
@@ -413,11 +478,11 @@ pub fn authenticate(
     }
 }
 
-/// `user:base64(SHA1(user:password))`, where the user is everything before the first colon.
-pub fn digest_identity(credentials: &[u8]) -> Identity {
+/// `user:base64(hash(user:password))`, where the user is everything before the first colon.
+pub fn digest_identity(credentials: &[u8], algorithm: DigestAlgorithm) -> Identity {
     let text = String::from_utf8_lossy(credentials);
     let user = text.split_once(':').map_or(&*text, |(user, _password)| user);
-    let hash = STANDARD.encode(Sha1::digest(text.as_bytes()));
+    let hash = algorithm.hash(text.as_bytes());
     Identity { scheme: DIGEST.into(), id: format!("{user}:{hash}") }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use farwatch_core::auth::SuperDigest;
+use farwatch_core::auth::{DigestAlgorithm, SuperDigest};
 use farwatch_core::node::OnPartition;
 
 use crate::four_letter::Whitelist;
@@ -459,7 +459,7 @@ impl Default for Reaping {
 pub struct Authentication {
     /// Whether `digest` credentials are accepted. Default true.
     pub digest_enabled: bool,
-    /// The hash of `digest` identities. Default SHA-1, as every ZooKeeper client assumes.
+    /// The hash of `digest` identities. Default SHA-1, as clients assume that compute ACLs by themselves.
     pub digest_algorithm: DigestAlgorithm,
     /// `super:HASH`: who passes every ACL. Default none.
     pub super_digest: Option<SuperDigest>,
@@ -481,13 +481,6 @@ impl Default for Authentication {
             ensemble_names: None,
         }
     }
-}
-
-/// The hash of `digest` identities.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DigestAlgorithm {
-    /// SHA-1, the only one that is built in.
-    Sha1,
 }
 
 /// How sockets are driven.

@@ -73,6 +73,7 @@ impl Shared {
         let authentication = &config.authentication;
         let auth = AuthOptions {
             digest_enabled: authentication.digest_enabled,
+            digest_algorithm: authentication.digest_algorithm,
             super_digest: authentication.super_digest.clone(),
             ensemble_names: authentication.ensemble_names.clone(),
         };

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use farwatch_core::auth::SuperDigest;
+use farwatch_core::auth::{DigestAlgorithm, SuperDigest};
 use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
 use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{
-    DigestAlgorithm, LINK_BYTES_PER_SECOND_MIN, LinkCompression, LocalSessions, LogDriver,
+    LINK_BYTES_PER_SECOND_MIN, LinkCompression, LocalSessions, LogDriver,
     SESSION_TIMEOUT_TICKS_MAX, SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig,
     ServerRole, SocketDriver, Standing,
 };
@@ -186,10 +186,9 @@ impl Reader<'_> {
         let digest = "DigestAuthenticationProvider.enabled";
         settings.switch_into(digest, &mut authentication.digest_enabled);
         if let Some(algorithm) = settings.take("DigestAuthenticationProvider.digestAlg") {
-            authentication.digest_algorithm = match algorithm.value.to_ascii_uppercase().as_str() {
-                "SHA1" | "SHA-1" | "SHA" => DigestAlgorithm::Sha1,
-                _ => return Err(word(&algorithm, "SHA1, the one that clients use")),
-            };
+            let known = DigestAlgorithm::by_name(&algorithm.value);
+            let expected = "SHA1, which clients assume, SHA-256 or another of SHA-2 and SHA3";
+            authentication.digest_algorithm = known.ok_or_else(|| word(&algorithm, expected))?;
         }
         if let Some(digest) = settings.take("DigestAuthenticationProvider.superDigest") {
             if !digest.value.contains(':') {

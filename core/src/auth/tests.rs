@@ -39,10 +39,43 @@ fn digests_are_those_of_zookeeper() {
         ("super:admin", "super:xQJmxLMiHGwaqBvst5y6rkB6HQs="),
         ("bob:pw", "bob:ikIaKsbtGweaHnb/jKn7OHqbunM="),
     ] {
-        assert_eq!(digest_identity(credentials.as_bytes()), identity("digest", id));
+        assert_eq!(
+            digest_identity(credentials.as_bytes(), DigestAlgorithm::Sha1),
+            identity("digest", id)
+        );
     }
-    assert!(digest_identity(b"nocolon").id.starts_with("nocolon:"));
-    assert_eq!(digest_identity(b"").id, ":2jmj7l5rSw0yVb/vlWAYkK/YBwk=");
+    assert!(digest_identity(b"nocolon", DigestAlgorithm::Sha1).id.starts_with("nocolon:"));
+    assert_eq!(digest_identity(b"", DigestAlgorithm::Sha1).id, ":2jmj7l5rSw0yVb/vlWAYkK/YBwk=");
+}
+
+/// Those that ZooKeeper gives to the same credentials where `digestAlg` says so.
+#[test]
+fn another_hash_makes_other_digests() {
+    for (name, hash) in [
+        ("SHA-224", "opwh3FU/0WUpM+8JAOS98bsQFC+823kv438mIg=="),
+        ("sha256", "wjySwxg860UATFtciuZ1lpzrCHrPeov6SPu/ZD56uig="),
+        ("SHA-384", "FA/2SgoedA21NnGcUl5C1HBsMwuibAPXlAq/FqXTuUQPExUJgxpf8gWeD4eOupjP"),
+        (
+            "SHA-512",
+            "cMAGk13FCMtJkaVQImGEKhjqoGELCiVjYdIhiD8stB1FnIpdGeFvKwAHh5mf4tUYmBR2ZY9181dZTXEHMlkVhg==",
+        ),
+        ("SHA3-224", "774X6Nz1d3BUO6raVFndfjoMF6e1LHrnHVv5IA=="),
+        ("SHA3-256", "cRy/KPYuDpW/dtsepniTMpuiuupnWgdU9txltIfv3hA="),
+        ("SHA3-384", "a3efqz9Fj+qRHgJMpOPAzqpMP86/aPKowwZfSsm/gM+qBf87ZmeQYtueLs53P8Rw"),
+        (
+            "sha3-512",
+            "AdTSPtJYC1bEo1Z0UG5z1VXkw2AEUReEjF0RV0jap6VKcDva8ZPEO/WxrOy888alfiJyM5cm5BKhrI4X/YFcTg==",
+        ),
+    ] {
+        let algorithm = DigestAlgorithm::by_name(name).expect(name);
+        let id = format!("super:{hash}");
+        let super_digest = Some(SuperDigest::new(id.clone()));
+        let options =
+            AuthOptions { digest_algorithm: algorithm, super_digest, ..AuthOptions::default() };
+        let identities = authenticate(Some(b"digest"), Some(b"super:test"), &options);
+        assert_eq!(identities, Ok(vec![identity("super", ""), identity("digest", &id)]));
+    }
+    assert_eq!(DigestAlgorithm::by_name("MD5"), None);
 }
 
 /// I1, I2, I4.
