@@ -47,6 +47,15 @@ impl ConfigNode {
         }
     }
 
+    /// The members that the ensemble has where `node` holds others than this server was configured with, and
+    /// those: by number and vote only, for addresses may well be written otherwise on each server. A guest
+    /// has no list, and before the first leader nobody has another.
+    pub fn others(&self, node: &Node<'_>) -> Option<(String, String)> {
+        let held = node.data().filter(|_| node.mzxid() != Zxid::ZERO && !self.is_guest)?;
+        let (theirs, own) = (members(held), members(&self.text));
+        (theirs != own).then(|| (theirs.join(", "), own.join(", ")))
+    }
+
     /// Its Stat, likewise.
     pub fn stat_of(&self, node: &Node<'_>) -> Option<Stat> {
         let text = self.data_of(node)?;
@@ -56,4 +65,15 @@ impl ConfigNode {
         // It was set with -1 for its version and no zxid, and clients see that.
         Some(Stat { mzxid: 0, mtime, version: -1, data_length, ..held })
     }
+}
+
+/// Who is in a list, and has which vote: `1`, `2`, `3 without a vote`.
+fn members(list: &[u8]) -> Vec<String> {
+    let list = String::from_utf8_lossy(list);
+    let member = |line: &str| {
+        let (number, place) = line.strip_prefix("server.")?.split_once('=')?;
+        let vote = if place.contains(":observer") { " without a vote" } else { "" };
+        Some(format!("{number}{vote}"))
+    };
+    list.lines().filter_map(member).collect()
 }

@@ -13,6 +13,7 @@
 mod distribute;
 mod embedder;
 mod epochs;
+mod list;
 mod report;
 mod snapshots;
 
@@ -30,6 +31,7 @@ use farwatch_core::node::{Clock, Event, Node, OnPartition, Output};
 use farwatch_core::record;
 use farwatch_core::zab::run::Run;
 use farwatch_core::zab::{Action, Event as ZabEvent, Membership, Standing as Role};
+use farwatch_core::zxid::Zxid;
 use tracing::{info, warn};
 
 use crate::config::Standing;
@@ -132,6 +134,8 @@ pub struct Core {
     snapshots: Snapshots,
     /// Since when this server is what it is.
     role_since: Instant,
+    /// When the list of members was written that was compared last.
+    list_compared: Option<Zxid>,
     ended: Option<Ended>,
     /// The ensemble that this server joins when its log is at rest, and whether that has a history.
     adopting: Option<(ClusterId, bool)>,
@@ -165,6 +169,7 @@ impl Core {
             synced: LogCounters::default(),
             snapshots,
             role_since: Instant::now(),
+            list_compared: None,
             ended: None,
             adopting: None,
             embedder,
@@ -261,7 +266,11 @@ impl Core {
         let room = self.storage.log.room_bytes();
         self.node.step(Event::LogRoom(room), &mut self.output);
         self.gather();
-        for _ in 0..self.ticked.replace(0) {
+        let ticks = self.ticked.replace(0);
+        if 0 < ticks {
+            self.compare_lists();
+        }
+        for _ in 0..ticks {
             self.node.step(Event::Tick(self.clock()), &mut self.output);
             if self.last_write.elapsed() >= IDLE_BEFORE_SEAL && !self.storage.is_busy() {
                 self.storage.log.seal();

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::net::TcpListener;
 use std::path::Path;
 
 use farwatch_observer::config::{ServerConfig, Standing};
 
 use super::{
-    EXIT_BAD_CONFIG, EXIT_DATA_DIR, ServeArgs, explain_dir, foreign_data, listen_addr, prepare,
-    start_line,
+    EXIT_BAD_CONFIG, EXIT_DATA_DIR, ServeArgs, explain_bind, explain_dir, foreign_data,
+    listen_addr, prepare, start_line,
 };
 
 fn args(config: Option<&Path>, data_dir: Option<&Path>, settings: &[(&str, &str)]) -> ServeArgs {
@@ -73,6 +74,17 @@ fn the_data_of_a_zookeeper_is_not_passed_by_without_a_word() {
     assert!(said.contains("version-2 holds the data of a ZooKeeper"), "{said}");
     fs::write(dir.path().join("identity"), "").unwrap();
     assert_eq!(foreign_data(&config), None, "this server has begun beside it");
+}
+
+#[test]
+fn a_taken_port_is_said_with_the_setting_that_names_it() {
+    let taken = io::Error::from_raw_os_error(libc::EADDRINUSE);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let said = explain_bind(address, None, &taken);
+    assert!(said.ends_with("stop it, or start with --listen and another port"), "{said}");
+    let said = explain_bind(address, Some("server.2"), &taken);
+    assert!(said.ends_with("stop it, or name another port in server.2"), "{said}");
 }
 
 #[test]

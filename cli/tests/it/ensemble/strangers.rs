@@ -2,7 +2,7 @@
 
 use farwatch_bench::raw::{Connection, Handshake};
 
-use super::servers::{Ensemble, PATIENCE, Server, configure, leads, until};
+use super::servers::{Ensemble, Layout, PATIENCE, Server, configure, leads, until};
 
 /// Whether a server names the reason: in its log, which speaks of one peer once a minute, or to
 /// whoever asks for its state.
@@ -34,6 +34,28 @@ fn a_server_that_nobody_lists_is_refused_with_a_reason_on_both_sides() {
     stranger.start();
     both_say(&ensemble, &stranger, "server 4 is not in the configuration of server 1");
     assert_eq!(ensemble.leader(), before, "a stranger disturbed the ensemble");
+}
+
+#[test]
+fn a_server_whose_list_names_others_than_the_leaders_says_so() {
+    let mut ensemble = Ensemble::configured(3, &Layout::with(&[]));
+    let stranger = ensemble.another("stranger", 4);
+    let mut members = ensemble.members();
+    members.push((4, stranger.quorum));
+    configure(ensemble.server(1), &members, &[]);
+    ensemble.start_all();
+    ensemble.until_all_serve();
+    let (leader, _) = ensemble.leader();
+    let (says, list) = if leader == 1 { (2, "1, 2, 3, 4") } else { (1, "1, 2, 3") };
+    let warning =
+        format!("the leader's configuration names the servers {list}; that of this server 1, 2, 3");
+    ensemble.server(says).until_it_says(&warning);
+    let agreeing = if leader == 1 { 1 } else { 5 - leader };
+    assert!(!says_of_lists(ensemble.server(agreeing)) && !says_of_lists(ensemble.server(leader)));
+}
+
+fn says_of_lists(server: &Server) -> bool {
+    server.log().contains("the leader's configuration names the servers")
 }
 
 #[test]
