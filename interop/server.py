@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -95,10 +96,20 @@ def released_jars(version):
     return f"{jars}/*"
 
 
+# Below those that the kernel gives to whoever connects: a server that is started again finds its own free.
+PORTS = range(10_000, 32_000)
+
+
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise OSError(f"no port of {PORTS} is free")
 
 
 def die_with_parent():

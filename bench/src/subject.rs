@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -56,6 +57,9 @@ const PROBE_WITHIN: Duration = Duration::from_millis(500);
 
 /// A free port can be taken by someone else before the server binds it: then another is tried.
 const PORT_ATTEMPTS_MAX: u32 = 5;
+
+/// Where servers listen.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
 /// A running or stopped server.
 #[derive(Debug)]
@@ -317,13 +321,24 @@ fn free_address() -> Result<SocketAddr> {
     Ok(free_addresses(1)?[0])
 }
 
-/// As many different ones.
+/// As many different ones. Below the ports that the kernel gives to whoever connects: a server that is
+/// started again must find its own free.
 pub(crate) fn free_addresses(count: u32) -> Result<Vec<SocketAddr>> {
-    // Held until all are found, or one would be found twice.
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port"))
-        .collect::<Result<_>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?)).collect()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let span = u32::from(PORTS.end - PORTS.start);
+    let begin = std::process::id().wrapping_mul(97); // other runs begin elsewhere
+    let mut found = Vec::new();
+    for _ in 0..span {
+        let step = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + (step % span) as u16;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            found.push(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        }
+        if found.len() == count as usize {
+            return Ok(found);
+        }
+    }
+    bail!("too few of the ports {PORTS:?} are free")
 }
 
 /// Where the directories of subjects are made.
