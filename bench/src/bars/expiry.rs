@@ -152,9 +152,7 @@ fn end(address: SocketAddr, sessions: usize) -> Result<(f64, Result<f64>)> {
         ..Workload::default()
     };
     let mut load = Load::open(&[address], &workload, Nodes::Below(ROOT))?;
-    let (mut observer, _) = Connection::connect(address, &Handshake::with_timeout(PATIENT_MILLIS))?;
-    // ZooKeeper answers nobody for longer than usual while so many sessions end.
-    observer.set_deadline(GONE_WITHIN)?;
+    let mut observer = look_on(address)?;
     // All are heard at once, so that all are missed at once.
     throng.ask(|_| vec![ping()])?;
     drop(throng);
@@ -168,7 +166,7 @@ fn end(address: SocketAddr, sessions: usize) -> Result<(f64, Result<f64>)> {
             let mut load = Load::open(&[address], &workload, Nodes::Below(ROOT))?;
             load.run(BESIDE).context("while they end")
         });
-        let seen = until_gone(&mut observer, sessions * EACH, cut);
+        let seen = until_gone(&mut observer, (address, sessions * EACH), cut);
         (seen, others.join().expect("no load panics"))
     });
     let [first, last] = seen?;
@@ -176,12 +174,28 @@ fn end(address: SocketAddr, sessions: usize) -> Result<(f64, Result<f64>)> {
     Ok(((last - first).as_secs_f64(), slower))
 }
 
+/// A connection that is patient: ZooKeeper answers nobody for longer than usual while so many sessions end.
+fn look_on(address: SocketAddr) -> Result<Connection> {
+    let (connection, _) = Connection::connect(address, &Handshake::with_timeout(PATIENT_MILLIS))?;
+    connection.set_deadline(GONE_WITHIN)?;
+    Ok(connection)
+}
+
 /// When the first and the last node were seen to be gone. An answer that is late counts from its question.
-fn until_gone(connection: &mut Connection, of: usize, cut: Instant) -> Result<[Instant; 2]> {
+fn until_gone(
+    connection: &mut Connection,
+    (address, of): (SocketAddr, usize),
+    cut: Instant,
+) -> Result<[Instant; 2]> {
     let mut first = None;
     while cut.elapsed() < GONE_WITHIN {
         let asked = Instant::now();
-        let left = connection.call(&exists(MORTALS, false))?.stat()?.num_children as usize;
+        let Ok(reply) = connection.call(&exists(MORTALS, false)) else {
+            // It may end who looks on with all the others.
+            *connection = look_on(address)?;
+            continue;
+        };
+        let left = reply.stat()?.num_children as usize;
         if left < of {
             first.get_or_insert(asked);
         }
