@@ -191,7 +191,8 @@ fn until_gone(
     while cut.elapsed() < GONE_WITHIN {
         let asked = Instant::now();
         let Ok(reply) = connection.call(&exists(MORTALS, false)) else {
-            // It may end who looks on with all the others.
+            // It may end who looks on with all the others: from this question on nobody knows.
+            first.get_or_insert(asked);
             *connection = look_on(address)?;
             continue;
         };
