@@ -42,7 +42,7 @@ use locals::upgrade::Upgrades;
 use route::{Route, SWEEP_INTERVAL_MS};
 use submission::{Origin, Outcome, Reply, Submission};
 
-pub use exchange::sessions_told_of;
+pub use exchange::{sessions_held_by, sessions_told_of};
 pub use partition::{OnPartition, Serving};
 pub use sessions::ReapOptions;
 

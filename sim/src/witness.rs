@@ -39,8 +39,8 @@ pub struct Witness {
     pub aged: BTreeMap<(usize, u64, usize), Option<Word>>,
     /// When a server last took a request of another one's, in which life, by its own clock.
     pub asked_by: BTreeMap<(usize, usize), (u64, i64)>,
-    /// When a server was last told of a session, in which life, by its own clock, and by whom.
-    pub told_of: BTreeMap<(usize, SessionId), ((u64, i64), usize)>,
+    /// When a leader was last told that a session is held at a server, in which life, by its own clock, and which.
+    pub held_at: BTreeMap<(usize, SessionId), ((u64, i64), usize)>,
     /// Parts of snapshots that were sent to a server.
     pub snapshots: BTreeMap<usize, u64>,
     /// Sessions that began without a record.

@@ -163,6 +163,19 @@ pub fn sessions_told_of(request: &[u8]) -> Option<Vec<SessionId>> {
     Some(hosted.chain(asked).chain(heard).chain(left).collect())
 }
 
+/// The sessions of which a server's request says that it holds them, so that their leader takes it for
+/// their place; `None` where it does not decode. For those who judge what servers say.
+pub fn sessions_held_by(request: &[u8]) -> Option<Vec<SessionId>> {
+    let Request { hosted, asks, .. } = Request::decode(request).ok()?;
+    let hosted = hosted.unwrap_or_default().into_iter().map(|it| it.session);
+    let begins = |it: &Asked| {
+        matches!(it.item.ask, Ask::Open { .. } | Ask::Resume { .. })
+            || matches!(it.scope, Scope::Upgradable { .. })
+    };
+    let asked = asks.into_iter().filter(begins).map(|it| it.item.session);
+    Some(hosted.chain(asked).collect())
+}
+
 impl Request {
     pub fn is_empty(&self) -> bool {
         self.hosted.is_none()

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use farwatch_core::node::{OnPartition, sessions_told_of};
+use farwatch_core::node::{OnPartition, sessions_held_by, sessions_told_of};
 use farwatch_core::wire::ErrorCode;
 use farwatch_core::zab::Standing;
 use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
@@ -211,8 +211,8 @@ impl Cluster {
         if let Some(process) = self.servers[to].process.as_ref().filter(served) {
             let when = (life, process.clock.mono_ms);
             self.witness.asked_by.insert((to, whose), when);
-            for session in sessions_told_of(bytes).unwrap_or_default() {
-                self.witness.told_of.insert((to, session), (when, whose));
+            for session in sessions_held_by(bytes).unwrap_or_default() {
+                self.witness.held_at.insert((to, session), (when, whose));
             }
         }
     }
@@ -248,9 +248,9 @@ impl Cluster {
         let (timeout_ms, grace_ms) = (i64::from(client.timeout_ms), i64::from(services.grace_ms));
         // One that came to office since knows nobody, and counts anew.
         let since_ms = process.led_since_ms.unwrap_or(process.clock.mono_ms);
-        // It knows the session at the server that told of it last, be its client no more there.
-        let told = self.witness.told_of.get(&(leader, session));
-        if told.is_some_and(|&(when, whose)| when.0 == life && since_ms < when.1 && whose != server)
+        // It knows the session at the server that last said to hold it, be its client no more there.
+        let held = self.witness.held_at.get(&(leader, session));
+        if held.is_some_and(|&(when, whose)| when.0 == life && since_ms < when.1 && whose != server)
         {
             return;
         }
