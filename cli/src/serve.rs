@@ -189,7 +189,7 @@ fn read(args: &ServeArgs, variables: &BTreeMap<String, String>) -> Result<Loaded
     let input = Input { source: &source, text: &text, overrides: &overrides, listen };
     let given_id =
         (file.is_none() && container::is_asked_for(variables)).then(|| container::my_id(variables));
-    Ok(config_file::load(&input, &Machine { given_id })?)
+    Ok(config_file::load(&input, &Machine { given_id, keeps_id: !args.check })?)
 }
 
 /// The options that stand for keys of a `zoo.cfg`; `--set` comes first, so that the special ones
@@ -216,6 +216,8 @@ fn overrides(args: &ServeArgs) -> Vec<(&'static str, String, String)> {
 struct Machine {
     /// What `myid` gets when it is missing: the container's `ZOO_MY_ID`.
     given_id: Option<String>,
+    /// Whether that is written there.
+    keeps_id: bool,
 }
 
 impl Surroundings for Machine {
@@ -224,8 +226,10 @@ impl Surroundings for Machine {
         match (fs::read(path), id) {
             (Err(error), Some(id)) if error.kind() == io::ErrorKind::NotFound => {
                 // Kept, as the image keeps it: a later change of the variable changes no server.
-                path.parent().map_or(Ok(()), create_private)?;
-                fs::write(path, format!("{id}\n"))?;
+                if self.keeps_id {
+                    path.parent().map_or(Ok(()), create_private)?;
+                    fs::write(path, format!("{id}\n"))?;
+                }
                 Ok(id.clone().into_bytes())
             }
             (read, _) => read,

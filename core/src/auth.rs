@@ -315,7 +315,7 @@ pub fn mask_digests(list: AclList<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// `super:<base64 of a SHA-1>`, the digest identity that passes every ACL.
+/// `super:<base64 of a hash>`, the digest identity that passes every ACL.
 ///
 /// It is a secret: whoever reads it can try passwords against it. So it cannot be formatted, and a
 /// configuration that is logged shows only that one is set.

@@ -527,7 +527,7 @@ impl LogFile {
             let was_full = self.disk_is_full;
             self.disk_is_full = self.settle_filled(filled).is_err();
             if was_full && !self.disk_is_full {
-                tracing::info!("the disk of the log has room again: writes are taken");
+                tracing::info!("the disk of the log has room again");
             }
         }
     }
@@ -560,8 +560,8 @@ impl LogFile {
             tracing::warn!(
                 %error,
                 left_bytes = left,
-                "the disk of the log is full: when what is left of the segment is used, every write is refused \
-                 with NOTREADONLY until there is room. Reads go on"
+                "the disk of the log is full: when what is left of the segment is used, a leader refuses writes \
+                 with NOTREADONLY and a follower counts in no quorum, until there is room. Reads go on"
             );
         }
         // Known from here on, whoever found it: writes are refused and not taken in without end.

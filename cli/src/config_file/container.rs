@@ -55,12 +55,17 @@ pub fn zoo_cfg(variables: &BTreeMap<String, String>) -> String {
         text.push('\n');
     };
     KEYS.iter().for_each(|(key, name)| line(&format!("{key}={}", value(name))));
-    value("ZOO_SERVERS").split_whitespace().for_each(&mut line);
+    // The preset is no word of the operator's: it gives way to the servers that he names elsewhere.
+    let extra = value("ZOO_CFG_EXTRA");
+    let servers = variables.get("ZOO_SERVERS").is_some_and(|servers| !servers.is_empty());
+    if servers || !extra.split_whitespace().any(|word| word.starts_with("server.")) {
+        value("ZOO_SERVERS").split_whitespace().for_each(&mut line);
+    }
     let whitelist = value("ZOO_4LW_COMMANDS_WHITELIST");
     if !whitelist.is_empty() {
         line(&format!("4lw.commands.whitelist={whitelist}"));
     }
-    value("ZOO_CFG_EXTRA").split_whitespace().for_each(&mut line);
+    extra.split_whitespace().for_each(&mut line);
     text
 }
 

@@ -205,6 +205,19 @@ fn o14_extra_words_of_the_container_become_lines() {
 }
 
 #[test]
+fn servers_among_the_extra_words_of_the_container_take_the_place_of_its_preset() {
+    let extra = "server.1=a:2888:3888;2181 server.2=b:2888:3888;2181 server.3=c:2888:3888;2181";
+    let mut variables = BTreeMap::from([("ZOO_CFG_EXTRA".to_owned(), extra.to_owned())]);
+    let text = container::zoo_cfg(&variables);
+    let config = load_with(&text, &World::with("/data/myid", "3")).unwrap().config;
+    assert_eq!(config.servers.len(), 3);
+    // What the operator names in both places is for him to mend.
+    variables.insert("ZOO_SERVERS".to_owned(), "server.1=z:2888:3888;2181".to_owned());
+    let said = load_with(&container::zoo_cfg(&variables), &World::default()).unwrap_err();
+    assert!(said.to_string().contains("server.1: contradicts"), "{said}");
+}
+
+#[test]
 fn nothing_configured_is_a_server_on_loopback() {
     let loaded = load_with(BUILT_IN, &World::default()).unwrap();
     assert_eq!(format!("{:?}", loaded.config), format!("{:?}", ServerConfig::default()));

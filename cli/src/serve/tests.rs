@@ -57,6 +57,16 @@ fn a_look_at_a_configuration_makes_nothing() {
     let look = ServeArgs { check: true, ..args(None, Some(&data), &[]) };
     prepare(&look, &BTreeMap::new()).unwrap();
     assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+    // Nor does a container's, which has its id from a variable.
+    let servers = "server.2=a:2888:3888;2181 server.3=b:2888:3888;2181 server.4=c:2888:3888;2181";
+    let place = data.display().to_string();
+    let variables = [("ZOO_SERVERS", servers), ("ZOO_MY_ID", "3"), ("ZOO_DATA_DIR", &place)];
+    let mut variables: BTreeMap<String, String> =
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    variables.insert("ZOO_DATA_LOG_DIR".to_owned(), place.clone());
+    let look = ServeArgs { check: true, ..args(None, None, &[]) };
+    assert_eq!(prepare(&look, &variables).unwrap().server_id, 3);
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let below_file = ServeArgs { check: true, ..args(None, Some(&file.join("data")), &[]) };

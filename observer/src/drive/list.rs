@@ -10,9 +10,10 @@ use super::Core;
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
 impl Core {
-    /// Warns where the leader has another list than this server: their quorums are not the same.
+    /// Warns where the ensemble has another list than this server. A leader writes its own.
     pub(super) fn compare_lists(&mut self) {
-        if !self.node.is_serving() || self.role_since.elapsed() < WRITTEN_WITHIN {
+        let follows = self.node.is_serving() && !self.node.zab().is_leading();
+        if !follows || self.role_since.elapsed() < WRITTEN_WITHIN {
             return;
         }
         let Some(config) = &self.shared.config_node else { return };
@@ -23,8 +24,8 @@ impl Core {
         self.list_compared = Some(node.mzxid());
         if let Some((ensembles, own)) = config.others(&node) {
             tracing::warn!(
-                "the leader's configuration names the servers {ensembles}; that of this server {own}. Different \
-                 lists count different quorums: make them the same and restart the servers one after the other"
+                "the ensemble's list names the servers {ensembles}, that of this server {own}. Lists with different \
+                 voters count different quorums: make them the same and restart the servers one after the other"
             );
         }
     }

@@ -37,7 +37,7 @@ fn a_server_that_nobody_lists_is_refused_with_a_reason_on_both_sides() {
 }
 
 #[test]
-fn a_server_whose_list_names_others_than_the_leaders_says_so() {
+fn a_server_whose_list_names_others_than_the_ensembles_says_so() {
     let mut ensemble = Ensemble::configured(3, &Layout::with(&[]));
     let stranger = ensemble.another("stranger", 4);
     let mut members = ensemble.members();
@@ -48,14 +48,14 @@ fn a_server_whose_list_names_others_than_the_leaders_says_so() {
     let (leader, _) = ensemble.leader();
     let (says, list) = if leader == 1 { (2, "1, 2, 3, 4") } else { (1, "1, 2, 3") };
     let warning =
-        format!("the leader's configuration names the servers {list}; that of this server 1, 2, 3");
+        format!("the ensemble's list names the servers {list}, that of this server 1, 2, 3");
     ensemble.server(says).until_it_says(&warning);
     let agreeing = if leader == 1 { 1 } else { 5 - leader };
     assert!(!says_of_lists(ensemble.server(agreeing)) && !says_of_lists(ensemble.server(leader)));
 }
 
 fn says_of_lists(server: &Server) -> bool {
-    server.log().contains("the leader's configuration names the servers")
+    server.log().contains("the ensemble's list names the servers")
 }
 
 #[test]
