@@ -115,6 +115,14 @@ pub enum Fault {
         /// The other place.
         other: String,
     },
+    /// Two servers by one number.
+    #[error(
+        "names another server than {other}: give it a number of its own, or remove one of the lines"
+    )]
+    SameNumber {
+        /// The other place.
+        other: String,
+    },
     /// It needs another setting.
     #[error("needs {other}, which is not set")]
     Needs {

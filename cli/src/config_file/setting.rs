@@ -88,8 +88,11 @@ impl Settings {
         if let Some(earlier) = self.by_name.get(name) {
             let different = earlier.value != setting.value;
             // Two servers by one number: whichever line were dropped, somebody would not be there.
-            let of_two_servers = name.starts_with("server.");
-            if different && (of_two_servers || earlier.place.key != setting.place.key) {
+            if different && name.starts_with("server.") {
+                let other = earlier.place.to_string();
+                return Err(setting.fault(Fault::SameNumber { other }));
+            }
+            if different && earlier.place.key != setting.place.key {
                 let other = earlier.place.to_string();
                 return Err(setting.fault(Fault::Contradicts { other }));
             }
