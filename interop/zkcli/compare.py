@@ -5,14 +5,18 @@
 
 Fails where the shell prints something else for a command. What differs in any two runs is
 replaced: times, session ids, ports, the epochs of zxids. Watch events come when they
-come: they are compared as a set.
+come: they are compared as a set. A line `# events N` in commands.txt waits for the Nth of
+them, where the commands behind it would keep the shell from printing them.
 """
 
 import difflib
 import pathlib
+import queue
 import re
 import subprocess
 import sys
+import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -23,6 +27,9 @@ SHELL = "/usr/share/zookeeper/bin/zkCli.sh"
 # exists.
 REFERENCE = "3.9.5"
 SHELL_SECONDS = 180
+# After this long a missing event is a difference.
+EVENT_SECONDS = 30
+EVENTS = re.compile(r"# events (\d+)")
 
 # Each command is preceded by one that fails in a known way and so marks its place in the output.
 MARK = "/mark-{}"
@@ -37,18 +44,57 @@ UNSTEADY_BEHIND_OBSERVERS = {
 }
 
 
-def session(kind, commands):
+def session(kind, lines):
     """What the shell prints for each command, and the events it was told."""
     service = Service(kind)
     try:
         service.start()
-        script = "".join(f"stat {MARK.format(n)}\n{line}\n" for n, line in enumerate(commands))
-        result = subprocess.run(
-            [SHELL, "-server", service.addresses], input=script.encode(), timeout=SHELL_SECONDS,
+        shell = subprocess.Popen(
+            [SHELL, "-server", service.addresses], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        return result.stdout.decode(errors="replace"), ports(service)
+        overdue = threading.Timer(SHELL_SECONDS, shell.kill)
+        overdue.start()
+        try:
+            return talk(shell, lines), ports(service)
+        finally:
+            overdue.cancel()
+            shell.kill()
+            shell.wait()
     finally:
         service.destroy()
+
+
+def talk(shell, lines):
+    """Gives the shell the commands, not before the events that some wait for."""
+    printed = queue.Queue()
+
+    def read():
+        for line in shell.stdout:
+            printed.put(line.decode(errors="replace"))
+        printed.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    text, number, events = [], 0, 0
+    for line in lines:
+        wanted = EVENTS.match(line)
+        if not wanted:
+            shell.stdin.write(f"stat {MARK.format(number)}\n{line}\n".encode())
+            number += 1
+            continue
+        shell.stdin.flush()
+        deadline = time.monotonic() + EVENT_SECONDS
+        try:
+            while events < int(wanted[1]):
+                told = printed.get(timeout=max(0, deadline - time.monotonic()))
+                if told is None:
+                    return "".join(text)
+                text.append(told)
+                events += told.startswith("WatchedEvent ")
+        except queue.Empty:
+            print(f"{events} of {wanted[1]} events in {EVENT_SECONDS} s")
+    shell.stdin.close()
+    text.extend(iter(printed.get, None))
+    return "".join(text)
 
 
 def ports(service):
@@ -86,8 +132,8 @@ def events_of(text):
     return "\n".join(rest) + "\n", sorted(events)
 
 
-def answers(kind, commands):
-    text, found_ports = session(kind, commands)
+def answers(kind, lines, commands):
+    text, found_ports = session(kind, lines)
     recorded = 1 if kind.startswith("farwatch-") else 0
     text, events = events_of(normal(text, found_ports, recorded))
     parts = re.split(r"^Node does not exist: /mark-(\d+).*\n?", text, flags=re.M)
@@ -106,10 +152,11 @@ def answers(kind, commands):
 def main():
     shape = sys.argv[1] if len(sys.argv) > 1 else ""
     lines = (HERE / "commands.txt").read_text().splitlines()
-    commands = [line for line in lines if line and not line.startswith("#")]
+    lines = [line for line in lines if line and (EVENTS.match(line) or not line.startswith("#"))]
+    commands = [line for line in lines if not EVENTS.match(line)]
     assert commands[-3] == "close"
-    ours, our_events, our_text = answers("farwatch" + shape, commands)
-    theirs, their_events, their_text = answers(REFERENCE + shape, commands)
+    ours, our_events, our_text = answers("farwatch" + shape, lines, commands)
+    theirs, their_events, their_text = answers(REFERENCE + shape, lines, commands)
     failures = 0
     if len(theirs) != len(commands) - 2:
         failures += 1
