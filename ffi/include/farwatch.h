@@ -1620,7 +1620,9 @@ fw_status fw_node_stat(const fw_node *node, fw_stat *stat, fw_error **error);
  *   unless given), the first that can be reached; the only one that must be set;
  * - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
  *   it, everything is in memory;
- * - `cpu`: the processor that its thread keeps to;
+ * - `thread` (`own`): where it works: on a thread of its `own`; `pinned` to processor `cpu`; or `none`: on
+ *   the calling thread, in `fw_observer_drive` and while that waits, and nowhere else;
+ * - `cpu`: the processor that its thread keeps to, from 0;
  * - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
  * - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
  *   observer ends, and can still be read. So it does when the system has no memory to give.
@@ -1641,6 +1643,19 @@ fw_status fw_observer_wait_ready(const fw_observer *observer,
                                  int64_t min_zxid,
                                  uint64_t timeout_ms,
                                  fw_error **error);
+
+/**
+ * Lets an observer without a thread (`thread` is `none`) go on, in the calling thread, which is the one that
+ * opened it: for `timeout_ms` and about a millisecond, or until it has ended. Who drives it sees what was
+ * learned since: call it at least every 10 ms for reads that are new, and every second, or its upstream
+ * parts with it until it is driven again. Signals wait meanwhile, and threads that it starts (for its
+ * disk, for names) have them blocked. A blocking call of a client of this observer needs another thread to
+ * make it. May block. Fails with `FW_CLOSED` (it ended), `FW_BAD_ARGUMENT` (it has a thread, or another one
+ * opened it), `FW_FORKED`.
+ */
+fw_status fw_observer_drive(const fw_observer *observer,
+                            uint64_t timeout_ms,
+                            fw_error **error);
 
 /**
  * Fills `lag`, whose `size` must be set. Takes no lock, never blocks, any thread. Fails with `FW_NULL`,
@@ -1723,9 +1738,12 @@ const char *fw_observer_ended(const fw_observer *observer,
 
 /**
  * Stops the observer and waits for its threads; reads still show what it knew. Twice is once. In a
- * process that was forked from the one that opened it this does nothing. May block, any thread.
+ * process that was forked from the one that opened it this does nothing. One without a thread ends here
+ * when the thread that drives it calls, and otherwise when that thread ends, or drives or opens another.
+ * May block, any thread.
  */
-fw_status fw_observer_close(fw_observer *observer, fw_error **error);
+fw_status fw_observer_close(fw_observer *observer,
+                            fw_error **error);
 
 /**
  * Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block.

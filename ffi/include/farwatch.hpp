@@ -833,6 +833,12 @@ public:
                                           client, why);
             });
     }
+    /** Lets an observer without a thread go on, in the thread that opened it. */
+    expected<done> drive(std::chrono::milliseconds at_most) const noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_observer_drive(raw_.get(), detail::wait(at_most), why);
+        });
+    }
     /** Why it ended; empty while it has not. */
     std::string_view ended() const noexcept {
         std::size_t size = 0;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use farwatch_client::Outcome;
 use farwatch_core::tree::Visit;
 use farwatch_core::zxid::Zxid;
-use farwatch_observer::embedded::{Observer, OpenError, Options, WaitError};
+use farwatch_observer::embedded::{DriveError, Observer, OpenError, Options, Thread, WaitError};
 
 use crate::bytes::{CSTR, TEXT_BYTES_MAX, Text, optional_text};
 use crate::client::{ClientBody, fw_client, patience};
@@ -54,7 +54,7 @@ impl ObserverBody {
 }
 
 /// The settings of `fw_observer_open`.
-const KEYS: [&str; 5] = ["upstreams", "dataDir", "cpu", "windowBytes", "treeBytes"];
+const KEYS: [&str; 6] = ["upstreams", "dataDir", "thread", "cpu", "windowBytes", "treeBytes"];
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
@@ -104,12 +104,38 @@ fn upstreams(list: &str) -> Result<Vec<(String, u16)>, Failure> {
         .collect()
 }
 
+impl From<DriveError> for Failure {
+    fn from(error: DriveError) -> Self {
+        let text = error.to_string();
+        match error {
+            DriveError::HasThread | DriveError::OtherThread => {
+                Self::new(fw_status::FW_BAD_ARGUMENT, text)
+            }
+            DriveError::Within => Self::new(fw_status::FW_IN_CALLBACK, text),
+            DriveError::Ended(_) => Self::fatal(fw_status::FW_CLOSED, text),
+        }
+    }
+}
+
+fn thread(config: &ConfigBody) -> Result<Thread, Failure> {
+    let cpu = config.number("cpu", 0..=1023)?.map(|cpu| cpu as usize);
+    let bad = |text: &str| Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text.to_owned()));
+    match (config.get("thread").as_deref(), cpu) {
+        (None | Some("pinned"), Some(cpu)) => Ok(Thread::Pinned(cpu)),
+        (None | Some("own"), None) => Ok(Thread::Own),
+        (Some("none"), None) => Ok(Thread::Callers),
+        (Some("pinned"), None) => bad("\"thread\" is pinned, and \"cpu\" does not say to which"),
+        (Some("own" | "none"), Some(_)) => bad("\"cpu\" is of a thread that is pinned"),
+        (Some(other), _) => bad(&format!("\"thread\": {other:?} is not own, pinned or none")),
+    }
+}
+
 fn options(config: &ConfigBody) -> Result<Options, Failure> {
     config.refuse_unknown(&KEYS)?;
     let list = config.get("upstreams").unwrap_or_default();
     let mut options = Options::of(upstreams(&list)?);
     options.data_dir = config.get("dataDir").map(Into::into);
-    options.cpu = config.number("cpu", 0..=1023)?.map(|cpu| cpu as usize);
+    options.thread = thread(config)?;
     if let Some(bytes) = config.number("windowBytes", 0..=1 << 40)? {
         options.window_bytes_max = bytes as usize;
     }
@@ -166,7 +192,9 @@ pub unsafe fn find(
 ///   unless given), the first that can be reached; the only one that must be set;
 /// - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
 ///   it, everything is in memory;
-/// - `cpu`: the processor that its thread keeps to;
+/// - `thread` (`own`): where it works: on a thread of its `own`; `pinned` to processor `cpu`; or `none`: on
+///   the calling thread, in `fw_observer_drive` and while that waits, and nowhere else;
+/// - `cpu`: the processor that its thread keeps to, from 0;
 /// - `windowBytes` (16777216): changes that are kept for feeds that lag behind;
 /// - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
 ///   observer ends, and can still be read. So it does when the system has no memory to give.
@@ -204,7 +232,30 @@ pub unsafe extern "C" fn fw_observer_wait_ready(
         let observer = borrow(observer)?;
         observer.refuse_forked()?;
         let min = Zxid(min_zxid.max(0).unsigned_abs());
-        Ok(observer.observer.wait_ready(min, Instant::now() + patience(timeout_ms))?)
+        let deadline = Instant::now() + patience(timeout_ms);
+        let wait = || observer.observer.wait_ready(min, deadline);
+        Ok(if observer.observer.is_driven_here() { without_signals(wait) } else { wait() }?)
+    })
+}
+
+/// Lets an observer without a thread (`thread` is `none`) go on, in the calling thread, which is the one that
+/// opened it: for `timeout_ms` and about a millisecond, or until it has ended. Who drives it sees what was
+/// learned since: call it at least every 10 ms for reads that are new, and every second, or its upstream
+/// parts with it until it is driven again. Signals wait meanwhile, and threads that it starts (for its
+/// disk, for names) have them blocked. A blocking call of a client of this observer needs another thread to
+/// make it. May block. Fails with `FW_CLOSED` (it ended), `FW_BAD_ARGUMENT` (it has a thread, or another one
+/// opened it), `FW_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_observer_drive(
+    observer: *const fw_observer,
+    timeout_ms: u64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        refuse_inside_read()?;
+        let observer = borrow(observer)?;
+        observer.refuse_forked()?;
+        Ok(without_signals(|| observer.observer.drive(patience(timeout_ms)))?)
     })
 }
 
@@ -474,14 +525,21 @@ pub unsafe extern "C" fn fw_observer_ended(
 }
 
 /// Stops the observer and waits for its threads; reads still show what it knew. Twice is once. In a
-/// process that was forked from the one that opened it this does nothing. May block, any thread.
+/// process that was forked from the one that opened it this does nothing. One without a thread ends here
+/// when the thread that drives it calls, and otherwise when that thread ends, or drives or opens another.
+/// May block, any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_close(
     observer: *mut fw_observer,
     error: *mut *mut fw_error,
 ) -> fw_status {
     ending!(error, {
-        borrow(observer.cast_const())?.observer.close();
+        let observer = borrow(observer.cast_const())?;
+        if observer.observer.is_driven_here() {
+            without_signals(|| observer.observer.close());
+        } else {
+            observer.observer.close();
+        }
         Ok(())
     })
 }

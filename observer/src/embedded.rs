@@ -13,14 +13,15 @@
 //!
 //! A child of `fork` may go on reading what the parent knew, and nothing else: the thread is the parent's.
 
+mod driven;
 mod feed;
+mod life;
 mod state;
 
 use std::io;
 use std::net::TcpStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,20 +31,28 @@ use farwatch_core::tree::{Still, Visit};
 use farwatch_core::zxid::Zxid;
 use thiserror::Error;
 
+use self::driven::Driven;
 pub use self::feed::{Change, ChangeKind, Lost, Next, Subscription};
-use self::state::{Beats, State};
+use self::life::Life;
+use self::state::State;
 use crate::config::{LocalSessions, LogDriver, ServerConfig, ServerRole, SocketDriver, Standing};
-use crate::data_dir::DataDirError;
-use crate::drive::Ended;
-use crate::host::{NoDuty, Server, StartError};
-use crate::memory_dir::{self, RELEASE_PATIENCE};
+use crate::host::StartError;
+use crate::memory_dir;
 
-/// How long the threads of a server may take to let go of its descriptors when it is refused, for who opens
-/// it waits.
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
+/// How long who waits for an observer that it drives itself lets it go on at once.
+const DRIVEN_FOR: Duration = Duration::from_millis(10);
 
-/// Between two looks whether they have.
-const RELEASE_PAUSE: Duration = Duration::from_millis(2);
+/// On which thread an embedded observer works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Thread {
+    /// One of its own.
+    #[default]
+    Own,
+    /// One of its own, which keeps to this processor.
+    Pinned(usize),
+    /// The one that opens it, within [`Observer::drive`] and while that waits for it, and nowhere else.
+    Callers,
+}
 
 /// How an embedded observer is set up.
 #[derive(Clone, Debug)]
@@ -53,8 +62,8 @@ pub struct Options {
     pub upstreams: Vec<(String, u16)>,
     /// Where it keeps its history, so that it comes back with what it missed only. `None`: in memory.
     pub data_dir: Option<PathBuf>,
-    /// The processor that its thread keeps to.
-    pub cpu: Option<usize>,
+    /// Where it works.
+    pub thread: Thread,
     /// Changes that are kept for subscriptions that lag behind, bytes. Default 16 MiB.
     pub window_bytes_max: usize,
     /// The most that the tree may take, bytes, what readers keep of its past included. Beyond it the
@@ -72,7 +81,7 @@ impl Options {
         Self {
             upstreams,
             data_dir: None,
-            cpu: None,
+            thread: Thread::default(),
             window_bytes_max,
             tree_bytes_max: None,
             is_memory_out: || false,
@@ -134,6 +143,23 @@ pub enum WaitError {
     Ended(String),
 }
 
+/// Why an observer was not driven.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DriveError {
+    /// It has a thread of its own.
+    #[error("the observer has a thread of its own, and needs nobody to drive it")]
+    HasThread,
+    /// Another thread opened it.
+    #[error("the observer is driven by the thread that opened it, and by no other")]
+    OtherThread,
+    /// It is being driven.
+    #[error("the observer is being driven: what it calls cannot drive it")]
+    Within,
+    /// It ended, for this reason.
+    #[error("the observer ended: {0}")]
+    Ended(String),
+}
+
 fn because(why: &str) -> String {
     if why.is_empty() { String::new() } else { format!(": {why}") }
 }
@@ -154,14 +180,21 @@ pub struct Lag {
     pub tree_bytes: usize,
 }
 
-/// An observer in this process. All of it may be used from any thread at once.
+/// An observer in this process. All of it may be used from any thread at once, but for
+/// [`Observer::drive`].
 pub struct Observer {
     state: Arc<State>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    motor: Motor,
     /// The process that the thread is in.
     process: u32,
-    /// To be removed at the end.
-    memory: Option<PathBuf>,
+}
+
+/// What lets it go on.
+enum Motor {
+    /// Its own thread, and what is to be removed behind it.
+    Thread(Mutex<Option<JoinHandle<()>>>, Option<PathBuf>),
+    /// The thread that opened it.
+    Caller(Driven),
 }
 
 impl Observer {
@@ -170,33 +203,54 @@ impl Observer {
         if options.upstreams.is_empty() {
             return Err(OpenError::NoUpstream);
         }
-        let config = options.config()?;
-        let memory = config.memory_only.then(|| config.data_dir.clone());
-        let options = options.clone();
+        let life = Life::new(options)?;
+        let (motor, state) = match options.thread {
+            Thread::Own => Self::start(life, None)?,
+            Thread::Pinned(cpu) => Self::start(life, Some(cpu))?,
+            Thread::Callers => {
+                let (driven, state) = Driven::open(life)?;
+                (Motor::Caller(driven), state)
+            }
+        };
+        Ok(Self { state, motor, process: std::process::id() })
+    }
+
+    fn start(life: Life, cpu: Option<usize>) -> Result<(Motor, Arc<State>), OpenError> {
+        let memory = life.memory();
         let (opened, result) = mpsc::channel();
         let thread = std::thread::Builder::new().name("farwatch-embedded".to_owned());
-        let thread = thread.spawn(move || run(&config, &options, &opened));
+        let thread = thread.spawn(move || {
+            if let Some(cpu) = cpu {
+                keep_to(cpu);
+            }
+            life.run(&opened);
+        });
         let result = match thread {
             Ok(_) => result.recv().unwrap_or_else(|_| Err(OpenError::Ended("it panicked".into()))),
             Err(ref cause) => Err(io::Error::new(cause.kind(), cause.to_string()).into()),
         };
         match (result, thread) {
-            (Ok(state), Ok(thread)) => Ok(Self {
-                state,
-                thread: Mutex::new(Some(thread)),
-                process: std::process::id(),
-                memory,
-            }),
+            (Ok(state), Ok(thread)) => Ok((Motor::Thread(Mutex::new(Some(thread)), memory), state)),
             (Err(error), thread) => {
                 // With the thread go the descriptors that it took.
                 let _ = thread.map(JoinHandle::join);
-                if let Some(memory) = &memory {
-                    memory_dir::give_back(memory, REFUSAL_PATIENCE);
-                }
+                life::give_back_refused(memory.as_ref());
                 Err(error)
             }
             (Ok(_), Err(cause)) => Err(cause.into()),
         }
+    }
+
+    /// Lets an observer of [`Thread::Callers`] go on: blocks for `at_most` and about a millisecond, or until
+    /// it has ended. To be called at least every 10 ms for what it learns to be new, and every second for its
+    /// upstream to keep it; from the thread that opened it, and not from within another runtime of monoio.
+    pub fn drive(&self, at_most: Duration) -> Result<(), DriveError> {
+        let Motor::Caller(driven) = &self.motor else { return Err(DriveError::HasThread) };
+        if !driven.is_of_this_thread() {
+            return Err(DriveError::OtherThread);
+        }
+        let went = driven.drive(at_most);
+        self.state.ended().map_or(went.map(drop), |reason| Err(DriveError::Ended(reason)))
     }
 
     /// Looks at the newest state. Takes no lock, makes no system call, allocates nothing. Let it go at
@@ -217,14 +271,28 @@ impl Observer {
         self.state.lag()
     }
 
-    /// Waits until it has followed an upstream and shows `min` or later. Blocks until `deadline`.
+    /// Waits until it has followed an upstream and shows `min` or later. Blocks until `deadline`; the
+    /// thread that drives it does so meanwhile.
     pub fn wait_ready(&self, min: Zxid, deadline: Instant) -> Result<(), WaitError> {
-        self.state.wait_ready(min, deadline)
+        match &self.motor {
+            Motor::Caller(driven) if driven.is_of_this_thread() => {
+                self.state.wait_driving(min, deadline, |left| {
+                    // Whatever becomes of it, the state says so.
+                    let _ = driven.drive(left.min(DRIVEN_FOR));
+                })
+            }
+            Motor::Caller(_) | Motor::Thread(..) => self.state.wait_ready(min, deadline),
+        }
     }
 
     /// Whether its thread is in this process, and not in one that this one was forked from.
     pub fn is_of_this_process(&self) -> bool {
         self.process == std::process::id()
+    }
+
+    /// Whether this thread is the one that drives it.
+    pub fn is_driven_here(&self) -> bool {
+        matches!(&self.motor, Motor::Caller(driven) if driven.is_of_this_thread())
     }
 
     /// Why it ended, if it did; it can still be read then.
@@ -244,9 +312,20 @@ impl Observer {
     }
 
     /// Stops it and waits for its thread; later reads still show what it knew. Twice is once. In a child
-    /// of `fork` this does nothing.
+    /// of `fork` this does nothing. An observer of [`Thread::Callers`] ends here where the caller drives it,
+    /// and else with that thread, or when that drives or opens another.
     pub fn close(&self) {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let (thread, memory) = match &self.motor {
+            Motor::Thread(thread, memory) => (thread, memory),
+            Motor::Caller(driven) => {
+                if self.is_of_this_process() {
+                    self.state.stop();
+                    while driven.drive(DRIVEN_FOR) == Ok(true) {}
+                }
+                return;
+            }
+        };
+        let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(thread) = thread.take() else { return };
         if !self.is_of_this_process() {
             std::mem::forget(thread); // it is the parent's
@@ -255,14 +334,7 @@ impl Observer {
         self.state.stop();
         // What it panicked with was told by `ended`.
         let _ = thread.join();
-        if let Some(memory) = &self.memory {
-            // A snapshot may be on its way into it still.
-            let began = Instant::now();
-            while !memory_dir::is_free(memory) && began.elapsed() < RELEASE_PATIENCE {
-                std::thread::sleep(RELEASE_PAUSE);
-            }
-            memory_dir::give_back(memory, RELEASE_PATIENCE);
-        }
+        life::give_back(memory.as_ref());
     }
 }
 
@@ -283,77 +355,6 @@ impl Door {
         let gone = || io::Error::from(io::ErrorKind::ConnectionRefused);
         self.0.door().ok_or_else(gone)?.connect()
     }
-}
-
-type Opened = Sender<Result<Arc<State>, OpenError>>;
-
-/// The observer's thread: servers one after the other, as each may find that the state on disk was
-/// replaced.
-fn run(config: &ServerConfig, options: &Options, opened: &Opened) {
-    if let Some(cpu) = options.cpu {
-        keep_to(cpu);
-    }
-    let mut state: Option<Arc<State>> = None;
-    let ran = catch_unwind(AssertUnwindSafe(|| -> Result<String, OpenError> {
-        loop {
-            let mut server = open_server(config)?;
-            let tree = server.tree();
-            let now = match &state {
-                Some(state) => {
-                    state.show(&tree);
-                    Arc::clone(state)
-                }
-                None => {
-                    let first = Arc::new(State::new(&tree, options));
-                    first.runs(&server);
-                    // Who opens it waits for this.
-                    let _ = opened.send(Ok(Arc::clone(&first)));
-                    Arc::clone(state.insert(first))
-                }
-            };
-            now.runs(&server);
-            server.tell(Box::new(Beats::new(now, tree.reader())));
-            match server.run(|_started| {})? {
-                Ended::Reopen => {}
-                Ended::Stopped => return Ok("it was closed".to_owned()),
-                Ended::Halted(reason) => return Ok(reason),
-            }
-        }
-    }));
-    let reason = match ran {
-        Ok(Ok(reason)) => Ok(reason),
-        Ok(Err(error)) => Err(error),
-        Err(panic) => Ok(words_of(&*panic)),
-    };
-    match (reason, state) {
-        (Ok(reason), Some(state)) => state.end(reason),
-        (Err(error), Some(state)) => state.end(OpenError::to_string(&error)),
-        (Ok(reason), None) => drop(opened.send(Err(OpenError::Ended(reason)))),
-        (Err(error), None) => drop(opened.send(Err(error))),
-    }
-}
-
-/// Opens a server. One of this observer before it, or of an observer that this process has just closed,
-/// has background threads, which may hold the directory for an instant more.
-fn open_server(config: &ServerConfig) -> Result<Server, StartError> {
-    let (began, own) = (Instant::now(), std::process::id().to_string());
-    loop {
-        match Server::open(config.clone(), Arc::new(NoDuty)) {
-            Err(StartError::DataDir(DataDirError::Locked { holder, .. }))
-                if holder.trim() == own && began.elapsed() < RELEASE_PATIENCE =>
-            {
-                std::thread::sleep(RELEASE_PAUSE);
-            }
-            result => return result,
-        }
-    }
-}
-
-/// A disk that failed unwinds with its reason; a panic with its message.
-fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without a message").to_owned()
 }
 
 fn keep_to(cpu: usize) {

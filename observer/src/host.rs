@@ -36,7 +36,7 @@ use crate::log_file::{LogDriver, LogFile};
 use crate::port::Port;
 use crate::reactor::Reactor;
 use crate::recover::{self, RecoverError};
-use crate::runtime::{self, IoDriver, Listener, Signal};
+use crate::runtime::{self, IoDriver, Listener, Signal, Turned};
 use crate::server::{Shared, random, wall_ms};
 use crate::{listen, reactor_thread};
 use farwatch_core::disk::DiskError;
@@ -285,6 +285,11 @@ impl Server {
         } else {
             runtime::block_on(allow_uring, |io| self.serve_on_many(io, allow_uring, on_started))?
         }
+    }
+
+    /// As [`Server::run`], while its caller turns it: on this thread, within which it stays.
+    pub fn turned(self) -> io::Result<Turned<io::Result<Ended>>> {
+        Turned::new(|io| self.serve_on_one_thread(io, |_started| {}))
     }
 
     async fn serve_on_one_thread(

@@ -6,6 +6,7 @@
 //! runtime with operations in flight.
 
 mod tasks;
+mod turned;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use monoio::net::{TcpListener, TcpStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use self::tasks::Tasks;
+pub use self::turned::Turned;
 
 /// How this thread's sockets are driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +76,10 @@ where
     F: Future<Output = T>,
 {
     let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-    Ok(runtime.block_on(tasks::ended_with(main(IoDriver::Epoll))))
+    let tasks = Rc::<Tasks>::default();
+    let _entered = tasks.enter();
+    let outcome = runtime.block_on(Rc::clone(&tasks).ended_with(main(IoDriver::Epoll)));
+    Ok(outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 /// Starts a task on this thread.

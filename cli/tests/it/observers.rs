@@ -8,6 +8,7 @@
 
 mod crowd;
 mod cuts;
+mod driven;
 mod embedded;
 mod interrupted;
 mod leaders;

@@ -181,3 +181,9 @@ fn the_same_in_cpp_with_a_client_of_its_own() {
     let said = Program::compile_file(&own("examples/observer.cpp")).run(&[&voter.peers]);
     assert_eq!(said, "limit 10\nchanged to 20, the view still shows 10\nin place: 20, version 1\n");
 }
+
+#[test]
+fn an_observer_without_a_thread_goes_on_in_the_loop_of_its_host() {
+    let voter = Voter::start();
+    assert_eq!(Program::compile("driven.c").run(&[&voter.peers]), "");
+}

@@ -108,6 +108,32 @@ impl State {
         result
     }
 
+    /// As [`State::wait_ready`], on the thread that lets the observer go on: `drive` does, for no longer than
+    /// it is told.
+    pub fn wait_driving(
+        &self,
+        min: Zxid,
+        deadline: Instant,
+        mut drive: impl FnMut(Duration),
+    ) -> Result<(), WaitError> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let result = loop {
+            if self.is_ready(min) {
+                break Ok(());
+            }
+            if let Some(reason) = self.ended() {
+                break Err(WaitError::Ended(reason));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Err(WaitError::TimedOut(self.why_unlinked()));
+            }
+            drive(left);
+        };
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+
     fn why_unlinked(&self) -> String {
         if self.is_linked.load(Ordering::Acquire) {
             return String::new();
@@ -163,6 +189,11 @@ impl State {
             stopper.stop();
         }
         running.is_stopped = true;
+    }
+
+    /// Whether that was asked.
+    pub fn is_stopped(&self) -> bool {
+        self.lock_running().is_stopped
     }
 
     /// The way into the server that runs now.

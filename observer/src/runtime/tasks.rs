@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -70,19 +70,37 @@ impl Tasks {
     }
 }
 
-/// Runs `main`, and ends the tasks that it started and left behind, also where it panics: that is how a
-/// server says that it cannot go on.
-pub(super) async fn ended_with<T>(main: impl Future<Output = T>) -> T {
-    let tasks = Rc::<Tasks>::default();
-    TASKS.with(|place| *place.borrow_mut() = Some(Rc::clone(&tasks)));
-    let mut main = Box::pin(main);
-    let result = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| main.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await;
-    drop(main);
-    tasks.end().await;
-    TASKS.with(|place| *place.borrow_mut() = None);
-    result.unwrap_or_else(|panic| resume_unwind(panic))
+/// What a panic left.
+pub(super) type Outcome<T> = std::thread::Result<T>;
+
+/// Tasks are started among these, as long as it lives.
+pub(super) struct Entered(Option<Rc<Tasks>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let before = self.0.take();
+        TASKS.with(|place| *place.borrow_mut() = before);
+    }
+}
+
+impl Tasks {
+    /// From now on until what it returns is dropped, this thread's runtime is the one of these tasks.
+    pub(super) fn enter(self: &Rc<Self>) -> Entered {
+        Entered(TASKS.with(|place| place.borrow_mut().replace(Rc::clone(self))))
+    }
+
+    /// Runs `main`, and ends the tasks that it started and left behind, also where it panics: that is how
+    /// a server says that it cannot go on.
+    pub(super) async fn ended_with<T>(self: Rc<Self>, main: impl Future<Output = T>) -> Outcome<T> {
+        let mut main = Box::pin(main);
+        let result =
+            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| main.as_mut().poll(cx))) {
+                Ok(polled) => polled.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            })
+            .await;
+        drop(main);
+        self.end().await;
+        result
+    }
 }

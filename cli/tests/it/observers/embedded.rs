@@ -17,19 +17,19 @@ use crate::ensemble::servers::{PATIENCE, until};
 use crate::ensemble::snapshots::{LINES, NODES, write_past};
 use crate::subject::Chance;
 
-fn options(upstreams: &[SocketAddr]) -> Options {
+pub fn options(upstreams: &[SocketAddr]) -> Options {
     Options::of(upstreams.iter().map(|it| (it.ip().to_string(), it.port())).collect())
 }
 
-fn soon() -> Instant {
+pub fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
-fn zxid(raw: i64) -> Zxid {
+pub fn zxid(raw: i64) -> Zxid {
     Zxid(raw as u64)
 }
 
-fn text(observer: &Observer, path: &str) -> Option<String> {
+pub fn text(observer: &Observer, path: &str) -> Option<String> {
     let visit = observer.visit();
     let node = visit.view().get(path.as_bytes())?;
     Some(String::from_utf8(node.data()?.to_vec()).expect("text"))
