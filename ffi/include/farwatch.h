@@ -1646,10 +1646,10 @@ fw_status fw_observer_wait_ready(const fw_observer *observer,
 
 /**
  * Lets an observer without a thread (`thread` is `none`) go on, in the calling thread, which is the one that
- * opened it: for `timeout_ms` and about a millisecond, or until it has ended. Who drives it sees what was
- * learned since: call it at least every 10 ms for reads that are new, and every second, or its upstream
- * parts with it until it is driven again. Signals wait meanwhile, and threads that it starts (for its
- * disk, for names) have them blocked. A blocking call of a client of this observer needs another thread to
+ * opened it: for `timeout_ms` and about a millisecond, or until it has ended; for longer where a snapshot that
+ * replaces its state is read. Who drives it sees what was learned since: call it at least every 10 ms for
+ * reads that are new, and every second, or its upstream parts with it until it is driven again. Signals wait
+ * meanwhile, for 10 ms at most; threads that it starts (for its disk, for names) have them blocked. A blocking call of a client of this observer needs another thread to
  * make it. May block. Fails with `FW_CLOSED` (it ended), `FW_BAD_ARGUMENT` (it has a thread, or another one
  * opened it), `FW_FORKED`.
  */
@@ -1707,7 +1707,8 @@ fw_status fw_observer_exists(const fw_observer *observer,
 
 /**
  * The names of a node's children, in the order of their creation, and its stat. Free the result with
- * `fw_result_free`. Takes no lock, never blocks, any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
+ * `fw_result_free`. Takes no lock of the observer and allocates the list, so not in a signal handler; any
+ * thread. Fails with `FW_NO_NODE`, `FW_NULL`.
  */
 fw_status fw_observer_children(const fw_observer *observer,
                                const char *path,
@@ -2830,7 +2831,8 @@ uint32_t fw_abi_version(void);
 
 /**
  * Whether the library that runs has the named part: "client", "queue", "renew", "multi", "lock",
- * "election". False for what it does not know. Any thread, never blocks.
+ * "election", "recipes" (all others), "fresh" (`fw_op_fresh`), "observer", "view", "feed", "drive"
+ * (`fw_observer_drive`). False for what it does not know. Any thread, never blocks.
  */
 bool fw_feature(const char *name, size_t name_len);
 
@@ -2879,6 +2881,17 @@ fw_status fw_view_scan(const fw_view *view,
                        fw_scan_fn told,
                        void *context,
                        fw_error **error);
+
+/**
+ * `fw_view_scan` of a view of the present state, which is kept until this returns. Takes a lock for an
+ * instant, any thread. Fails with `FW_NO_NODE`, `FW_NULL`, `FW_FORKED`.
+ */
+fw_status fw_observer_scan(const fw_observer *observer,
+                           const char *path,
+                           size_t path_len,
+                           fw_scan_fn told,
+                           void *context,
+                           fw_error **error);
 
 /**
  * Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long.

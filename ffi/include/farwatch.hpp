@@ -812,6 +812,17 @@ public:
             return fw_observer_children(raw_.get(), detail::chars(path), path.size(), result, why);
         });
     }
+    /** Calls `told(node)` with the node at `path` and all below it, as they are now, until it returns false. */
+    template <class F> expected<done> scan(std::string_view path, F &&told) const noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_observer_scan(
+                raw_.get(), detail::chars(path), path.size(),
+                [](void *context, const fw_node *raw) noexcept -> bool {
+                    return (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
+                },
+                const_cast<void *>(static_cast<const void *>(std::addressof(told))), why);
+        });
+    }
     /** Keeps the present state. */
     expected<farwatch::view> view() const noexcept {
         return detail::receive<farwatch::view, fw_view>([&](fw_view **view, fw_error **why) {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::mem::size_of;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use farwatch_client::Outcome;
 use farwatch_core::tree::Visit;
@@ -18,6 +18,9 @@ use crate::guard::{Opaque, borrow, free, give, optional_out, out, view, without_
 use crate::node::{fw_node, lend_node, names_of};
 use crate::result::{ResultBody, fill_stat, fw_result, fw_stat};
 use crate::status::fw_status;
+
+/// How long an observer is driven with signals blocked.
+const DRIVEN_FOR: Duration = Duration::from_millis(10);
 
 /// The peer port of most servers.
 const PEER_PORT: u16 = 2888;
@@ -233,16 +236,25 @@ pub unsafe extern "C" fn fw_observer_wait_ready(
         observer.refuse_forked()?;
         let min = Zxid(min_zxid.max(0).unsigned_abs());
         let deadline = Instant::now() + patience(timeout_ms);
-        let wait = || observer.observer.wait_ready(min, deadline);
-        Ok(if observer.observer.is_driven_here() { without_signals(wait) } else { wait() }?)
+        let observer = &observer.observer;
+        if !observer.is_driven_here() {
+            return Ok(observer.wait_ready(min, deadline)?);
+        }
+        loop {
+            let until = deadline.min(Instant::now() + DRIVEN_FOR);
+            match without_signals(|| observer.wait_ready(min, until)) {
+                Err(WaitError::TimedOut(_)) if until < deadline => {}
+                waited => return Ok(waited?),
+            }
+        }
     })
 }
 
 /// Lets an observer without a thread (`thread` is `none`) go on, in the calling thread, which is the one that
-/// opened it: for `timeout_ms` and about a millisecond, or until it has ended. Who drives it sees what was
-/// learned since: call it at least every 10 ms for reads that are new, and every second, or its upstream
-/// parts with it until it is driven again. Signals wait meanwhile, and threads that it starts (for its
-/// disk, for names) have them blocked. A blocking call of a client of this observer needs another thread to
+/// opened it: for `timeout_ms` and about a millisecond, or until it has ended; for longer where a snapshot that
+/// replaces its state is read. Who drives it sees what was learned since: call it at least every 10 ms for
+/// reads that are new, and every second, or its upstream parts with it until it is driven again. Signals wait
+/// meanwhile, for 10 ms at most; threads that it starts (for its disk, for names) have them blocked. A blocking call of a client of this observer needs another thread to
 /// make it. May block. Fails with `FW_CLOSED` (it ended), `FW_BAD_ARGUMENT` (it has a thread, or another one
 /// opened it), `FW_FORKED`.
 #[unsafe(no_mangle)]
@@ -255,7 +267,15 @@ pub unsafe extern "C" fn fw_observer_drive(
         refuse_inside_read()?;
         let observer = borrow(observer)?;
         observer.refuse_forked()?;
-        Ok(without_signals(|| observer.observer.drive(patience(timeout_ms)))?)
+        let end = Instant::now() + patience(timeout_ms);
+        loop {
+            // In between, the host's signals are handled.
+            let left = end.saturating_duration_since(Instant::now());
+            without_signals(|| observer.observer.drive(left.min(DRIVEN_FOR)))?;
+            if left <= DRIVEN_FOR {
+                return Ok(());
+            }
+        }
     })
 }
 
@@ -337,6 +357,10 @@ pub unsafe extern "C" fn fw_observer_get(
         let Some(node) = visit.view().get(path) else { return Ok(false) };
         let data = node.data();
         let bytes = data.unwrap_or_default();
+        if !stat.is_null() {
+            // SAFETY: not null; it begins with its size. Before anything is written: it may be refused.
+            unsafe { fill_stat(stat, &node.stat()) }?;
+        }
         if capacity < bytes.len() {
             len.set(bytes.len() as i64);
             let text = format!("the data has {} bytes, the buffer {capacity}", bytes.len());
@@ -348,10 +372,6 @@ pub unsafe extern "C" fn fw_observer_get(
             }
             // SAFETY: it has room for `capacity` bytes, which is enough.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer, bytes.len()) };
-        }
-        if !stat.is_null() {
-            // SAFETY: not null; it begins with its size.
-            unsafe { fill_stat(stat, &node.stat()) }?;
         }
         len.set(data.map_or(-1, |data| data.len() as i64));
         Ok(true)
@@ -451,7 +471,8 @@ pub unsafe extern "C" fn fw_observer_exists(
 }
 
 /// The names of a node's children, in the order of their creation, and its stat. Free the result with
-/// `fw_result_free`. Takes no lock, never blocks, any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
+/// `fw_result_free`. Takes no lock of the observer and allocates the list, so not in a signal handler; any
+/// thread. Fails with `FW_NO_NODE`, `FW_NULL`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_children(
     observer: *const fw_observer,
@@ -547,7 +568,8 @@ pub unsafe extern "C" fn fw_observer_close(
 /// Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_free(observer: *mut fw_observer) -> fw_status {
-    accessor!(free(observer))
+    // With it go the threads of one that is driven here, and it may start some to end.
+    accessor!(without_signals(|| free(observer)))
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ const VERSION: &CStr =
     };
 
 /// What `fw_feature` knows.
-const FEATURES: [&str; 6] = ["client", "queue", "renew", "multi", "lock", "election"];
+const FEATURES: [&str; 12] = [
+    "client", "queue", "renew", "multi", "lock", "election", "recipes", "fresh", "observer",
+    "view", "feed", "drive",
+];
 
 /// The version of the library that runs, such as "0.1.0". Never null, valid for ever. Any thread,
 /// never blocks.
@@ -37,7 +40,8 @@ pub extern "C" fn fw_abi_version() -> u32 {
 }
 
 /// Whether the library that runs has the named part: "client", "queue", "renew", "multi", "lock",
-/// "election". False for what it does not know. Any thread, never blocks.
+/// "election", "recipes" (all others), "fresh" (`fw_op_fresh`), "observer", "view", "feed", "drive"
+/// (`fw_observer_drive`). False for what it does not know. Any thread, never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_feature(name: *const c_char, name_len: usize) -> bool {
     accessor!(text("name", name, name_len).is_ok_and(|name| FEATURES.contains(&name)))

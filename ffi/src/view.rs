@@ -148,15 +148,45 @@ pub unsafe extern "C" fn fw_view_scan(
     let work = || {
         // SAFETY: as in `border`.
         let (view, path) = unsafe { (borrow(view)?, path_bytes(path, path_len)?) };
-        let told = told.ok_or_else(|| Failure::new(fw_status::FW_NULL, "told is null"))?;
-        let Some(root) = view.view().get(path) else { return Ok(false) };
-        root.walk_while(&mut |node| {
-            let mut goes_on = false;
-            // SAFETY: the function is C's for this context; the node lives while it runs.
-            lend_node(&node, |node| goes_on = unsafe { told(context, node) });
-            goes_on
-        });
-        Ok(true)
+        scan(&view, path, told, context)
+    };
+    // SAFETY: as in `border`.
+    unsafe { find(error, work) }
+}
+
+fn scan(
+    view: &ViewBody,
+    path: &[u8],
+    told: fw_scan_fn,
+    context: *mut c_void,
+) -> Result<bool, Failure> {
+    let told = told.ok_or_else(|| Failure::new(fw_status::FW_NULL, "told is null"))?;
+    let Some(root) = view.view().get(path) else { return Ok(false) };
+    root.walk_while(&mut |node| {
+        let mut goes_on = false;
+        // SAFETY: the function is C's for this context; the node lives while it runs.
+        lend_node(&node, |node| goes_on = unsafe { told(context, node) });
+        goes_on
+    });
+    Ok(true)
+}
+
+/// `fw_view_scan` of a view of the present state, which is kept until this returns. Takes a lock for an
+/// instant, any thread. Fails with `FW_NO_NODE`, `FW_NULL`, `FW_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_observer_scan(
+    observer: *const fw_observer,
+    path: *const c_char,
+    path_len: usize,
+    told: fw_scan_fn,
+    context: *mut c_void,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    let work = || {
+        // SAFETY: as in `border`.
+        let (observer, path) = unsafe { (borrow(observer)?, path_bytes(path, path_len)?) };
+        observer.refuse_forked()?;
+        scan(&ViewBody::new(observer.observer.hold()), path, told, context)
     };
     // SAFETY: as in `border`.
     unsafe { find(error, work) }

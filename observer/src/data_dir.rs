@@ -136,7 +136,7 @@ struct Shared {
     /// Whether the ensemble's id is not agreed upon yet.
     tentative: AtomicBool,
     /// Locked as long as it is open.
-    _lock: Vec<File>,
+    _locks: Vec<Lock>,
 }
 
 impl DataDir {
@@ -159,7 +159,7 @@ impl DataDir {
         }
         let nobody = Identity { cluster: ClusterId(0), server, tentative: true, former: None };
         let (root, tentative) = (root.to_owned(), AtomicBool::new(true));
-        let shared = Arc::new(Shared { root, log, tentative, _lock: locks });
+        let shared = Arc::new(Shared { root, log, tentative, _locks: locks });
         let unowned = Self { shared, identity: nobody };
         let identity = read_identity(&unowned, server, founding)?;
         let identity = member::finish_adoption(&unowned, identity)?;
@@ -215,7 +215,18 @@ fn make_directory(path: &Path) -> Result<(), DataDirError> {
     Ok(())
 }
 
-fn lock(root: &Path) -> Result<File, DataDirError> {
+/// A locked file. A process that was forked from this one shares the lock, and would keep it by merely living:
+/// so it is given up, and not only closed.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _closed_either_way = self.0.unlock();
+    }
+}
+
+fn lock(root: &Path) -> Result<Lock, DataDirError> {
     let path = root.join(LOCK_FILE);
     let failed = |cause| DataDirError::Directory { path: path.clone(), cause };
     let mut options = OpenOptions::new();
@@ -234,7 +245,7 @@ fn lock(root: &Path) -> Result<File, DataDirError> {
     }
     file.set_len(0).map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Whether there is a log or a snapshot.

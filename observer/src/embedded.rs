@@ -203,6 +203,7 @@ impl Observer {
         if options.upstreams.is_empty() {
             return Err(OpenError::NoUpstream);
         }
+        driven::end_the_stopped(None);
         let life = Life::new(options)?;
         let (motor, state) = match options.thread {
             Thread::Own => Self::start(life, None)?,
@@ -242,11 +243,11 @@ impl Observer {
     }
 
     /// Lets an observer of [`Thread::Callers`] go on: blocks for `at_most` and about a millisecond, or until
-    /// it has ended. To be called at least every 10 ms for what it learns to be new, and every second for its
+    /// it has ended; for longer where a snapshot that replaces its state is read. To be called at least every 10 ms for what it learns to be new, and every second for its
     /// upstream to keep it; from the thread that opened it, and not from within another runtime of monoio.
     pub fn drive(&self, at_most: Duration) -> Result<(), DriveError> {
         let Motor::Caller(driven) = &self.motor else { return Err(DriveError::HasThread) };
-        if !driven.is_of_this_thread() {
+        if !driven.is_of_this_thread() || !self.is_of_this_process() {
             return Err(DriveError::OtherThread);
         }
         let went = driven.drive(at_most);
@@ -275,10 +276,13 @@ impl Observer {
     /// thread that drives it does so meanwhile.
     pub fn wait_ready(&self, min: Zxid, deadline: Instant) -> Result<(), WaitError> {
         match &self.motor {
-            Motor::Caller(driven) if driven.is_of_this_thread() => {
+            Motor::Caller(driven) if self.is_driven_here() => {
                 self.state.wait_driving(min, deadline, |left| {
-                    // Whatever becomes of it, the state says so.
-                    let _ = driven.drive(left.min(DRIVEN_FOR));
+                    let at_most = left.min(DRIVEN_FOR);
+                    // What became of it, the state says.
+                    if driven.drive(at_most).is_err() {
+                        std::thread::sleep(at_most);
+                    }
                 })
             }
             Motor::Caller(_) | Motor::Thread(..) => self.state.wait_ready(min, deadline),
@@ -292,7 +296,8 @@ impl Observer {
 
     /// Whether this thread is the one that drives it.
     pub fn is_driven_here(&self) -> bool {
-        matches!(&self.motor, Motor::Caller(driven) if driven.is_of_this_thread())
+        let here = matches!(&self.motor, Motor::Caller(driven) if driven.is_of_this_thread());
+        here && self.is_of_this_process()
     }
 
     /// Why it ended, if it did; it can still be read then.

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 static fw_observer *observer;
@@ -20,6 +21,12 @@ static void *from_elsewhere(void *nothing) {
     CHECK(fw_observer_exists(observer, "/zookeeper", FW_CSTR, NULL, NULL) == FW_OK);
     CHECK(write(pipes[1], "x", 1) == 1);
     return NULL;
+}
+
+static bool counts(void *context, const fw_node *node) {
+    CHECK(fw_node_path(node, NULL) != NULL);
+    ++*(int *)context;
+    return true;
 }
 
 /* A client blocks, so it has a thread; the loop serves it. */
@@ -100,6 +107,17 @@ int main(int count, char **arguments) {
     int64_t len = 0;
     OK(fw_observer_get(observer, "/driven", FW_CSTR, data, sizeof data, &len, NULL, &error));
     CHECK(len == 5 && memcmp(data, "value", 5) == 0);
+
+    int nodes = 0;
+    OK(fw_observer_scan(observer, "/", FW_CSTR, counts, &nodes, &error));
+    CHECK(nodes > 2);
+    CHECK(fw_observer_scan(observer, "/nobody", FW_CSTR, counts, &nodes, NULL) == FW_NO_NODE);
+    fw_stat wrong = {.size = 3};
+    data[0] = 'x';
+    CHECK(fw_observer_get(observer, "/driven", FW_CSTR, data, sizeof data, &len, &wrong, NULL) == FW_BAD_ARGUMENT);
+    CHECK(data[0] == 'x');
+    CHECK(fw_abi_version() == FW_ABI_VERSION);
+    CHECK(fw_feature("drive", FW_CSTR) && fw_feature("observer", FW_CSTR) && !fw_feature("none", FW_CSTR));
 
     /* The host's signals are as they were. */
     sigset_t mask;

@@ -47,20 +47,35 @@ fn constants(header: &str) -> Vec<&str> {
     header.lines().filter(is_constant).map(|line| &line.trim()[..name(line).unwrap_or(0)]).collect()
 }
 
+/// Structures whose fields the header tells, which programs have in their own memory: name and fields.
+fn plain_structures(header: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut found = Vec::new();
+    for part in header.split("typedef struct {").skip(1) {
+        let (fields, behind) = part.split_once("\n} ").expect("it ends");
+        let name = behind.split(';').next().expect("it has a name");
+        let lines = fields.lines().map(str::trim).filter(|line| line.ends_with(';'));
+        let field = |line: &'_ str| line.rfind(' ').map_or(0, |at| at + 1);
+        found.push((name, lines.map(|line| line[field(line)..].trim_end_matches(';')).collect()));
+    }
+    found
+}
+
 #[test]
 fn sizes_places_and_numbers_are_those_that_programs_were_built_with() {
     let header = std::fs::read_to_string(own("include/farwatch.h")).expect("the header");
     let mut source = String::from(
         "#include <farwatch.h>\n#include <stdio.h>\n\
-         #define PLACE(field) printf(\"fw_stat.\" #field \" at %zu, %zu bytes\\n\", \\\n\
-             offsetof(fw_stat, field), sizeof(((fw_stat *)0)->field))\n\
-         int main(void) {\nprintf(\"fw_stat %zu bytes\\n\", sizeof(fw_stat));\n",
+         #define PLACE(type, field) printf(#type \".\" #field \" at %zu, %zu bytes\\n\", \\\n\
+             offsetof(type, field), sizeof(((type *)0)->field))\n\
+         int main(void) {\n",
     );
-    let before = header.split("} fw_stat;").next().expect("fw_stat");
-    let fields = before.rsplit("struct {").next().expect("its beginning");
-    for line in fields.lines().map(str::trim).filter(|line| line.ends_with(';')) {
-        let field = line.trim_end_matches(';').rsplit(' ').next().expect("a name");
-        writeln!(source, "PLACE({field});").expect("a string");
+    let plain = plain_structures(&header);
+    assert!(plain.len() > 1, "{plain:?}");
+    for (name, fields) in plain {
+        writeln!(source, "printf(\"{name} %zu bytes\\n\", sizeof({name}));").expect("a string");
+        for field in fields {
+            writeln!(source, "PLACE({name}, {field});").expect("a string");
+        }
     }
     let constants = constants(&header);
     assert!(constants.len() > 60, "{constants:?}");

@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::ThreadId;
@@ -42,7 +42,17 @@ struct List {
     opened: Cell<u64>,
 }
 
-thread_local!(static LIST: List = List::default());
+/// Ends what is in the list with its thread.
+struct Parting;
+
+thread_local! {
+    /// Never dropped: what a thread has is dropped in the opposite order of its making, and an observer needs
+    /// what its runtime has when it ends.
+    static LIST: ManuallyDrop<List> = ManuallyDrop::default();
+
+    /// Made behind an observer's runtime.
+    static PARTING: Parting = const { Parting };
+}
 
 impl Driven {
     /// Opens an observer that this thread drives.
@@ -59,9 +69,9 @@ impl Driven {
             let number = list.opened.get();
             list.opened.set(number + 1);
             list.kept.borrow_mut().push(Kept { number, process: std::process::id(), turning });
+            PARTING.with(|_made| ());
             Self { thread: std::thread::current().id(), number }
         });
-        driven.end_the_stopped();
         Ok((driven, state))
     }
 
@@ -75,7 +85,7 @@ impl Driven {
         if !self.is_of_this_thread() {
             return Err(DriveError::OtherThread);
         }
-        self.end_the_stopped();
+        end_the_stopped(Some(self.number));
         let mut kept = self.take().ok_or(DriveError::Within)?;
         if kept.turning.turn(at_most) {
             kept.over();
@@ -93,31 +103,44 @@ impl Driven {
             Some(kept.swap_remove(at))
         })
     }
+}
 
-    /// Other threads may only ask an observer to stop: it ends here.
-    fn end_the_stopped(self) {
-        let stopped = LIST.with(|list| {
-            let mut kept = list.kept.borrow_mut();
-            let is_stopped = |it: &mut Kept| it.number != self.number && it.is_stopped();
-            kept.extract_if(.., is_stopped).collect::<Vec<_>>()
-        });
-        stopped.into_iter().for_each(Kept::end);
-    }
+/// Ends those of this thread that another one asked to stop, which may do no more than that; but for one.
+pub(super) fn end_the_stopped(except: Option<u64>) {
+    let stopped = LIST.with(|list| {
+        let mut kept = list.kept.borrow_mut();
+        let is_stopped = |it: &mut Kept| {
+            !it.is_of_this_process() || Some(it.number) != except && it.is_stopped()
+        };
+        kept.extract_if(.., is_stopped).collect::<Vec<_>>()
+    });
+    stopped.into_iter().for_each(Kept::end);
 }
 
 impl Kept {
+    fn is_of_this_process(&self) -> bool {
+        self.process == std::process::id()
+    }
+
     fn is_stopped(&self) -> bool {
         self.turning.life().state().is_some_and(|state| state.is_stopped())
     }
 
-    /// Ends it, with patience.
+    /// Ends it, with patience. What is the parent's of a forked process is left alone.
     fn end(mut self) {
+        if !self.is_of_this_process() {
+            mem::forget(self);
+            return;
+        }
         if let Some(state) = self.turning.life().state() {
             state.stop();
         }
         let began = Instant::now();
         while !self.turning.turn(PARTING_TURN) {
             if PARTING_PATIENCE < began.elapsed() {
+                if let Some(state) = self.turning.life().state() {
+                    state.end("it could not be ended in time".to_owned());
+                }
                 mem::forget(self); // its descriptors stay open, as it still uses them
                 return;
             }
@@ -132,14 +155,10 @@ impl Kept {
     }
 }
 
-impl Drop for List {
+impl Drop for Parting {
     /// The thread ends.
     fn drop(&mut self) {
-        for kept in self.kept.take() {
-            if kept.process != std::process::id() {
-                mem::forget(kept); // it is the parent's
-                continue;
-            }
+        for kept in LIST.with(|list| list.kept.take()) {
             // A panic would end the process here. What the thread had for itself may be gone already.
             let state = kept.turning.life().state().map(Arc::clone);
             if catch_unwind(AssertUnwindSafe(|| kept.end())).is_err()

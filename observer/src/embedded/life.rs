@@ -98,8 +98,10 @@ impl Turning {
     /// Begins, as far as it goes without a turn.
     pub fn begin(life: Life) -> Result<Self, OpenError> {
         let mut turning = Self { life, server: None };
-        turning.open()?;
-        Ok(turning)
+        let mut panicked = None;
+        let opened = caught(|words| panicked = Some(words), || turning.open().map(drop));
+        opened?;
+        panicked.map_or(Ok(turning), |words| Err(OpenError::Ended(words)))
     }
 
     pub fn life(&self) -> &Life {

@@ -35,7 +35,7 @@ impl<T: 'static> Turned<T> {
     {
         let mut runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
         let tasks = Rc::<Tasks>::default();
-        // Also so that what a thread has for its tasks outlives, when it ends, what is kept by it later.
+        // Also so that what a thread has for its tasks is made before what its owner makes later.
         let entered = tasks.enter();
         let end = Rc::new(End { came: Signal::default(), outcome: Cell::new(None) });
         let (all, told) = (Rc::clone(&tasks).ended_with(main(IoDriver::Epoll)), Rc::clone(&end));
