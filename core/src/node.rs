@@ -382,7 +382,10 @@ impl Node {
             Event::Heard { from, message, clock } => {
                 self.clock = clock;
                 self.note_time();
-                self.note_heard(from);
+                // Who looks for a server to learn from may still be taken for one that is served.
+                if matches!(message, zab::message::Message::ToLeader { .. }) {
+                    self.note_heard(from);
+                }
                 self.drive(zab::Event::Received { from, message }, out);
             }
             Event::Submitted { submission, clock } => {

@@ -151,6 +151,14 @@ pub const SERVER_ID_MAX: u32 = 254;
 #[error("server number {0} does not fit into session ids: give this server a myid from 0 to 254")]
 pub struct ServerIdTooLarge(pub u32);
 
+impl SessionId {
+    /// The server at which the session began. A guest's is another number than its own, which may be
+    /// anybody's.
+    pub const fn server(self) -> ServerId {
+        ServerId((self.0 >> 56) as u32)
+    }
+}
+
 /// Makes the session ids of one server process: `server(8) ‖ milliseconds(40) ‖ counter(16)`, then
 /// one more each time.
 #[derive(Clone, Debug)]

@@ -161,6 +161,7 @@ impl Zab {
             saving: None,
             log,
             durable: log.zxid,
+            begins: Zxid::ZERO,
             cutting: None,
             restoring: None,
             incoming: None,
@@ -208,6 +209,10 @@ impl Zab {
             Event::Tick => self.tick(out),
             Event::Received { from, message } => self.received(from, message, out),
             Event::Arriving(from) => self.arriving(from),
+            Event::LogBegins(behind) => {
+                self.base.begins = behind;
+                Next::Stay
+            }
             Event::Upstream { peer, rank } => self.linked(peer, rank, out),
             Event::Disconnected(peer) => self.disconnected(peer, out),
             Event::EpochsSaved(_)
@@ -287,6 +292,7 @@ impl Zab {
             | Event::Tick
             | Event::Received { .. }
             | Event::Arriving(_)
+            | Event::LogBegins(_)
             | Event::Upstream { .. }
             | Event::Disconnected(_)
             | Event::Proposed(_)
@@ -332,6 +338,7 @@ impl Zab {
             | Event::Tick
             | Event::Received { .. }
             | Event::Arriving(_)
+            | Event::LogBegins(_)
             | Event::Upstream { .. }
             | Event::Disconnected(_)
             | Event::EpochsSaved(_)

@@ -132,6 +132,8 @@ pub struct Core {
     /// The log's counts at the last look.
     synced: LogCounters,
     snapshots: Snapshots,
+    /// Where the log began when that was last told.
+    log_begins: Zxid,
     /// Since when this server is what it is.
     role_since: Instant,
     /// When the list of members was written that was compared last.
@@ -168,6 +170,7 @@ impl Core {
             last_write: Instant::now(),
             synced: LogCounters::default(),
             snapshots,
+            log_begins: Zxid::ZERO,
             role_since: Instant::now(),
             list_compared: None,
             ended: None,
@@ -265,6 +268,11 @@ impl Core {
         self.look_at_disk();
         let room = self.storage.log.room_bytes();
         self.node.step(Event::LogRoom(room), &mut self.output);
+        let begins = self.storage.log.begins();
+        if self.log_begins != begins {
+            self.log_begins = begins;
+            self.step(ZabEvent::LogBegins(begins));
+        }
         self.gather();
         let ticks = self.ticked.replace(0);
         if 0 < ticks {

@@ -378,6 +378,12 @@ impl LogFile {
         self.log.position()
     }
 
+    /// The log begins behind this: what came before has been purged.
+    pub fn begins(&self) -> Zxid {
+        let first = self.log.segments().first();
+        first.map_or(self.log.position().zxid, |oldest| oldest.head.before)
+    }
+
     /// Another handle on [`LogFile::event_fd`], for others who bring news to the same thread.
     pub fn bell(&self) -> io::Result<File> {
         self.event.try_clone()

@@ -96,6 +96,7 @@ impl Node {
             | zab::Event::Tick
             | zab::Event::Received { .. }
             | zab::Event::Arriving(_)
+            | zab::Event::LogBegins(_)
             | zab::Event::Upstream { .. }
             | zab::Event::Disconnected(_)
             | zab::Event::EpochsSaved(_)
@@ -248,10 +249,12 @@ impl Node {
         if renews {
             self.expiry = Expiry::new(self.options.tick_ms);
         }
-        // A server that does not vote may be cut off, and cannot say whom it has.
+        // A server that does not vote may be cut off, and cannot say whom it has. Where none is listed there
+        // may be guests: a session that did not begin at a voter has been at one.
         let lists = self.options.lists_learners;
-        let grace_ms = if lists { self.options.learner_grace_ms } else { 0 };
         for (id, session) in self.sessions.iter() {
+            let spared = lists || !self.zab.votes(id.server());
+            let grace_ms = if spared { self.options.learner_grace_ms } else { 0 };
             if renews || !self.expiry.touch(id, session.timeout_ms, 0) {
                 self.expiry.add(id, session.timeout_ms.saturating_add(grace_ms), now_ms);
             }

@@ -8,6 +8,7 @@ use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
 use crate::acl;
 use crate::log::epochs::Epochs;
+use crate::session::Session;
 use crate::tree::{self, TreeOptions};
 use crate::wire::handshake::Password;
 use crate::wire::request::{CreateRequest, Request};
@@ -42,12 +43,20 @@ fn create_with(path: &[u8], flags: i32) -> Vec<u8> {
     body
 }
 
+/// How much longer than its timeout a session lives whose server does not vote.
+const GRACE_MS: i32 = 3_000;
+
 impl Rig {
     fn new() -> Self {
         Self::with(LocalSessions::Off)
     }
 
     fn with(local_sessions: LocalSessions) -> Self {
+        Self::having(local_sessions, SessionTable::new())
+    }
+
+    /// One that starts with these sessions.
+    fn having(local_sessions: LocalSessions, sessions: SessionTable) -> Self {
         let (writer, tree) = tree::new(TreeOptions { hash_seed: 1 });
         let zab = Zab::new(ME, Quorum::majority([ME]), Epochs::default(), Zxid::ZERO);
         let reap = ReapOptions { interval_ms: 60_000, per_minute_max: 1000, never_used_ms: None };
@@ -59,12 +68,11 @@ impl Rig {
             wait_ms: 10_000,
             stale_ms_max: None,
             on_partition: OnPartition::default(),
-            learner_grace_ms: 0,
+            learner_grace_ms: GRACE_MS,
             lists_learners: false,
             local_sessions,
         };
-        let recovered =
-            Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain::default() };
+        let recovered = Recovered { writer, tree, sessions, chain: Chain::default() };
         let ids = SessionIds::new(ME, 1_700_000_000_000).expect("a small server number");
         let clock = Clock { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
         let node = Node::new(options, zab, ids, recovered, clock);
@@ -116,6 +124,34 @@ impl Rig {
     fn has(&self, path: &[u8]) -> bool {
         self.node.tree().reader().view().get(path).is_some()
     }
+}
+
+#[test]
+fn a_new_leader_gives_the_grace_to_sessions_that_did_not_begin_at_a_voter() {
+    let (voters, guests) = (SessionId(u64::from(ME.0) << 56 | 1), SessionId(77 << 56));
+    let mut sessions = SessionTable::new();
+    for id in [voters, guests] {
+        sessions.insert(id, Session { timeout_ms: 4000, password: SECRET });
+    }
+    let mut rig = Rig::having(LocalSessions::Off, sessions);
+    let begun_ms = rig.clock.mono_ms;
+    let mut ended = Vec::new();
+    while rig.clock.mono_ms < begun_ms + 20_000 {
+        rig.clock.mono_ms += 100;
+        let clock = rig.clock;
+        rig.node.step(Event::Tick(clock), &mut rig.out);
+        rig.settle();
+        for id in [voters, guests] {
+            if !rig.node.sessions.contains(id) && !ended.iter().any(|(it, _)| *it == id) {
+                ended.push((id, rig.clock.mono_ms - begun_ms));
+            }
+        }
+    }
+    let [(first, early_ms), (second, late_ms)] = ended[..] else { panic!("{ended:?}") };
+    assert_eq!((first, second), (voters, guests));
+    assert!((4_000..=5_500).contains(&early_ms), "{early_ms}");
+    let with_grace = 4_000 + i64::from(GRACE_MS);
+    assert!((with_grace..=with_grace + 1_500).contains(&late_ms), "{late_ms}");
 }
 
 #[test]

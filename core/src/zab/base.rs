@@ -86,6 +86,8 @@ pub(super) struct Base {
     pub log: Position,
     /// How far the log is durable.
     pub durable: Zxid,
+    /// The log begins behind this, as its shell says.
+    pub begins: Zxid,
     /// The log is being cut by this order: what is behind may still come back in a crash.
     pub cutting: Option<u64>,
     /// A snapshot is about to replace the history. Until it has, nobody knows which one this is.

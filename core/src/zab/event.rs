@@ -32,6 +32,9 @@ pub enum Event {
         /// Its place in the list: smaller ones are preferred.
         rank: u32,
     },
+    /// This server's log begins behind this record now: what came before has been purged. Until it is said,
+    /// it has all of its history. Told to those who look for a server to learn from.
+    LogBegins(Zxid),
     /// The connection with a peer broke. A hint: silence says the same later.
     Disconnected(ServerId),
     /// The epochs of the last [`Action::SaveEpochs`] are durable.

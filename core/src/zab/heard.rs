@@ -173,14 +173,9 @@ impl Zab {
 
     /// What this server offers to those who look for one to learn from.
     fn offer(&self) -> Offer {
-        let (base, none) = (&self.base, Vec::new());
+        let base = &self.base;
         match &self.role {
-            Role::Idle | Role::Looking(_) | Role::Seeking(_) => Offer {
-                serving: false,
-                epoch: base.epochs.current,
-                committed: base.committed,
-                path: none,
-            },
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) => base.offer(false, Vec::new()),
             Role::Learning(learning) => learning.offer(base),
             Role::Leading(leading) => leading.offer(base),
         }

@@ -242,7 +242,7 @@ impl Leading {
     pub fn offer(&self, base: &Base) -> Offer {
         let serving = self.is_broadcasting() && self.draining.is_none();
         let path = if serving { vec![base.me] } else { Vec::new() };
-        Offer { serving, epoch: base.epochs.current, committed: base.committed, path }
+        base.offer(serving, path)
     }
 
     pub const fn feed(&self) -> &Feed {

@@ -106,6 +106,8 @@ pub struct Offer {
     pub epoch: Epoch,
     /// What it knows to be committed.
     pub committed: Zxid,
+    /// Its log begins behind this: who has less is sent a snapshot.
+    pub begins: Zxid,
     /// The servers from the leader to this one, both included; empty while it has no leader.
     pub path: Vec<ServerId>,
 }

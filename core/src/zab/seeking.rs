@@ -5,13 +5,14 @@
 //! ```
 //!
 //! The first of the list that serves is followed as soon as all before it have answered that they do
-//! not; whoever does not answer is waited for a little.
+//! not; whoever does not answer is waited for a little. One whose log begins behind what this server has
+//! would send it a snapshot: it is followed only where no other serves.
 
 use super::base::{Base, Upstream};
 use super::event::Action;
 use super::message::{Message, Offer};
 use super::role::Next;
-use crate::zxid::ServerId;
+use crate::zxid::{ServerId, Zxid};
 
 /// Servers from the leader to an upstream, at most. A longer way is slower than any other.
 pub const HOPS_MAX: usize = 8;
@@ -52,12 +53,14 @@ impl Seeking {
     /// Follows the best of what is offered, when there is nothing better to wait for.
     pub fn consider(&mut self, base: &Base) -> Next {
         let good = base.upstreams.iter().filter(|(_, upstream)| is_good(base, upstream));
-        let Some((&id, best)) = good.min_by_key(|(id, upstream)| upstream.order(**id)) else {
+        let place = |id: ServerId, it: &Upstream| (!base.can_go_on_from(it), it.order(id));
+        let Some((&id, best)) = good.min_by_key(|(id, upstream)| place(**id, upstream)) else {
             self.since = None;
             return Next::Stay;
         };
         let since = *self.since.get_or_insert(base.now);
-        let unheard = |it: &Upstream| it.offer.is_none() && it.rank < best.rank;
+        let comes_first = |it: &Upstream| it.rank < best.rank || !base.can_go_on_from(best);
+        let unheard = |it: &Upstream| it.offer.is_none() && comes_first(it);
         let waits = base.upstreams.values().any(unheard);
         if waits && base.now - since < base.timing.heard_ticks {
             return Next::Stay;
@@ -82,6 +85,26 @@ fn is_acceptable(base: &Base, offer: &Offer) -> bool {
 }
 
 impl Base {
+    /// What this server offers, being in this state.
+    pub fn offer(&self, serving: bool, path: Vec<ServerId>) -> Offer {
+        let (epoch, committed) = (self.epochs.current, self.committed);
+        Offer { serving, epoch, committed, begins: self.begins, path }
+    }
+
+    /// Whether an upstream has, by its last offer, all that this server lacks in its log. Who has no history
+    /// yet takes a snapshot from anybody.
+    fn can_go_on_from(&self, upstream: &Upstream) -> bool {
+        let Some((_, offer)) = &upstream.offer else { return false };
+        let has = self.log.zxid;
+        has == Zxid::ZERO || offer.begins <= has
+    }
+
+    /// Whether an upstream of a better place may take this learner over. Two offers, so that one that comes
+    /// and goes is not followed each time.
+    pub fn prefers(&self, upstream: &Upstream) -> bool {
+        upstream.good_offers >= 2 && self.can_go_on_from(upstream)
+    }
+
     /// Asks an upstream what it offers.
     pub fn seek(&mut self, to: ServerId, out: &mut Vec<Action>) {
         if let Some(upstream) = self.upstreams.get_mut(&to) {

@@ -22,10 +22,12 @@ use farwatch_core::zxid::Zxid;
 
 use super::LogFile;
 use crate::data_dir::DataDir;
+use crate::peers::GUESTS_MAX;
 
-/// Reads that may wait for the thread. Each peer has one at a time, so among so many the oldest is
-/// of a peer that has joined again since: it is dropped.
-pub const READS_MAX: usize = 256;
+/// Reads that may wait for the thread. Each peer has one at a time, so among so many the oldest are of
+/// peers that have joined again since. One that is dropped is answered all the same: as if the log began
+/// behind it, so that whoever still waits for it joins again.
+pub const READS_MAX: usize = 4 * GUESTS_MAX;
 
 /// An answer to [`LogFile::begin_read`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +125,7 @@ impl LogFile {
     pub(super) fn read_again(&mut self, ask: Ask) {
         let answer = |at, run| LogSlice { ticket: ask.ticket, at, run, damage: None };
         let last = self.log.position();
-        let oldest = self.log.segments().first().map_or(last.zxid, |oldest| oldest.head.before);
+        let oldest = self.begins();
         let slice = if last.zxid <= ask.from {
             answer(Some(last), None)
         } else if let Some((at, run)) = self.window.read(ask.from, ask.bytes_max) {
@@ -131,8 +133,11 @@ impl LogFile {
         } else if ask.from < oldest {
             answer(None, None)
         } else {
-            if self.readings.waiting.len() == READS_MAX {
-                self.readings.waiting.pop_front();
+            if self.readings.waiting.len() == READS_MAX
+                && let Some(dropped) = self.readings.waiting.pop_front()
+            {
+                let gone = LogSlice { ticket: dropped.ticket, at: None, run: None, damage: None };
+                self.readings.ready.push_back((dropped, gone));
             }
             self.readings.waiting.push_back(ask);
             return self.read_next();

@@ -254,7 +254,8 @@ impl Cluster {
         {
             return;
         }
-        let knows = since_ms < heard_ms || services.lists_learners;
+        let begun_at_voter = process.node.zab().votes(session.server());
+        let knows = since_ms < heard_ms || services.lists_learners || !begun_at_voter;
         let lives_ms = timeout_ms + if knows { grace_ms } else { 0 };
         let silent_ms = process.clock.mono_ms - heard_ms.max(since_ms);
         let witness = &mut self.witness;

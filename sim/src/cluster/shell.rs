@@ -59,6 +59,8 @@ impl Cluster {
         process.jumped_ms += if jumps { JUMP_MS } else { 0 };
         process.look_at_clock(now, it.tick_us);
         process.node.step(farwatch_core::node::Event::LogRoom(room), &mut process.out);
+        let begins = Event::LogBegins(it.disk.base.zxid);
+        process.node.step(farwatch_core::node::Event::Zab(begins), &mut process.out);
         process.reactor.sweep(process.clock.mono_ms);
         self.step(server, Event::Tick);
     }

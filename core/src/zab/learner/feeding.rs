@@ -37,7 +37,7 @@ impl Learning {
     pub fn offer(&self, base: &Base) -> Offer {
         let serving = self.is_following();
         let path = if serving { self.way(base) } else { Vec::new() };
-        Offer { serving, epoch: base.epochs.current, committed: base.committed, path }
+        base.offer(serving, path)
     }
 
     /// A server wants to learn from this one.
@@ -168,8 +168,7 @@ impl Learning {
         }
         let rank = |id: ServerId| base.upstreams.get(&id).map(|upstream| upstream.rank);
         let better = rank(from) < rank(self.leader) && self.is_following();
-        if better && base.upstreams.get(&from).is_some_and(|it| it.good_offers >= 2) {
-            // Two offers, so that one that comes and goes is not followed each time.
+        if better && base.upstreams.get(&from).is_some_and(|it| base.prefers(it)) {
             base.send(self.leader, Message::Reset { session: self.session }, out);
             let _looking = self.leave(base, out);
             return Next::Follow(from);

@@ -102,7 +102,7 @@ impl Encoder<'_> {
         self.u32(relayed.server.0).u64(relayed.session).bytes(&relayed.bytes)
     }
     fn offer(&mut self, offer: &Offer) {
-        self.u8(offer.serving.into()).u32(offer.epoch.0).u64(offer.committed.0);
+        self.u8(offer.serving.into()).u32(offer.epoch.0).u64(offer.committed.0).u64(offer.begins.0);
         self.u32(offer.path.len() as u32);
         for server in &offer.path {
             self.u32(server.0);
@@ -208,6 +208,7 @@ impl Decoder<'_> {
             serving: self.flag()?,
             epoch: self.epoch()?,
             committed: Zxid(self.u64()?),
+            begins: Zxid(self.u64()?),
             path: self.servers()?,
         })
     }
@@ -408,6 +409,7 @@ mod tests {
             serving: true,
             epoch: Epoch(6),
             committed: at.zxid,
+            begins: Zxid(8),
             path: vec![ServerId(3), ServerId(0x8000_0001)],
         }));
         let relayed = Relayed { server: ServerId(7), session: 79, bytes: bytes.clone() };

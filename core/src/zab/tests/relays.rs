@@ -7,7 +7,12 @@ use super::*;
 
 /// One voter, which leads, and learners with their lists. All follow when they can.
 fn room(lists: &[&[u32]]) -> Room {
-    let mut room = Room::new(1, lists.len() as u32);
+    room_of(lists, Recovered::default())
+}
+
+/// The same, of servers that all have this on their disks.
+fn room_of(lists: &[&[u32]], recovered: Recovered) -> Room {
+    let mut room = Room::recovered(1, lists.len() as u32, recovered);
     for learner in &mut room.servers[1..] {
         learner.base.listed = true;
     }
@@ -151,6 +156,38 @@ fn what_was_asked_on_a_way_that_its_server_has_left_is_not_taken() {
     assert!(!taken, "an older session of server 4 is taken: {came:?}");
     let Relayed { server, .. } = relayed;
     assert!(room.servers[0].serves(server), "its newer way is forgotten");
+}
+
+/// Ends the link of a learner to an upstream; it looks for another one, and the link comes back.
+fn link_breaks(room: &mut Room, learner: u32, upstream: u32) {
+    step(room, learner, Event::Disconnected(ServerId(upstream)));
+    step(room, upstream, Event::Disconnected(ServerId(learner)));
+    room.step(learner as usize - 1, Event::Upstream { peer: ServerId(upstream), rank: 0 });
+    pass(room);
+}
+
+#[test]
+fn who_would_send_a_snapshot_is_not_followed_while_another_has_the_log() {
+    let has = Zxid::new(Epoch(1), 5);
+    let epochs = Epochs { accepted: Epoch(1), current: Epoch(1) };
+    let log = Position { zxid: has, chain: Chain(7) };
+    let mut room = room_of(&[&[1], &[2, 1]], Recovered { epochs, log, committed: has });
+    assert_eq!(path(&room, 3), [1, 2]);
+    // What it has is where the relay's log begins: all of what comes behind it is there.
+    step(&mut room, 2, Event::LogBegins(has));
+    link_breaks(&mut room, 3, 2);
+    assert_eq!(path(&room, 3), [1, 2]);
+    step(&mut room, 2, Event::LogBegins(Zxid(has.0 + 1)));
+    link_breaks(&mut room, 3, 2);
+    assert_eq!(path(&room, 3), [1]);
+    pass(&mut room);
+    assert_eq!(path(&room, 3), [1], "nor later, for the better place in the list");
+    // Better a snapshot than nothing.
+    step(&mut room, 1, Event::LogBegins(Zxid(has.0 + 1)));
+    step(&mut room, 3, Event::Disconnected(ServerId(1)));
+    step(&mut room, 1, Event::Disconnected(ServerId(3)));
+    pass(&mut room);
+    assert_eq!(path(&room, 3), [1, 2]);
 }
 
 /// Lets time pass in which server 1 hears server 2, and server 2 hears of server 1 nothing or, if

@@ -255,6 +255,26 @@ fn a_purge_leaves_what_is_being_read_and_a_later_one_says_that_the_log_begins_be
 }
 
 #[test]
+fn each_read_is_answered_however_many_wait() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = dir(root.path());
+    let mut history = Epochs::new(18);
+    let mut log = opened_again(&dir, LADDER[0], &mut history, 20);
+    let (from, more) = (history.positions[1].zxid, 5);
+    let count = READS_MAX + more;
+    (0..count).for_each(|ticket| log.begin_read(ticket as u64, from, 1));
+    let (mut answered, mut given_up) = (vec![false; count], 0);
+    for _ in 0..count {
+        let slice = answer(&mut log);
+        assert!(!std::mem::replace(&mut answered[slice.ticket as usize], true), "twice");
+        given_up += usize::from(slice.at.is_none());
+    }
+    // One of them may have been under way, and one more have taken its place.
+    assert!((more - 2..=more).contains(&given_up), "{given_up} as if the log began behind them");
+    assert_eq!(log.read_completed(), None);
+}
+
+#[test]
 fn damage_on_the_disk_is_told_to_who_reads_it() {
     let root = tempfile::tempdir().unwrap();
     let dir = dir(root.path());
