@@ -80,7 +80,7 @@ pub fn spare_name(number: u64) -> String {
 }
 
 /// The first zxid that a file's name in the log directory says, if it is a segment's.
-pub(crate) fn parse_segment_name(name: &str) -> Option<Zxid> {
+pub fn parse_segment_name(name: &str) -> Option<Zxid> {
     parse_hex_name(name, ".log")
 }
 

@@ -282,8 +282,15 @@ impl Zab {
                 Next::Stay
             }
             Event::SnapshotRead { ticket, at, offset, bytes, end } => {
-                if let Some(feed) = self.feed_mut() {
-                    feed.on_snapshot_read(ticket, (at, offset, end), bytes, out);
+                let part = (at, offset, end);
+                match &mut self.role {
+                    Role::Leading(leading) => {
+                        leading.feed_mut().on_snapshot_read(base, ticket, part, bytes, out);
+                    }
+                    Role::Learning(learning) => {
+                        learning.feed_mut().on_snapshot_read(base, ticket, part, bytes, out);
+                    }
+                    Role::Idle | Role::Looking(_) | Role::Seeking(_) => {}
                 }
                 Next::Stay
             }

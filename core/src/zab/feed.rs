@@ -188,7 +188,7 @@ impl Feed {
             | Stage::Locating { .. }
             | Stage::Comparing
             | Stage::Queued { .. }
-            | Stage::Snapshotting { .. } => return false,
+            | Stage::Snapshotting(_) => return false,
         }
         if link.sent.zxid < upto {
             base.refuse(from, Anomaly::Ack, out);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use farwatch_core::disk::{Disk, DiskCause, DiskError};
+use farwatch_core::log::{LOG_DIRECTORY, parse_segment_name};
 use farwatch_core::record::run::Position;
 use farwatch_core::snapshot::files::{SnapshotInfo, list_snapshots, snapshot_name, verify};
 use farwatch_core::snapshot::format::SnapshotError;
@@ -20,11 +21,18 @@ const OPEN_MAX: usize = 16;
 /// How often another snapshot is looked for when the one that was chosen is purged meanwhile.
 const ATTEMPTS_MAX: usize = 4;
 
+/// How long after its last part a sending that broke off is what the next learner gets, if the log still goes on from
+/// there: it is most likely the one that has the beginning of it. Over a long way that breaks, a newer snapshot each
+/// time would never be over.
+const RESUMED_WITHIN: Duration = Duration::from_mins(15);
+
 struct Sending {
     ticket: u64,
-    file: DataFile,
+    file: Arc<DataFile>,
     at: Position,
     length: u64,
+    /// When its last part was read.
+    read: Instant,
 }
 
 /// The files that are being sent.
@@ -32,13 +40,15 @@ pub(super) struct Opened {
     dir: DataDir,
     /// The oldest first.
     sendings: VecDeque<Sending>,
+    /// What was sent to its end last: should it not have been taken, there is no use in sending it again.
+    sent: Option<Position>,
     /// What was read as a whole last: a snapshot does not change, and who receives it checks it too.
     verified: Option<SnapshotInfo>,
 }
 
 impl Opened {
     pub(super) fn new(dir: DataDir) -> Self {
-        Self { dir, sendings: VecDeque::new(), verified: None }
+        Self { dir, sendings: VecDeque::new(), sent: None, verified: None }
     }
 
     pub(super) fn read(
@@ -56,7 +66,8 @@ impl Opened {
         }
         let found = self.sendings.iter().position(|sending| sending.ticket == ticket);
         let index = found.ok_or(SnapshotReadCause::Forgotten)?;
-        let sending = &self.sendings[index];
+        let sending = &mut self.sendings[index];
+        sending.read = Instant::now();
         // Whoever claims to have more than there is has another file: it is sent this one whole.
         let offset = if sending.length < offset { 0 } else { offset };
         let left = sending.length - offset;
@@ -65,22 +76,42 @@ impl Opened {
         let (at, end) = (sending.at, bytes.len() as u64 == left);
         if end {
             self.sendings.remove(index);
+            self.sent = Some(at);
         }
         Ok(SnapshotPart { ticket, at, offset, bytes: bytes.into(), end })
     }
 
     fn open(&mut self, ticket: u64) -> Result<Sending, SnapshotReadCause> {
+        if let Some(again) = self.broken_off(ticket)? {
+            return Ok(again);
+        }
         for _ in 0..ATTEMPTS_MAX {
             let Some(info) = self.newest()? else { return Err(SnapshotReadCause::NoSnapshot) };
             match self.dir.open(&snapshot_name(info.zxid)) {
                 Ok(file) => {
-                    return Ok(Sending { ticket, file, at: info.position(), length: info.bytes });
+                    let (file, read) = (Arc::new(file), Instant::now());
+                    let (at, length) = (info.position(), info.bytes);
+                    return Ok(Sending { ticket, file, at, length, read });
                 }
                 Err(error) if error.cause == DiskCause::NotFound => {} // purged since
                 Err(error) => return Err(error.into()),
             }
         }
         Err(SnapshotReadCause::NoSnapshot)
+    }
+
+    /// What was begun last and is not over, from its beginning.
+    fn broken_off(&self, ticket: u64) -> Result<Option<Sending>, DiskError> {
+        let begun = self.sendings.iter().filter(|it| Some(it.at) != self.sent);
+        let Some(last) = begun.max_by_key(|it| it.read) else { return Ok(None) };
+        let names = self.dir.list(LOG_DIRECTORY)?;
+        let oldest = names.iter().filter_map(|name| parse_segment_name(name)).min();
+        let goes_on = oldest.is_some_and(|first| first <= last.at.zxid);
+        if RESUMED_WITHIN < last.read.elapsed() || !goes_on {
+            return Ok(None);
+        }
+        let Sending { ref file, at, length, read, .. } = *last;
+        Ok(Some(Sending { ticket, file: Arc::clone(file), at, length, read }))
     }
 
     fn newest(&mut self) -> Result<Option<SnapshotInfo>, DiskError> {

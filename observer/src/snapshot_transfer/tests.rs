@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use farwatch_core::acl;
 use farwatch_core::log::recovery::recover;
+use farwatch_core::log::segment_name;
 use farwatch_core::record::Chain;
 use farwatch_core::snapshot::NodeImage;
 use farwatch_core::txn::NodeKind;
@@ -125,6 +126,34 @@ fn all_parts_of_a_ticket_are_of_one_file_though_it_is_purged_and_a_newer_one_is_
     assert!(bytes == whole);
     let forgotten = SnapshotReadError { ticket: 1, cause: SnapshotReadCause::Forgotten };
     assert_eq!(read(&mut source, 1, 9), Err(forgotten));
+}
+
+#[test]
+fn a_sending_that_broke_off_goes_on_though_a_newer_snapshot_is_there_while_the_log_does() {
+    let at = position(9);
+    let (_root, [leader, _]) = pair(at);
+    let mut source = source(&leader, 0);
+    assert_eq!(read(&mut source, 1, 0).unwrap().at, at);
+    write(&leader, position(20));
+    let segment = |counter| leader.path(&segment_name(Zxid::new(Epoch(1), counter)));
+    std::fs::write(segment(3), []).unwrap();
+    let begun = read(&mut source, 2, 0).unwrap();
+    let more = read(&mut source, 2, begun.bytes.len() as u64).unwrap();
+    assert_eq!((begun.at, more.at), (at, at));
+    // The log begins behind it: who has stored it could not go on from there.
+    std::fs::rename(segment(3), segment(12)).unwrap();
+    assert_eq!(read(&mut source, 3, 0).unwrap().at, position(20));
+    std::fs::rename(segment(12), segment(3)).unwrap();
+    let mut offset = begun.bytes.len() as u64;
+    loop {
+        let part = read(&mut source, 2, offset).unwrap();
+        offset += part.bytes.len() as u64;
+        if part.end {
+            break;
+        }
+    }
+    // It was sent to its end, and is asked for again all the same.
+    assert_eq!(read(&mut source, 4, 0).unwrap().at, position(20));
 }
 
 fn file_name(at: Position) -> String {

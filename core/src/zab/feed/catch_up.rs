@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Feed;
-use super::link::{Link, Stage};
+use super::link::{Link, Sending, Stage};
 use crate::zab::base::Base;
 use crate::zab::event::Action;
 use crate::zab::message::ToLearner;
@@ -61,7 +61,7 @@ impl Feed {
             | Stage::Promised
             | Stage::Comparing
             | Stage::Queued { .. }
-            | Stage::Snapshotting { .. }
+            | Stage::Snapshotting(_)
             | Stage::Live => false,
         }) else {
             return;
@@ -108,7 +108,7 @@ impl Feed {
                 | Stage::Promised
                 | Stage::Comparing
                 | Stage::Queued { .. }
-                | Stage::Snapshotting { .. }
+                | Stage::Snapshotting(_)
                 | Stage::Live,
                 Some(_),
             ) => {}
@@ -177,30 +177,37 @@ impl Feed {
     ) {
         let epoch = self.epoch;
         let link = self.links.get_mut(&from).expect("looked up by the caller");
-        let Stage::Snapshotting { ticket, at: Some(at), offset, end } = link.stage else { return };
+        let ahead_max = ahead_max(base, link);
+        let Stage::Snapshotting(sending) = &mut link.stage else { return };
+        let Some(at) = sending.at else { return };
         // A learner that has more of the same snapshot from before is not sent that again. It
         // verifies the whole: what it has may be wrong, and is then not taken.
-        let resumed = offset < upto && !end;
-        if upto != offset && !resumed {
+        let resumed = sending.stored == 0 && sending.offset < upto && !sending.end;
+        if upto <= sending.stored || sending.offset < upto && !resumed {
             return;
         }
-        if end && link.epoch != epoch {
-            link.greet(epoch, out);
-        } else if end {
-            // It is this leader's own snapshot: proven, if the log still has its place.
-            locate(base, link, at, out);
-        } else {
-            link.stage = Stage::Snapshotting { ticket, at: Some(at), offset: upto, end };
+        sending.stored = upto;
+        if resumed {
             let wrong = base.planted(Mutant::SnapshotResumesWrong);
-            let offset = if wrong { upto.saturating_sub(1) } else { upto };
-            out.push(Action::ReadSnapshot { ticket, offset });
+            sending.offset = if wrong { upto.saturating_sub(1) } else { upto };
+            sending.stored = sending.offset;
+        }
+        if sending.end && sending.stored == sending.offset {
+            if link.epoch == epoch {
+                // It is this leader's own snapshot: proven, if the log still has its place.
+                locate(base, link, at, out);
+            } else {
+                link.greet(epoch, out);
+            }
+        } else {
+            send_on(link, ahead_max, out);
         }
         self.grant_snapshots(base, out);
     }
 
     /// Begins to send snapshots to those who wait for one, voters first, while few are sent.
     pub fn grant_snapshots(&mut self, base: &mut Base, out: &mut Vec<Action>) {
-        let is_sent = |link: &&Link| matches!(link.stage, Stage::Snapshotting { .. });
+        let is_sent = |link: &&Link| matches!(link.stage, Stage::Snapshotting(_));
         for _ in self.links.values().filter(is_sent).count()..SNAPSHOTS_SENT_MAX {
             let place = |link: &mut Link| match link.stage {
                 Stage::Queued { order } => Some((!base.quorum.contains(link.id), order)),
@@ -209,32 +216,70 @@ impl Feed {
                 | Stage::Locating { .. }
                 | Stage::Comparing
                 | Stage::CatchUp { .. }
-                | Stage::Snapshotting { .. }
+                | Stage::Snapshotting(_)
                 | Stage::Live => None,
             };
             let waiting = self.links.values_mut().filter_map(|link| Some((place(link)?, link)));
             let Some((_, link)) = waiting.min_by_key(|(place, _)| *place) else { return };
             let ticket = base.new_read();
-            link.stage = Stage::Snapshotting { ticket, at: None, offset: 0, end: false };
+            let sending = Sending { ticket, reading: true, ..Sending::default() };
+            link.stage = Stage::Snapshotting(sending);
             out.push(Action::ReadSnapshot { ticket, offset: 0 });
         }
     }
 
     pub fn on_snapshot_read(
         &mut self,
+        base: &Base,
         ticket: u64,
         (at, offset, end): (Position, u64, bool),
         bytes: Arc<[u8]>,
         out: &mut Vec<Action>,
     ) {
-        let Some(link) = self.links.values_mut().find(
-            |link| matches!(link.stage, Stage::Snapshotting { ticket: asked, .. } if asked == ticket),
-        ) else {
-            return;
-        };
-        let next = offset + bytes.len() as u64;
-        link.stage = Stage::Snapshotting { ticket, at: Some(at), offset: next, end };
-        link.say(ToLearner::Snapshot { at, offset, bytes, end }, out);
+        for link in self.links.values_mut() {
+            let ahead_max = ahead_max(base, link);
+            let Stage::Snapshotting(sending) = &mut link.stage else { continue };
+            if sending.ticket != ticket || !std::mem::take(&mut sending.reading) {
+                continue;
+            }
+            sending.at = Some(at);
+            // Who claims to have more than there is is sent all of it.
+            sending.stored = sending.stored.min(offset);
+            if end {
+                sending.offset = offset;
+                sending.last = Some(bytes);
+            } else {
+                sending.offset = offset + bytes.len() as u64;
+                link.say(ToLearner::Snapshot { at, offset, bytes, end }, out);
+            }
+            return send_on(link, ahead_max, out);
+        }
+    }
+}
+
+/// How much more of a snapshot than a learner has stored may be on its way to it, bytes; 0: a part at a time.
+/// Over a long way a part at a time would be a part in each round trip. Of a voter it is not said that a part
+/// of a message has come: it would miss its leader behind several.
+fn ahead_max(base: &Base, link: &Link) -> u64 {
+    if link.join.votes { 0 } else { base.timing.flight(false) / 2 }
+}
+
+/// Reads on in a snapshot, or sends what was read, if it is time to.
+fn send_on(link: &mut Link, ahead_max: u64, out: &mut Vec<Action>) {
+    let Stage::Snapshotting(sending) = &mut link.stage else { return };
+    let (offset, all_stored) = (sending.offset, sending.stored == sending.offset);
+    if let Some(bytes) = sending.last.take_if(|_| all_stored) {
+        let at = sending.at.expect("a part of it was read");
+        sending.offset += bytes.len() as u64;
+        sending.end = true;
+        return link.say(ToLearner::Snapshot { at, offset, bytes, end: true }, out);
+    }
+    // Behind the first part the learner says whether it has more from before.
+    let goes_ahead = 0 < sending.stored && offset - sending.stored < ahead_max;
+    let done = sending.end || sending.last.is_some();
+    if !done && !sending.reading && (all_stored || goes_ahead) {
+        sending.reading = true;
+        out.push(Action::ReadSnapshot { ticket: sending.ticket, offset });
     }
 }
 

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::zab::base::Base;
 use crate::zab::event::Action;
@@ -34,9 +35,27 @@ pub enum Stage {
     /// A snapshot is needed, and as many as may be sent at once are: in this order.
     Queued { order: u64 },
     /// A snapshot comes.
-    Snapshotting { ticket: u64, at: Option<Position>, offset: u64, end: bool },
+    Snapshotting(Sending),
     /// It is sent what is proposed as it is proposed.
     Live,
+}
+
+/// A snapshot on its way to a learner.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sending {
+    pub ticket: u64,
+    /// What it stands for, once that is known.
+    pub at: Option<Position>,
+    /// Where the next part begins.
+    pub offset: u64,
+    /// What the learner has of it.
+    pub stored: u64,
+    /// A part is being read.
+    pub reading: bool,
+    /// The last part, which waits until all before it are stored.
+    pub last: Option<Arc<[u8]>>,
+    /// The last part has been sent.
+    pub end: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -89,7 +89,7 @@ impl Leading {
             // Who is being given a snapshot is in no quorum. It gets the rest of it first: else
             // epochs that follow each other faster than a snapshot takes would keep it out. Who
             // waits for one keeps its place.
-            let snapshot = matches!(link.stage, Stage::Snapshotting { .. } | Stage::Queued { .. });
+            let snapshot = matches!(link.stage, Stage::Snapshotting(_) | Stage::Queued { .. });
             if (!others_lead_on || !snapshot) && !link.rejoins(&base.quorum) {
                 link.greet(self.feed.epoch, out);
             }

@@ -251,6 +251,48 @@ fn a_claim_that_led_to_nothing_is_not_made_again_and_one_beyond_the_end_costs_a_
     assert!(house.has_it(3), "{:?}", house.servers[3].status());
 }
 
+/// What the leader reads while nothing of what it sent comes back.
+fn read_ahead(house: &mut House) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    while let Some(&Read { ticket, offset }) = house.reads.front() {
+        house.reads.pop_front();
+        offsets.push(offset);
+        let (whole, from) = (snapshot(), offset as usize);
+        let upto = whole.len().min(from + PART);
+        let (bytes, end) = (whole[from..upto].into(), upto == whole.len());
+        house.step(1, Event::SnapshotRead { ticket, at: at(), offset, bytes, end });
+    }
+    offsets
+}
+
+#[test]
+fn over_a_long_way_several_parts_are_under_way_but_the_first_and_the_last_alone() {
+    let mut house = House::new(1);
+    house.start(3);
+    house.ticks(60);
+    assert_eq!(read_ahead(&mut house), [0], "it may have more of it from before");
+    house.settle();
+    assert_eq!(read_ahead(&mut house), [10, 20, 30, 40], "nothing is waited for");
+    assert_eq!(house.offsets, [0, 10, 20, 30], "the last, while others are not stored");
+    house.settle();
+    assert_eq!(house.offsets, [0, 10, 20, 30, 40]);
+    house.ticks(60);
+    assert!(house.has_it(3), "{:?}", house.servers[3].status());
+    // Where little may fly, and to a voter, a part at a time.
+    for (server, flight) in [(3, Some(20)), (2, None)] {
+        let mut house = House::new(1);
+        house.servers[1].base.timing.observer_flight_bytes = flight;
+        house.start(server);
+        house.ticks(60);
+        for offset in [0, 10, 20, 30, 40] {
+            assert_eq!(read_ahead(&mut house), [offset], "to server {}", server + 1);
+            house.settle();
+        }
+        house.ticks(60);
+        assert!(house.has_it(server), "{:?}", house.servers[server].status());
+    }
+}
+
 #[test]
 fn a_part_that_does_not_belong_where_the_last_one_ended_ends_the_session() {
     let mut house = House::new(1);
