@@ -9,13 +9,14 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use farwatch_core::acl;
 use farwatch_core::record::run::{Position, Run};
 use farwatch_core::record::{self, Chain};
+use farwatch_core::snapshot::files::snapshot_name;
 use farwatch_core::snapshot::reader::Chunk;
 use farwatch_core::tree::{self, Applied, Restorer, TreeOptions};
 use farwatch_core::txn::{CreateTxn, NodeKind, Txn, TxnHead};
 use farwatch_core::zxid::{ServerId, SessionId, Zxid};
 use farwatch_observer::data_dir::{DataDir, Founding};
 use farwatch_observer::log_file::{LogFile, LogOptions};
-use farwatch_observer::recover::SnapshotJob;
+use farwatch_observer::recover::{self, SnapshotJob};
 use farwatch_observer::snapshot_file;
 use tempfile::TempDir;
 
@@ -97,6 +98,11 @@ fn snapshots(c: &mut Criterion) {
     let mut group = c.benchmark_group("snapshot");
     group.throughput(Throughput::Bytes(bytes));
     group.bench_function("write, durable", |b| b.iter(write));
+    let file = directory.path().join("data").join(snapshot_name(zxid));
+    group.bench_function("read and crc32c", |b| {
+        // What no load can be faster than: the file from the page cache, and its bytes summed.
+        b.iter(|| crc32c::crc32c(&std::fs::read(&file).expect("written just now")));
+    });
     let expected = tree.node_count();
     group.bench_function("load", |b| {
         b.iter(|| {
@@ -112,6 +118,49 @@ fn snapshots(c: &mut Criterion) {
     });
 }
 
+/// A start without a snapshot: every record is read, checked and applied.
+fn log_replay(c: &mut Criterion) {
+    const BATCH: u64 = 1000;
+    let is_trial = std::env::args().any(|argument| argument == "--test");
+    let count: u64 = if is_trial { 2000 } else { 500_000 };
+    let directory = directory();
+    let dir = data_dir(&directory);
+    let (mut log, recovered) = LogFile::open(&dir, LogOptions::default()).expect("an empty log");
+    let (mut chain, begin, mut records) = (recovered.chain, 1_u64 << 32, Vec::new());
+    for first in (0..count).step_by(BATCH as usize) {
+        records.clear();
+        for number in first..first + BATCH {
+            let path = format!("/node-{:03}", number % 1000);
+            let (path, data) = (path.as_bytes(), Some(&VALUE[..]));
+            let create = CreateTxn {
+                path,
+                data,
+                acl: acl::OPEN,
+                kind: NodeKind::Persistent,
+                parent_cversion: number as i32 + 1,
+            };
+            let version = (number / 1000) as i32;
+            let set = Txn::SetData { path, data, version };
+            let txn = if number < 1000 { Txn::Create(create) } else { set };
+            chain = record::append(&head(begin + 1 + number), &txn, chain, &mut records);
+        }
+        let upto = Position { zxid: Zxid(begin + first + BATCH), chain };
+        let run = Run::own(log.position(), upto, records.as_slice().into());
+        log.submit(&run).expect("room on the disk");
+        log.wait_all();
+    }
+    log.seal();
+    drop(log);
+    let mut group = c.benchmark_group("log");
+    group.throughput(Throughput::Elements(count));
+    group.bench_function("replay", |b| {
+        b.iter(|| {
+            let found = recover::recover(&dir, LogOptions::default(), SEED).expect("it is whole");
+            assert_eq!(found.replayed, count);
+        });
+    });
+}
+
 fn quick() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(500))
@@ -119,5 +168,5 @@ fn quick() -> Criterion {
         .sample_size(20)
 }
 
-criterion_group! { name = benches; config = quick(); targets = log_append, snapshots }
+criterion_group! { name = benches; config = quick(); targets = log_append, snapshots, log_replay }
 criterion_main!(benches);

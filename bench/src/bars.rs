@@ -11,7 +11,6 @@
 mod cells;
 mod children;
 mod crowds;
-mod elsewhere;
 mod ensembles;
 mod etcd;
 mod expiry;
@@ -104,7 +103,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const QUIET_MAX: f64 = 0.1;
 
 /// In the order in which they run: what is quick comes first.
-const INSTRUMENTS: [Instrument; 17] = [
+const INSTRUMENTS: [Instrument; 16] = [
     Instrument::new(&["P26"], 0.5, "binary, idle memory, time to listen", footprint::measure),
     Instrument::new(&["P25"], 1.5, "system calls of an operation", syscalls::measure),
     Instrument::new(
@@ -126,12 +125,6 @@ const INSTRUMENTS: [Instrument; 17] = [
     Instrument::new(&["P29"], 1.5, "double barriers", ensembles::double_barriers),
     Instrument::new(&["P30"], 8.0, "the grid of clients and reads", grid::measure),
     Instrument::new(&["P31"], 0.5, "durable puts beside etcd", etcd::measure),
-    Instrument::new(
-        &["P17", "P18", "P19", "P27", "P28"],
-        0.0,
-        "what other commands measure",
-        elsewhere::lines,
-    ),
 ];
 
 impl Instrument {

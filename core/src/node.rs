@@ -111,6 +111,8 @@ pub struct Output {
     pub displaced: Vec<(Origin, SessionId)>,
     /// Transactions applied by the step.
     pub transactions: u64,
+    /// When the last of them was prepared, milliseconds since 1970 by its leader's clock.
+    pub applied_time_ms: i64,
     /// What the shell must do for the protocol, in order.
     pub actions: Vec<Action>,
     /// The server's state on disk was replaced, or cut below what is in the tree: it must be

@@ -134,6 +134,8 @@ pub struct Core {
     snapshots: Snapshots,
     /// Where the log began when that was last told.
     log_begins: Zxid,
+    /// What this server is.
+    role: Role,
     /// Since when this server is what it is.
     role_since: Instant,
     /// When the list of members was written that was compared last.
@@ -171,6 +173,7 @@ impl Core {
             synced: LogCounters::default(),
             snapshots,
             log_begins: Zxid::ZERO,
+            role: Role::Alone,
             role_since: Instant::now(),
             list_compared: None,
             ended: None,
@@ -369,10 +372,13 @@ impl Core {
         let counters = self.shared.counters.thread(self.reactors.len());
         for run in self.written.drain(..) {
             self.snapshots.log_bytes += run.bytes().len() as u64;
+            let mut records = 0;
             for bytes in record::lengths(run.bytes()) {
-                counters.add(Counter::Proposals, 1);
+                records += 1;
                 counters.proposal_size(bytes);
             }
+            counters.add(Counter::Proposals, records);
+            counters.record(Summary::SyncBatchSize, records);
         }
     }
 
@@ -386,6 +392,12 @@ impl Core {
             counters.record_many(Summary::FsyncTime, took_us, writes);
         }
         self.synced = now;
+    }
+
+    /// Notes what something took that began then.
+    fn took(&self, what: Summary, began: Instant) {
+        let counters = self.shared.counters.thread(self.reactors.len());
+        counters.record(what, began.elapsed().as_micros() as u64);
     }
 
     fn clock(&self) -> Clock {
@@ -426,8 +438,9 @@ impl Core {
         if self.gathered.is_empty() {
             return;
         }
-        let submission = &self.gathered;
+        let (submission, began) = (&self.gathered, Instant::now());
         self.node.step(Event::Submitted { submission, clock }, &mut self.output);
+        self.took(Summary::PrepTime, began);
         // First counted here, then no longer there: never too little.
         self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.shared.in_transit_bytes.fetch_sub(submission.body_bytes(), Ordering::Relaxed);
@@ -452,7 +465,9 @@ impl Core {
             let gathers = self.node.zab().proposable().is_some();
             match self.node.proposable() {
                 Some((bytes, first)) if !gathers || self.storage.is_ready(bytes, first) => {
+                    let began = Instant::now();
                     self.node.propose(&mut self.output);
+                    self.took(Summary::ProposalTime, began);
                 }
                 Some(_) | None if self.output.actions.is_empty() => break,
                 Some(_) | None => {}
@@ -468,6 +483,12 @@ impl Core {
         self.snapshots.transactions += self.output.transactions;
         let counters = self.shared.counters.thread(self.reactors.len());
         counters.add(Counter::Commits, self.output.transactions);
+        if 0 < self.output.transactions {
+            // By the clocks of two servers, as ZooKeeper counts it; those of the future count as now.
+            let ago_ms = (wall_ms() - self.output.applied_time_ms).max(0) as u64;
+            let times = self.output.transactions;
+            counters.record_many(Summary::PropagationLatency, 1000 * ago_ms, times);
+        }
         // Before anybody is told: who waits for room looks at this when it is.
         self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.distribute();
@@ -505,7 +526,12 @@ impl Core {
     }
 
     fn became(&mut self, role: Role) {
-        self.role_since = Instant::now();
+        let before = std::mem::replace(&mut self.role, role);
+        let since = std::mem::replace(&mut self.role_since, Instant::now());
+        if before == Role::Alone && role != Role::Alone {
+            self.took(Summary::ElectionTime, since);
+            self.took(Summary::UnavailableTime, since);
+        }
         if self.shared.config.standing == Standing::Alone {
             return;
         }

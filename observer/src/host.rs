@@ -24,13 +24,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::admin::{AdminError, AdminSocket};
 use crate::config::{ServerConfig, ServerRole, SocketDriver, Standing};
 use crate::data_dir::{DataDir, DataDirError, Founding};
 use crate::drive::{Core, CoreParts, Embedder, Ended, ReactorLink};
 use crate::ensemble::{Ensemble, Nobody, SaveEpochs};
+use crate::four_letter::counters::Summary;
 use crate::inbox::{CORE_INBOX, REACTOR_INBOX, ToCore, ToReactor};
 use crate::log_file::{LogDriver, LogFile};
 use crate::port::Port;
@@ -215,8 +216,10 @@ impl Server {
             }
         }
         let hash_seed = u64::from_ne_bytes(random());
+        let began = Instant::now();
         let (recovered, peer_listeners) =
             recover_whole(&config, &*duty, me, &dir, hash_seed, peer_listeners)?;
+        let took = began.elapsed();
         let epochs = duty.load_epochs(&dir, config.standing)?;
         let zab = recover_zab(&config, me, &dir, epochs, &recovered)?;
         for note in &recovered.notes {
@@ -225,6 +228,12 @@ impl Server {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let reactors = config.reactor_threads(cores);
         let shared = Shared::new(config, Arc::clone(&recovered.state.tree), reactors + 1);
+        let counters = shared.counters.thread(reactors);
+        let micros = |time: Duration| time.as_micros() as u64;
+        counters.record(Summary::DbInitTime, micros(took));
+        counters.record(Summary::StartupSnapLoadTime, micros(recovered.load_time));
+        counters.record(Summary::StartupTxnsLoaded, recovered.replayed);
+        counters.record(Summary::StartupTxnsLoadTime, micros(recovered.replay_time));
         let ids = SessionIds::new(me, wall_ms())?;
         let clock = Clock { mono_ms: 0, wall_ms: wall_ms() };
         let options = settings::node_options(&shared.config, hash_seed);

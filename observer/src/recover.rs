@@ -1,6 +1,7 @@
 //! From a data directory to a server's state: the newest valid snapshot, then the log behind it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use farwatch_core::disk::DiskError;
 use farwatch_core::log::reader::ReadError;
@@ -69,6 +70,10 @@ pub struct Recovered {
     pub committed: Zxid,
     /// Records that were replayed behind it.
     pub replayed: u64,
+    /// What loading the snapshot took.
+    pub load_time: Duration,
+    /// What replaying the records took.
+    pub replay_time: Duration,
     /// What was put right.
     pub notes: Vec<Note>,
 }
@@ -82,10 +87,12 @@ pub fn recover(
     let (log, found) = LogFile::open(dir, options)?;
     let options = TreeOptions { hash_seed };
     let mut sessions = SessionTable::new();
+    let began = Instant::now();
     let (mut writer, tree) = match &found.snapshot {
         Some(snapshot) => load(dir, snapshot, options, &mut sessions)?,
         None => tree::new(options),
     };
+    let loaded = Instant::now();
     let committed = found.snapshot.as_ref().map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
     let mut records = found.records;
     let mut applied = Applied::default();
@@ -101,8 +108,10 @@ pub fn recover(
         }
     }
     writer.reclaim();
+    let (load_time, replay_time) = (loaded - began, loaded.elapsed());
     let state = node::Recovered { writer, tree, sessions, chain: found.chain };
-    Ok(Recovered { log, state, committed, replayed, notes: found.notes })
+    let notes = found.notes;
+    Ok(Recovered { log, state, committed, replayed, load_time, replay_time, notes })
 }
 
 /// Replaced versions are freed every so many records: seldom enough to cost nothing.

@@ -247,6 +247,42 @@ fn mntr_has_every_key_once_and_tells_the_truth() {
     }
 }
 
+/// What `mntr` says of `key`.
+fn told(address: SocketAddr, key: &str) -> u64 {
+    let text = say(address, "mntr");
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'));
+    line.unwrap_or_else(|| panic!("{key} is not in {text}")).parse().expect("a number")
+}
+
+#[test]
+fn mntr_counts_what_each_stage_of_a_write_took_and_what_a_start_read() {
+    let mut subject = server(1);
+    {
+        let address = subject.address();
+        let [(mut first, _), _second] = busy(address);
+        ok(&mut first, &request::set_data("/d", None, -1));
+        for stage in [
+            "prep_process_time",
+            "proposal_process_time",
+            "sync_processor_batch_size",
+            "fsynctime",
+            "updatelatency",
+            "propagation_latency",
+        ] {
+            assert!(0 < told(address, &format!("zk_cnt_{stage}")), "{stage}");
+        }
+        assert_eq!(told(address, "zk_cnt_node_changed_watch_count"), 1);
+        assert_eq!(told(address, "zk_sum_node_changed_watch_count"), 2, "both are told");
+        assert_eq!(told(address, "zk_sum_startup_txns_loaded"), 0);
+    }
+    subject.kill9().expect("it runs");
+    subject.restart().expect("it starts again");
+    let address = subject.address();
+    // Two sessions, three nodes, one change, and what makes them.
+    assert!(6 <= told(address, "zk_sum_startup_txns_loaded"));
+    assert_eq!(told(address, "zk_cnt_dbinittime"), 1);
+}
+
 #[test]
 fn watches_are_listed_by_session_and_by_path() {
     for threads in [1, 3] {

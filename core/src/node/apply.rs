@@ -76,6 +76,7 @@ impl Node {
         }
         self.applied = Position { zxid: head.zxid, chain: record.chain() };
         out.transactions += 1;
+        out.applied_time_ms = head.time_ms;
         let mine = self.asks.of_record(&head, &txn);
         while let Some(number) = self.asks.take_passed() {
             self.pass_over(number, out);

@@ -7,7 +7,7 @@ use farwatch_core::auth;
 use farwatch_core::node::submission::{Outcome, Reply};
 use farwatch_core::tree::{Event, Events};
 use farwatch_core::wire::jute::{Writer, begin_frame, end_frame};
-use farwatch_core::wire::{ErrorCode, OpCode, ReplyHeader, WatcherEvent};
+use farwatch_core::wire::{ErrorCode, EventType, OpCode, ReplyHeader, WatcherEvent};
 use farwatch_core::zxid::{SessionId, Zxid};
 
 use super::{ConnectionKey, Pending, Phase, Reactor};
@@ -133,6 +133,13 @@ impl Reactor {
             let counters = self.counters();
             counters.add(Counter::PacketsSent, notified);
             counters.add(Counter::WatchBytes, bytes);
+            let of_kind = match event.kind {
+                EventType::NodeCreated => Summary::NodeCreatedWatches,
+                EventType::NodeDeleted => Summary::NodeDeletedWatches,
+                EventType::NodeDataChanged => Summary::NodeChangedWatches,
+                EventType::NodeChildrenChanged => Summary::NodeChildrenWatches,
+            };
+            counters.record(of_kind, notified);
         }
     }
 
