@@ -4,6 +4,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::rcu::Meta;
+use super::rcu::store::Brood;
 use super::{Tree, TreeOptions, Writer};
 use crate::acl::{self, AclList};
 use crate::path;
@@ -54,6 +55,8 @@ pub enum RestoreError {
 /// Takes images, parents first and siblings in order of creation, and becomes the tree.
 pub struct Restorer {
     writer: Writer,
+    /// The children that come now.
+    brood: Option<Brood>,
     pushed: u32,
 }
 
@@ -63,18 +66,11 @@ const PUSHES_PER_RECLAIM: u32 = 1024;
 impl Restorer {
     /// Begins with nothing at all.
     pub fn new(options: TreeOptions) -> Self {
-        Self { writer: Writer::empty(options), pushed: 0 }
+        Self { writer: Writer::empty(options), brood: None, pushed: 0 }
     }
 
     /// Adds a node.
     pub fn push(&mut self, image: &NodeImage<'_>) -> Result<(), RestoreError> {
-        if self.writer.get(image.path).is_some() {
-            return Err(RestoreError::Twice);
-        }
-        if image.path != b"/" {
-            let parent = path::parent(image.path).ok_or(RestoreError::Orphan)?;
-            self.writer.get(parent).ok_or(RestoreError::Orphan)?;
-        }
         let meta = Meta {
             kind: image.kind,
             czxid: image.czxid,
@@ -87,21 +83,55 @@ impl Restorer {
             aversion: image.aversion,
             num_children: 0,
         };
-        self.writer.adopt(image, meta);
+        let is_new = if image.path == b"/" {
+            self.writer.adopt_root(image, meta)
+        } else {
+            let parent = path::parent(image.path).ok_or(RestoreError::Orphan)?;
+            let mut brood = match self.brood.take_if(|brood| brood.is_of(parent)) {
+                Some(brood) => brood,
+                None => {
+                    self.end_brood();
+                    self.writer.brood(parent).ok_or(RestoreError::Orphan)?
+                }
+            };
+            let is_new = self.writer.adopt(&mut brood, image, meta);
+            self.brood = Some(brood);
+            is_new
+        };
+        if !is_new {
+            return Err(RestoreError::Twice);
+        }
         self.pushed += 1;
         if self.pushed.is_multiple_of(PUSHES_PER_RECLAIM) {
+            self.end_brood();
             self.writer.reclaim();
         }
         Ok(())
     }
 
+    fn end_brood(&mut self) {
+        if let Some(brood) = self.brood.take() {
+            self.writer.end_brood(&brood);
+        }
+    }
+
     /// The tree at `zxid`, the snapshot's.
     pub fn finish(mut self, zxid: Zxid) -> Result<(Writer, Arc<Tree>), RestoreError> {
+        self.end_brood();
         if self.writer.get(b"/").is_none() {
             return Err(RestoreError::NoRoot);
         }
-        self.writer.reclaim();
-        let tree = self.writer.open(zxid);
-        Ok((self.writer, tree))
+        let nothing = Writer::empty(TreeOptions { hash_seed: 0 });
+        let mut writer = std::mem::replace(&mut self.writer, nothing);
+        writer.reclaim();
+        let tree = writer.open(zxid);
+        Ok((writer, tree))
+    }
+}
+
+impl Drop for Restorer {
+    /// What came of a brood belongs to its parent, also where the rest of the images is not taken.
+    fn drop(&mut self) {
+        self.end_brood();
     }
 }

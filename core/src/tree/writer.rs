@@ -8,7 +8,7 @@ use super::ledger::Ledger;
 use super::node::Node;
 use super::quota::{self, Prefixes, QuotaFacts, QuotaLimits, QuotaNode, QuotaUsage};
 use super::rcu::Meta;
-use super::rcu::store::Store;
+use super::rcu::store::{Brood, Store};
 use super::{Tree, TreeOptions};
 use crate::acl::AclList;
 use crate::path;
@@ -48,12 +48,39 @@ impl Writer {
         }
     }
 
-    /// Adds a node from a snapshot, whose parent is there.
-    pub(super) fn adopt(&mut self, image: &NodeImage<'_>, meta: Meta) {
-        let parent_meta = |parent| add_child(parent, 1);
+    /// Adds the root from a snapshot; whether there was none.
+    pub(super) fn adopt_root(&mut self, image: &NodeImage<'_>, meta: Meta) -> bool {
+        if self.get(image.path).is_some() {
+            return false;
+        }
         let (data, acl) = (image.data, image.acl);
-        let change = self.store.create(Zxid::ZERO, image.path, meta, data, acl, parent_meta);
+        let change = self.store.create(Zxid::ZERO, image.path, meta, data, acl, |none| none);
         self.ledger.note(&change);
+        self.note_adopted(image);
+        true
+    }
+
+    /// Begins to add children of a node that is there.
+    pub(super) fn brood(&self, parent: &[u8]) -> Option<Brood> {
+        self.store.brood(parent)
+    }
+
+    /// Adds a child from a snapshot; whether there was none of that path. What the parent's digest is of
+    /// came with its own image.
+    pub(super) fn adopt(&mut self, brood: &mut Brood, image: &NodeImage<'_>, meta: Meta) -> bool {
+        let adopted = self.store.adopt(brood, image.path, meta, image.data, image.acl);
+        let Some(adopted) = adopted else { return false };
+        self.ledger.note_replaced(&adopted);
+        self.note_adopted(image);
+        true
+    }
+
+    /// The parent has all of them. Before anything is reclaimed.
+    pub(super) fn end_brood(&mut self, brood: &Brood) {
+        self.store.end_brood(brood, |parent, count| add_child(parent, count as i32));
+    }
+
+    fn note_adopted(&mut self, image: &NodeImage<'_>) {
         self.index_kind(image.path, image.kind, image.czxid);
         if let Some(QuotaNode::Limits(prefix)) = QuotaNode::of(image.path) {
             self.quotas.insert(prefix);

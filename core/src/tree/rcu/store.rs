@@ -109,11 +109,7 @@ impl Store {
         let block = self.own.make(&draft);
         if let Some(children) = children {
             // SAFETY: in use: the parent's, or new and about to be.
-            unsafe {
-                let entry = &Pointers::entries(children)[child_index as usize];
-                entry.store(block.as_ptr(), Ordering::Release);
-                children.as_ref().len.store(child_index + 1, Ordering::Release);
-            }
+            unsafe { put_child(children, child_index, block) };
         }
         match self.find(path) {
             Some((slot, _)) => slot.store(tagged(block, self.hash(path)), Ordering::Release),
@@ -124,6 +120,59 @@ impl Store {
             self.replace(zxid.0, parent, meta, children)
         });
         Change { node: Replaced { before: None, after: Some(version(block)) }, parent }
+    }
+
+    /// Begins to restore the children of a node that exists.
+    pub(in crate::tree) fn brood(&self, parent: &[u8]) -> Option<Brood> {
+        let (_, parent) = self.find(parent)?;
+        let children = NonNull::new(version(parent).children_array().cast_mut());
+        Some(Brood { parent, children, count: 0 })
+    }
+
+    /// Makes a child of the brood's parent, in a tree that no reader knows yet; `None` if there is one of
+    /// that path. Nothing may be reclaimed before the brood has ended.
+    pub(in crate::tree) fn adopt(
+        &mut self,
+        brood: &mut Brood,
+        path: &[u8],
+        meta: Meta,
+        data: Option<&[u8]>,
+        acl: AclList<'_>,
+    ) -> Option<Replaced<'_>> {
+        self.check(Zxid::ZERO);
+        if self.find(path).is_some() {
+            return None;
+        }
+        let (children, child_index) = self.place(brood.children, 0);
+        let draft = Draft {
+            prev: ptr::null(),
+            zxid: 0,
+            meta,
+            path,
+            data: self.own.payload(data),
+            acl: self.own.acquire_acl(acl),
+            children: ptr::null(),
+            child_index,
+            tombstone: false,
+        };
+        let block = self.own.make(&draft);
+        // SAFETY: in use: the parent's, or new and about to be.
+        unsafe { put_child(children, child_index, block) };
+        (brood.children, brood.count) = (Some(children), brood.count + 1);
+        self.insert(block, 0);
+        Some(Replaced { before: None, after: Some(version(block)) })
+    }
+
+    /// Gives the brood's parent its children; `parent_meta` derives its numbers from how many came.
+    pub(in crate::tree) fn end_brood(
+        &mut self,
+        brood: &Brood,
+        parent_meta: impl FnOnce(Meta, u32) -> Meta,
+    ) {
+        if 0 < brood.count {
+            let meta = parent_meta(version(brood.parent).meta(), brood.count);
+            self.replace(0, brood.parent, meta, brood.children);
+        }
     }
 
     /// Gives a node that exists new numbers, and new data or a new list where there is one.
@@ -304,7 +353,17 @@ impl Store {
 
     /// An array with room for one more child of `parent`, and the place of that child.
     fn place_for_child(&mut self, parent: NonNull<Block>, zxid: u64) -> (NonNull<Pointers>, u32) {
-        let Some(array) = self.packed(parent, zxid) else {
+        let children = self.packed(parent, zxid);
+        self.place(children, zxid)
+    }
+
+    /// The same, of these children.
+    fn place(
+        &mut self,
+        children: Option<NonNull<Pointers>>,
+        zxid: u64,
+    ) -> (NonNull<Pointers>, u32) {
+        let Some(array) = children else {
             return (self.own.make_array(CHILDREN_MIN), 0);
         };
         // SAFETY: in use, or new.
@@ -427,6 +486,22 @@ impl Store {
     }
 }
 
+/// Children of one parent that come one behind the other while a tree is restored: the parent has its new
+/// version once, and not with each of them.
+pub(in crate::tree) struct Brood {
+    parent: NonNull<Block>,
+    /// The parent's, with those that came.
+    children: Option<NonNull<Pointers>>,
+    count: u32,
+}
+
+impl Brood {
+    /// Whether the node at `path` is the parent.
+    pub(in crate::tree) fn is_of(&self, path: &[u8]) -> bool {
+        version(self.parent).path() == path
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         // Readers may stay: the last of them frees everything.
@@ -451,6 +526,17 @@ fn kept_acl(before: NonNull<Block>) -> *const AclBlock {
         block.refs.fetch_add(1, Ordering::Relaxed);
     }
     version(before).head().acl
+}
+
+/// Makes `block` the child at `index`, behind all others.
+///
+/// # Safety
+/// `children` is in use, or new, and has that place.
+unsafe fn put_child(children: NonNull<Pointers>, index: u32, block: NonNull<Block>) {
+    // SAFETY: by the caller.
+    let (head, entries) = unsafe { (children.as_ref(), Pointers::entries(children)) };
+    entries[index as usize].store(block.as_ptr(), Ordering::Release);
+    head.len.store(index + 1, Ordering::Release);
 }
 
 /// Puts `pointer` into the first free slot of its search.

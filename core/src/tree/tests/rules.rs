@@ -2,8 +2,11 @@
 
 use expect_test::{Expect, expect};
 
+use super::super::restore::RestoreError;
+use super::super::{Restorer, TreeOptions};
 use super::Rig;
 use crate::acl::{self, AclEntry, AclList, Perms};
+use crate::snapshot::NodeImage;
 use crate::txn::{CreateTxn, NodeKind, Txn};
 use crate::zxid::{SessionId, Zxid};
 
@@ -21,6 +24,66 @@ fn check_events(rig: &Rig, expected: Expect) {
 fn names(rig: &Rig, path: &str) -> Vec<String> {
     let node = rig.writer.get(path.as_bytes()).expect("exists");
     node.children().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+fn image(path: &str) -> NodeImage<'_> {
+    let (kind, [czxid, mzxid, pzxid]) = (NodeKind::Persistent, [Zxid(1); 3]);
+    let (path, data) = (path.as_bytes(), Some(&b"data"[..]));
+    let (ctime, mtime, version, cversion, aversion) = (1, 1, 0, 0, 0);
+    let acl = acl::OPEN;
+    NodeImage {
+        path,
+        data,
+        acl,
+        kind,
+        czxid,
+        mzxid,
+        pzxid,
+        ctime,
+        mtime,
+        version,
+        cversion,
+        aversion,
+    }
+}
+
+#[test]
+fn images_come_parents_first_and_once_and_what_is_no_tree_is_refused_and_given_back() {
+    let many: Vec<String> = (0..200).map(|number| format!("/a/{number}")).collect();
+    let begun = || {
+        let mut restorer = Restorer::new(TreeOptions { hash_seed: 1 });
+        for path in ["/", "/a"].into_iter().chain(many.iter().map(String::as_str)) {
+            restorer.push(&image(path)).expect("in order");
+        }
+        restorer
+    };
+    for (path, error) in [
+        ("/a/7", RestoreError::Twice),
+        ("/", RestoreError::Twice),
+        ("/b/1", RestoreError::Orphan),
+        ("a", RestoreError::Orphan),
+    ] {
+        assert_eq!(begun().push(&image(path)), Err(error), "{path}");
+    }
+    assert!(Restorer::new(TreeOptions { hash_seed: 1 }).finish(Zxid(9)).is_err(), "no root");
+    // Siblings after what came between them, and children of one that came last.
+    let mut restorer = begun();
+    for path in ["/a/199/x", "/b", "/a/200", "/b/1", "/a/200/y"] {
+        restorer.push(&image(path)).expect("its parent is there");
+    }
+    let (writer, tree) = restorer.finish(Zxid(9)).expect("a tree");
+    let children = |path: &str| writer.get(path.as_bytes()).expect("there").stat().num_children;
+    assert_eq!([children("/"), children("/a"), children("/a/199"), children("/b")], [2, 201, 1, 1]);
+    // ZooKeeper counts the root twice.
+    assert_eq!(tree.node_count(), 1 + 2 + 200 + 5);
+    let names: Vec<String> = writer
+        .get(b"/a")
+        .expect("there")
+        .children()
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect();
+    let expected: Vec<String> = (0..201).map(|number| number.to_string()).collect();
+    assert_eq!(names, expected);
 }
 
 #[test]
