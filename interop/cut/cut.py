@@ -2,7 +2,8 @@
 """What real clients make of a server that is cut off: kazoo, and the Java client where
 CUT_CLASSPATH says how to run it.
 
-    cut.py      starts three voters for each policy, and freezes all but one follower
+    cut.py      starts three voters for each policy, and freezes all but one follower; or all of
+                them under an observer
 """
 
 import os
@@ -15,7 +16,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import server  # noqa: E402
-from kazoo.client import KazooClient, KeeperState  # noqa: E402
+from kazoo.client import KazooClient, KazooState, KeeperState  # noqa: E402
 from kazoo.exceptions import ConnectionLoss, NotReadOnlyCallError  # noqa: E402
 
 # Shorter than the cuts are.
@@ -32,15 +33,15 @@ def until(what, is_so):
 
 
 class Cut:
-    """An ensemble of which one follower can be cut off."""
+    """An ensemble of which one server can be cut off: a follower, or an observer with its own sessions."""
 
-    def __init__(self, policy):
+    def __init__(self, policy, observer=False):
         server.SYSTEM_PROPERTIES.pop("readonlymode.enabled", None)
-        self.service = server.Service("farwatch-ensemble")
+        self.service = server.Service("farwatch-observer" if observer else "farwatch-ensemble")
         for member in self.service.all:
             member.members += f"farwatch.onPartition={policy}\nwriteWaitMs=1500\n"
         self.service.start()
-        self.one = self.service.follower()
+        self.one = self.service.members[0] if observer else self.service.follower()
 
     def signal(self, number):
         for member in self.service.all:
@@ -49,11 +50,14 @@ class Cut:
 
     def cut(self):
         self.signal(signal.SIGSTOP)
-        until("the follower has no leader", lambda: self.one.word("isro") != "rw")
+        until("it has no leader", lambda: not self.is_led())
 
     def heal(self):
         self.signal(signal.SIGCONT)
-        until("it has a leader again", lambda: self.one.word("isro") == "rw")
+        until("it has a leader again", self.is_led)
+
+    def is_led(self):
+        return '"phase":"broadcast"' in self.one.word("quor")
 
     def end(self):
         self.signal(signal.SIGCONT)
@@ -110,6 +114,65 @@ def serve():
         cut.end()
 
 
+def observer():
+    """Whoever comes to an observer in a cut is served there with a session of its own, and writes when it is over."""
+    cut = Cut("serve", observer=True)
+    try:
+        client, states = kazoo(cut)
+        client.create("/a", b"1")
+        client.create("/e", ephemeral=True)
+        seen = []
+        client.exists("/new", watch=seen.append)
+        reader, reader_states = kazoo(cut)
+        sessions, before = (client.client_id, reader.client_id), (len(states), len(reader_states))
+        cut.cut()
+        fresh, fresh_states = kazoo(cut)
+        assert fresh.client_state == KeeperState.CONNECTED and fresh.get("/a")[0] == b"1"
+        for ask in (lambda: client.set("/a", b"2"), lambda: fresh.create("/f", ephemeral=True)):
+            try:
+                ask()
+                sys.exit("a write was done without a leader")
+            except ConnectionLoss:
+                pass
+        end = time.monotonic() + 2 * TIMEOUT_SECONDS
+        while time.monotonic() < end:
+            for each in (client, reader, fresh):
+                assert each.get("/a")[0] == b"1"
+            time.sleep(0.2)
+        cut.heal()
+        client.create("/new")
+        until("the watch fires", lambda: seen)
+        assert (client.client_id, reader.client_id) == sessions and client.exists("/e")
+        assert (len(states), len(reader_states)) == before, f"kazoo noticed: {states} {reader_states}"
+        assert len(fresh_states) == 1, f"kazoo noticed: {fresh_states}"
+        fresh.set("/a", b"3")
+        fresh.create("/f2", ephemeral=True)
+        for each in (client, reader, fresh):
+            each.stop()
+    finally:
+        cut.end()
+
+
+def disconnect():
+    """All connections end, and come back with their sessions."""
+    cut = Cut("disconnect", observer=True)
+    try:
+        client, states = kazoo(cut)
+        client.create("/a", b"1")
+        client.create("/e", ephemeral=True)
+        session = client.client_id
+        cut.cut()
+        until("the connection ends", lambda: KazooState.SUSPENDED in states)
+        assert not client.connected
+        cut.heal()
+        until("kazoo is back", lambda: client.client_state == KeeperState.CONNECTED)
+        assert client.client_id == session and client.exists("/e"), states
+        client.set("/a", b"2")
+        client.stop()
+    finally:
+        cut.end()
+
+
 def readonly():
     """A client that takes a read-only server has one, and a server that writes after the cut."""
     cut = Cut("readonly")
@@ -141,10 +204,10 @@ def readonly():
         cut.end()
 
 
-def java(policy):
+def java(policy, observer=False):
     """The same for the Java client: it prints `connected`, `cut` and `healed` for what it has seen."""
     class_path = os.environ["CUT_CLASSPATH"]
-    cut = Cut(policy)
+    cut = Cut(policy, observer)
     try:
         child = subprocess.Popen(
             ["java", "-cp", class_path, "Cut", policy, cut.one.address],
@@ -171,9 +234,11 @@ def java(policy):
 
 
 def main():
-    checks = [("kazoo, serve", serve), ("kazoo, readonly", readonly)]
+    checks = [("kazoo, serve", serve), ("kazoo, readonly", readonly), ("kazoo, observer", observer),
+              ("kazoo, disconnect", disconnect)]
     if os.environ.get("CUT_CLASSPATH"):
-        checks += [("java, serve", lambda: java("serve")), ("java, readonly", lambda: java("readonly"))]
+        checks += [("java, serve", lambda: java("serve")), ("java, readonly", lambda: java("readonly")),
+                   ("java, observer", lambda: java("serve", observer=True))]
     for name, check in checks:
         begun = time.monotonic()
         check()

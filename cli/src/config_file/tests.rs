@@ -205,6 +205,18 @@ fn o14_extra_words_of_the_container_become_lines() {
 }
 
 #[test]
+fn an_observer_among_the_servers_of_the_container_is_one() {
+    let voters = "server.1=a:2888:3888;2181 server.2=b:2888:3888;2181 server.3=c:2888:3888;2181";
+    let servers = format!("{voters} server.4=d:2888:3888:observer;2181");
+    let variables = BTreeMap::from([("ZOO_SERVERS".to_owned(), servers)]);
+    let text = container::zoo_cfg(&variables);
+    let config = load_with(&text, &World::with("/data/myid", "4")).unwrap().config;
+    assert_eq!((config.servers.len(), config.role), (4, ServerRole::Observer));
+    let config = load_with(&text, &World::with("/data/myid", "1")).unwrap().config;
+    assert_eq!(config.role, ServerRole::Participant);
+}
+
+#[test]
 fn servers_among_the_extra_words_of_the_container_take_the_place_of_its_preset() {
     let extra = "server.1=a:2888:3888;2181 server.2=b:2888:3888;2181 server.3=c:2888:3888;2181";
     let mut variables = BTreeMap::from([("ZOO_CFG_EXTRA".to_owned(), extra.to_owned())]);

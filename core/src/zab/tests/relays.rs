@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::message::{Relayed, ToLeader, ToLearner};
+use super::super::seeking::HOPS_MAX;
 use super::*;
 
 /// One voter, which leads, and learners with their lists. All follow when they can.
@@ -87,6 +88,15 @@ fn the_first_of_a_list_that_can_be_learned_from_is() {
     let room = room(&[&[1], &[2, 1], &[1, 2]]);
     assert_eq!(path(&room, 3), [1, 2]);
     assert_eq!(path(&room, 4), [1]);
+}
+
+#[test]
+fn a_chain_ends_where_its_way_is_as_long_as_a_way_may_be() {
+    let last = HOPS_MAX as u32;
+    let lists: Vec<[u32; 1]> = (1..=last).map(|above| [above]).collect();
+    let room = room(&lists.iter().map(<[u32; 1]>::as_slice).collect::<Vec<_>>());
+    assert_eq!(path(&room, last), (1..last).collect::<Vec<_>>());
+    assert!(!room.servers[last as usize].is_following(), "its way is longer");
 }
 
 #[test]
