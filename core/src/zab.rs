@@ -219,6 +219,7 @@ impl Zab {
             | Event::Durable { .. }
             | Event::Truncated { .. }
             | Event::LogRead { .. }
+            | Event::ReadDropped(_)
             | Event::SnapshotRead { .. }
             | Event::SnapshotStored { .. } => self.disk_did(event, out),
             Event::Proposed(_)
@@ -278,6 +279,16 @@ impl Zab {
                     Role::Leading(leading) => {
                         leading.feed_mut().on_log_read(base, ticket, at, run, out)
                     }
+                }
+                Next::Stay
+            }
+            Event::ReadDropped(ticket) => {
+                match &mut self.role {
+                    Role::Leading(leading) => leading.feed_mut().on_read_dropped(base, ticket, out),
+                    Role::Learning(learning) => {
+                        learning.feed_mut().on_read_dropped(base, ticket, out);
+                    }
+                    Role::Idle | Role::Looking(_) | Role::Seeking(_) => {}
                 }
                 Next::Stay
             }
@@ -352,6 +363,7 @@ impl Zab {
             | Event::Durable { .. }
             | Event::Truncated { .. }
             | Event::LogRead { .. }
+            | Event::ReadDropped(_)
             | Event::SnapshotRead { .. }
             | Event::SnapshotStored { .. } => unreachable!("the caller hands over what is asked"),
         }

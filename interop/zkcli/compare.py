@@ -10,9 +10,11 @@ them, where the commands behind it would keep the shell from printing them.
 """
 
 import difflib
+import os
 import pathlib
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -51,14 +53,14 @@ def session(kind, lines):
         service.start()
         shell = subprocess.Popen(
             [SHELL, "-server", service.addresses], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        overdue = threading.Timer(SHELL_SECONDS, shell.kill)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        # The script and its Java machine, which would hold the output open.
+        overdue = threading.Timer(SHELL_SECONDS, lambda: os.killpg(shell.pid, signal.SIGKILL))
         overdue.start()
         try:
             return talk(shell, lines), ports(service)
         finally:
             overdue.cancel()
-            shell.kill()
             shell.wait()
     finally:
         service.destroy()
@@ -87,11 +89,12 @@ def talk(shell, lines):
             while events < int(wanted[1]):
                 told = printed.get(timeout=max(0, deadline - time.monotonic()))
                 if told is None:
-                    return "".join(text)
+                    sys.exit(f"the shell ended before event {wanted[1]}:\n{''.join(text)[-2000:]}")
                 text.append(told)
                 events += told.startswith("WatchedEvent ")
         except queue.Empty:
-            print(f"{events} of {wanted[1]} events in {EVENT_SECONDS} s")
+            print(f"FAILED: {events} of {wanted[1]} events in {EVENT_SECONDS} s")
+            text.append(f"event {wanted[1]} did not come\n")
     shell.stdin.close()
     text.extend(iter(printed.get, None))
     return "".join(text)
@@ -157,7 +160,7 @@ def main():
     assert commands[-3] == "close"
     ours, our_events, our_text = answers("farwatch" + shape, lines, commands)
     theirs, their_events, their_text = answers(REFERENCE + shape, lines, commands)
-    failures = 0
+    failures = sum(text.count(" did not come\n") for text in (our_text, their_text))
     if len(theirs) != len(commands) - 2:
         failures += 1
         print(f"FAILED: {len(theirs)} of {len(commands) - 2} marks found in ZooKeeper's output")

@@ -24,11 +24,12 @@ mod tests;
 
 use source::{Opened, Pace};
 
-/// Bytes of a part. Large enough for the speed of disk and link, small enough that a heartbeat
-/// behind it on a link of a megabyte per second is half a second late and not ten.
+/// Bytes of a part. Large enough for the speed of disk and link, small enough that what a leader says to a
+/// voter behind it on a link of a megabyte per second is half a second late and not ten. Who does not vote has
+/// several under way, and takes a part of one for a word.
 pub const PART_BYTES: usize = 512 << 10;
 
-/// Parts that may wait. Each peer has one at a time; what is beyond is refused.
+/// Parts that may wait. Each peer has few at a time; what is beyond is refused.
 pub const WAITING_MAX: usize = 256;
 
 /// A part of a snapshot.

@@ -19,7 +19,7 @@ use farwatch_core::zxid::Zxid;
 use tracing::{error, warn};
 
 use crate::data_dir::DataDir;
-use crate::log_file::{LogFile, TruncateError};
+use crate::log_file::{LogFile, LogSlice, TruncateError};
 use crate::snapshot_transfer::{SnapshotReadCause, SnapshotSink, SnapshotSource};
 
 /// Bytes of waiting runs that are written as one batch. More would only make the first of them wait.
@@ -152,7 +152,11 @@ impl Storage {
             if let Some(damage) = slice.damage {
                 return Err(damage.to_string());
             }
-            told.push(Event::LogRead { ticket: slice.ticket, at: slice.at, run: slice.run });
+            let LogSlice { ticket, at, run, dropped, .. } = slice;
+            told.push(match dropped {
+                true => Event::ReadDropped(ticket),
+                false => Event::LogRead { ticket, at, run },
+            });
         }
         self.snapshots(told)
     }

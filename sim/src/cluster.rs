@@ -198,6 +198,7 @@ impl Cluster {
                     frozen_until: 0,
                     stuck_until: 0,
                     log_stuck_until: 0,
+                    part_stored_at: 0,
                     full_until: 0,
                     clock_stopped_until: 0,
                     log_busy_until: 0,

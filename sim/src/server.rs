@@ -130,6 +130,8 @@ pub struct Server {
     pub stuck_until: u64,
     /// The disk of the log, which may be another one, finishes nothing until then.
     pub log_stuck_until: u64,
+    /// Parts of a snapshot are stored in the order in which they come.
+    pub part_stored_at: u64,
     /// The disk has no room until then.
     pub full_until: u64,
     /// The clock stands still until then.

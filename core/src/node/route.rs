@@ -102,6 +102,7 @@ impl Node {
             | zab::Event::EpochsSaved(_)
             | zab::Event::Durable { .. }
             | zab::Event::LogRead { .. }
+            | zab::Event::ReadDropped(_)
             | zab::Event::SnapshotRead { .. }
             | zab::Event::Proposed(_)
             | zab::Event::Confirm

@@ -63,6 +63,9 @@ pub enum Event {
         /// Records that follow `at`, as many as were asked for; one at least if there is one.
         run: Option<Run>,
     },
+    /// [`Action::ReadLog`] of this ticket has no answer: so much else was asked since that nobody should wait
+    /// for it any more. A learner that does joins again.
+    ReadDropped(u64),
     /// Answers [`Action::ReadSnapshot`].
     SnapshotRead {
         /// Its ticket.
@@ -76,7 +79,7 @@ pub enum Event {
         /// Whether they are the last.
         end: bool,
     },
-    /// The bytes of [`Action::StoreSnapshot`] are stored; with the last, the snapshot *is* the
+    /// The bytes of [`Action::StoreSnapshot`] are stored, in the order in which they were given; with the last, the snapshot *is* the
     /// server's history, durably, and its log is empty.
     SnapshotStored {
         /// The ticket of the order.

@@ -6,7 +6,7 @@
 //!
 //! The first of the list that serves is followed as soon as all before it have answered that they do
 //! not; whoever does not answer is waited for a little. One whose log begins behind what this server has
-//! would send it a snapshot: it is followed only where no other serves.
+//! would send it a snapshot: it is followed only where no other has offered to serve in that time.
 
 use super::base::{Base, Upstream};
 use super::event::Action;
@@ -59,10 +59,14 @@ impl Seeking {
             return Next::Stay;
         };
         let since = *self.since.get_or_insert(base.now);
-        let comes_first = |it: &Upstream| it.rank < best.rank || !base.can_go_on_from(best);
-        let unheard = |it: &Upstream| it.offer.is_none() && comes_first(it);
-        let waits = base.upstreams.values().any(unheard);
-        if waits && base.now - since < base.timing.heard_ticks {
+        let unheard = |it: &Upstream| it.offer.is_none() && it.rank < best.rank;
+        let waits = match base.can_go_on_from(best) {
+            true if base.upstreams.values().any(unheard) => base.timing.heard_ticks,
+            true => 0,
+            // Also for those to whom there is no link yet.
+            false => base.timing.observer_silence_ticks,
+        };
+        if base.now - since < waits {
             return Next::Stay;
         }
         Next::Follow(id)

@@ -25,8 +25,8 @@ use crate::data_dir::DataDir;
 use crate::peers::GUESTS_MAX;
 
 /// Reads that may wait for the thread. Each peer has one at a time, so among so many the oldest are of
-/// peers that have joined again since. One that is dropped is answered all the same: as if the log began
-/// behind it, so that whoever still waits for it joins again.
+/// peers that have joined again since. One that is dropped is answered all the same, so that whoever still
+/// waits for it joins again.
 pub const READS_MAX: usize = 4 * GUESTS_MAX;
 
 /// An answer to [`LogFile::begin_read`].
@@ -40,6 +40,14 @@ pub struct LogSlice {
     pub run: Option<Run>,
     /// The disk does not hold what was written: this server must say so and stop.
     pub damage: Option<ReadError>,
+    /// Nothing was looked up: too many others were asked since.
+    pub dropped: bool,
+}
+
+impl LogSlice {
+    fn found(ticket: u64, at: Option<Position>, run: Option<Run>) -> Self {
+        Self { ticket, at, run, damage: None, dropped: false }
+    }
 }
 
 /// What was asked.
@@ -123,7 +131,7 @@ impl LogFile {
     }
 
     pub(super) fn read_again(&mut self, ask: Ask) {
-        let answer = |at, run| LogSlice { ticket: ask.ticket, at, run, damage: None };
+        let answer = |at, run| LogSlice::found(ask.ticket, at, run);
         let last = self.log.position();
         let oldest = self.begins();
         let slice = if last.zxid <= ask.from {
@@ -136,8 +144,8 @@ impl LogFile {
             if self.readings.waiting.len() == READS_MAX
                 && let Some(dropped) = self.readings.waiting.pop_front()
             {
-                let gone = LogSlice { ticket: dropped.ticket, at: None, run: None, damage: None };
-                self.readings.ready.push_back((dropped, gone));
+                let nothing = LogSlice::found(dropped.ticket, None, None);
+                self.readings.ready.push_back((dropped, LogSlice { dropped: true, ..nothing }));
             }
             self.readings.waiting.push_back(ask);
             return self.read_next();
@@ -202,8 +210,8 @@ fn read_all(dir: &DataDir, jobs: &Receiver<Job>, done: &SyncSender<LogSlice>, be
     for job in jobs {
         let ticket = job.ask.ticket;
         let slice = match read(dir, &job, &mut places) {
-            Ok((at, run)) => LogSlice { ticket, at: Some(at), run, damage: None },
-            Err(damage) => LogSlice { ticket, at: None, run: None, damage: Some(damage) },
+            Ok((at, run)) => LogSlice::found(ticket, Some(at), run),
+            Err(damage) => LogSlice { damage: Some(damage), ..LogSlice::found(ticket, None, None) },
         };
         if done.send(slice).is_err() || { bell }.write_all(&1_u64.to_ne_bytes()).is_err() {
             return;

@@ -26,13 +26,25 @@ const ATTEMPTS_MAX: usize = 4;
 /// time would never be over.
 const RESUMED_WITHIN: Duration = Duration::from_mins(15);
 
+/// How often one that was read to its end is sent again before newer ones: the end may have been lost, or the whole
+/// not have been taken.
+const ENDS_MAX: u32 = 4;
+
 struct Sending {
     ticket: u64,
     file: Arc<DataFile>,
     at: Position,
     length: u64,
-    /// When its last part was read.
+}
+
+#[derive(Clone, Copy)]
+struct Last {
+    at: Position,
+    length: u64,
+    /// When a part of it was read.
     read: Instant,
+    /// How often the last part was.
+    ends: u32,
 }
 
 /// The files that are being sent.
@@ -40,15 +52,17 @@ pub(super) struct Opened {
     dir: DataDir,
     /// The oldest first.
     sendings: VecDeque<Sending>,
-    /// What was sent to its end last: should it not have been taken, there is no use in sending it again.
-    sent: Option<Position>,
+    /// What was sent last, and may be gone on with.
+    last: Option<Last>,
+    /// What could not be read.
+    unreadable: Option<Position>,
     /// What was read as a whole last: a snapshot does not change, and who receives it checks it too.
     verified: Option<SnapshotInfo>,
 }
 
 impl Opened {
     pub(super) fn new(dir: DataDir) -> Self {
-        Self { dir, sendings: VecDeque::new(), sent: None, verified: None }
+        Self { dir, sendings: VecDeque::new(), last: None, unreadable: None, verified: None }
     }
 
     pub(super) fn read(
@@ -66,19 +80,29 @@ impl Opened {
         }
         let found = self.sendings.iter().position(|sending| sending.ticket == ticket);
         let index = found.ok_or(SnapshotReadCause::Forgotten)?;
-        let sending = &mut self.sendings[index];
-        sending.read = Instant::now();
+        let sending = &self.sendings[index];
         // Whoever claims to have more than there is has another file: it is sent this one whole.
         let offset = if sending.length < offset { 0 } else { offset };
         let left = sending.length - offset;
         let mut bytes = vec![0; (PART_BYTES as u64).min(left) as usize];
-        self.dir.read_at(&sending.file, offset, &mut bytes)?;
         let (at, end) = (sending.at, bytes.len() as u64 == left);
+        if let Err(error) = self.dir.read_at(&sending.file, offset, &mut bytes) {
+            self.sendings.remove(index);
+            self.unreadable = Some(at);
+            return Err(error.into());
+        }
+        self.note_read(index, end);
         if end {
             self.sendings.remove(index);
-            self.sent = Some(at);
         }
         Ok(SnapshotPart { ticket, at, offset, bytes: bytes.into(), end })
+    }
+
+    fn note_read(&mut self, index: usize, end: bool) {
+        let Sending { at, length, .. } = self.sendings[index];
+        let known = self.last.filter(|last| last.at == at);
+        let ends = known.map_or(0, |last| last.ends) + u32::from(end);
+        self.last = Some(Last { at, length, read: Instant::now(), ends });
     }
 
     fn open(&mut self, ticket: u64) -> Result<Sending, SnapshotReadCause> {
@@ -89,9 +113,8 @@ impl Opened {
             let Some(info) = self.newest()? else { return Err(SnapshotReadCause::NoSnapshot) };
             match self.dir.open(&snapshot_name(info.zxid)) {
                 Ok(file) => {
-                    let (file, read) = (Arc::new(file), Instant::now());
-                    let (at, length) = (info.position(), info.bytes);
-                    return Ok(Sending { ticket, file, at, length, read });
+                    let (file, at, length) = (Arc::new(file), info.position(), info.bytes);
+                    return Ok(Sending { ticket, file, at, length });
                 }
                 Err(error) if error.cause == DiskCause::NotFound => {} // purged since
                 Err(error) => return Err(error.into()),
@@ -100,18 +123,21 @@ impl Opened {
         Err(SnapshotReadCause::NoSnapshot)
     }
 
-    /// What was begun last and is not over, from its beginning.
+    /// What was sent last, from its beginning, if it is worth going on with.
     fn broken_off(&self, ticket: u64) -> Result<Option<Sending>, DiskError> {
-        let begun = self.sendings.iter().filter(|it| Some(it.at) != self.sent);
-        let Some(last) = begun.max_by_key(|it| it.read) else { return Ok(None) };
+        let is_good = |last: &Last| {
+            let late = RESUMED_WITHIN < last.read.elapsed();
+            !late && last.ends < ENDS_MAX && self.unreadable != Some(last.at)
+        };
+        let Some(Last { at, length, .. }) = self.last.filter(is_good) else { return Ok(None) };
         let names = self.dir.list(LOG_DIRECTORY)?;
         let oldest = names.iter().filter_map(|name| parse_segment_name(name)).min();
-        let goes_on = oldest.is_some_and(|first| first <= last.at.zxid);
-        if RESUMED_WITHIN < last.read.elapsed() || !goes_on {
-            return Ok(None);
+        if oldest.is_none_or(|first| at.zxid < first) {
+            return Ok(None); // who has stored it could not go on from there
         }
-        let Sending { ref file, at, length, read, .. } = *last;
-        Ok(Some(Sending { ticket, file: Arc::clone(file), at, length, read }))
+        let open = self.sendings.iter().find(|it| it.at == at).map(|it| Arc::clone(&it.file));
+        let file = open.or_else(|| self.dir.open(&snapshot_name(at.zxid)).ok().map(Arc::new));
+        Ok(file.map(|file| Sending { ticket, file, at, length }))
     }
 
     fn newest(&mut self) -> Result<Option<SnapshotInfo>, DiskError> {

@@ -144,6 +144,7 @@ fn a_sending_that_broke_off_goes_on_though_a_newer_snapshot_is_there_while_the_l
     std::fs::rename(segment(3), segment(12)).unwrap();
     assert_eq!(read(&mut source, 3, 0).unwrap().at, position(20));
     std::fs::rename(segment(12), segment(3)).unwrap();
+    assert_eq!(read(&mut source, 2, begun.bytes.len() as u64).unwrap().at, at);
     let mut offset = begun.bytes.len() as u64;
     loop {
         let part = read(&mut source, 2, offset).unwrap();
@@ -152,8 +153,12 @@ fn a_sending_that_broke_off_goes_on_though_a_newer_snapshot_is_there_while_the_l
             break;
         }
     }
-    // It was sent to its end, and is asked for again all the same.
-    assert_eq!(read(&mut source, 4, 0).unwrap().at, position(20));
+    // The end may have been lost with its link, but not again and again.
+    for ticket in 4..7 {
+        assert_eq!(read(&mut source, ticket, 0).unwrap().at, at);
+        assert!(read(&mut source, ticket, offset - 1).unwrap().end);
+    }
+    assert_eq!(read(&mut source, 7, 0).unwrap().at, position(20));
 }
 
 fn file_name(at: Position) -> String {

@@ -291,6 +291,8 @@ impl Cluster {
                     Ok(number) => self.install(server, number, hangs),
                     Err(completion) => {
                         let at = self.now + self.disk_delay(server);
+                        let at = at.max(self.servers[server].part_stored_at + 1);
+                        self.servers[server].part_stored_at = at;
                         self.schedule(at, Happening::Told { server, life, completion });
                     }
                 }

@@ -54,18 +54,7 @@ impl Feed {
         run: Option<Run>,
         out: &mut Vec<Action>,
     ) {
-        let Some(link) = self.links.values_mut().find(|link| match link.stage {
-            Stage::Locating { ticket: asked, .. } => asked == ticket,
-            Stage::CatchUp { reading } => reading == Some(ticket),
-            Stage::Greeted
-            | Stage::Promised
-            | Stage::Comparing
-            | Stage::Queued { .. }
-            | Stage::Snapshotting(_)
-            | Stage::Live => false,
-        }) else {
-            return;
-        };
+        let Some(link) = self.links.values_mut().find(|link| link.reads(ticket)) else { return };
         let id = link.id;
         match (&link.stage, at) {
             (Stage::Locating { at: asked, .. }, Some(at)) => {
@@ -112,6 +101,13 @@ impl Feed {
                 | Stage::Live,
                 Some(_),
             ) => {}
+        }
+    }
+
+    /// A read has no answer: whoever waits for it joins again.
+    pub fn on_read_dropped(&mut self, base: &Base, ticket: u64, out: &mut Vec<Action>) {
+        if let Some(id) = self.links.values().find(|link| link.reads(ticket)).map(|link| link.id) {
+            self.drop_link(base, id, out);
         }
     }
 

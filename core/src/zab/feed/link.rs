@@ -137,6 +137,20 @@ impl Link {
         self.say(ToLearner::NewEpoch(epoch), out);
     }
 
+    /// Whether it waits for this read of the log.
+    pub fn reads(&self, ticket: u64) -> bool {
+        match self.stage {
+            Stage::Locating { ticket: asked, .. } => asked == ticket,
+            Stage::CatchUp { reading } => reading == Some(ticket),
+            Stage::Greeted
+            | Stage::Promised
+            | Stage::Comparing
+            | Stage::Queued { .. }
+            | Stage::Snapshotting(_)
+            | Stage::Live => false,
+        }
+    }
+
     pub fn say(&mut self, body: ToLearner, out: &mut Vec<Action>) {
         let (session, sequence) = (self.session, self.sent_count);
         self.sent_count += 1;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::feed::Stage;
 use super::super::message::{Relayed, ToLeader, ToLearner};
 use super::super::seeking::HOPS_MAX;
 use super::*;
@@ -192,12 +193,38 @@ fn who_would_send_a_snapshot_is_not_followed_while_another_has_the_log() {
     assert_eq!(path(&room, 3), [1]);
     pass(&mut room);
     assert_eq!(path(&room, 3), [1], "nor later, for the better place in the list");
+    // Nor where the link to the other comes a moment later.
+    for upstream in [1, 2] {
+        step(&mut room, 3, Event::Disconnected(ServerId(upstream)));
+        step(&mut room, upstream, Event::Disconnected(ServerId(3)));
+    }
+    room.step(2, Event::Upstream { peer: ServerId(2), rank: 0 });
+    for _ in 0..Timing::default().heard_ticks {
+        room.settle(5_000);
+        room.tick();
+    }
+    room.step(2, Event::Upstream { peer: ServerId(1), rank: 1 });
+    pass(&mut room);
+    assert_eq!(path(&room, 3), [1]);
     // Better a snapshot than nothing.
     step(&mut room, 1, Event::LogBegins(Zxid(has.0 + 1)));
     step(&mut room, 3, Event::Disconnected(ServerId(1)));
     step(&mut room, 1, Event::Disconnected(ServerId(3)));
     pass(&mut room);
     assert_eq!(path(&room, 3), [1, 2]);
+}
+
+#[test]
+fn a_learner_whose_read_was_dropped_joins_again() {
+    let mut room = room(&[&[1]]);
+    let session = room.servers[1].session();
+    step(&mut room, 1, Event::ReadDropped(1 << 40));
+    let link = room.servers[0].feed_mut().unwrap().links.get_mut(&ServerId(2)).unwrap();
+    link.stage = Stage::CatchUp { reading: Some(7) };
+    room.step(0, Event::ReadDropped(7));
+    pass(&mut room);
+    assert_eq!(path(&room, 2), [1]);
+    assert_ne!(room.servers[1].session(), session, "it waits for what never comes");
 }
 
 /// Lets time pass in which server 1 hears server 2, and server 2 hears of server 1 nothing or, if
