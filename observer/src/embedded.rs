@@ -244,9 +244,10 @@ impl Observer {
     }
 
     /// Lets an observer of [`Thread::Callers`] go on: blocks for `at_most` and about a millisecond, or until
-    /// it has ended; for longer where a snapshot that replaces its state is read. To be called at least every 10 ms for what it learns to be new, and every second for its
-    /// upstream to keep it; from the thread that opened it, and not from within another runtime of monoio, nor while this thread holds a
-    /// [`Visit`] of it, which it could have to wait for.
+    /// it has ended; for longer where a snapshot that replaces its state is read. To be called at least every
+    /// 10 ms for what it learns to be new, and every second for its upstream to keep it; from the thread that
+    /// opened it, and not from within another runtime of monoio, nor while this thread holds a [`Visit`] of it,
+    /// which it could have to wait for.
     pub fn drive(&self, at_most: Duration) -> Result<(), DriveError> {
         let Motor::Caller(driven) = &self.motor else { return Err(DriveError::HasThread) };
         if !driven.is_of_this_thread() || !self.is_of_this_process() {

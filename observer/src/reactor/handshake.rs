@@ -21,7 +21,7 @@ impl Reactor {
         let connection = self.connection(key).expect("fresh");
         let peer = connection.peer;
         let Ok(request) = ConnectRequest::decode(frame) else {
-            warn!(%peer, bytes = frame.len(), "closing a connection: its handshake does not decode");
+            warn!(%peer, bytes = frame.len(), "closing a connection: its handshake does not decode: find out what speaks another protocol here");
             return false;
         };
         if request.last_zxid_seen > applied.as_i64() {

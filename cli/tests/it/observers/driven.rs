@@ -8,7 +8,7 @@ use farwatch_cli::demo::wire::Cut;
 use farwatch_core::zxid::Zxid;
 use farwatch_observer::embedded::{DriveError, Next, Observer, Options, Thread, WaitError};
 
-use super::embedded::{options, soon, text, zxid};
+use super::embedded::{options, outgrown, soon, text, zxid};
 use super::sites::{NEAR, committed, create, patient_client, places, set, voters, wire};
 use crate::ensemble::snapshots::{LINES, NODES, write_past};
 use crate::subject::Chance;
@@ -128,18 +128,6 @@ fn whoever_lets_go_of_it_its_files_are_free_again() {
 
 #[test]
 fn a_tree_that_outgrows_its_limit_ends_who_is_driven_too() {
-    let ensemble = voters(&[]);
-    let mut client = patient_client(ensemble.server(1));
-    let made = create(&mut client, "/a", b"small");
-    let options = Options { tree_bytes_max: Some(1 << 20), ..driven(&places(&ensemble)) };
-    let observer = Observer::open(&options).expect("an observer");
-    observer.wait_ready(zxid(made), soon()).expect("it fits");
-    for number in 0..4 {
-        create(&mut client, &format!("/large-{number}"), &vec![b'l'; 500_000]);
-    }
-    let waited = observer.wait_ready(Zxid(u64::MAX), soon());
-    let Err(WaitError::Ended(reason)) = waited else { panic!("{waited:?}") };
-    assert!(reason.contains("limit of 1048576"), "{reason}");
+    let (observer, reason) = outgrown(Thread::Callers);
     assert_eq!(observer.drive(A_WHILE), Err(DriveError::Ended(reason)));
-    assert_eq!(text(&observer, "/a").as_deref(), Some("small"));
 }

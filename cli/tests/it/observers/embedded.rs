@@ -9,7 +9,7 @@ use farwatch_cli::demo::wire::Cut;
 use farwatch_client::{ClientError, Freshness};
 use farwatch_core::zxid::Zxid;
 use farwatch_observer::embedded::{
-    Change, ChangeKind, Lost, Next, Observer, Options, Subscription, WaitError,
+    Change, ChangeKind, Lost, Next, Observer, Options, Subscription, Thread, WaitError,
 };
 
 use super::sites::{NEAR, committed, create, patient_client, places, set, voters, wire};
@@ -295,13 +295,13 @@ fn a_client_of_the_process_reads_and_writes_through_the_observer_and_sees_its_ow
     client.get("/node", false).expect_err("nobody answers");
 }
 
-#[test]
-fn a_tree_that_outgrows_its_limit_ends_the_observer_and_can_still_be_read() {
+/// An observer on this thread whose tree has outgrown its limit, and why it ended.
+pub fn outgrown(thread: Thread) -> (Observer, String) {
     let ensemble = voters(&[]);
     let mut client = patient_client(ensemble.server(1));
     let made = create(&mut client, "/a", b"small");
-    let options = Options { tree_bytes_max: Some(1 << 20), ..options(&places(&ensemble)) };
-    let observer = Observer::open(&options).expect("an observer");
+    let limited = Options { tree_bytes_max: Some(1 << 20), thread, ..options(&places(&ensemble)) };
+    let observer = Observer::open(&limited).expect("an observer");
     observer.wait_ready(zxid(made), soon()).expect("it fits");
     for number in 0..4 {
         create(&mut client, &format!("/large-{number}"), &vec![b'l'; 500_000]);
@@ -310,6 +310,13 @@ fn a_tree_that_outgrows_its_limit_ends_the_observer_and_can_still_be_read() {
     let Err(WaitError::Ended(reason)) = waited else { panic!("{waited:?}") };
     assert!(reason.contains("limit of 1048576"), "{reason}");
     assert_eq!(text(&observer, "/a").as_deref(), Some("small"));
+    (observer, reason)
+}
+
+#[test]
+fn a_tree_that_outgrows_its_limit_ends_the_observer_and_can_still_be_read() {
+    let (observer, reason) = outgrown(Thread::Own);
+    assert_eq!(observer.ended(), Some(reason));
 }
 
 #[test]
