@@ -382,6 +382,7 @@ fn every_address_is_tried_in_order_until_the_peer_is_found() {
         assert!(reason.contains("it hung up before the handshake was complete"), "{reason}");
         over.store(true, Ordering::Relaxed);
         drop(TcpStream::connect(strange));
+        eventually(|| thread.is_finished()).await;
         thread.join().unwrap();
     });
 }

@@ -81,7 +81,9 @@ fn mntr_and_conf_have_the_lines_of_an_ensemble() {
         }
         if leads {
             assert_eq!((found["zk_learners"], found["zk_synced_followers"]), ("2", "2"));
-            assert_eq!((found["zk_synced_observers"], found["zk_pending_syncs"]), ("0", "0"));
+            assert_eq!(found["zk_synced_observers"], "0");
+            // Another test may be asking for one.
+            assert!(found["zk_pending_syncs"].parse::<u64>().is_ok(), "{text}");
         }
         let text = say(address, "conf");
         let (lines, membership) = text.split_once("membership: \n").expect("the members");

@@ -271,6 +271,8 @@ fn a_peer_that_is_something_else_is_reported_by_the_one_that_dials() {
         });
         let two = Server::start(port, options(2, vec![voter(1, at)]));
         two.complains(1, "SSH-2.0").await;
+        // A runtime that is blocked here could not close the connection, for whose end the thread waits.
+        eventually(|| thread.is_finished()).await;
         thread.join().unwrap();
     });
 }
