@@ -46,9 +46,13 @@ pub const LOG_DIRECTORY: &str = "log";
 /// Spares to keep: one to go on with and one recycled. More would only hold space.
 pub const SPARES_MAX: usize = 2;
 
-/// Zeros written by one call when a spare is filled. Large enough for the disk's full speed, small
-/// enough not to hold up the log's own writes.
-const FILL_BYTES: usize = 1 << 20;
+/// A spare is filled in pieces of so many bytes. Large enough for the disk's full speed, small enough not
+/// to hold up the log's own writes.
+const FILL_BYTES: u64 = 1 << 20;
+
+/// Zeros written by one call. An observer in somebody's process fills two spares at once, and allocates this
+/// from what is kept for when there is no memory.
+const ZERO_BYTES: usize = 128 << 10;
 
 /// One segment on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -488,13 +492,16 @@ fn fill<D: Disk>(
         let (operation, name) = ("allocate", name.to_owned());
         return Err(DiskError { operation, name, cause: DiskCause::Full });
     }
-    let zeros = vec![0; FILL_BYTES.min(bytes as usize)];
+    let zeros = vec![0; ZERO_BYTES.min(bytes as usize)];
     let file = disk.create(name)?;
     let mut at = 0;
     while at < bytes {
-        let step = zeros.len().min((bytes - at) as usize);
-        disk.write_at(&file, at, &zeros[..step])?;
-        at += step as u64;
+        let piece_end = bytes.min(at + FILL_BYTES);
+        while at < piece_end {
+            let step = zeros.len().min((piece_end - at) as usize);
+            disk.write_at(&file, at, &zeros[..step])?;
+            at += step as u64;
+        }
         between(&file, at)?;
     }
     disk.sync(&file)
