@@ -12,8 +12,10 @@ pub struct Function {
     pub name: String,
     /// What stands above it.
     pub text: String,
-    returns: String,
-    parameters: Vec<String>,
+    /// Its type.
+    pub returns: String,
+    /// Each with its type.
+    pub parameters: Vec<String>,
 }
 
 /// All functions that the header declares.

@@ -12,6 +12,7 @@ mod man;
 mod observer;
 mod program;
 mod programs;
+mod random_calls;
 mod server;
 #[path = "../../../client/tests/it/way.rs"]
 mod way;

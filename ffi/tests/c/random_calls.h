@@ -1,0 +1,220 @@
+/* Where the generated calls of random_calls.rs draw their arguments from, and what is held against them: a
+ * pool of handles, live and freed; texts, bytes and numbers. What C's programmers promise is kept (guard.rs,
+ * rules for pointers): lengths fit, and a handle is null or was one of this library's. */
+#ifndef RANDOM_CALLS_H
+#define RANDOM_CALLS_H
+
+#include "check.h"
+#include <signal.h>
+#include <unistd.h>
+
+#define HELD_MAX 20000
+/* Of one type and alive at once: some have threads. */
+#define LIVE_MAX 6
+
+static uint64_t draws;
+static struct {
+    void *at;
+    int type;
+    bool freed;
+} held[HELD_MAX];
+static size_t held_count;
+static size_t live[64];
+static const char *address, *peers;
+static uint64_t called_back, destroyed;
+
+/* splitmix64 */
+static uint64_t draw(uint64_t below) {
+    uint64_t z = draws += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (z ^ (z >> 31)) % below;
+}
+
+static void keep(int type, void *at) {
+    if (at == NULL) return;
+    CHECK(held_count < HELD_MAX);
+    held[held_count].at = at, held[held_count].type = type, held[held_count].freed = false;
+    held_count++, live[type]++;
+}
+
+/* One of those that `type`, if not -1, and `freed` say; null if there is none. */
+static void *one_of(int type, bool freed) {
+    size_t found = 0;
+    void *one = NULL;
+    for (size_t i = 0; i < held_count; i++)
+        if ((type == -1 || held[i].type == type) && held[i].freed == freed && draw(++found) == 0)
+            one = held[i].at;
+    return one;
+}
+
+static void *handle(int type) {
+    switch (draw(24)) {
+    case 0: return NULL;
+    case 1: return one_of(-1, false);
+    case 2: return one_of(-1, true);
+    case 3: return one_of(type, true);
+    default: return one_of(type, false);
+    }
+}
+
+/* A handle's free function returned FW_OK. */
+static void freed(void *at) {
+    for (size_t i = held_count; at != NULL && i-- > 0;) {
+        if (held[i].at != at || held[i].freed) continue;
+        held[i].freed = true, live[held[i].type]--;
+        return;
+    }
+    CHECK(at == NULL);
+}
+
+static struct {
+    const char *at;
+    size_t len;
+} text;
+
+/* A text and its length, which the next call of `text_len` returns. */
+static const char *any_text(void) {
+    static char much[9000];
+    static const char *const texts[] = {
+        "/", "/a", "/a", "/a/b", "/b", "/a/b/c", "a", "", "/a/", "//", "/a/../b", "/.", "/\xff\xfe", "/\x01",
+        "/zookeeper/quota", "world", "anyone", "digest", "user:password", "/a0000000000",
+        "server.1=127.0.0.1:1:2:participant;0.0.0.0:3", "4294967297", "-1", "true", "%s%n", "nonsense",
+    };
+    if (much[0] == 0) memset(much, 'x', sizeof much - 1), much[0] = '/';
+    /* Half of them are paths, or nothing would come of most calls. */
+    static const char *const paths[] = {"/", "/a", "/b", "/a/b"};
+    if (draw(2)) return text.len = FW_CSTR, text.at = paths[draw(4)];
+    switch (draw(16)) {
+    case 0: text.at = NULL, text.len = draw(2) ? 0 : 1; break;
+    case 1: text.at = much, text.len = draw(sizeof much); break;
+    case 2: text.at = "/a\0b", text.len = 4; break;
+    default:
+        text.at = texts[draw(sizeof texts / sizeof *texts)];
+        text.len = draw(4) ? FW_CSTR : draw(strlen(text.at) + 1);
+    }
+    return text.at;
+}
+
+/* The name of a setting, and now and then something else. */
+static const char *any_key(void) {
+    static const char *const keys[] = {
+        "connect", "sessionTimeout", "requestTimeout", "closeTimeout", "readOnly", "renewExpired",
+        "jute.maxbuffer", "seed", "serverChoice", "nearestPause", "upstreams", "thread", "cpu", "windowBytes",
+        "treeBytes",
+    };
+    if (draw(16) == 0) return any_text();
+    text.at = keys[draw(sizeof keys / sizeof *keys)], text.len = FW_CSTR;
+    return text.at;
+}
+
+static const char *any_value(void) {
+    static const char *const values[] = {"none", "own", "pinned", "nearest", "true", "1", "0", "5000", "1048576"};
+    if (draw(4) == 0) return any_text();
+    text.at = draw(3) ? values[draw(sizeof values / sizeof *values)] : address, text.len = FW_CSTR;
+    return text.at;
+}
+
+static size_t text_len(void) { return text.len; }
+
+static size_t bytes_len;
+
+static const uint8_t *any_bytes(void) {
+    static uint8_t bytes[2 << 20];
+    static const size_t lengths[] = {0, 1, 7, 100, 1000, 1 << 20, sizeof bytes};
+    if (draw(8) == 0) return bytes_len = draw(2), NULL;
+    bytes_len = lengths[draw(draw(20) ? 5 : 7)];
+    return bytes;
+}
+
+static uint64_t any_number(void) {
+    static const uint64_t numbers[] = {
+        0, 0, 0, 1, 1, 2, 3, 4, 5, 7, 16, 31, 100, 1000, 65536, INT32_MAX, (uint64_t)INT32_MIN, UINT32_MAX,
+        INT64_MAX, (uint64_t)INT64_MIN, UINT64_MAX, UINT64_MAX - 1, 4294967297u,
+    };
+    return draw(2) ? draw(4) : numbers[draw(sizeof numbers / sizeof *numbers)];
+}
+
+/* Milliseconds that a call may take. */
+static uint64_t any_time(void) {
+    static const uint64_t times[] = {0, 1, 2, 20};
+    return times[draw(4)];
+}
+
+static void call_back(void) { __atomic_fetch_add(&called_back, 1, __ATOMIC_RELAXED); }
+
+static void on_fw_done_fn(void *context, fw_status status, fw_result *result, fw_error *error) {
+    (void)context, call_back();
+    CHECK((status == FW_OK) == (error == NULL) && (status == FW_OK || result == NULL));
+    fw_result_free(result);
+    fw_error_free(error);
+}
+static void on_fw_destroy_fn(void *context) {
+    (void)context;
+    __atomic_fetch_add(&destroyed, 1, __ATOMIC_RELAXED);
+}
+static void on_fw_standing_fn(void *context, fw_standing standing) { (void)context, (void)standing, call_back(); }
+static void on_fw_event_fn(void *context, const fw_event *event) {
+    size_t len = 0;
+    (void)context, call_back();
+    fw_event_path(event, &len);
+}
+static void on_fw_read_fn(void *context, const fw_node *node) {
+    size_t len = 0;
+    (void)context, call_back();
+    fw_node_data(node, &len);
+    fw_node_path(node, &len);
+}
+static void on_fw_followed_fn(void *context, const fw_result *state) {
+    (void)context, call_back();
+    fw_result_count(state);
+}
+static uint64_t on_fw_clock_fn(void *context) {
+    (void)context, call_back();
+    return 1800000000000u;
+}
+static bool on_fw_scan_fn(void *context, const fw_node *node) {
+    on_fw_read_fn(context, node);
+    return draw(4) != 0;
+}
+
+#define CALLBACK(type) (draw(8) ? on_##type : NULL)
+
+/* Outputs, which stay as they are when a call fails: what of them is written is looked at afterwards. */
+static unsigned char outputs[16][1024];
+static fw_error *error;
+
+static void *output(size_t at) {
+    memset(outputs[at], 0x5a, sizeof outputs[at]);
+    return outputs[at];
+}
+
+/* One that begins with its size. */
+static void *sized_output(size_t at, uint32_t size) {
+    uint32_t sizes[] = {size, size, size, 0, 4, 12, size - 1, 1000};
+    memset(output(at), 0, sizeof(uint64_t));
+    memcpy(outputs[at], &sizes[draw(8)], sizeof(uint32_t));
+    return outputs[at];
+}
+
+static bool unwritten(size_t at) {
+    for (size_t i = sizeof(uint64_t); i < sizeof outputs[at]; i++)
+        if (outputs[at][i] != 0x5a) return false;
+    return true;
+}
+
+/* What came of a call that took `&error`. */
+static void settle(const char *name, fw_status status, bool asked) {
+    CHECK(status != FW_PANIC && status != FW_POISONED);
+    if (!asked || (status == FW_OK) != (error == NULL) || (error != NULL && fw_error_text(error)[0] == 0)) {
+        if (!asked && error == NULL) return;
+        fprintf(stderr, "%s: status %d, %s\n", name, (int)status, error ? "an error" : "no error");
+        exit(1);
+    }
+    if (error == NULL) return;
+    CHECK(fw_error_status(error) == status);
+    fw_error_free(error);
+    error = NULL;
+}
+
+#endif
