@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! # What the story is about.
-//! servers 3 [learners 1] [epoch-proposals N] [list 5=4,1]    whom a learner learns from
+//! servers 3 [learners 1] [epoch-proposals N] [list 5=4,1]    whom a learner learns from; where no list is
+//!                            told, one more learns from the first of them, and from a voter without it
 //!     [policy 4=serve] [locals 4=upgrading] [max-staleness 4=900] [write-wait 4=500] [grace 2000]
 //! run 500                    milliseconds
 //! write 20                   writes are answered, one after the other
@@ -99,6 +100,8 @@ impl Stage {
                 _ => return Err(format!("{pair:?} describes no cluster")),
             }
         }
+        let behind_a_relay = listed.is_empty() && learners > 0;
+        learners += usize::from(behind_a_relay);
         let mut services = Services::plain(voters + learners);
         for (key, value) in told {
             services.set(key, value)?;
@@ -107,6 +110,9 @@ impl Stage {
         for (learner, list) in listed {
             let at = learner.checked_sub(voters).filter(|&at| at < learners);
             lists[at.ok_or("only a learner has a list")?] = list;
+        }
+        if behind_a_relay {
+            lists[learners - 1] = vec![voters, 0];
         }
         let plan = Plan {
             voters,
