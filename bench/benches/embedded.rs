@@ -124,6 +124,44 @@ fn reads(c: &mut Criterion) {
     }
 }
 
+/// The names of ten children, as a service's instances are asked for, of one of a thousand services.
+fn children(c: &mut Criterion) {
+    let (writer, tree) = tree::new(TreeOptions { hash_seed: 7 });
+    let (map, keys, applied) = (HashMap::new(), Vec::new(), Applied::default());
+    let mut subject = Subject { writer, tree, map, keys, last: 0, applied };
+    let mut map: HashMap<Box<[u8]>, Vec<Box<[u8]>>> = HashMap::new();
+    subject.create(b"/services");
+    for service in 0..HOT {
+        let path: Box<[u8]> = format!("/services/{service:07}").into_bytes().into();
+        subject.create(&path);
+        for instance in 0..10 {
+            let name = format!("instance-{instance:010}").into_bytes();
+            subject.create(&[&path, b"/".as_slice(), &name].concat());
+            map.entry(path.clone()).or_default().push(name.into());
+        }
+        subject.keys.push(path);
+    }
+    let (visits, keys) = (Visits::new(&subject.tree), &subject.keys);
+    let mut draws = Draws(1);
+    let mut group = c.benchmark_group("embedded/children_of_10");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("map", |b| {
+        b.iter(|| {
+            let names = &map[&keys[draws.below(keys.len())]];
+            black_box(names.iter().map(|name| usize::from(name[9]) + name.len()).sum::<usize>())
+        });
+    });
+    group.bench_function("children", |b| {
+        b.iter(|| {
+            let key = &keys[draws.below(keys.len())];
+            let visit = visits.enter();
+            let names = visit.view().get(key).expect("there").children();
+            black_box(names.map(|name| usize::from(name[9]) + name.len()).sum::<usize>())
+        });
+    });
+    group.finish();
+}
+
 /// Two threads read as one does, and what a read takes while the writer goes on.
 fn beside_others(c: &mut Criterion) {
     let is_trial = std::env::args().any(|argument| argument == "--test");
@@ -220,5 +258,5 @@ fn print_times(name: &str, times: &Histogram<u64>) {
     println!("embedded/{name}: p50 {p50} ns, p99 {p99} ns, p99.9 {p999} ns, {} reads", times.len());
 }
 
-criterion_group!(benches, reads, beside_others);
+criterion_group!(benches, reads, children, beside_others);
 criterion_main!(benches);

@@ -10,6 +10,8 @@ pub mod cells;
 mod connection;
 pub mod failover;
 pub(crate) mod plan;
+#[cfg(feature = "page")]
+mod plots;
 pub mod process;
 #[cfg(feature = "page")]
 pub mod record;
@@ -40,6 +42,8 @@ pub(crate) fn new_histogram() -> Histogram<u64> {
 pub struct Slice {
     /// Replies within the stretch.
     pub operations: u64,
+    /// Events of watches that came beside them.
+    pub events: u64,
     /// Its length.
     pub elapsed: Duration,
     /// Of reads, nanoseconds from sending to receiving.
@@ -54,7 +58,7 @@ impl Slice {
     pub(crate) fn empty() -> Self {
         let (reads, writes) = (new_histogram(), new_histogram());
         let (elapsed, longest_gap) = (Duration::ZERO, Duration::ZERO);
-        Self { operations: 0, elapsed, reads, writes, longest_gap }
+        Self { operations: 0, events: 0, elapsed, reads, writes, longest_gap }
     }
 
     /// Operations per second.
@@ -73,6 +77,7 @@ impl Slice {
 
     pub(crate) fn add(&mut self, other: &Self) {
         self.operations += other.operations;
+        self.events += other.events;
         self.elapsed = self.elapsed.max(other.elapsed);
         self.longest_gap = self.longest_gap.max(other.longest_gap);
         self.reads.add(&other.reads).expect("both have the same bounds");

@@ -77,9 +77,12 @@ struct Compare {
     /// Writes every round, and what machine it was.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Writes a page with the table and plots of rates and latencies.
+    /// Writes a page with the table and plots of rates, latencies, memory, and throughput against latency.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Writes one page of Markdown: the machine, the table, and how to read it.
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -203,6 +206,9 @@ impl Compare {
         }
         if let Some(file) = &self.html {
             record::write_page(file, &run, &table, &results)?;
+        }
+        if let Some(file) = &self.summary {
+            record::write_summary(file, &run, &table)?;
         }
         if let Some(document) = &self.document {
             let marks = if self.voters == 1 { report::MARKS } else { report::ENSEMBLE_MARKS };

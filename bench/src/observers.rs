@@ -82,7 +82,7 @@ pub struct Observers {
     #[arg(long = "part", value_enum)]
     parts: Vec<Part>,
     /// Sinks of the cells.
-    #[arg(long, value_delimiter = ',', default_values_t = [0, 2, 8, 50, 200])]
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 2, 8, 10, 50, 200])]
     sinks: Vec<usize>,
     /// Rounds of each cell.
     #[arg(long, default_value_t = 5)]
@@ -105,6 +105,9 @@ pub struct Observers {
     /// A file that the plot is written into.
     #[arg(long)]
     plot: Option<PathBuf>,
+    /// A file that a plot of a cut, second by second, is written into.
+    #[arg(long)]
+    cut_plot: Option<PathBuf>,
     /// A document whose tables are replaced by what was found.
     #[arg(long)]
     document: Option<PathBuf>,
@@ -142,6 +145,11 @@ impl Observers {
         }
         if let Some(path) = &self.plot {
             std::fs::write(path, report::plot(found))?;
+        }
+        if let Some(path) = &self.cut_plot
+            && !found.cuts.is_empty()
+        {
+            std::fs::write(path, report::plot_of_cuts(found))?;
         }
         if let Some(document) = &self.document {
             replace_between(MARKS, document, &report::markdown(found))?;

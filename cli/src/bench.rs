@@ -60,6 +60,11 @@ pub struct BenchArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub nodes: u32,
 
+    /// How many of a hundred reads leave a watch. The events of those that fire are counted.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, conflicts_with = "create")]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub watches: u8,
+
     /// Threads that ask.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
@@ -126,6 +131,7 @@ impl BenchArgs {
             outstanding: self.outstanding as usize,
             value_bytes: self.value_bytes as usize,
             keys: if self.create { 0 } else { self.nodes as usize },
+            watch_percent: self.watches,
             threads: self.threads as usize,
             rate: self.rate.map(f64::from),
         }
@@ -155,9 +161,13 @@ impl BenchArgs {
             Some(rate) => format!("{rate} due each second"),
             None => format!("{} under way on each", self.outstanding),
         };
+        let watched = match self.watches {
+            0 => String::new(),
+            watches => format!(", {watches} % of reads leave a watch"),
+        };
         let (servers, connections) = (self.servers.join(","), self.connections);
         format!(
-            "{servers}: {asked} of {} bytes, {connections} connections, {pace}",
+            "{servers}: {asked} of {} bytes{watched}, {connections} connections, {pace}",
             self.value_bytes
         )
     }
@@ -253,6 +263,9 @@ fn table(args: &BenchArgs, slice: &Slice) -> String {
         }
         text.push('\n');
     }
+    if args.watches > 0 {
+        writeln!(text, "{:<8}{:>12.0}", "events", slice.events as f64 / seconds).expect("a String");
+    }
     text
 }
 
@@ -263,6 +276,9 @@ fn json_of(args: &BenchArgs, slice: &Slice) -> Value {
         "seconds": seconds,
         "per_second": slice.operations as f64 / seconds,
     });
+    if args.watches > 0 {
+        found["events_per_second"] = json!(slice.events as f64 / seconds);
+    }
     for (name, histogram) in kinds(slice) {
         let quantiles = QUANTILES
             .iter()

@@ -20,6 +20,7 @@ const fn cell(name: &'static str, kind: Kind, connections: usize, outstanding: u
         outstanding,
         value_bytes: VALUE_BYTES,
         keys: 10_000,
+        watch_percent: 0,
         threads: 1,
         rate: None,
     };

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::event::epoll;
 
 use super::Slice;
-use super::plan::{Asked, Plan};
+use super::plan::{Asked, EVENT_XID, Plan};
 use crate::raw::{Connection, DEADLINE, Handshake, error_name, framed, request, request_bytes};
 
 /// Frame length, xid, zxid, error.
@@ -171,6 +171,12 @@ impl LoadConnection {
     ) -> Result<()> {
         let xid = i32::from_be_bytes([head[4], head[5], head[6], head[7]]);
         let code = i32::from_be_bytes([head[16], head[17], head[18], head[19]]);
+        if xid == EVENT_XID {
+            if let Some(slice) = slice {
+                slice.events += 1;
+            }
+            return Ok(());
+        }
         let awaited = self.awaited.pop_front().context("a reply that nobody awaits")?;
         ensure!(awaited.xid == xid, "reply {xid} where {} was awaited", awaited.xid);
         ensure!(code == 0, "request {xid} was answered with error {}", error_name(code));

@@ -16,6 +16,9 @@ const BATCH_REQUESTS: usize = 1000;
 /// Children of one directory at most: a real tree has many directories.
 const DIRECTORY_NODES: usize = 1000;
 
+/// Of every event of a watch.
+pub(super) const EVENT_XID: i32 = -1;
+
 /// Of every heartbeat.
 const PING_XID: i32 = -2;
 
@@ -58,6 +61,8 @@ pub struct Workload {
     pub value_bytes: usize,
     /// Nodes that are read and set, uniformly.
     pub keys: usize,
+    /// So many of a hundred reads leave a watch, 0 to 100; what fires is counted.
+    pub watch_percent: u8,
     /// Threads that ask.
     pub threads: usize,
     /// An open loop: so many requests a second over all connections, evenly spaced, whatever is
@@ -74,6 +79,7 @@ impl Default for Workload {
             outstanding: 1,
             value_bytes: 100,
             keys: 10_000,
+            watch_percent: 0,
             threads: 1,
             rate: None,
         }
@@ -99,6 +105,7 @@ pub(super) struct Plan {
     gets: Arc<[Vec<u8>]>,
     sets: Arc<[Vec<u8>]>,
     value: Vec<u8>,
+    watch_percent: u8,
     /// Names what this load creates.
     tag: u64,
 }
@@ -137,7 +144,8 @@ impl Plan {
         // Unique among runs on one server; nothing else is asked of it.
         let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
         let (root, tag) = (root.to_owned(), since.as_nanos() as u64);
-        Self { kind: workload.kind, root, gets, sets, value, tag }
+        let watch_percent = workload.watch_percent;
+        Self { kind: workload.kind, root, gets, sets, value, watch_percent, tag }
     }
 
     /// Appends the request with this xid of connection `of`, chosen by `draw`.
@@ -154,7 +162,14 @@ impl Plan {
         let fresh = |xid: i32| format!("{}/{:x}-{of}-{xid}", self.root, self.tag);
         let create = |xid| raw::request::create(&fresh(xid), Some(&self.value), &ids::open(), 0);
         match (read, self.kind) {
-            (true, _) => out.extend_from_slice(&self.gets[draw as u32 as usize % self.gets.len()]),
+            (true, kind) => {
+                out.extend_from_slice(&self.gets[draw as u32 as usize % self.gets.len()]);
+                // Whether to watch is the last byte of getData and getChildren.
+                let watches = (draw >> 40) % 100 < u64::from(self.watch_percent);
+                if watches && kind != Kind::Ping {
+                    *out.last_mut().expect("a frame") = 1;
+                }
+            }
             (false, Kind::Create) => put(create(xid)),
             // The first xid is odd, and a session's requests are done in their order.
             (false, Kind::Churn) if xid % 2 == 1 => put(create(xid)),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::cells::Cell;
-use super::process::cpu_time;
+use super::process::{cpu_time, resident_bytes};
 use super::{Load, Nodes, ROOT, Slice};
 
 /// How far the canned server may stray from its median, as a part of it.
@@ -40,6 +40,10 @@ impl Contestant {
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
         self.pids.iter().map(|&pid| cpu_time(pid)).sum()
     }
+
+    fn resident_bytes(&self) -> Result<u64> {
+        self.pids.iter().map(|&pid| resident_bytes(pid)).sum()
+    }
 }
 
 /// How long and how often.
@@ -60,6 +64,8 @@ pub struct Measured {
     pub slice: Slice,
     /// The server's processor time per operation, microseconds.
     pub cpu_us: f64,
+    /// Of all its processes, after the slice.
+    pub resident_bytes: u64,
 }
 
 /// All rounds of one cell.
@@ -148,7 +154,8 @@ fn round(
             load.run(duration).with_context(|| format!("{} under load", contestant.name))?;
         let spent = contestant.cpu_time()? - before;
         let cpu_us = spent.as_secs_f64() * 1e6 / slice.operations.max(1) as f64;
-        measured.push(Measured { slice, cpu_us });
+        let resident_bytes = contestant.resident_bytes()?;
+        measured.push(Measured { slice, cpu_us, resident_bytes });
     }
     Ok(measured)
 }

@@ -28,6 +28,12 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 /// Readers through a cut.
 const READERS: usize = 8;
 
+/// What is told second by second is told of so many; what comes later is added to the last.
+const SECONDS: usize = 256;
+
+/// Readers begin so long before a cut, and go on so long after all was shown.
+const AROUND: Duration = Duration::from_millis(1500);
+
 /// Between two reads of one of them: a reader, and not a load.
 const READ_PAUSE: Duration = Duration::from_millis(2);
 
@@ -134,7 +140,7 @@ pub fn bytes_per_write(
 }
 
 /// What a cut came to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Outage {
     /// How many writes it missed.
     pub missed: u64,
@@ -152,6 +158,15 @@ pub struct Outage {
     pub dropped: u64,
     /// The longest time in which a reader was not answered.
     pub longest: Duration,
+    /// Of each second since the readers began: answered and failed. The cut begins [`AROUND`] after that.
+    pub by_second: Vec<[u64; 2]>,
+}
+
+impl Outage {
+    /// When it began and ended, seconds since the readers began.
+    pub fn span(&self) -> [f64; 2] {
+        [AROUND, AROUND + self.cut].map(|at| at.as_secs_f64())
+    }
 }
 
 /// Cuts the way, writes so much, heals it.
@@ -165,7 +180,7 @@ pub fn outage(ensemble: &Ensemble, (at, way): (usize, &Way), missed: u64) -> Res
         for _ in 0..READERS {
             scope.spawn(|| ask(observer, &read, READ_PAUSE, &stop, &seen));
         }
-        sleep(Duration::from_millis(300));
+        sleep(AROUND);
         let begin = Instant::now();
         way.cut();
         let result = (|| -> Result<Outage> {
@@ -179,7 +194,7 @@ pub fn outage(ensemble: &Ensemble, (at, way): (usize, &Way), missed: u64) -> Res
             way.heal();
             until_shown(observer, &shown)?;
             let (caught_up, bytes) = (healed.elapsed(), way.carried()[1] - before);
-            sleep(Duration::from_millis(300));
+            sleep(AROUND);
             let none = Outage {
                 missed,
                 cut,
@@ -189,6 +204,7 @@ pub fn outage(ensemble: &Ensemble, (at, way): (usize, &Way), missed: u64) -> Res
                 failed: 0,
                 dropped: 0,
                 longest: Duration::ZERO,
+                by_second: Vec::new(),
             };
             Ok(none)
         })();
@@ -203,18 +219,45 @@ fn set_marker(ensemble: &Ensemble) -> Result<String> {
 }
 
 /// What all readers saw, or writers.
-#[derive(Default)]
 pub(super) struct Seen {
+    began: Instant,
+    /// Answered and failed, by second.
+    by_second: Box<[[AtomicU64; 2]; SECONDS]>,
     reads: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
     longest_us: AtomicU64,
 }
 
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            by_second: Box::new([const { [const { AtomicU64::new(0) }; 2] }; SECONDS]),
+            reads: AtomicU64::default(),
+            failed: AtomicU64::default(),
+            dropped: AtomicU64::default(),
+            longest_us: AtomicU64::default(),
+        }
+    }
+}
+
 impl Seen {
     fn fill(&self, outage: Outage) -> Outage {
         let (reads, failed, dropped) = self.counts();
-        Outage { reads, failed, dropped, longest: self.longest(), ..outage }
+        let seconds = (self.began.elapsed().as_secs() as usize).min(SECONDS);
+        let counts = self.by_second[..seconds].iter();
+        let by_second =
+            counts.map(|of| of.each_ref().map(|count| count.load(Ordering::Relaxed))).collect();
+        Outage { reads, failed, dropped, longest: self.longest(), by_second, ..outage }
+    }
+
+    /// Something was answered, or failed.
+    fn count(&self, failed: bool) {
+        let total = if failed { &self.failed } else { &self.reads };
+        total.fetch_add(1, Ordering::Relaxed);
+        let second = (self.began.elapsed().as_secs() as usize).min(SECONDS - 1);
+        self.by_second[second][usize::from(failed)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Answered so far.
@@ -259,14 +302,14 @@ pub(super) fn ask(
         let waited = answered.elapsed().as_micros() as u64;
         match reply {
             Some(Ok(reply)) if reply.err == 0 => {
-                seen.reads.fetch_add(1, Ordering::Relaxed);
+                seen.count(false);
                 seen.longest_us.fetch_max(waited, Ordering::Relaxed);
                 answered = Instant::now();
                 sleep(pause);
             }
-            Some(Ok(_)) => _ = seen.failed.fetch_add(1, Ordering::Relaxed),
+            Some(Ok(_)) => seen.count(true),
             Some(Err(_)) => {
-                seen.failed.fetch_add(1, Ordering::Relaxed);
+                seen.count(true);
                 seen.dropped.fetch_add(1, Ordering::Relaxed);
                 connection = None;
             }

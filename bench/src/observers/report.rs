@@ -413,6 +413,7 @@ fn cuts_json(found: &Outages) -> Value {
             "failed": it.failed,
             "dropped": it.dropped,
             "longest_s": it.longest.as_secs_f64(),
+            "answered_and_failed_by_second": it.by_second,
         })
     };
     json!({
@@ -488,6 +489,82 @@ pub fn plot(found: &Findings) -> String {
                 y + 12,
             ),
         );
+    }
+    text.push_str("</svg>\n");
+    text
+}
+
+/// The first cut with the most missed writes, second by second, a panel for each kind of server: reads that were
+/// answered as bars, those that failed as numbers, and the cut behind them. As SVG.
+pub fn plot_of_cuts(found: &Findings) -> String {
+    const LEFT: f64 = 70.0;
+    const WIDTH: f64 = 740.0;
+    const PANEL: f64 = 150.0;
+    let most = found.cuts.iter().map(|of| of.rounds[0].missed).max().unwrap_or(0);
+    let shown: Vec<(&str, &Outage)> = found
+        .cuts
+        .iter()
+        .map(|of| (of.name.as_str(), &of.rounds[0]))
+        .filter(|(_, outage)| outage.missed == most)
+        .collect();
+    let seconds = shown.iter().map(|(_, outage)| outage.by_second.len()).max().unwrap_or(0);
+    let answered = shown.iter().flat_map(|(_, outage)| &outage.by_second).map(|it| it[0]);
+    let highest = answered.max().unwrap_or(0).max(1) as f64;
+    let step = WIDTH / seconds.max(1) as f64;
+    let height = PANEL * shown.len() as f64 + 40.0;
+    let mut text = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"{height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"860\" height=\"{height}\" fill=\"white\"/>\n\
+         <text x=\"10\" y=\"18\">Reads at an observer in each second of a cut with {most} missed writes: answered \
+         (blue), failed (red numbers); the way is cut where it is grey</text>\n"
+    );
+    for (index, (name, outage)) in shown.iter().enumerate() {
+        let bottom = 40.0 + PANEL * (index + 1) as f64 - 20.0;
+        let tall = PANEL - 45.0;
+        let [from, until] = outage.span().map(|at| LEFT + at * step);
+        put(
+            &mut text,
+            format_args!(
+                "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\" fill=\"#ddd\"/>\n\
+                 <text x=\"10\" y=\"{:.1}\">{name}</text>\n\
+                 <text x=\"10\" y=\"{:.1}\">{highest:.0}/s</text>\n\
+                 <path d=\"M{LEFT} {bottom:.1}H{:.1}\" stroke=\"#222\"/>",
+                bottom - tall,
+                until - from,
+                bottom - tall / 2.0,
+                bottom - tall + 10.0,
+                LEFT + WIDTH,
+            ),
+        );
+        for (second, [answered, failed]) in outage.by_second.iter().enumerate() {
+            let (x, high) = (LEFT + second as f64 * step, *answered as f64 / highest * tall);
+            put(
+                &mut text,
+                format_args!(
+                    "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{high:.1}\" fill=\"#4a7ab5\"/>",
+                    x + step * 0.1,
+                    bottom - high,
+                    step * 0.8,
+                ),
+            );
+            if 0 < *failed {
+                put(
+                    &mut text,
+                    format_args!(
+                        "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"#c22\" text-anchor=\"middle\">{failed}</text>",
+                        x + step / 2.0,
+                        bottom - high - 3.0,
+                    ),
+                );
+            }
+            if second % 5 == 0 {
+                put(
+                    &mut text,
+                    format_args!("<text x=\"{x:.1}\" y=\"{:.1}\">{second} s</text>", bottom + 14.0),
+                );
+            }
+        }
     }
     text.push_str("</svg>\n");
     text

@@ -31,6 +31,7 @@ pub const WORKLOAD: Workload = Workload {
     outstanding: 32,
     value_bytes: VALUE_BYTES,
     keys: 10_000,
+    watch_percent: 0,
     threads: 1,
     rate: None,
 };

@@ -276,6 +276,10 @@ fn a_bench_counts_what_was_asked_and_leaves_nothing_behind() {
         0
     );
 
+    let watching = ["--reads", "50", "--watches", "100", "--json"];
+    let watched: serde_json::Value = serde_json::from_str(&bench(&watching)).expect("JSON");
+    assert!(watched["events_per_second"].as_f64().expect("a rate") > 0.0, "{watched}");
+    assert!(mixed["events_per_second"].is_null(), "{mixed}");
     let table = bench(&["--create", "--rate", "200", "--below", "/a/b"]);
     assert!(table.contains("200 due each second"), "{table}");
     let row = table.lines().find(|line| line.starts_with("writes")).expect("a row of writes");
