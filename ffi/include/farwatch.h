@@ -1618,6 +1618,7 @@ fw_status fw_node_stat(const fw_node *node, fw_stat *stat, fw_error **error);
  *
  * - `upstreams`: `host[:port][,host[:port]...]`, whom it learns from, by their peer ports (2888
  *   unless given), the first that can be reached and has in its log what was missed; the only one that must be set;
+ * - `upstreamChoice` (`first`): `nearest` is the one of them with the shortest round trip instead;
  * - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
  *   it, everything is in memory;
  * - `thread` (`own`): where it works: on a thread of its `own`; `pinned` to processor `cpu`; or `none`: on

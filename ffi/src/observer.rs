@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use farwatch_client::Outcome;
 use farwatch_core::tree::Visit;
 use farwatch_core::zxid::Zxid;
+use farwatch_observer::config::UpstreamChoice;
 use farwatch_observer::embedded::{DriveError, Observer, OpenError, Options, Thread, WaitError};
 
 use crate::bytes::{CSTR, TEXT_BYTES_MAX, Text, optional_text};
@@ -57,7 +58,8 @@ impl ObserverBody {
 }
 
 /// The settings of `fw_observer_open`.
-const KEYS: [&str; 6] = ["upstreams", "dataDir", "thread", "cpu", "windowBytes", "treeBytes"];
+const KEYS: [&str; 7] =
+    ["upstreams", "upstreamChoice", "dataDir", "thread", "cpu", "windowBytes", "treeBytes"];
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
@@ -137,6 +139,14 @@ fn options(config: &ConfigBody) -> Result<Options, Failure> {
     config.refuse_unknown(&KEYS)?;
     let list = config.get("upstreams").unwrap_or_default();
     let mut options = Options::of(upstreams(&list)?);
+    options.upstream_choice = match config.get("upstreamChoice").as_deref() {
+        None | Some("first") => UpstreamChoice::First,
+        Some("nearest") => UpstreamChoice::Nearest,
+        Some(other) => {
+            let text = format!("\"upstreamChoice\": {other:?} is not first or nearest");
+            return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text));
+        }
+    };
     options.data_dir = config.get("dataDir").map(Into::into);
     options.thread = thread(config)?;
     if let Some(bytes) = config.number("windowBytes", 0..=1 << 40)? {
@@ -193,6 +203,7 @@ pub unsafe fn find(
 ///
 /// - `upstreams`: `host[:port][,host[:port]...]`, whom it learns from, by their peer ports (2888
 ///   unless given), the first that can be reached and has in its log what was missed; the only one that must be set;
+/// - `upstreamChoice` (`first`): `nearest` is the one of them with the shortest round trip instead;
 /// - `dataDir`: where it keeps its history, so that it comes back with what it missed only; without
 ///   it, everything is in memory;
 /// - `thread` (`own`): where it works: on a thread of its `own`; `pinned` to processor `cpu`; or `none`: on

@@ -123,6 +123,8 @@ pub struct ServerConfig {
     pub link_bytes_per_second: u64,
     /// Whether links of which one side observes are compressed. Default automatic.
     pub link_compression: LinkCompression,
+    /// Which of [`ServerConfig::upstreams`] is learned from. Default the first.
+    pub upstream_choice: UpstreamChoice,
     /// Milliseconds without a finished write of its own disk after which a leader hands over to a
     /// voter that is well. Default 3000.
     pub leader_stall_ms: u32,
@@ -234,6 +236,7 @@ impl Default for ServerConfig {
             snapshot_transfer_bytes_per_second: 0,
             link_bytes_per_second: 0,
             link_compression: LinkCompression::Auto,
+            upstream_choice: UpstreamChoice::First,
             leader_stall_ms: LEADER_STALL_MS,
             rejoin: false,
             connect_limit_ticks: 0,
@@ -503,6 +506,15 @@ pub enum LinkCompression {
     On,
     /// Never, in either direction.
     Off,
+}
+
+/// Which upstream of several that can be learned from is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UpstreamChoice {
+    /// The first of the list.
+    First,
+    /// The nearest by its round trip; another one takes its place when it is at most half as far.
+    Nearest,
 }
 
 /// How the log is written.

@@ -35,7 +35,9 @@ use self::driven::Driven;
 pub use self::feed::{Change, ChangeKind, Lost, Next, Subscription};
 use self::life::Life;
 use self::state::State;
-use crate::config::{LocalSessions, LogDriver, ServerConfig, ServerRole, SocketDriver, Standing};
+use crate::config::{
+    LocalSessions, LogDriver, ServerConfig, ServerRole, SocketDriver, Standing, UpstreamChoice,
+};
 use crate::host::StartError;
 use crate::memory_dir;
 
@@ -61,6 +63,8 @@ pub struct Options {
     /// and has in its log what was missed.
     /// Voters or other observers.
     pub upstreams: Vec<(String, u16)>,
+    /// Which of them, if not the first.
+    pub upstream_choice: UpstreamChoice,
     /// Where it keeps its history, so that it comes back with what it missed only. `None`: in memory.
     pub data_dir: Option<PathBuf>,
     /// Where it works.
@@ -81,6 +85,7 @@ impl Options {
         let window_bytes_max = 16 << 20;
         Self {
             upstreams,
+            upstream_choice: UpstreamChoice::First,
             data_dir: None,
             thread: Thread::default(),
             window_bytes_max,
@@ -94,6 +99,7 @@ impl Options {
             role: ServerRole::Observer,
             standing: Standing::Member,
             upstreams: self.upstreams.clone(),
+            upstream_choice: self.upstream_choice,
             client_addrs: Vec::new(),
             on_partition: OnPartition::Serve,
             local_sessions: LocalSessions::Upgrading,

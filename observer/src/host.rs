@@ -413,7 +413,8 @@ impl Server {
                     limits: PeerLimits::of(&self.shared.config),
                 };
                 let peers = Peers::start(options, wake.clone())?;
-                let links = Links::new(peers.clone(), self.dir.clone(), addresses);
+                let choice = self.shared.config.upstream_choice;
+                let links = Links::new(peers.clone(), self.dir.clone(), addresses, choice);
                 (Box::new(links), Some(peers))
             }
         };

@@ -165,6 +165,8 @@ pub struct Cluster {
     pub recovered_at: Option<u64>,
     /// When the last such write was answered, and the longest that one was not.
     answered_at: Option<u64>,
+    /// When a write was last decided, and refused.
+    refused_at: Option<u64>,
     unanswered_us: u64,
     /// Until then whoever tries to lead may die.
     danger_until: u64,
@@ -224,6 +226,7 @@ impl Cluster {
             act: None,
             recovered_at: None,
             answered_at: None,
+            refused_at: None,
             unanswered_us: 0,
             danger_until: 0,
             actions: 0,
@@ -427,7 +430,8 @@ impl Cluster {
 
     /// Links a learner with those of its list that run.
     fn link_upstreams(&mut self, server: usize) {
-        for (rank, upstream) in (0..).zip(self.upstreams(server).to_vec()) {
+        for (place, upstream) in (0..).zip(self.upstreams(server).to_vec()) {
+            let rank = if self.plan.nearest { 0 } else { place };
             let runs = self.servers[upstream].process.is_some();
             if runs && self.servers[server].process.is_some() {
                 let peer = self.servers[upstream].id;

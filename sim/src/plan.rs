@@ -133,6 +133,8 @@ pub struct Plan {
     pub learners: usize,
     /// Whom each learner learns from, in its order of preference; where it is missing, from the leader.
     pub lists: Vec<Vec<usize>>,
+    /// Whether all of a list are as good, so that the nearest is learned from.
+    pub nearest: bool,
     pub services: Services,
     pub weather: Weather,
     pub timing: Timing,
@@ -226,6 +228,7 @@ impl Plan {
             voters,
             learners,
             lists,
+            nearest: Prng::new(seed ^ 0x6e65_6172).one_in(3),
             services: Services::drawn(seed, voters, learners),
             weather,
             timing,

@@ -118,6 +118,7 @@ impl Stage {
             voters,
             learners,
             lists,
+            nearest: false,
             services,
             weather: Weather::CLEAR,
             timing: Timing { epoch_proposals, ..Timing::default() },

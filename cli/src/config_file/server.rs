@@ -8,7 +8,7 @@ use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{
     LINK_BYTES_PER_SECOND_MIN, LinkCompression, LocalSessions, LogDriver,
     SESSION_TIMEOUT_TICKS_MAX, SESSION_TIMEOUT_TICKS_MIN, SNAPSHOTS_RETAINED_MIN, ServerConfig,
-    ServerRole, SocketDriver, Standing,
+    ServerRole, SocketDriver, Standing, UpstreamChoice,
 };
 use farwatch_observer::four_letter::{Whitelist, Word};
 
@@ -291,6 +291,13 @@ impl Reader<'_> {
                 "on" => LinkCompression::On,
                 "off" => LinkCompression::Off,
                 _ => return Err(word(&compression, "auto, on or off")),
+            };
+        }
+        if let Some(choice) = self.settings.take("farwatch.upstreamChoice") {
+            config.upstream_choice = match choice.value.as_str() {
+                "first" => UpstreamChoice::First,
+                "nearest" => UpstreamChoice::Nearest,
+                _ => return Err(word(&choice, "first or nearest")),
             };
         }
         Ok(())

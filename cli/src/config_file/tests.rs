@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{
-    LinkCompression, LocalSessions, ServerConfig, ServerRole, Standing,
+    LinkCompression, LocalSessions, ServerConfig, ServerRole, Standing, UpstreamChoice,
 };
 use farwatch_observer::four_letter::Word;
 
@@ -347,6 +347,16 @@ fn what_observers_are_sent_is_configured_and_bounded() {
     let error = |text: &str| error(&format!("{THREE}{text}\n"));
     assert!(error("farwatch.linkBytesPerSecond=-1").contains("no number from 0"));
     assert!(error("farwatch.linkCompression=zstd").contains("auto, on or off"));
+}
+
+#[test]
+fn whom_an_observer_prefers_is_the_first_of_its_list_or_the_nearest() {
+    let choice = |text: &str| config(&format!("{THREE}{text}")).upstream_choice;
+    assert_eq!(choice(""), UpstreamChoice::First);
+    assert_eq!(choice("farwatch.upstreamChoice=first\n"), UpstreamChoice::First);
+    assert_eq!(choice("farwatch.upstreamChoice=nearest\n"), UpstreamChoice::Nearest);
+    let wrong = error(&format!("{THREE}farwatch.upstreamChoice=best\n"));
+    assert!(wrong.contains("first or nearest"), "{wrong}");
 }
 
 #[test]

@@ -32,10 +32,13 @@ pub(super) struct Peer {
     pub ballot: Option<(u64, Ballot)>,
 }
 
+/// What ticks and busy servers add to a round trip: less says nothing about the way.
+const NEAR_TICKS: u64 = 2;
+
 /// A server that this one can learn from, as long as there is a link to it.
 #[derive(Clone, Debug)]
 pub(super) struct Upstream {
-    /// Its place in the list: smaller ones are preferred.
+    /// Its place in the list: smaller ones are preferred, and of the same the nearer one.
     pub rank: u32,
     /// When it was last asked what it offers.
     pub asked_at: u64,
@@ -48,10 +51,18 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    /// Orders upstreams: by the list, then by their way to the leader and to this server.
-    pub fn order(&self, id: ServerId) -> (u32, usize, u64, ServerId) {
+    /// Orders upstreams: by the list, then by how far they are as far as ticks tell, then by their way to the
+    /// leader.
+    pub fn order(&self, id: ServerId) -> (u32, u64, usize, u64, ServerId) {
         let hops = self.offer.as_ref().map_or(usize::MAX, |(_, offer)| offer.path.len());
-        (self.rank, hops, self.round_trip, id)
+        (self.rank, self.round_trip / NEAR_TICKS, hops, self.round_trip, id)
+    }
+
+    /// Whether this server would rather learn from it than from `own`: by the list, or where that makes no
+    /// difference because it is at most half as far.
+    pub fn is_before(&self, own: &Self) -> bool {
+        let is_nearer = 2 * (self.round_trip + NEAR_TICKS) <= own.round_trip;
+        self.rank < own.rank || (self.rank == own.rank && is_nearer)
     }
 }
 

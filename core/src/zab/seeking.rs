@@ -59,7 +59,7 @@ impl Seeking {
             return Next::Stay;
         };
         let since = *self.since.get_or_insert(base.now);
-        let unheard = |it: &Upstream| it.offer.is_none() && it.rank < best.rank;
+        let unheard = |it: &Upstream| it.offer.is_none() && it.rank <= best.rank;
         let waits = match base.can_go_on_from(best) {
             true if base.upstreams.values().any(unheard) => base.timing.heard_ticks,
             true => 0,

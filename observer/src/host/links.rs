@@ -1,6 +1,8 @@
 //! From the configuration to the protocol's terms, and the links as the core sees them.
 
-use crate::config::{LINK_BYTES_PER_SECOND_MIN, ServerConfig, ServerRole, ServerSpec};
+use crate::config::{
+    LINK_BYTES_PER_SECOND_MIN, ServerConfig, ServerRole, ServerSpec, UpstreamChoice,
+};
 use crate::data_dir::DataDir;
 use crate::drive::TICK_MEMBER;
 use crate::ensemble::{Ensemble, PeerEvent};
@@ -83,11 +85,26 @@ pub(super) struct Links {
     peers: Peers,
     dir: DataDir,
     addresses: Vec<PeerAddress>,
+    choice: UpstreamChoice,
 }
 
 impl Links {
-    pub fn new(peers: Peers, dir: DataDir, addresses: Vec<PeerAddress>) -> Self {
-        Self { peers, dir, addresses }
+    pub fn new(
+        peers: Peers,
+        dir: DataDir,
+        addresses: Vec<PeerAddress>,
+        choice: UpstreamChoice,
+    ) -> Self {
+        Self { peers, dir, addresses, choice }
+    }
+
+    /// The place of an upstream; all have the same where the nearest is wanted.
+    fn rank(&self, peer: ServerId) -> Option<u32> {
+        let rank = self.peers.upstream_rank(peer)?;
+        Some(match self.choice {
+            UpstreamChoice::First => rank,
+            UpstreamChoice::Nearest => 0,
+        })
     }
 
     fn cluster(&self) -> ClusterId {
@@ -105,7 +122,7 @@ impl Ensemble for Links {
         self.peers.take_events(&mut events);
         out.extend(events.into_iter().filter_map(|event| match event {
             peers::PeerEvent::Connected(peer) => {
-                let rank = self.peers.upstream_rank(peer);
+                let rank = self.rank(peer);
                 rank.map(|rank| PeerEvent::Upstream { peer, rank })
             }
             peers::PeerEvent::Received { from, message } => {

@@ -100,3 +100,39 @@ fn a_chain_of_observers_and_lists_that_name_each_other_come_to_one_state() {
     write_and_see(&ensemble, &[&one, &two, &three, &left, &right], "after restarts");
     equal_everywhere(&ensemble, &[&one, &two, &three, &left, &right]);
 }
+
+#[test]
+fn the_nearest_of_a_list_is_learned_from_though_it_comes_last_and_again_when_it_is_back() {
+    let test = "the_nearest";
+    let mut chance = Chance::printed(test);
+    let ensemble = voters(&[]);
+    create(&mut patient_client(ensemble.server(1)), "/value", b"first");
+    let way = wire(&ensemble, NEAR, &mut chance);
+    let mut relay = guest(&ensemble, 11, way.places(), &[]);
+    let list: Vec<_> = way.places().iter().copied().chain([relay.quorum]).collect();
+    let mut nearest = guest(&ensemble, 12, &list, &["farwatch.upstreamChoice=nearest"]);
+    let mut first = guest(&ensemble, 13, &list, &[]);
+    let learns_from_a_voter = |observer: &Server| {
+        let upstream = observer.report().and_then(|report| report.leader);
+        upstream.map(|upstream| ensemble.numbers().contains(&upstream))
+    };
+    relay.start();
+    until_it_learns(&relay);
+    nearest.start();
+    first.start();
+    until_level(&ensemble, &[&nearest, &first]);
+    let from_the_relay = |observer| learns_from_a_voter(observer) == Some(false);
+    until("it learns from the relay beside it", PATIENCE, || from_the_relay(&nearest));
+    relay.kill();
+    let from_a_voter = |observer| learns_from_a_voter(observer) == Some(true);
+    until("it learns from a voter", PATIENCE, || from_a_voter(&nearest));
+    write_and_see(&ensemble, &[&nearest, &first], "without the relay");
+    relay.start();
+    until("it learns from the relay again", PATIENCE, || from_the_relay(&nearest));
+    write_and_see(&ensemble, &[&nearest, &first], "with it again");
+    assert!(from_a_voter(&first), "the list says so");
+    for observer in [&nearest, &first] {
+        assert_eq!(snapshots_taken_over(observer), 0, "the log was enough");
+    }
+    equal_everywhere(&ensemble, &[&relay, &nearest, &first]);
+}

@@ -141,16 +141,17 @@ impl Learning {
         self.feed.grant_snapshots(base, out);
     }
 
-    /// Asks those of the list that stand before the one that this server learns from.
+    /// Asks those of the list that stand before the one that this server learns from, or beside it.
     pub(super) fn seek_better(&mut self, base: &mut Base, out: &mut Vec<Action>) {
         if !base.listed || base.now < self.seek_at {
             return;
         }
         self.seek_at = base.now + base.timing.seek_ticks;
         let Some(rank) = base.upstreams.get(&self.leader).map(|own| own.rank) else { return };
-        let better = base.upstreams.iter().filter(|(_, upstream)| upstream.rank < rank);
-        let better: Vec<ServerId> = better.map(|(&id, _)| id).collect();
-        for to in better {
+        let others = base.upstreams.iter().filter(|(id, _)| **id != self.leader);
+        let others = others.filter(|(_, upstream)| upstream.rank <= rank);
+        let others: Vec<ServerId> = others.map(|(&id, _)| id).collect();
+        for to in others {
             base.seek(to, out);
         }
     }
@@ -166,9 +167,10 @@ impl Learning {
             }
             return Next::Stay;
         }
-        let rank = |id: ServerId| base.upstreams.get(&id).map(|upstream| upstream.rank);
-        let better = rank(from) < rank(self.leader) && self.is_following();
-        if better && base.upstreams.get(&from).is_some_and(|it| base.prefers(it)) {
+        let [own, other] = [self.leader, from].map(|id| base.upstreams.get(&id));
+        let is_better =
+            own.zip(other).is_some_and(|(own, other)| other.is_before(own) && base.prefers(other));
+        if is_better && self.is_following() {
             base.send(self.leader, Message::Reset { session: self.session }, out);
             let _looking = self.leave(base, out);
             return Next::Follow(from);

@@ -1,5 +1,6 @@
 //! Servers that learn from servers that learn.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::feed::Stage;
@@ -89,6 +90,51 @@ fn the_first_of_a_list_that_can_be_learned_from_is() {
     let room = room(&[&[1], &[2, 1], &[1, 2]]);
     assert_eq!(path(&room, 3), [1, 2]);
     assert_eq!(path(&room, 4), [1]);
+}
+
+/// Lets so many ticks pass, where a word between servers 1 and 3 takes four of them.
+fn pass_with_a_long_way(room: &mut Room, ticks: u64) {
+    let mut on_the_way: VecDeque<(u64, usize, Event)> = VecDeque::new();
+    for now in 0..ticks {
+        room.tick();
+        loop {
+            while let Some((server, event)) = room.waiting.pop_front() {
+                let from = if let Event::Received { from, .. } = &event { from.0 } else { 0 };
+                match (from, server + 1) {
+                    (1, 3) | (3, 1) => on_the_way.push_back((now + 4, server, event)),
+                    _ => room.step(server, event),
+                }
+            }
+            match on_the_way.pop_front_if(|(due, ..)| *due <= now) {
+                Some((_, server, event)) => room.step(server, event),
+                None => break,
+            }
+        }
+    }
+}
+
+#[test]
+fn of_upstreams_in_the_same_place_the_nearest_is_learned_from() {
+    for (second, expected) in [(0, vec![1, 2]), (1, vec![1])] {
+        let mut room = room(&[&[1], &[]]);
+        room.step(2, Event::Upstream { peer: ServerId(1), rank: 0 });
+        room.step(2, Event::Upstream { peer: ServerId(2), rank: second });
+        pass_with_a_long_way(&mut room, 100);
+        assert_eq!(path(&room, 3), expected, "the second has place {second}");
+    }
+}
+
+#[test]
+fn a_nearer_one_in_the_same_place_takes_over() {
+    for (second, expected) in [(0, vec![1, 2]), (1, vec![1])] {
+        let mut room = room(&[&[1], &[]]);
+        room.step(2, Event::Upstream { peer: ServerId(1), rank: 0 });
+        pass_with_a_long_way(&mut room, 100);
+        assert_eq!(path(&room, 3), [1]);
+        room.step(2, Event::Upstream { peer: ServerId(2), rank: second });
+        pass_with_a_long_way(&mut room, 1000);
+        assert_eq!(path(&room, 3), expected, "the second has place {second}");
+    }
 }
 
 #[test]
