@@ -50,9 +50,9 @@ pub const SPARES_MAX: usize = 2;
 /// to hold up the log's own writes.
 const FILL_BYTES: u64 = 1 << 20;
 
-/// Zeros written by one call. An observer in somebody's process fills two spares at once, and allocates this
-/// from what is kept for when there is no memory.
-const ZERO_BYTES: usize = 128 << 10;
+/// Zeros written by one call. Not allocated: a spare is filled also where an observer's process has no memory
+/// but a reserve.
+static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
 
 /// One segment on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -492,14 +492,13 @@ fn fill<D: Disk>(
         let (operation, name) = ("allocate", name.to_owned());
         return Err(DiskError { operation, name, cause: DiskCause::Full });
     }
-    let zeros = vec![0; ZERO_BYTES.min(bytes as usize)];
     let file = disk.create(name)?;
     let mut at = 0;
     while at < bytes {
         let piece_end = bytes.min(at + FILL_BYTES);
         while at < piece_end {
-            let step = zeros.len().min((piece_end - at) as usize);
-            disk.write_at(&file, at, &zeros[..step])?;
+            let step = ZEROS.len().min((piece_end - at) as usize);
+            disk.write_at(&file, at, &ZEROS[..step])?;
             at += step as u64;
         }
         between(&file, at)?;

@@ -182,7 +182,10 @@ impl Cluster {
                         self.answered_in_calm();
                     }
                 }
-                _refused => {}
+                (Request::Set { .. } | Request::Create { .. }, _) if is_refusal(err) => {
+                    self.refused_at = Some(self.now);
+                }
+                _unanswered => {}
             }
         }
         self.tally.told_open += u64::from(err == ErrorCode::ConnectionLoss);
@@ -279,4 +282,10 @@ impl Cluster {
             }
         }
     }
+}
+
+/// What a leader decides about a write that it does not do.
+fn is_refusal(err: ErrorCode) -> bool {
+    use ErrorCode::{BadVersion, NoNode, NodeExists};
+    matches!(err, NoNode | NodeExists | BadVersion)
 }
