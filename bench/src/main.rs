@@ -204,15 +204,15 @@ impl Compare {
         if let Some(file) = &self.json {
             std::fs::write(file, serde_json::to_string_pretty(&run)?)?;
         }
-        if let Some(file) = &self.html {
-            record::write_page(file, &run, &table, &results)?;
-        }
         if let Some(file) = &self.summary {
             record::write_summary(file, &run, &table)?;
         }
         if let Some(document) = &self.document {
             let marks = if self.voters == 1 { report::MARKS } else { report::ENSEMBLE_MARKS };
             report::replace_between(marks, document, &table)?;
+        }
+        if let Some(file) = &self.html {
+            record::write_page(file, &run, &table, &results)?;
         }
         Ok(())
     }

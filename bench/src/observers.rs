@@ -119,6 +119,8 @@ type Named = (&'static str, Ensemble);
 impl Observers {
     /// Measures, and prints what was found.
     pub fn run(&self) -> Result<()> {
+        let plots_cut = self.cut_plot.is_some();
+        ensure!(!plots_cut || self.measures(Part::Cut), "--cut-plot needs the part cut");
         let mut found = Findings::default();
         if self.measures(Part::Sinks) {
             found.sinks = self.sinks()?;

@@ -154,7 +154,7 @@ impl Plan {
         let read = match self.kind {
             Kind::Get | Kind::Children | Kind::Ping => true,
             Kind::Set | Kind::Create | Kind::Churn => false,
-            Kind::Mix { read_percent } => (draw >> 33) % 100 < u64::from(read_percent),
+            Kind::Mix { read_percent } => percents(draw).0 < u64::from(read_percent),
         };
         let mut put = |request: raw::Request| {
             out.extend_from_slice(&framed(&request_bytes(0, &request)));
@@ -165,7 +165,7 @@ impl Plan {
             (true, kind) => {
                 out.extend_from_slice(&self.gets[draw as u32 as usize % self.gets.len()]);
                 // Whether to watch is the last byte of getData and getChildren.
-                let watches = (draw >> 40) % 100 < u64::from(self.watch_percent);
+                let watches = percents(draw).1 < u64::from(self.watch_percent);
                 if watches && kind != Kind::Ping {
                     *out.last_mut().expect("a frame") = 1;
                 }
@@ -184,6 +184,12 @@ impl Plan {
     pub(super) fn xid(&self, xid: i32) -> i32 {
         if self.kind == Kind::Ping { PING_XID } else { xid }
     }
+}
+
+/// Two numbers from 0 to 99 that have nothing to do with each other, nor with the lower half of the draw.
+fn percents(draw: u64) -> (u64, u64) {
+    let upper = draw >> 33;
+    (upper % 100, upper / 100 % 100)
 }
 
 /// Creates `parent` and so many nodes directly below it, without data.
@@ -294,4 +300,32 @@ fn collect(connection: &mut Connection, outstanding: &mut usize, fine: &[i32]) -
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_of_a_hundred_requests_are_reads_and_so_many_of_those_leave_a_watch() {
+        let kind = Kind::Mix { read_percent: 50 };
+        let workload = Workload { kind, keys: 10, watch_percent: 3, ..Workload::default() };
+        let plan = Plan::new(&workload, Nodes::Canned);
+        let (mut reads, mut watches, mut random) = (0, 0, 1_u64);
+        let all = 100_000;
+        let mut out = Vec::new();
+        for xid in 1..=all {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            out.clear();
+            if plan.ask(0, xid, random, &mut out) == Asked::Read {
+                reads += 1;
+                watches += i32::from(*out.last().expect("a frame"));
+            }
+        }
+        assert!((reads - all / 2).abs() < all / 100, "{reads} reads of {all}");
+        assert!((watches - reads * 3 / 100).abs() < reads / 200, "{watches} watches of {reads}");
+        assert!(plan.gets.iter().all(|get| get.last() == Some(&0)), "the prepared frames stay");
+    }
 }

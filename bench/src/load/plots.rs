@@ -59,7 +59,7 @@ pub(super) fn over_cells(results: &[CellResult]) -> Result<Vec<(String, String)>
         } else {
             let p99 =
                 |cell: &CellResult, at| cell.figure(at, |it| it.slice.quantile_us(0.99)).median;
-            let lines = lines(&cells, &|cell, at| (rate(cell, at).log10(), p99(cell, at)));
+            let lines = lines(&cells, &|cell, at| (rate(cell, at).max(1.0).log10(), p99(cell, at)));
             let across = across(&lines);
             let caption = "p99 in \u{b5}s at 10^x operations a second";
             (format!("{name}: throughput and latency"), caption, lines, across)

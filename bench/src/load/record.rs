@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::plots;
-use super::referee::{CellResult, Measured};
+use super::referee::{CellResult, DRIFT_MAX, Measured};
 
 /// What figures of this machine depend on.
 #[must_use]
@@ -26,6 +26,7 @@ pub fn machine() -> Value {
         "processors": std::thread::available_parallelism().map_or(0, usize::from),
         "memory": field(&read("/proc/meminfo"), "MemTotal"),
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "command": std::env::args().collect::<Vec<_>>().join(" "),
         "load_average": read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>(),
         "unix_seconds": since.as_secs(),
     })
@@ -104,12 +105,15 @@ pub fn write_summary(file: &Path, run: &Value, table: &str) -> Result<()> {
     let load = |at: &str| run["machine"][at]["load_average"][0].as_str().unwrap_or("?").to_owned();
     let summary = format!(
         "# farwatch-bench compare\n\n\
-         {} voters each; {} processors, {}, {}, Linux {}; load average {} before and {} after.\n\n\
+         `{}`\n\n\
+         Servers of each subject: {}. {} processors, {}, {}, Linux {}; load average {} before and {} after.\n\n\
          {table}\n\
          Rates, latencies and CPU are medians of the rounds that count; a ratio is the median of what it is in each \
          round, with the least and the greatest. A round in which the canned server (ceiling), which only \
-         answers, strayed by more than a fifth from its median is void and was repeated. In `NxM`, N \
-         connections have M requests under way each.\n",
+         answers, strayed by more than {:.0} % from its median is void and was repeated; where the table says \
+         *unsteady* too few rounds were calm, and void ones are counted. In `NxM`, N connections have M requests under \
+         way each.\n",
+        text(&before["command"]),
         run["voters"],
         before["processors"],
         text(&before["processor"]),
@@ -117,6 +121,7 @@ pub fn write_summary(file: &Path, run: &Value, table: &str) -> Result<()> {
         text(&before["kernel"]),
         load("before"),
         load("after"),
+        DRIFT_MAX * 100.0,
     );
     fs::write(file, summary).with_context(|| format!("{} cannot be written", file.display()))
 }
@@ -165,6 +170,9 @@ mod tests {
         assert!(page.contains("&lt;us&gt;"), "a name is no markup: {page}");
         write_summary(file.path(), &run, "| a | b |").expect("a summary");
         let summary = fs::read_to_string(file.path()).expect("it was written");
-        assert!(summary.contains("3 voters each") && summary.contains("| a | b |"), "{summary}");
+        assert!(
+            summary.contains("Servers of each subject: 3.") && summary.contains("| a | b |"),
+            "{summary}"
+        );
     }
 }

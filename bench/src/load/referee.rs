@@ -13,7 +13,7 @@ use super::process::{cpu_time, resident_bytes};
 use super::{Load, Nodes, ROOT, Slice};
 
 /// How far the canned server may stray from its median, as a part of it.
-const DRIFT_MAX: f64 = 0.20;
+pub(super) const DRIFT_MAX: f64 = 0.20;
 
 /// A round is repeated at most so often, all in all, for those that were void.
 const ROUNDS_FACTOR: usize = 2;

@@ -158,7 +158,8 @@ pub struct Outage {
     pub dropped: u64,
     /// The longest time in which a reader was not answered.
     pub longest: Duration,
-    /// Of each second since the readers began: answered and failed. The cut begins [`AROUND`] after that.
+    /// Of each whole second since the readers began: answered and failed. The cut begins [`AROUND`] after
+    /// that.
     pub by_second: Vec<[u64; 2]>,
 }
 

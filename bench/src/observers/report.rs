@@ -569,3 +569,41 @@ pub fn plot_of_cuts(found: &Findings) -> String {
     text.push_str("</svg>\n");
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_cut_is_plotted_second_by_second_with_what_failed() {
+        let quality = Quality { rtt: Duration::from_millis(80), bytes_per_second: 1 };
+        let outage = |missed, by_second| Outage {
+            missed,
+            cut: Duration::from_secs(2),
+            caught_up: Duration::ZERO,
+            bytes: 0,
+            reads: 0,
+            failed: 0,
+            dropped: 0,
+            longest: Duration::ZERO,
+            by_second,
+        };
+        let mut found = Findings::default();
+        for (name, missed, by_second) in [
+            ("us", 10, vec![[100, 0]; 4]),
+            ("them", 10, vec![[100, 0], [0, 7], [0, 0], [50, 0]]),
+            ("few", 1, vec![[9, 9]]),
+        ] {
+            let mut outages = Outages::new(name, quality);
+            outages.add(outage(missed, by_second));
+            found.cuts.push(outages);
+        }
+        let plot = plot_of_cuts(&found);
+        assert_eq!(plot.matches("#4a7ab5").count(), 8, "a bar for each second: {plot}");
+        assert_eq!(plot.matches("#ddd").count(), 2, "the cut of each: {plot}");
+        assert!(plot.contains(">7</text>") && !plot.contains(">9</text>"), "{plot}");
+        assert!(!plot.contains("few"), "one of fewer missed writes is left out: {plot}");
+    }
+}
