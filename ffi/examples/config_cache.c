@@ -3,8 +3,8 @@
  *
  * A program asks `setting_now` wherever it needs a number. That looks into the replica each time, which is a
  * memory read; what takes longer, the parsing, is done again only when the node's mzxid has changed. No
- * thread, no callback and no lock keeps this cache fresh, and it cannot miss a change. The feed is only for
- * being told: here, for printing. */
+ * thread and no callback keeps this cache fresh, and it is never older than the replica. A `struct setting`
+ * belongs to one thread; others have their own. The feed is only for being told: here, for printing. */
 #include <farwatch.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -17,23 +17,25 @@
 
 struct setting {
     char path[256];
-    int64_t mzxid; /* of the text that was parsed; 0: none */
+    int64_t mzxid; /* of the text that was parsed; -1: none */
     int64_t value;
     int64_t fallback;
     int parsed; /* how often */
 };
 
-/* A node that is not there, or is no number, is the fallback. */
+/* A node that is not there, or is no number, is the fallback. Where the replica cannot be asked the last value
+ * stays. */
 static int64_t setting_now(const fw_observer *observer, struct setting *setting) {
     fw_stat stat = FW_STAT_INIT;
     char text[32];
     int64_t len = 0;
     fw_status status = fw_observer_get(observer, setting->path, FW_CSTR, (uint8_t *)text, sizeof text - 1,
                                        &len, &stat, NULL);
-    if (status != FW_OK) {
-        setting->mzxid = 0;
-        return setting->fallback;
+    if (status == FW_NO_NODE || status == FW_BUFFER_TOO_SMALL) {
+        setting->mzxid = -1;
+        return setting->value = setting->fallback;
     }
+    if (status != FW_OK) return setting->value;
     if (stat.mzxid == setting->mzxid) return setting->value;
     setting->mzxid = stat.mzxid, setting->parsed++;
     text[len < 0 ? 0 : len] = 0; /* null data has the length -1 */
@@ -48,7 +50,7 @@ int main(int count, char **arguments) {
     const char *upstreams = count < 2 ? "127.0.0.1:2888" : arguments[1];
     const char *folder = count < 3 ? "/config" : arguments[2];
     int changes = count < 5 ? 0 : atoi(arguments[4]);
-    struct setting setting = {.fallback = 1};
+    struct setting setting = {.mzxid = -1, .value = 1, .fallback = 1};
     fw_config *config = NULL;
     fw_observer *observer = NULL;
     fw_feed *feed = NULL;

@@ -8,9 +8,14 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define HELD_MAX 20000
+#define HELD_MAX 5000
 /* Of one type and alive at once: some have threads. */
 #define LIVE_MAX 6
+#define TYPES_MAX 63
+/* Of the last calls, which are told when something goes wrong. */
+#define TOLD 24
+/* After this a call hangs, seconds. */
+#define CALL_SECONDS_MAX 60
 
 static uint64_t draws;
 static struct {
@@ -19,9 +24,36 @@ static struct {
     bool freed;
 } held[HELD_MAX];
 static size_t held_count;
-static size_t live[64];
+static size_t live[TYPES_MAX + 1], ever[TYPES_MAX + 1];
 static const char *address, *peers;
-static uint64_t called_back, destroyed;
+static uint64_t called_back, destroyable, destroyed;
+static const char *volatile calls[TOLD];
+static volatile size_t calls_made;
+static volatile bool is_well;
+
+/* The next call. */
+static void calling(const char *name) {
+    calls[calls_made++ % TOLD] = name;
+    alarm(CALL_SECONDS_MAX);
+}
+
+static void tell_calls(void) {
+    if (is_well) return;
+    dprintf(2, "after %zu calls, the last of them:\n", calls_made);
+    for (size_t i = calls_made < TOLD ? 0 : calls_made - TOLD; i < calls_made; i++) dprintf(2, "  %s\n", calls[i % TOLD]);
+}
+
+static void on_signal(int number) {
+    dprintf(2, "signal %d\n", number);
+    tell_calls();
+    _exit(9);
+}
+
+static void watch_over_calls(void) {
+    int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGALRM};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) signal(signals[i], on_signal);
+    atexit(tell_calls);
+}
 
 /* splitmix64 */
 static uint64_t draw(uint64_t below) {
@@ -33,9 +65,15 @@ static uint64_t draw(uint64_t below) {
 
 static void keep(int type, void *at) {
     if (at == NULL) return;
-    CHECK(held_count < HELD_MAX);
-    held[held_count].at = at, held[held_count].type = type, held[held_count].freed = false;
-    held_count++, live[type]++;
+    size_t place = held_count;
+    if (held_count < HELD_MAX) {
+        held_count++;
+    } else { /* in the place of one that was freed */
+        do place = draw(HELD_MAX);
+        while (!held[place].freed);
+    }
+    held[place].at = at, held[place].type = type, held[place].freed = false;
+    live[type]++, ever[type]++;
 }
 
 /* One of those that `type`, if not -1, and `freed` say; null if there is none. */
@@ -100,7 +138,7 @@ static const char *any_text(void) {
 static const char *any_key(void) {
     static const char *const keys[] = {
         "connect", "sessionTimeout", "requestTimeout", "closeTimeout", "readOnly", "renewExpired",
-        "jute.maxbuffer", "seed", "serverChoice", "nearestPause", "upstreams", "thread", "cpu", "windowBytes",
+        "jute.maxbuffer", "seed", "serverChoice", "nearestPause", "upstreams", "upstreamChoice", "thread", "cpu", "windowBytes",
         "treeBytes",
     };
     if (draw(16) == 0) return any_text();
@@ -197,8 +235,9 @@ static void *sized_output(size_t at, uint32_t size) {
     return outputs[at];
 }
 
-static bool unwritten(size_t at) {
-    for (size_t i = sizeof(uint64_t); i < sizeof outputs[at]; i++)
+/* From a byte of it on. */
+static bool unwritten(size_t at, size_t from) {
+    for (size_t i = from; i < sizeof outputs[at]; i++)
         if (outputs[at][i] != 0x5a) return false;
     return true;
 }

@@ -99,7 +99,8 @@ pub fn finish(mut child: Child) -> String {
     }
     let output = child.wait_with_output().expect("a child");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {said}", output.status);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}: {said}\nafter:\n{printed}", output.status);
     assert_eq!(said, "", "a program that ends well has nothing to complain of");
     String::from_utf8(output.stdout).expect("text")
 }
