@@ -7,7 +7,8 @@ starts a server of KIND on a free port of the loopback, runs COMMAND with its ad
 variable SERVER and ends with COMMAND's exit code; the server and its data are gone then.
 KIND is `farwatch`, `debian` (Debian's package zookeeper) or a release such as `3.9.5`. With
 `-ensemble` behind it three voters are started and SERVER names all of them; with `-follower` it
-names one that follows, with `-observer` a fourth server that observes.
+names one that follows, with `-observer` a fourth server that observes, with `-observer-global` one whose
+sessions are the ensemble's.
 """
 
 import contextlib
@@ -241,12 +242,14 @@ class Service:
     def __init__(self, kind):
         self.kind = kind
         product, _, shape = kind.partition("-")
-        if shape not in ("", "ensemble", "follower", "observer"):
+        if shape not in ("", "ensemble", "follower", "observer", "observer-global"):
             sys.exit(f"no such kind of server: {kind}")
-        servers = {"": 1, "observer": VOTERS + 1}.get(shape, VOTERS)
+        observes = shape.startswith("observer")
+        self.sessions_are_local = shape == "observer"
+        servers = 1 if not shape else VOTERS + observes
         self.all = [Server(product) for _ in range(servers)]
         # Those that clients are told of.
-        self.members = self.all[VOTERS:] if shape == "observer" else list(self.all)
+        self.members = self.all[VOTERS:] if observes else list(self.all)
         self.hides_others = shape == "follower"
         if shape:
             self.join()
@@ -254,8 +257,9 @@ class Service:
     def join(self):
         lines = ENSEMBLE_CONFIG
         if VOTERS < len(self.all):
-            # What Farwatch's observers do without being told. ZooKeeper wants it said everywhere.
-            lines += "localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n"
+            # Local is what Farwatch's observers do without being told. ZooKeeper wants it said everywhere.
+            local = str(self.sessions_are_local).lower()
+            lines += f"localSessionsEnabled={local}\nlocalSessionsUpgradingEnabled={local}\n"
         for number, server in enumerate(self.all, 1):
             server.number = number
             role = ":observer" if VOTERS < number else ""
