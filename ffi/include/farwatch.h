@@ -1722,7 +1722,7 @@ fw_status fw_observer_children(const fw_observer *observer,
  * writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
  * that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
  * `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
- * thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_FORKED`.
+ * thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_NO_MEMORY`, `FW_FORKED`.
  */
 fw_status fw_observer_client(const fw_observer *observer,
                              const fw_config *config,
@@ -1742,13 +1742,15 @@ const char *fw_observer_ended(const fw_observer *observer,
  * Stops the observer and waits for its threads; reads still show what it knew. Twice is once. In a
  * process that was forked from the one that opened it this does nothing. One without a thread ends here
  * when the thread that drives it calls, and otherwise when that thread ends, or drives or opens another.
- * May block, any thread.
+ * May block, any thread. Fails with `FW_IN_CALLBACK` in what `fw_observer_read` calls: a thread of its could
+ * wait for that read.
  */
 fw_status fw_observer_close(fw_observer *observer,
                             fw_error **error);
 
 /**
- * Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block.
+ * Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block. In what
+ * `fw_observer_read` calls it answers `FW_IN_CALLBACK`, and frees nothing.
  */
 fw_status fw_observer_free(fw_observer *observer);
 

@@ -510,7 +510,7 @@ pub unsafe extern "C" fn fw_observer_children(
 /// writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
 /// that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
 /// `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
-/// thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_FORKED`.
+/// thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_NO_MEMORY`, `FW_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_client(
     observer: *const fw_observer,
@@ -526,12 +526,14 @@ pub unsafe extern "C" fn fw_observer_client(
         observer.refuse_forked()?;
         let chroot = optional_text("chroot", chroot, chroot_len)?.unwrap_or_default();
         let door = observer.observer.door();
-        let opened = if config.is_null() {
-            ClientBody::open_through(door, chroot, &ConfigBody::default())
-        } else {
-            ClientBody::open_through(door, chroot, &*borrow(config)?)
-        };
-        place.set(give(opened?));
+        let opened = crate::reserve::open(|| {
+            if config.is_null() {
+                ClientBody::open_through(door, chroot, &ConfigBody::default())
+            } else {
+                ClientBody::open_through(door, chroot, &*borrow(config)?)
+            }
+        })?;
+        place.set(give(opened));
         Ok(())
     })
 }
@@ -559,13 +561,15 @@ pub unsafe extern "C" fn fw_observer_ended(
 /// Stops the observer and waits for its threads; reads still show what it knew. Twice is once. In a
 /// process that was forked from the one that opened it this does nothing. One without a thread ends here
 /// when the thread that drives it calls, and otherwise when that thread ends, or drives or opens another.
-/// May block, any thread.
+/// May block, any thread. Fails with `FW_IN_CALLBACK` in what `fw_observer_read` calls: a thread of its could
+/// wait for that read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_close(
     observer: *mut fw_observer,
     error: *mut *mut fw_error,
 ) -> fw_status {
     ending!(error, {
+        refuse_inside_read()?;
         let observer = borrow(observer.cast_const())?;
         if observer.observer.is_driven_here() {
             without_signals(|| observer.observer.close());
@@ -576,9 +580,13 @@ pub unsafe extern "C" fn fw_observer_close(
     })
 }
 
-/// Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block.
+/// Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block. In what
+/// `fw_observer_read` calls it answers `FW_IN_CALLBACK`, and frees nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_free(observer: *mut fw_observer) -> fw_status {
+    if !observer.is_null() && LOOKS.get() {
+        return fw_status::FW_IN_CALLBACK;
+    }
     // With it go the threads of one that is driven here, and it may start some to end.
     accessor!(without_signals(|| free(observer)))
 }

@@ -25,6 +25,9 @@ static void reads(void *context, const fw_node *node) {
     CHECK(fw_observer_children(observer, "/", 1, &(fw_result *){NULL}, NULL) == FW_IN_CALLBACK);
     CHECK(fw_observer_lag(observer, &lag, NULL) == FW_IN_CALLBACK);
     CHECK(fw_observer_wait_ready(observer, 0, 0, NULL) == FW_IN_CALLBACK);
+    /* Its threads, which these wait for, may wait for this very read. */
+    CHECK(fw_observer_close(observer, NULL) == FW_IN_CALLBACK);
+    CHECK(fw_observer_free(observer) == FW_IN_CALLBACK && fw_observer_free(NULL) == FW_OK);
     OK(fw_observer_view(observer, &view, &error));
     CHECK(fw_view_get(view, "/", 1, &(const uint8_t *){NULL}, &(size_t){0}, NULL, NULL) == FW_OK);
     fw_view_free(view);
