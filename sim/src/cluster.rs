@@ -165,7 +165,7 @@ pub struct Cluster {
     pub recovered_at: Option<u64>,
     /// When the last such write was answered, and the longest that one was not.
     answered_at: Option<u64>,
-    /// When a write was last decided, and refused.
+    /// When a write that began in the calm was last decided, and refused.
     refused_at: Option<u64>,
     unanswered_us: u64,
     /// Until then whoever tries to lead may die.

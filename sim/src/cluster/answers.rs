@@ -183,7 +183,9 @@ impl Cluster {
                     }
                 }
                 (Request::Set { .. } | Request::Create { .. }, _) if is_refusal(err) => {
-                    self.refused_at = Some(self.now);
+                    if self.calm && self.history.began(number) >= self.plan.calm_at_us {
+                        self.refused_at = Some(self.now);
+                    }
                 }
                 _unanswered => {}
             }

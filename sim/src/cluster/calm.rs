@@ -124,8 +124,10 @@ impl Cluster {
         let last = self.answered_at.unwrap_or(self.plan.calm_at_us);
         let unanswered = self.unanswered_us.max(self.now.saturating_sub(last));
         if self.recovered_at.is_none() {
-            // A client that only sets what is not there, as it happens, is answered too.
-            if self.refused_at.is_some_and(|at| self.now - at < UNANSWERED_US) {
+            // Where the only clients set what is not there, as it happens, those are answered too. Not where
+            // progress itself is judged.
+            let refused = self.refused_at.is_some_and(|at| self.now - at < UNANSWERED_US);
+            if refused && self.plan.mode == Mode::Safety {
                 return;
             }
             let states = self.describe();

@@ -26,7 +26,7 @@ fn seeds_that_found_a_bug_pass() {
     for seed in [12, 25, 36, 42, 45, 50, 164, 207, 233, 365, 434, 465, 616, 689] {
         passes(seed, 5, Mode::Safety);
     }
-    for seed in [15, 66, 80, 145, 172, 245, 622, 2242, 2370, 2636, 2763, 4672] {
+    for seed in [15, 66, 80, 145, 172, 245, 325, 622, 2242, 2370, 2636, 2763, 4672, 900_128] {
         passes(seed, 8, Mode::Safety);
     }
     for seed in [10_672, 11_714] {
