@@ -182,10 +182,12 @@ impl Cluster {
                         self.answered_in_calm();
                     }
                 }
-                (Request::Set { .. } | Request::Create { .. }, _) if is_refusal(err) => {
-                    if self.calm && self.history.began(number) >= self.plan.calm_at_us {
-                        self.refused_at = Some(self.now);
-                    }
+                (Request::Set { .. } | Request::Create { .. }, _)
+                    if is_refusal(err)
+                        && self.calm
+                        && self.history.began(number) >= self.plan.calm_at_us =>
+                {
+                    self.refused_at = Some(self.now);
                 }
                 _unanswered => {}
             }
