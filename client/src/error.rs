@@ -46,6 +46,13 @@ pub enum ClientError {
     /// The client was closed.
     #[error("the client is closed; open a new one")]
     Closed,
+    /// The client's own thread panicked: nothing is told any more, and nothing can be asked for. The session
+    /// lives on at the servers until its timeout.
+    #[error(
+        "a bug of the client: its thread panicked, and whether this was applied is not known; open a new \
+         client, and report it"
+    )]
+    Panicked,
     /// A path breaks the rules for znode names.
     #[error("{error}: {path:?}")]
     BadPath {
@@ -110,6 +117,7 @@ impl ClientError {
             | Self::Timeout { .. }
             | Self::SessionExpired
             | Self::Closed
+            | Self::Panicked
             | Self::BadPath { .. }
             | Self::TooLarge { .. }
             | Self::Overloaded { .. }

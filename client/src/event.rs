@@ -25,7 +25,7 @@ pub enum SessionState {
     Expired,
     /// The server refused a credential, which will not be tried again.
     AuthFailed,
-    /// It was closed by us.
+    /// It was closed by us, or this client has failed ([`crate::ClientError::Panicked`]).
     Closed,
 }
 

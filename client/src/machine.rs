@@ -313,6 +313,13 @@ impl<C> Machine<C> {
         self.session()
     }
 
+    /// Command: nobody will drive this any more, since who did has panicked. What waits is told so.
+    pub fn give_up(&mut self) {
+        if !self.is_over() {
+            self.finish(ClientError::Panicked, SessionState::Closed);
+        }
+    }
+
     /// Handler: the server's name was resolved, and now it is dialled: its time counts from here, however
     /// long the resolver took. Returns when to give up, milliseconds.
     pub fn handle_resolved(&mut self, now_ms: u64) -> u64 {

@@ -647,8 +647,8 @@ typedef struct fw_error fw_error;
 typedef struct fw_event fw_event;
 
 /**
- * The changes at a node and below it, in the order of the history. All functions on it: any thread, one
- * after the other.
+ * The changes at a node and below it, in the order of the history. All functions on it: any thread; those
+ * that wait share the changes, each of which goes to one of them.
  */
 typedef struct fw_feed fw_feed;
 
@@ -1427,8 +1427,10 @@ fw_status fw_observer_subscribe(const fw_observer *observer,
 
 /**
  * Takes the next change and waits up to `timeout_ms` for it: 0 looks and does not wait. Free it with
- * `fw_change_free`. May block. Fails with `FW_TIMEOUT` (nothing so far), `FW_WINDOW_LOST` (changes were
- * missed: read what is there and subscribe again from that view's zxid), `FW_CLOSED` (the observer ended).
+ * `fw_change_free`. May block, any thread; in what `fw_observer_read` calls, which the observer may wait
+ * for, it must not. Fails with `FW_TIMEOUT` (nothing so far), `FW_WINDOW_LOST` (changes were missed: read
+ * what is there and subscribe again from that view's zxid), `FW_CLOSED` (the observer ended),
+ * `FW_IN_CALLBACK`.
  */
 fw_status fw_feed_next(fw_feed *feed,
                        uint64_t timeout_ms,
@@ -1436,8 +1438,8 @@ fw_status fw_feed_next(fw_feed *feed,
                        fw_error **error);
 
 /**
- * Up to where everything was told; at first, where the feed begins. Waits while another thread is in
- * `fw_feed_next`.
+ * Up to where everything was told; at first, where the feed begins. Takes a lock for an instant, any
+ * thread, also while others wait in `fw_feed_next`.
  */
 int64_t fw_feed_zxid(const fw_feed *feed);
 
@@ -1977,7 +1979,8 @@ int32_t fw_queue_fd(const fw_queue *queue);
 
 /**
  * Takes the first entry, for which it waits up to `timeout_ms`: 0 does not wait, and a negative one
- * has no limit. Fails with `FW_TIMEOUT` when there is none, `FW_NULL`, `FW_BAD_HANDLE`.
+ * has no limit. May block, any thread, and within a callback only looks. Fails with `FW_TIMEOUT` when there
+ * is none, `FW_NULL`, `FW_BAD_HANDLE`, `FW_IN_CALLBACK`.
  */
 fw_status fw_queue_next(fw_queue *queue,
                         int64_t timeout_ms,

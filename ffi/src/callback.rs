@@ -1,9 +1,13 @@
 //! What C hands over to be called back: a function, a `void *`, and how to end its life.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
+
+use crate::error::Failure;
+use crate::status::fw_status;
 
 /// Ends the life of a `context`: called once, when nothing will be called with it any more, on
 /// whichever thread finds out. Null when there is nothing to do.
@@ -56,11 +60,26 @@ struct GateState {
     running: Vec<ThreadId>,
 }
 
+thread_local! {
+    /// How many callbacks run on this thread, one within the other.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Within a callback nobody waits for what the callback's own thread would bring.
+pub fn refuse_inside() -> Result<(), Failure> {
+    if DEPTH.get() == 0 {
+        return Ok(());
+    }
+    let text = "waiting is not possible inside a callback: its thread brings what is waited for";
+    Err(Failure::new(fw_status::FW_IN_CALLBACK, text))
+}
+
 /// A callback that runs.
 struct Passage<'a>(&'a Gate);
 
 impl Drop for Passage<'_> {
     fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
         let own = std::thread::current().id();
         let mut state = self.0.lock();
         if let Some(place) = state.running.iter().rposition(|thread| *thread == own) {
@@ -84,6 +103,7 @@ impl Gate {
         }
         state.running.push(std::thread::current().id());
         drop(state);
+        DEPTH.set(DEPTH.get() + 1);
         let _passage = Passage(self);
         callback();
     }

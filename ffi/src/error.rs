@@ -82,7 +82,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         use fw_status::{
             FW_BAD_PATH, FW_BAD_REPLY, FW_CLOSED, FW_CONNECTION_LOSS, FW_IN_CALLBACK,
-            FW_OVERLOADED, FW_SERVER_REFUSED, FW_SESSION_EXPIRED, FW_STALE, FW_TIMEOUT,
+            FW_OVERLOADED, FW_PANIC, FW_SERVER_REFUSED, FW_SESSION_EXPIRED, FW_STALE, FW_TIMEOUT,
             FW_TOO_LARGE,
         };
         let text = error.to_string();
@@ -99,6 +99,7 @@ impl From<ClientError> for Failure {
             }
             ClientError::SessionExpired => Self::fatal(FW_SESSION_EXPIRED, text),
             ClientError::Closed => Self::fatal(FW_CLOSED, text),
+            ClientError::Panicked => Self { maybe_applied: true, ..Self::fatal(FW_PANIC, text) },
             ClientError::BadPath { .. } => Self::new(FW_BAD_PATH, text),
             ClientError::TooLarge { .. } => Self::new(FW_TOO_LARGE, text),
             ClientError::Overloaded { .. } => Self::retriable(FW_OVERLOADED, text),

@@ -1,7 +1,7 @@
 //! `fw_feed` and `fw_change`: an observer's changes, in order.
 
 use std::ffi::c_char;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use farwatch_core::zxid::Zxid;
@@ -10,21 +10,21 @@ use farwatch_observer::embedded::{Change, ChangeKind, Lost, Next, Subscription};
 use crate::client::patience;
 use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, optional_out, out, view};
-use crate::observer::{fw_observer, path_bytes};
+use crate::observer::{fw_observer, path_bytes, refuse_inside_read};
 use crate::result::{fill_stat, fw_stat};
 use crate::status::fw_status;
 
 /// As `from_zxid`: from now on. `FW_FROM_NOW` in the header.
 const FROM_NOW: i64 = -1;
 
-/// The changes at a node and below it, in the order of the history. All functions on it: any thread, one
-/// after the other.
+/// The changes at a node and below it, in the order of the history. All functions on it: any thread; those
+/// that wait share the changes, each of which goes to one of them.
 pub struct fw_feed {
     _private: [u8; 0],
 }
 
 impl Opaque for fw_feed {
-    type Body = Mutex<Subscription>;
+    type Body = Subscription;
     const TAG: u64 = u64::from_le_bytes(*b"fw_feed_");
     const IS_BOUND_TO_PROCESS: bool = true;
 }
@@ -76,14 +76,16 @@ pub unsafe extern "C" fn fw_observer_subscribe(
         observer.refuse_forked()?;
         let from = (from_zxid != FROM_NOW).then(|| Zxid(from_zxid.max(0).unsigned_abs()));
         let subscription = observer.observer.subscribe(path_bytes(path, path_len)?, from)?;
-        place.set(give(Mutex::new(subscription)));
+        place.set(give(subscription));
         Ok(())
     })
 }
 
 /// Takes the next change and waits up to `timeout_ms` for it: 0 looks and does not wait. Free it with
-/// `fw_change_free`. May block. Fails with `FW_TIMEOUT` (nothing so far), `FW_WINDOW_LOST` (changes were
-/// missed: read what is there and subscribe again from that view's zxid), `FW_CLOSED` (the observer ended).
+/// `fw_change_free`. May block, any thread; in what `fw_observer_read` calls, which the observer may wait
+/// for, it must not. Fails with `FW_TIMEOUT` (nothing so far), `FW_WINDOW_LOST` (changes were missed: read
+/// what is there and subscribe again from that view's zxid), `FW_CLOSED` (the observer ended),
+/// `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_feed_next(
     feed: *mut fw_feed,
@@ -93,8 +95,10 @@ pub unsafe extern "C" fn fw_feed_next(
 ) -> fw_status {
     border!(error, {
         let place = out(change)?;
+        if timeout_ms != 0 {
+            refuse_inside_read()?;
+        }
         let feed = borrow(feed.cast_const())?;
-        let mut feed = feed.lock().unwrap_or_else(PoisonError::into_inner);
         match feed.next(Instant::now() + patience(timeout_ms))? {
             Next::Change(change) => place.set(give(change)),
             Next::Nothing => {
@@ -110,13 +114,11 @@ pub unsafe extern "C" fn fw_feed_next(
     })
 }
 
-/// Up to where everything was told; at first, where the feed begins. Waits while another thread is in
-/// `fw_feed_next`.
+/// Up to where everything was told; at first, where the feed begins. Takes a lock for an instant, any
+/// thread, also while others wait in `fw_feed_next`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_feed_zxid(feed: *const fw_feed) -> i64 {
-    accessor!(view(feed, 0, |feed| {
-        feed.lock().unwrap_or_else(PoisonError::into_inner).zxid().as_i64()
-    }))
+    accessor!(view(feed, 0, |feed| feed.zxid().as_i64()))
 }
 
 /// Frees `feed`; changes that it gave stay valid. Null is allowed. Never blocks.

@@ -403,7 +403,8 @@ fn looking(look: impl FnOnce()) {
     LOOKS.set(false);
 }
 
-fn refuse_inside_read() -> Result<(), Failure> {
+/// A callback of `fw_observer_read` must not wait: a thread of the observer may wait for it.
+pub fn refuse_inside_read() -> Result<(), Failure> {
     if LOOKS.get() {
         let text = "a read within a read could wait for itself; use a view";
         return Err(Failure::new(fw_status::FW_IN_CALLBACK, text));

@@ -227,7 +227,8 @@ pub unsafe extern "C" fn fw_queue_fd(queue: *const fw_queue) -> i32 {
 }
 
 /// Takes the first entry, for which it waits up to `timeout_ms`: 0 does not wait, and a negative one
-/// has no limit. Fails with `FW_TIMEOUT` when there is none, `FW_NULL`, `FW_BAD_HANDLE`.
+/// has no limit. May block, any thread, and within a callback only looks. Fails with `FW_TIMEOUT` when there
+/// is none, `FW_NULL`, `FW_BAD_HANDLE`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_queue_next(
     queue: *mut fw_queue,
@@ -237,6 +238,9 @@ pub unsafe extern "C" fn fw_queue_next(
 ) -> fw_status {
     border!(error, {
         let completion = out(completion)?;
+        if timeout_ms != 0 {
+            crate::callback::refuse_inside()?;
+        }
         let patience = u64::try_from(timeout_ms).ok().map(crate::client::patience);
         let entry = borrow(queue.cast_const())?.0.next(patience);
         completion.set(give(entry.ok_or_else(|| {

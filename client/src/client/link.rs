@@ -121,8 +121,41 @@ fn is_wait(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// The reader thread: runs until the session is over.
+/// The reader thread: runs until the session is over. A panic of ours ends it, and everyone who waits is
+/// told: nobody else would ever tell them.
 pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
+    if catch_unwind(AssertUnwindSafe(|| serve(shared, &mut on_event))).is_ok() {
+        return;
+    }
+    tracing::error!("a bug: the client's thread panicked; all that waits fails");
+    let mut state = shared.lock();
+    hang_up(&mut state);
+    state.machine.give_up();
+    while deliver_outputs(shared, state, &mut on_event) {
+        state = shared.lock();
+    }
+    shared.lock().has_ended = true;
+    shared.changed.notify_all();
+}
+
+/// Delivers what the machine has to say, with nothing locked. Returns whether there was anything.
+fn deliver_outputs(
+    shared: &Shared,
+    mut state: MutexGuard<'_, State>,
+    on_event: &mut Option<EventHandler>,
+) -> bool {
+    let outputs: Vec<Output<Completion>> =
+        std::iter::from_fn(|| state.machine.poll_output()).collect();
+    drop(state);
+    if outputs.is_empty() {
+        return false;
+    }
+    shared.changed.notify_all();
+    outputs.into_iter().for_each(|output| deliver(shared, output, on_event));
+    true
+}
+
+fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
     let mut buffer = vec![0; READ_BYTES];
     let mut tick_ms = 0;
     let mut comparison = Comparison::new(shared.seed);
@@ -133,14 +166,10 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
     loop {
         let mut state = shared.lock();
         state.machine.handle_timeout(shared.now_ms());
-        let outputs: Vec<Output<Completion>> =
-            std::iter::from_fn(|| state.machine.poll_output()).collect();
-        if !outputs.is_empty() {
-            drop(state);
-            shared.changed.notify_all();
-            outputs.into_iter().for_each(|output| deliver(shared, output, &mut on_event));
+        if deliver_outputs(shared, state, on_event) {
             continue;
         }
+        let mut state = shared.lock();
         match state.machine.poll_link() {
             Some(LinkAction::Dial { server, deadline_ms }) => {
                 drop(state);
@@ -307,6 +336,41 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::client::{Client, Options};
+    use crate::error::ClientError;
+    use crate::event::SessionState;
+    use crate::operation::Operation;
+
+    #[test]
+    fn a_panic_of_the_clients_thread_is_told_to_all_who_wait_and_to_all_who_ask_later() {
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let gone = std::sync::Mutex::new(gone);
+        let (tell, told) = std::sync::mpsc::channel();
+        let heard = tell.clone();
+        let options = Options::default()
+            .transport(move || {
+                drop(gone.lock().expect("nobody panicked with it").recv());
+                panic!("as a bug would");
+            })
+            .on_event(move |event| {
+                assert_eq!(event, Event::Session(SessionState::Closed));
+                drop(heard.send(None));
+            });
+        let client = Client::open("nowhere:1", options).unwrap();
+        let read = Operation::GetData { path: "/".into(), watch: false };
+        for _ in 0..2 {
+            let tell = tell.clone();
+            client.submit(&read, move |result| drop(tell.send(Some(result)))).unwrap();
+        }
+        drop((go, tell)); // the transport hears of it, and the last event ends the channel
+        let told: Vec<_> = told.iter().collect();
+        let panicked = || Some(Err(ClientError::Panicked));
+        assert_eq!(told, [panicked(), panicked(), None]);
+        assert_eq!(client.call(&read), Err(ClientError::Panicked));
+        assert_eq!(client.wait_connected(Duration::MAX), Err(ClientError::Panicked));
+        assert!(client.is_over());
+        client.close().unwrap();
+    }
 
     #[test]
     fn what_a_socket_does_not_take_is_left_and_is_no_failure() {

@@ -176,14 +176,14 @@ impl<C> Machine<C> {
         header: ReplyHeader,
         r: &mut Reader<'_>,
     ) -> Result<(), Garbage> {
-        let sent = match self.in_flight.front() {
-            Some(front) if front.xid == header.xid => self.in_flight.pop_front().expect("front"),
+        let op = match self.in_flight.front() {
+            Some(front) if front.xid == header.xid => front.op,
             Some(_) | None => return Err(Garbage), // replies come in order or not at all
         };
         if 0 < header.zxid {
             self.session.last_zxid = self.session.last_zxid.max(header.zxid);
         }
-        let InFlight { op, effect, at_least, sent_ms, context, .. } = sent;
+        // Still in flight: should decoding panic, the request is among those that are told.
         let result = if header.err == 0 {
             match Outcome::decode(op, r, &self.settings.chroot) {
                 Ok(outcome) => Ok(outcome),
@@ -195,6 +195,8 @@ impl<C> Machine<C> {
         } else {
             Err(server_error(header.err))
         };
+        let sent = self.in_flight.pop_front().expect("the front that was looked at");
+        let InFlight { effect, at_least, sent_ms, context, .. } = sent;
         if Self::is_from_leader(op, &result) {
             self.prove_lease(sent_ms);
         }

@@ -626,6 +626,32 @@ fn a_detached_session_is_not_closed_at_the_server() {
     "#]]);
 }
 
+#[test]
+fn what_nobody_drives_any_more_fails_all_that_waits() {
+    let mut stage = Stage::up(Settings::new(1, 1));
+    stage.submit("write", set("/a"));
+    stage.submit("read", get("/a", true));
+    stage.machine.give_up();
+    stage.note("give up");
+    stage.submit("late", set("/a"));
+    stage.machine.give_up();
+    stage.note("again");
+    stage.check(expect![[r#"
+        [0] submit write
+            -> SetData xid 1
+        [0] submit read
+            -> GetData xid 2 /a
+        [0] give up
+            HangUp
+            write: Panicked
+            read: Panicked
+            Session(Closed)
+        [0] submit late
+            refused: Panicked
+        [0] again
+    "#]]);
+}
+
 /// A server's side of a connection with a bit of everything.
 fn conversation() -> Vec<u8> {
     let mut bytes = Vec::new();

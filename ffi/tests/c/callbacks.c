@@ -49,6 +49,12 @@ static void in_callback(void *context, fw_status status, fw_result *result, fw_e
     CHECK(fw_client_sync(client, "/", 1, -1, NULL) == FW_IN_CALLBACK);
     CHECK(fw_client_close(client, -1, NULL) == FW_IN_CALLBACK);
     CHECK(fw_client_wait_connected(client, -1, NULL) == FW_IN_CALLBACK);
+    fw_queue *queue = NULL;
+    fw_completion *completion = NULL;
+    OK(fw_queue_new(&queue, &error));
+    CHECK(fw_queue_next(queue, -1, &completion, NULL) == FW_IN_CALLBACK);
+    CHECK(fw_queue_next(queue, 0, &completion, NULL) == FW_TIMEOUT);
+    fw_queue_free(queue);
     CHECK(fw_client_state(client) == FW_STATE_CONNECTED);
     fw_result_free(result);
     answered++;

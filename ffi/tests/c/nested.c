@@ -2,6 +2,7 @@
 #include "check.h"
 
 static fw_observer *observer;
+static fw_feed *feed;
 static int calls;
 
 static void nothing(void *context, const fw_node *node) {
@@ -28,6 +29,9 @@ static void reads(void *context, const fw_node *node) {
     /* Its threads, which these wait for, may wait for this very read. */
     CHECK(fw_observer_close(observer, NULL) == FW_IN_CALLBACK);
     CHECK(fw_observer_free(observer) == FW_IN_CALLBACK && fw_observer_free(NULL) == FW_OK);
+    fw_change *change = NULL;
+    CHECK(fw_feed_next(feed, 1, &change, NULL) == FW_IN_CALLBACK);
+    CHECK(fw_feed_next(feed, 0, &change, NULL) == FW_TIMEOUT);
     OK(fw_observer_view(observer, &view, &error));
     CHECK(fw_view_get(view, "/", 1, &(const uint8_t *){NULL}, &(size_t){0}, NULL, NULL) == FW_OK);
     fw_view_free(view);
@@ -41,9 +45,11 @@ int main(int count, char **arguments) {
     OK(fw_config_set(config, "upstreams", FW_CSTR, arguments[1], FW_CSTR, &error));
     OK(fw_observer_open(config, &observer, &error));
     OK(fw_observer_wait_ready(observer, 0, 60000, &error));
+    OK(fw_observer_subscribe(observer, "/nobody", FW_CSTR, FW_FROM_NOW, &feed, &error));
     for (int i = 0; i < 2; i++) OK(fw_observer_read(observer, "/", 1, reads, NULL, &error));
     OK(fw_observer_exists(observer, "/", 1, NULL, &error));
     CHECK(calls == 2);
+    fw_feed_free(feed);
     fw_observer_free(observer);
     fw_config_free(config);
     return 0;

@@ -120,6 +120,12 @@ fn a_read_within_a_read_is_refused_and_a_view_is_not() {
 }
 
 #[test]
+fn threads_share_a_feed_and_none_waits_for_another() {
+    let voter = Voter::start();
+    assert_eq!(Program::compile("feed_shared.c").run(&[&voter.peers]), "");
+}
+
+#[test]
 fn an_observer_without_a_thread_or_a_descriptor_is_refused_and_leaves_nothing_behind() {
     let voter = Voter::start();
     drop(voter.client());

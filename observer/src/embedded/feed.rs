@@ -183,13 +183,20 @@ impl Feed {
     }
 }
 
-/// A place in the order of changes. To be used by one thread at a time.
+/// A place in the order of changes. Threads that share one share its changes: each goes to one of them.
 pub struct Subscription {
     state: Arc<State>,
     prefix: Box<[u8]>,
-    next: u64,
     /// Only what is behind it is told. A view may be a little ahead of the window.
     behind: Zxid,
+    /// Locked for an instant, with the window if with anything; nobody waits with it.
+    place: Mutex<Place>,
+}
+
+/// How far a subscription is.
+struct Place {
+    /// The number of the change to look at next.
+    next: u64,
     /// Up to it everything was told.
     told: Zxid,
 }
@@ -206,32 +213,26 @@ impl Subscription {
                 None => (window.end(), window.upto),
             }
         };
-        Ok(Self { state, prefix: prefix.into(), next, behind: told, told })
+        let place = Mutex::new(Place { next, told });
+        Ok(Self { state, prefix: prefix.into(), behind: told, place })
     }
 
     /// Up to where everything at the prefix was told. At first: where it begins.
     pub fn zxid(&self) -> Zxid {
-        self.told
+        self.place().told
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next change. Waits for it until `deadline`; one that has passed does not wait at all.
-    pub fn next(&mut self, deadline: Instant) -> Result<Next, Lost> {
+    pub fn next(&self, deadline: Instant) -> Result<Next, Lost> {
         let mut window = self.state.feed.lock();
         loop {
-            let Some(skipped) = self.next.checked_sub(window.first) else {
-                return Err(Lost { from: self.told });
-            };
-            for change in window.changes.range(skipped as usize..) {
-                self.next += 1;
-                if self.behind < change.zxid && change.is_below(&self.prefix) {
-                    // Others of the same transaction may follow.
-                    self.told = self.told.max(Zxid(change.zxid.0 - 1));
-                    return Ok(Next::Change(Arc::clone(change)));
-                }
-            }
-            self.told = self.told.max(window.upto);
-            if let Some(reason) = &window.ended {
-                return Ok(Next::Ended(reason.clone()));
+            match self.look(&window)? {
+                Next::Nothing => {}
+                found => return Ok(found),
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -240,5 +241,23 @@ impl Subscription {
             let waited = self.state.feed.grown.wait_timeout(window, left);
             window = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// What the window has for it now.
+    fn look(&self, window: &Window) -> Result<Next, Lost> {
+        let mut place = self.place();
+        let Some(skipped) = place.next.checked_sub(window.first) else {
+            return Err(Lost { from: place.told });
+        };
+        for change in window.changes.range(skipped as usize..) {
+            place.next += 1;
+            if self.behind < change.zxid && change.is_below(&self.prefix) {
+                // Others of the same transaction may follow.
+                place.told = place.told.max(Zxid(change.zxid.0 - 1));
+                return Ok(Next::Change(Arc::clone(change)));
+            }
+        }
+        place.told = place.told.max(window.upto);
+        Ok(window.ended.as_ref().map_or(Next::Nothing, |reason| Next::Ended(reason.clone())))
     }
 }

@@ -37,7 +37,7 @@ pub fn text(observer: &Observer, path: &str) -> Option<String> {
 
 /// The next change, which must come.
 #[track_caller]
-fn change(feed: &mut Subscription) -> Change {
+fn change(feed: &Subscription) -> Change {
     match feed.next(soon()).expect("nothing was missed") {
         Next::Change(change) => Change::clone(&change),
         other => panic!("{other:?} instead of a change"),
@@ -144,7 +144,7 @@ fn a_subscription_tells_every_change_in_order_with_the_value_of_its_time() {
     let made = create(&mut client, "/app/node", b"0");
     let observer = Observer::open(&options(&places(&ensemble))).expect("an observer");
     observer.wait_ready(zxid(made), soon()).expect("it learns");
-    let mut feed = observer.subscribe(b"/app", None).expect("from now on");
+    let feed = observer.subscribe(b"/app", None).expect("from now on");
     let begins = feed.zxid();
     let mut sets = Vec::new();
     for value in 1..=100 {
@@ -153,13 +153,13 @@ fn a_subscription_tells_every_change_in_order_with_the_value_of_its_time() {
     }
     let deleted = client.must(&farwatch_bench::raw::request::delete("/app/node", -1)).zxid;
     for (value, &made) in (1..).zip(&sets) {
-        let told = change(&mut feed);
+        let told = change(&feed);
         assert_eq!((told.kind, told.zxid), (ChangeKind::Set, zxid(made)));
         assert_eq!(&*told.path, b"/app/node");
         assert_eq!(told.data.as_deref(), Some(value.to_string().as_bytes()));
         assert_eq!(told.stat.expect("a node").version, value);
     }
-    let told = change(&mut feed);
+    let told = change(&feed);
     assert_eq!((told.kind, told.zxid, told.stat), (ChangeKind::Deleted, zxid(deleted), None));
     // From a zxid in the middle it goes on behind that, and from before the first it cannot.
     let mut later = observer.subscribe(b"/", Some(zxid(sets[49]))).expect("in the window");
@@ -179,7 +179,7 @@ fn a_subscription_that_lags_too_far_behind_is_told_so() {
     let options = Options { window_bytes_max: 10_000, ..options(&places(&ensemble)) };
     let observer = Observer::open(&options).expect("an observer");
     observer.wait_ready(zxid(made), soon()).expect("it learns");
-    let mut feed = observer.subscribe(b"/value", None).expect("from now on");
+    let feed = observer.subscribe(b"/value", None).expect("from now on");
     let mut last = 0;
     for _ in 0..30 {
         last = set(&mut client, "/value", &[b'v'; 1000]);
@@ -189,9 +189,9 @@ fn a_subscription_that_lags_too_far_behind_is_told_so() {
     assert_eq!(lost.from, feed.zxid());
     // Reading what is there and subscribing from that loses nothing.
     let from = observer.hold().view().zxid();
-    let mut feed = observer.subscribe(b"/value", Some(from)).expect("the newest is there");
+    let feed = observer.subscribe(b"/value", Some(from)).expect("the newest is there");
     let done = set(&mut client, "/value", b"next");
-    assert_eq!(change(&mut feed).zxid, zxid(done));
+    assert_eq!(change(&feed).zxid, zxid(done));
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_history_that_was_replaced_by_a_snapshot_is_read_in_place_and_subscribers_ar
     let way = wire(&ensemble, NEAR, &mut chance);
     let observer = Observer::open(&options(way.places())).expect("an observer");
     observer.wait_ready(zxid(made), soon()).expect("it learns");
-    let mut feed = observer.subscribe(b"/", None).expect("from now on");
+    let feed = observer.subscribe(b"/", None).expect("from now on");
     let held = observer.hold();
     way.cut(Cut::Silent);
     for node in 0..NODES {
