@@ -16,10 +16,17 @@ pub(super) const fn mix(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-fn word(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    word[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(word)
+/// The last `count` bytes as a number, at most 8. Read as one word that ends where they do, and begins with
+/// what lies before: copied, their number would have to be looked at byte by byte.
+fn tail(bytes: &[u8], count: usize) -> u64 {
+    match bytes.last_chunk::<8>() {
+        _nothing if count == 0 => 0,
+        Some(word) => u64::from_le_bytes(*word) >> (64 - 8 * count),
+        None => bytes[bytes.len() - count..]
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
 }
 
 /// The hash of `bytes` under `seed`.
@@ -29,10 +36,13 @@ pub(super) fn hash(bytes: &[u8], seed: u64) -> u64 {
     let mut state = seed ^ mix(seed ^ S2, length ^ S3);
     let (chunks, rest) = bytes.as_chunks::<16>();
     for chunk in chunks {
-        state = mix(word(&chunk[..8]) ^ key, word(&chunk[8..]) ^ state);
+        state = mix(tail(&chunk[..8], 8) ^ key, tail(chunk, 8) ^ state);
     }
-    let (low, high) = rest.split_at(rest.len().min(8));
-    state = mix(word(low) ^ key, word(high) ^ state ^ S3);
+    let (low, high) = match rest.len().checked_sub(8) {
+        Some(high) => (tail(&rest[..8], 8), tail(bytes, high)),
+        None => (tail(bytes, rest.len()), 0),
+    };
+    state = mix(low ^ key, high ^ state ^ S3);
     mix(state ^ S2, length ^ key)
 }
 
@@ -56,6 +66,18 @@ mod tests {
             0xbe62_d09a_a953_b33c,
         ];
         assert_eq!(found, golden, "{found:#018x?}");
+    }
+
+    #[test]
+    fn a_tail_is_its_bytes_whatever_lies_before() {
+        let bytes: Vec<u8> = (1..=40).map(|number: u8| number.wrapping_mul(151)).collect();
+        for length in 0..bytes.len() {
+            for count in 0..=length.min(8) {
+                let mut word = [0; 8];
+                word[..count].copy_from_slice(&bytes[length - count..length]);
+                assert_eq!(tail(&bytes[..length], count), u64::from_le_bytes(word));
+            }
+        }
     }
 
     #[test]
