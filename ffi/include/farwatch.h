@@ -1231,13 +1231,22 @@ fw_status fw_config_set_bool(fw_config *config,
                              fw_error **error);
 
 /**
+ * What locks, elections and all other recipes of clients opened with `config` create has the rights of
+ * `acl`, which is copied, where a recipe is given none of its own; null is everything for everyone, as
+ * without this call. Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`.
+ */
+fw_status fw_config_acl(fw_config *config,
+                        const fw_acl *acl,
+                        fw_error **error);
+
+/**
  * Frees `config`. Null is allowed. Any thread, never blocks.
  */
 fw_status fw_config_free(fw_config *config);
 
 /**
  * Stands for election at `path`; `id` is what others see of the one that leads. Returns when it is
- * in line. Curator's `LeaderLatch` at the same path takes part. Waits up to `timeout_ms` (negative:
+ * in line. Nodes are made as needed, with the rights of `fw_config_acl`. Curator's `LeaderLatch` at the same path takes part. Waits up to `timeout_ms` (negative:
  * `requestTimeout`). May block, so not in a callback. Fails with `FW_TIMEOUT`, and as
  * `fw_client_call`; then nothing is left behind.
  */
@@ -1508,7 +1517,7 @@ fw_status fw_fence_free(fw_fence *fence);
 
 /**
  * Waits for the exclusive lock at `path` up to `timeout_ms` (negative: `requestTimeout`), in a fair
- * line of which each member is woken alone. Nodes are made as needed; Curator's `InterProcessMutex`
+ * line of which each member is woken alone. Nodes are made as needed, with the rights of `fw_config_acl`; Curator's `InterProcessMutex`
  * and kazoo's `Lock` at the same path contend. Not reentrant. Nothing is left behind when it fails.
  * May block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
  */
@@ -2093,7 +2102,7 @@ fw_status fw_double_barrier_free(fw_double_barrier *barrier);
 
 /**
  * Follows the data of the node at `path` from now on. `fw_config_cell_set` makes the node where it is
- * missing, with the rights of `acl`, or for everyone when that is null. Any thread, never blocks.
+ * missing; `acl` as in `fw_semaphore_new`. Any thread, never blocks.
  */
 fw_status fw_config_cell_open(fw_client *client,
                               const char *path,
@@ -2460,7 +2469,7 @@ fw_status fw_selector_free(fw_selector *selector);
 
 /**
  * The semaphore at `path` with `permits`, as all who use it must agree. What is created is made as
- * needed, with the rights of `acl`, or for everyone when that is null. Curator's
+ * needed, with the rights of `acl`, or when that is null with those of `fw_config_acl`. Curator's
  * `InterProcessSemaphoreV2` at the same path contends. Never blocks, and asks no server. Fails with
  * `FW_BAD_ARGUMENT` (no permits).
  */

@@ -41,18 +41,27 @@ pub enum fw_perms {
     FW_PERM_ALL = 31,
 }
 
+/// A copy of the list; `None` for null.
+///
+/// # Safety
+/// The rules of [`crate::guard`].
+pub unsafe fn optional_list(acl: *const fw_acl) -> Result<Option<Vec<Acl>>, Failure> {
+    if acl.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise is the same.
+    let acl = unsafe { borrow(acl) }?;
+    let entries = acl.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(Some(entries))
+}
+
 /// A copy of the list, or everything for everyone when it is null.
 ///
 /// # Safety
 /// The rules of [`crate::guard`].
 pub unsafe fn list(acl: *const fw_acl) -> Result<Vec<Acl>, Failure> {
-    if acl.is_null() {
-        return Ok(Acl::open());
-    }
     // SAFETY: the caller's promise is the same.
-    let acl = unsafe { borrow(acl) }?;
-    let entries = acl.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(entries)
+    Ok(unsafe { optional_list(acl) }?.unwrap_or_else(Acl::open))
 }
 
 /// Makes an empty list, which no server accepts before an entry is added. Any thread, never blocks.

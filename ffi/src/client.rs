@@ -5,7 +5,7 @@ use std::ffi::c_char;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use farwatch_client::{Client, ClientError, Options, ServerChoice};
+use farwatch_client::{Acl, Client, ClientError, Options, ServerChoice};
 
 use farwatch_observer::embedded::Door;
 
@@ -90,6 +90,8 @@ pub struct ClientBody {
     gate: Arc<Gate>,
     state: Arc<StateCell>,
     ephemerals: Arc<Ephemerals>,
+    /// Of what recipes create where they are told no rights.
+    acl: Vec<Acl>,
     renews: bool,
     request_timeout: Duration,
     close_timeout: Duration,
@@ -179,6 +181,7 @@ impl ClientBody {
             gate,
             state,
             ephemerals,
+            acl: config.acl().unwrap_or_else(Acl::open),
             renews,
             request_timeout,
             close_timeout,
@@ -188,6 +191,11 @@ impl ClientBody {
     /// The client itself.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What a recipe creates with that was given `acl`.
+    pub fn rights(&self, acl: Option<Vec<Acl>>) -> Vec<Acl> {
+        acl.unwrap_or_else(|| self.acl.clone())
     }
 
     /// Negative is the configured one.

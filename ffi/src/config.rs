@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use farwatch_client::Acl;
+
+use crate::acl::{fw_acl, optional_list};
 use crate::bytes::text;
 use crate::error::{Failure, fw_error};
 use crate::event::Handler;
@@ -29,6 +32,7 @@ impl Opaque for fw_config {
 pub struct ConfigBody {
     settings: Mutex<BTreeMap<String, String>>,
     handler: Mutex<Option<Handler>>,
+    acl: Mutex<Option<Vec<Acl>>>,
 }
 
 impl ConfigBody {
@@ -55,6 +59,11 @@ impl ConfigBody {
     /// What was set with `set_handler`.
     pub fn handler(&self) -> Option<Handler> {
         self.lock_handler().clone()
+    }
+
+    /// What recipes create with where they are told no rights, if that was set.
+    pub fn acl(&self) -> Option<Vec<Acl>> {
+        self.acl.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock_handler(&self) -> MutexGuard<'_, Option<Handler>> {
@@ -161,6 +170,22 @@ pub unsafe extern "C" fn fw_config_set_bool(
 ) -> fw_status {
     border!(error, {
         borrow(config.cast_const())?.set(text("key", key, key_len)?, value.to_string())
+    })
+}
+
+/// What locks, elections and all other recipes of clients opened with `config` create has the rights of
+/// `acl`, which is copied, where a recipe is given none of its own; null is everything for everyone, as
+/// without this call. Any thread, never blocks. Fails with `FW_NULL`, `FW_BAD_HANDLE`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_config_acl(
+    config: *mut fw_config,
+    acl: *const fw_acl,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let (config, acl) = (borrow(config.cast_const())?, optional_list(acl)?);
+        *config.acl.lock().unwrap_or_else(PoisonError::into_inner) = acl;
+        Ok(())
     })
 }
 

@@ -52,7 +52,7 @@ impl ElectionBody {
 }
 
 /// Stands for election at `path`; `id` is what others see of the one that leads. Returns when it is
-/// in line. Curator's `LeaderLatch` at the same path takes part. Waits up to `timeout_ms` (negative:
+/// in line. Nodes are made as needed, with the rights of `fw_config_acl`. Curator's `LeaderLatch` at the same path takes part. Waits up to `timeout_ms` (negative:
 /// `requestTimeout`). May block, so not in a callback. Fails with `FW_TIMEOUT`, and as
 /// `fw_client_call`; then nothing is left behind.
 #[unsafe(no_mangle)]
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn fw_election_join(
         let (path, id) = (text("path", path, path_len)?, bytes(id, id_len)?);
         let (election, client) = (out(election)?, borrow(client.cast_const())?);
         client.refuse_inside_callback()?;
-        let latch = LeaderLatch::new(client.client(), path);
+        let latch = LeaderLatch::new(client.client(), path).with_acl(client.rights(None));
         let candidate = latch.join(id, deadline(client.timeout(timeout_ms)))?;
         let holding = Holding::new(&client, candidate);
         election.set(give(ElectionBody { holding, leads: AtomicBool::new(false) }));

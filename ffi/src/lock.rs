@@ -3,8 +3,8 @@
 use std::ffi::{c_char, c_void};
 use std::time::Instant;
 
-use farwatch_client::Client;
 use farwatch_client::recipes::{Lock, LockGuard, ReadWriteLock, RecipeError};
+use farwatch_client::{Acl, Client};
 
 use crate::bytes::text;
 use crate::callback::{Context, fw_destroy_fn};
@@ -29,7 +29,7 @@ impl Opaque for fw_lock {
     const IS_BOUND_TO_PROCESS: bool = true;
 }
 
-/// Gets a lock by what `acquire` does until the deadline.
+/// Gets a lock by what `acquire` does until the deadline, with the client's rights.
 ///
 /// # Safety
 /// The rules of [`crate::guard`].
@@ -37,18 +37,19 @@ unsafe fn get(
     client: *mut fw_client,
     timeout_ms: i64,
     lock: *mut *mut fw_lock,
-    acquire: impl FnOnce(&Client, Instant) -> Result<LockGuard, RecipeError>,
+    acquire: impl FnOnce(&Client, Vec<Acl>, Instant) -> Result<LockGuard, RecipeError>,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
     unsafe {
         let client = borrow(client.cast_const())?;
-        let acquire = |deadline| acquire(client.client(), deadline).map(Held::Lock);
+        let rights = client.rights(None);
+        let acquire = |deadline| acquire(client.client(), rights, deadline).map(Held::Lock);
         hold(&Asker::new(&client), timeout_ms, lock, acquire)
     }
 }
 
 /// Waits for the exclusive lock at `path` up to `timeout_ms` (negative: `requestTimeout`), in a fair
-/// line of which each member is woken alone. Nodes are made as needed; Curator's `InterProcessMutex`
+/// line of which each member is woken alone. Nodes are made as needed, with the rights of `fw_config_acl`; Curator's `InterProcessMutex`
 /// and kazoo's `Lock` at the same path contend. Not reentrant. Nothing is left behind when it fails.
 /// May block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
 #[unsafe(no_mangle)]
@@ -62,7 +63,9 @@ pub unsafe extern "C" fn fw_lock_acquire(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        get(client, timeout_ms, lock, |client, deadline| Lock::new(client, path).acquire(deadline))
+        get(client, timeout_ms, lock, |client, rights, deadline| {
+            Lock::new(client, path).with_acl(rights).acquire(deadline)
+        })
     })
 }
 
@@ -80,8 +83,9 @@ pub unsafe extern "C" fn fw_lock_try(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        get(client, timeout_ms, lock, |client, deadline| {
-            let held = Lock::new(client, path).try_acquire(patience(patience_ms), deadline)?;
+        get(client, timeout_ms, lock, |client, rights, deadline| {
+            let wanted = Lock::new(client, path).with_acl(rights);
+            let held = wanted.try_acquire(patience(patience_ms), deadline)?;
             held.ok_or_else(|| RecipeError::Taken { path: path.to_owned() })
         })
     })
@@ -100,8 +104,8 @@ pub unsafe extern "C" fn fw_lock_read(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        get(client, timeout_ms, lock, |client, deadline| {
-            ReadWriteLock::new(client, path).read(deadline)
+        get(client, timeout_ms, lock, |client, rights, deadline| {
+            ReadWriteLock::new(client, path).with_acl(rights).read(deadline)
         })
     })
 }
@@ -118,8 +122,8 @@ pub unsafe extern "C" fn fw_lock_write(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        get(client, timeout_ms, lock, |client, deadline| {
-            ReadWriteLock::new(client, path).write(deadline)
+        get(client, timeout_ms, lock, |client, rights, deadline| {
+            ReadWriteLock::new(client, path).with_acl(rights).write(deadline)
         })
     })
 }

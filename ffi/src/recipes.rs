@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use farwatch_client::{Acl, Client, ClientError};
 
-use crate::acl::{fw_acl, list};
+use crate::acl::{fw_acl, optional_list};
 use crate::bytes::text;
 use crate::client::{ClientBody, fw_client, patience};
 use crate::error::Failure;
@@ -83,9 +83,10 @@ unsafe fn make<O: Opaque<Body = Recipe<R>>, R>(
     begin: impl FnOnce(&Client, &str, Vec<Acl>) -> R,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
-    let (handle, path, acl, client) =
-        unsafe { (out(handle)?, text("path", path, path_len)?, list(acl)?, borrow(client)?) };
-    let recipe = begin(client.client(), path, acl);
+    let (handle, path, acl, client) = unsafe {
+        (out(handle)?, text("path", path, path_len)?, optional_list(acl)?, borrow(client)?)
+    };
+    let recipe = begin(client.client(), path, client.rights(acl));
     handle.set(give(Recipe { recipe, asker: Asker::new(&client) }));
     Ok(())
 }

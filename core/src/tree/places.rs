@@ -46,15 +46,15 @@ impl Place {
 
 /// The places of one tree's visitors.
 pub(super) struct Places {
-    places: Box<[Place]>,
+    places: Box<[Place; PLACES]>,
     /// A zxid that was applied, to begin a visit with: where the writer stood at its last look.
     recent: AtomicU64,
 }
 
 impl Places {
     pub(super) fn new() -> Self {
-        let places = (0..PLACES).map(|_| Place(AtomicU64::new(IDLE))).collect();
-        Self { places, recent: AtomicU64::new(0) }
+        let places = std::array::from_fn(|_| Place(AtomicU64::new(IDLE)));
+        Self { places: Box::new(places), recent: AtomicU64::new(0) }
     }
 
     /// A floor to claim a place with that is probably not before the applied zxid by much.
@@ -65,7 +65,7 @@ impl Places {
 
     /// Takes the first idle place at `start` or behind it. `None`: all are taken at this moment.
     pub(super) fn claim(&self, start: usize, floor: u64) -> Option<&Place> {
-        let (left, right) = self.places.split_at(start % self.places.len());
+        let (left, right) = self.places.split_at(start % PLACES); // of a constant: no division
         right.iter().chain(left).find(|place| {
             let Place(at) = place;
             at.load(Ordering::Relaxed) == IDLE
@@ -82,7 +82,7 @@ impl Places {
 
     /// Waits until every visit that is under way has ended. Later ones see what the caller did before.
     pub(super) fn quiesce(&self) {
-        for place in &self.places {
+        for place in self.places.iter() {
             while place.look() != IDLE {
                 yield_now();
             }

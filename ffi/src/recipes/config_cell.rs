@@ -6,7 +6,7 @@ use farwatch_client::recipes::ConfigCell;
 
 use super::Asker;
 use super::followed::{Source, follow, fw_followed};
-use crate::acl::{fw_acl, list};
+use crate::acl::{fw_acl, optional_list};
 use crate::bytes::{bytes, text};
 use crate::client::fw_client;
 use crate::error::{Failure, fw_error};
@@ -14,7 +14,7 @@ use crate::guard::{borrow, out, set_optional};
 use crate::status::fw_status;
 
 /// Follows the data of the node at `path` from now on. `fw_config_cell_set` makes the node where it is
-/// missing, with the rights of `acl`, or for everyone when that is null. Any thread, never blocks.
+/// missing; `acl` as in `fw_semaphore_new`. Any thread, never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_config_cell_open(
     client: *mut fw_client,
@@ -25,9 +25,9 @@ pub unsafe extern "C" fn fw_config_cell_open(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        let (cell, path, acl) = (out(cell)?, text("path", path, path_len)?, list(acl)?);
+        let (cell, path, acl) = (out(cell)?, text("path", path, path_len)?, optional_list(acl)?);
         let client = borrow(client.cast_const())?;
-        let opened = ConfigCell::open(client.client(), path).with_acl(acl);
+        let opened = ConfigCell::open(client.client(), path).with_acl(client.rights(acl));
         cell.set(follow(&Asker::new(&client), Source::Config(opened)));
         Ok(())
     })

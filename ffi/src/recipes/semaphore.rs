@@ -32,7 +32,7 @@ pub fn count(what: &str, count: u32) -> Result<usize, Failure> {
 }
 
 /// The semaphore at `path` with `permits`, as all who use it must agree. What is created is made as
-/// needed, with the rights of `acl`, or for everyone when that is null. Curator's
+/// needed, with the rights of `acl`, or when that is null with those of `fw_config_acl`. Curator's
 /// `InterProcessSemaphoreV2` at the same path contends. Never blocks, and asks no server. Fails with
 /// `FW_BAD_ARGUMENT` (no permits).
 #[unsafe(no_mangle)]

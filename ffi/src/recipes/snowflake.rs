@@ -3,10 +3,11 @@
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use farwatch_client::Acl;
 use farwatch_client::recipes::{SNOWFLAKE_EPOCH_MS, Snowflake, SnowflakeOptions};
 
 use super::Asker;
-use crate::acl::{fw_acl, list};
+use crate::acl::{fw_acl, optional_list};
 use crate::bytes::text;
 use crate::callback::{Context, fw_destroy_fn};
 use crate::client::fw_client;
@@ -52,12 +53,13 @@ unsafe fn open(
     client: *mut fw_client,
     path: &str,
     options: SnowflakeOptions,
+    acl: Option<Vec<Acl>>,
     timeout_ms: i64,
     snowflake: *mut *mut fw_snowflake,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
     let (snowflake, client) = unsafe { (out(snowflake)?, borrow(client.cast_const())?) };
-    let asker = Asker::new(&client);
+    let (asker, options) = (Asker::new(&client), options.acl(client.rights(acl)));
     let deadline = asker.deadline(timeout_ms)?;
     let opened = Snowflake::open(client.client(), path, options, deadline)?;
     let open = Mutex::new(Some(Arc::new(opened)));
@@ -83,9 +85,9 @@ pub unsafe extern "C" fn fw_snowflake_open(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        let (path, acl) = (text("path", path, path_len)?, list(acl)?);
-        let options = SnowflakeOptions::default().epoch_ms(epoch_ms).acl(acl);
-        open(client, path, options, timeout_ms, snowflake)
+        let (path, acl) = (text("path", path, path_len)?, optional_list(acl)?);
+        let options = SnowflakeOptions::default().epoch_ms(epoch_ms);
+        open(client, path, options, acl, timeout_ms, snowflake)
     })
 }
 
@@ -112,13 +114,13 @@ pub unsafe extern "C" fn fw_snowflake_open_by_clock(
     ending!(error, {
         let context = Context::new(context, destroy);
         crate::reserve::refuse_if_out()?;
-        let (path, acl) = (text("path", path, path_len)?, list(acl)?);
-        let mut options = SnowflakeOptions::default().epoch_ms(epoch_ms).acl(acl);
+        let (path, acl) = (text("path", path, path_len)?, optional_list(acl)?);
+        let mut options = SnowflakeOptions::default().epoch_ms(epoch_ms);
         if let Some(clock) = clock {
             // The function is C's for this context, which lives as long as this closure.
             options = options.clock(move || clock(context.pointer()));
         }
-        open(client, path, options, timeout_ms, snowflake)
+        open(client, path, options, acl, timeout_ms, snowflake)
     })
 }
 

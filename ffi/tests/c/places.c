@@ -227,6 +227,59 @@ static void rights(fw_client *client) {
     fw_selector_free(selector);
 }
 
+/* The node of whoever stands in the line at `path`, and the line itself. */
+static void line_has_rights(fw_client *client, const char *path) {
+    char child[256];
+    fw_result *children = NULL;
+    OK(fw_client_children(client, path, FW_CSTR, 0, -1, &children, &error));
+    CHECK(fw_result_count(children) == 1);
+    snprintf(child, sizeof child, "%s/%s", path, fw_result_name(children, 0, NULL));
+    fw_result_free(children);
+    has_rights(client, path), has_rights(client, child);
+}
+
+/* Rights that the client's configuration has, for recipes that are told none. */
+static void default_rights(const char *connect) {
+    fw_config *config = configured(connect);
+    fw_client *client = NULL;
+    fw_acl *acl = NULL;
+    fw_lock *locks[4] = {NULL};
+    fw_election *election = NULL;
+    fw_semaphore *semaphore = NULL;
+    fw_tenure *permit = NULL;
+    OK(fw_acl_new(&acl, &error));
+    OK(fw_acl_add(acl, RIGHTS, "world", FW_CSTR, "anyone", FW_CSTR, &error));
+    CHECK(fw_config_acl(NULL, acl, NULL) == FW_NULL);
+    CHECK(fw_config_acl(config, (fw_acl *)config, NULL) == FW_BAD_HANDLE);
+    OK(fw_config_acl(config, acl, &error));
+    OK(fw_client_open(config, &client, &error));
+    OK(fw_lock_acquire(client, "/d/lock", FW_CSTR, -1, &locks[0], &error));
+    OK(fw_lock_try(client, "/d/try", FW_CSTR, 0, -1, &locks[1], &error));
+    OK(fw_lock_read(client, "/d/read", FW_CSTR, -1, &locks[2], &error));
+    OK(fw_lock_write(client, "/d/write", FW_CSTR, -1, &locks[3], &error));
+    OK(fw_election_join(client, "/d/election", FW_CSTR, (const uint8_t *)"me", 2, -1, &election, &error));
+    const char *lines[] = {"/d/lock", "/d/try", "/d/read", "/d/write", "/d/election"};
+    for (int at = 0; at < 5; at++) line_has_rights(client, lines[at]);
+    OK(fw_semaphore_new(client, "/d/semaphore", FW_CSTR, 1, NULL, &semaphore, &error));
+    OK(fw_semaphore_acquire(semaphore, -1, &permit, &error));
+    has_rights(client, "/d/semaphore/leases");
+    for (int at = 0; at < 4; at++) fw_lock_free(locks[at]);
+    fw_election_free(election), fw_tenure_free(permit), fw_semaphore_free(semaphore);
+    fw_client_free(client);
+
+    client = NULL;
+    OK(fw_config_acl(config, NULL, &error));
+    OK(fw_client_open(config, &client, &error));
+    OK(fw_lock_acquire(client, "/open", FW_CSTR, -1, &locks[0], &error));
+    fw_op *op = NULL;
+    OK(fw_op_get_acl("/open", FW_CSTR, &op, &error));
+    fw_result *result = called(client, op);
+    CHECK(fw_result_perms(result, 0) == FW_PERM_ALL);
+    fw_result_free(result), fw_lock_free(locks[0]);
+    fw_acl_free(acl), fw_config_free(config);
+    fw_client_free(client);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 2);
     fw_client *client = opened(arguments[1]);
@@ -236,6 +289,7 @@ int main(int count, char **arguments) {
     snowflakes(client);
     clocks(client);
     rights(client);
+    default_rights(arguments[1]);
     fw_client_free(client);
     return 0;
 }
