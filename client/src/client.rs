@@ -26,10 +26,12 @@ mod link;
 mod listeners;
 mod nearest;
 mod operations;
+mod watch;
 
 pub use fresh::Freshness;
 pub(crate) use listeners::{LeaseHold, Subscription, WeakClient, guarded};
 pub use operations::{Children, Created, NodeAcl, NodeData};
+pub use watch::Watch;
 
 /// What is called with the result of a submitted operation, on the client's reader thread.
 type Completion = Box<dyn FnOnce(Result<Outcome, ClientError>) + Send>;

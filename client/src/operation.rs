@@ -125,7 +125,7 @@ impl CreateMode {
 }
 
 /// How a watch of `add_watch` behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AddWatchMode {
     /// Every event of the node itself and of its list of children.
     Persistent,

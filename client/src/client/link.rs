@@ -349,7 +349,7 @@ mod tests {
         let heard = tell.clone();
         let options = Options::default()
             .transport(move || {
-                drop(gone.lock().expect("nobody panicked with it").recv());
+                assert!(gone.lock().expect("nobody panicked with it").recv().is_err());
                 panic!("as a bug would");
             })
             .on_event(move |event| {

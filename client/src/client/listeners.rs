@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Client, Handle, Shared};
 use crate::event::{Event, NodeEvent, SessionState};
+use crate::operation::AddWatchMode;
 
 type OnSession = Arc<dyn Fn(SessionState) + Send + Sync>;
 type OnNode = Arc<dyn Fn(&NodeEvent) + Send + Sync>;
@@ -15,13 +16,16 @@ type OnNode = Arc<dyn Fn(&NodeEvent) + Send + Sync>;
 /// Who listens. Called on the reader thread, before the application's handler, without a lock.
 pub(super) struct Listeners {
     entries: Mutex<Entries>,
+    /// How many lasting watches there are of a path and a mode: the server knows one.
+    watches: Mutex<BTreeMap<(String, AddWatchMode), usize>>,
 }
 
 impl Default for Listeners {
     fn default() -> Self {
         let session = SessionState::Disconnected;
-        let (sessions, nodes) = (BTreeMap::new(), HashMap::new());
-        Self { entries: Mutex::new(Entries { next: 0, session, sessions, nodes }) }
+        let (sessions, nodes, trees) = (BTreeMap::new(), HashMap::new(), HashMap::new());
+        let entries = Mutex::new(Entries { next: 0, session, sessions, nodes, trees });
+        Self { entries, watches: Mutex::default() }
     }
 }
 
@@ -31,7 +35,32 @@ struct Entries {
     session: SessionState,
     sessions: BTreeMap<u64, OnSession>,
     /// By path, so that an event costs nothing for those who wait for another one.
-    nodes: HashMap<String, BTreeMap<u64, OnNode>>,
+    nodes: ByPath,
+    /// By the path that they listen at, and below.
+    trees: ByPath,
+}
+
+type ByPath = HashMap<String, BTreeMap<u64, OnNode>>;
+
+impl Entries {
+    fn by_path(&mut self, reach: Reach) -> &mut ByPath {
+        match reach {
+            Reach::Node => &mut self.nodes,
+            Reach::Tree => &mut self.trees,
+        }
+    }
+
+    /// Who hears of the node at `path`.
+    fn of_node(&self, path: &str) -> Vec<OnNode> {
+        let mut heard: Vec<OnNode> = Vec::new();
+        heard.extend(self.nodes.get(path).into_iter().flat_map(BTreeMap::values).cloned());
+        let mut above = Some(path).filter(|_path| !self.trees.is_empty());
+        while let Some(at) = above {
+            heard.extend(self.trees.get(at).into_iter().flat_map(BTreeMap::values).cloned());
+            above = at.rfind('/').filter(|_slash| at.len() > 1).map(|slash| &at[..slash.max(1)]);
+        }
+        heard
+    }
 }
 
 impl Listeners {
@@ -52,9 +81,31 @@ impl Listeners {
                 sessions.iter().for_each(|listener| guarded(|| listener(*state)));
             }
             Event::Node(event) => {
-                let nodes = self.lock().nodes.get(&event.path).cloned().unwrap_or_default();
-                nodes.values().for_each(|listener| guarded(|| listener(event)));
+                let nodes = self.lock().of_node(&event.path);
+                nodes.iter().for_each(|listener| guarded(|| listener(event)));
             }
+        }
+    }
+}
+
+impl Listeners {
+    fn lock_watches(&self) -> MutexGuard<'_, BTreeMap<(String, AddWatchMode), usize>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count_watch(&self, path: &str, mode: AddWatchMode) {
+        *self.lock_watches().entry((path.to_owned(), mode)).or_default() += 1;
+    }
+
+    /// One goes; `remove` is called if it was the last, before another one can be counted.
+    pub(super) fn uncount_watch(&self, path: &str, mode: AddWatchMode, remove: impl FnOnce()) {
+        let mut watches = self.lock_watches();
+        let key = (path.to_owned(), mode);
+        let count = watches.get_mut(&key).expect("it was counted");
+        *count -= 1;
+        if *count == 0 {
+            watches.remove(&key);
+            remove();
         }
     }
 }
@@ -71,7 +122,16 @@ pub(crate) struct Subscription {
     shared: Weak<Shared>,
     id: u64,
     /// `None` is a listener to the session.
-    path: Option<String>,
+    place: Option<(Reach, String)>,
+}
+
+/// How far below its path somebody listens.
+#[derive(Clone, Copy)]
+pub(crate) enum Reach {
+    /// The node alone.
+    Node,
+    /// All below it, too.
+    Tree,
 }
 
 impl Drop for Subscription {
@@ -79,22 +139,18 @@ impl Drop for Subscription {
         let Some(shared) = self.shared.upgrade() else { return };
         let mut entries = shared.listeners.lock();
         // What a closure owns is dropped outside of the lock: it may end other subscriptions.
-        let removed = match &self.path {
-            None => {
-                let removed = entries.sessions.remove(&self.id);
-                drop(entries);
-                drop(removed);
-                return;
-            }
-            Some(path) => {
-                let Some(of_path) = entries.nodes.get_mut(path) else { return };
-                let removed = of_path.remove(&self.id);
-                if of_path.is_empty() {
-                    entries.nodes.remove(path);
-                }
-                removed
-            }
+        let Some((reach, path)) = &self.place else {
+            let removed = entries.sessions.remove(&self.id);
+            drop(entries);
+            drop(removed);
+            return;
         };
+        let by_path = entries.by_path(*reach);
+        let Some(of_path) = by_path.get_mut(path) else { return };
+        let removed = of_path.remove(&self.id);
+        if of_path.is_empty() {
+            by_path.remove(path);
+        }
         drop(entries);
         drop(removed);
     }
@@ -141,7 +197,7 @@ impl Client {
         entries.next += 1;
         entries.sessions.insert(id, Arc::new(listener));
         let shared = Arc::downgrade(&self.handle.shared);
-        (Subscription { shared, id, path: None }, entries.session)
+        (Subscription { shared, id, place: None }, entries.session)
     }
 
     pub(crate) fn on_node(
@@ -149,12 +205,22 @@ impl Client {
         path: &str,
         listener: impl Fn(&NodeEvent) + Send + Sync + 'static,
     ) -> Subscription {
+        self.on_path(Reach::Node, path, listener)
+    }
+
+    pub(crate) fn on_path(
+        &self,
+        reach: Reach,
+        path: &str,
+        listener: impl Fn(&NodeEvent) + Send + Sync + 'static,
+    ) -> Subscription {
         let mut entries = self.handle.shared.listeners.lock();
         let id = entries.next;
         entries.next += 1;
-        entries.nodes.entry(path.to_owned()).or_default().insert(id, Arc::new(listener));
-        let path = Some(path.to_owned());
-        Subscription { shared: Arc::downgrade(&self.handle.shared), id, path }
+        let listeners = entries.by_path(reach).entry(path.to_owned()).or_default();
+        listeners.insert(id, Arc::new(listener));
+        let shared = Arc::downgrade(&self.handle.shared);
+        Subscription { shared, id, place: Some((reach, path.to_owned())) }
     }
 
     pub(crate) fn hold_lease(&self) -> LeaseHold {

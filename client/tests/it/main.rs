@@ -9,4 +9,5 @@ mod operations;
 mod recipes;
 mod server;
 mod sessions;
+mod watches;
 mod way;
