@@ -775,6 +775,12 @@ typedef struct fw_tenure fw_tenure;
 typedef struct fw_view fw_view;
 
 /**
+ * A watch that lasts until it is freed, across reconnects and, with `renewExpired`, across sessions. Any
+ * number may share a path. Free it before its client.
+ */
+typedef struct fw_watch fw_watch;
+
+/**
  * The numbers below a bound, each of them one session's. All functions on it: any thread. Free it
  * before its client.
  */
@@ -2912,6 +2918,46 @@ fw_status fw_observer_scan(const fw_observer *observer,
  * Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long.
  */
 fw_status fw_view_free(fw_view *view);
+
+/**
+ * Watches the node at `path`; `mode` is an `fw_watch_mode`. `callback` is called on the client's own thread
+ * with each event of the watch, and with each state of the session (`FW_EVENT_SESSION`): what happens while
+ * no server serves it is told by nobody, so behind `FW_STATE_CONNECTED` read again what matters. `destroy`
+ * is called with `context` exactly once, when no call can come any more, or when this fails. Waits up to
+ * `timeout_ms` (negative: `requestTimeout`) until the server has the watch: what happens from then on is
+ * told. Events go to what `fw_config_on_event` set as well. Any thread; may block, so not in a callback.
+ * Fails with `FW_TIMEOUT`, `FW_BAD_ARGUMENT` (no such mode), `FW_NULL`, and as `fw_client_call`.
+ */
+fw_status fw_client_watch(fw_client *client,
+                          const char *path,
+                          size_t path_len,
+                          uint32_t mode,
+                          fw_event_fn callback,
+                          void *context,
+                          fw_destroy_fn destroy,
+                          int64_t timeout_ms,
+                          fw_watch **watch,
+                          fw_error **error);
+
+/**
+ * As `fw_client_watch`, and events come to `queue` as completions with `tag`. What is in the queue when
+ * the watch is freed stays there.
+ */
+fw_status fw_client_watch_queue(fw_client *client,
+                                const char *path,
+                                size_t path_len,
+                                uint32_t mode,
+                                fw_queue *queue,
+                                void *tag,
+                                int64_t timeout_ms,
+                                fw_watch **watch,
+                                fw_error **error);
+
+/**
+ * Removes the watch, in the background, and frees it. Null is allowed. Waits for a callback that is
+ * running, up to two seconds, unless it is called from one.
+ */
+fw_status fw_watch_free(fw_watch *watch);
 
 #ifdef __cplusplus
 }  // extern "C"

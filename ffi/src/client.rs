@@ -193,6 +193,11 @@ impl ClientBody {
         &self.client
     }
 
+    /// The session's state, as it was told last.
+    pub fn state_cell(&self) -> Arc<StateCell> {
+        Arc::clone(&self.state)
+    }
+
     /// What a recipe creates with that was given `acl`.
     pub fn rights(&self, acl: Option<Vec<Acl>>) -> Vec<Acl> {
         acl.unwrap_or_else(|| self.acl.clone())

@@ -98,7 +98,8 @@ impl EventBody {
         Self::new(fw_event_kind::FW_EVENT_OVERFLOW, fw_session_state::FW_STATE_CONNECTED)
     }
 
-    fn node(event: &NodeEvent, state: fw_session_state) -> Self {
+    /// An event of a watch.
+    pub fn node(event: &NodeEvent, state: fw_session_state) -> Self {
         let kind = match event.kind {
             NodeEventKind::NodeCreated => fw_event_kind::FW_EVENT_CREATED,
             NodeEventKind::NodeDeleted => fw_event_kind::FW_EVENT_DELETED,
@@ -109,6 +110,21 @@ impl EventBody {
             NodeEventKind::PersistentWatchRemoved => fw_event_kind::FW_EVENT_LASTING_WATCH_REMOVED,
         };
         Self { path: Some(Text::new(&event.path)), zxid: event.zxid, ..Self::new(kind, state) }
+    }
+}
+
+impl EventBody {
+    /// A new state of the session; `None` for what is none.
+    pub fn session(state: SessionState) -> Option<Self> {
+        let state = match state {
+            SessionState::Connected => fw_session_state::FW_STATE_CONNECTED,
+            SessionState::ConnectedReadOnly => fw_session_state::FW_STATE_CONNECTED_READ_ONLY,
+            SessionState::Disconnected => fw_session_state::FW_STATE_SUSPENDED,
+            SessionState::Expired => fw_session_state::FW_STATE_EXPIRED,
+            SessionState::Closed => fw_session_state::FW_STATE_CLOSED,
+            SessionState::AuthFailed => return None,
+        };
+        Some(Self::new(fw_event_kind::FW_EVENT_SESSION, state))
     }
 }
 
@@ -129,6 +145,20 @@ pub enum Handler {
         /// What the completions carry.
         tag: Tag,
     },
+}
+
+impl Handler {
+    /// Tells `event`; a function only where `gate` lets it through.
+    pub fn tell(&self, gate: &Gate, event: EventBody) {
+        match self {
+            Self::Queue { line, tag } => line.push_event(*tag, event),
+            Self::Call { function, context } => {
+                let event = Owned::<fw_event>::new(event);
+                // SAFETY: the function is C's for this context, which lives as long as this.
+                gate.pass(|| unsafe { function(context.pointer(), event.as_ptr()) });
+            }
+        }
+    }
 }
 
 /// The state of a session, for those who ask.
@@ -172,23 +202,16 @@ pub struct Teller {
 impl Teller {
     /// Tells one event of the client; a replaced session makes two of one.
     pub fn tell(&mut self, event: &Event) {
-        let state = match event {
+        let session = match event {
             Event::Node(event) => return self.deliver(EventBody::node(event, self.state.get())),
-            Event::Session(state) => *state,
+            Event::Session(state) => EventBody::session(*state),
         };
-        let state = match state {
-            SessionState::Connected => fw_session_state::FW_STATE_CONNECTED,
-            SessionState::ConnectedReadOnly => fw_session_state::FW_STATE_CONNECTED_READ_ONLY,
-            SessionState::Disconnected => fw_session_state::FW_STATE_SUSPENDED,
-            SessionState::Expired => fw_session_state::FW_STATE_EXPIRED,
-            SessionState::Closed => fw_session_state::FW_STATE_CLOSED,
-            SessionState::AuthFailed => {
-                let kind = fw_event_kind::FW_EVENT_AUTH_FAILED;
-                return self.deliver(EventBody::new(kind, self.state.get()));
-            }
+        let Some(mut told) = session else {
+            let kind = fw_event_kind::FW_EVENT_AUTH_FAILED;
+            return self.deliver(EventBody::new(kind, self.state.get()));
         };
+        let state = told.state;
         self.state.set(state);
-        let mut told = EventBody::new(fw_event_kind::FW_EVENT_SESSION, state);
         if state == fw_session_state::FW_STATE_EXPIRED {
             told.lost = Arc::new(self.ephemerals.drain());
             self.lost = self.renews.then(|| Arc::clone(&told.lost));
@@ -205,14 +228,8 @@ impl Teller {
     }
 
     fn deliver(&self, event: EventBody) {
-        match &self.handler {
-            None => {}
-            Some(Handler::Queue { line, tag }) => line.push_event(*tag, event),
-            Some(Handler::Call { function, context }) => {
-                let event = Owned::<fw_event>::new(event);
-                // SAFETY: the function is C's for this context, which lives as long as this.
-                self.gate.pass(|| unsafe { function(context.pointer(), event.as_ptr()) });
-            }
+        if let Some(handler) = &self.handler {
+            handler.tell(&self.gate, event);
         }
     }
 }

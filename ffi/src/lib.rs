@@ -37,3 +37,4 @@ pub mod status;
 pub mod tenure;
 pub mod version;
 pub mod view;
+pub mod watch;

@@ -222,6 +222,15 @@ fn create_mode(mode: u32, ttl_ms: u64) -> Result<CreateMode, Failure> {
     if ttl_ms == 0 { Ok(mode) } else { Err(bad("a time to live, and a mode without one")) }
 }
 
+/// The mode that an `fw_watch_mode` means.
+pub fn add_watch_mode(mode: u32) -> Result<AddWatchMode, Failure> {
+    match mode {
+        0 => Ok(AddWatchMode::Persistent),
+        1 => Ok(AddWatchMode::PersistentRecursive),
+        other => Err(bad(format!("{other} is no fw_watch_mode"))),
+    }
+}
+
 fn watch_kind(kind: u32) -> Result<WatchKind, Failure> {
     Ok(match kind {
         1 => WatchKind::Children,
@@ -514,11 +523,7 @@ pub unsafe extern "C" fn fw_op_add_watch(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?.to_owned();
-        let mode = match mode {
-            0 => AddWatchMode::Persistent,
-            1 => AddWatchMode::PersistentRecursive,
-            other => return Err(bad(format!("{other} is no fw_watch_mode"))),
-        };
+        let mode = add_watch_mode(mode)?;
         out(op)?.set(one(Operation::AddWatch { path, mode }));
         Ok(())
     })

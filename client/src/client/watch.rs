@@ -30,6 +30,8 @@ struct Inner {
     mode: AddWatchMode,
     /// The present session has it.
     is_armed: AtomicBool,
+    /// Some session had it: from then on changes of the session are told.
+    has_begun: AtomicBool,
     listener: Listener,
 }
 
@@ -67,7 +69,7 @@ impl Inner {
             SessionState::Connected | SessionState::ConnectedReadOnly => self.arm_anew(),
             SessionState::Disconnected | SessionState::AuthFailed | SessionState::Closed => {}
         }
-        if state != SessionState::AuthFailed {
+        if state != SessionState::AuthFailed && self.has_begun.load(Ordering::Acquire) {
             (self.listener)(&Event::Session(state));
         }
     }
@@ -76,8 +78,8 @@ impl Inner {
     /// of the session, so that what it reads then is read behind it.
     fn arm_anew(self: &Arc<Self>) {
         let Some(client) = self.client.upgrade() else { return };
-        if self.is_armed.load(Ordering::Acquire) {
-            return; // the client itself arms it with each connection of the session
+        if self.is_armed.load(Ordering::Acquire) || !self.has_begun.load(Ordering::Acquire) {
+            return; // the client itself arms it with each connection of the session, or the first call does
         }
         let inner = Arc::clone(self);
         let note = move |result: Result<_, ClientError>| {
@@ -110,6 +112,7 @@ impl Client {
             path: path.to_owned(),
             mode,
             is_armed: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
             listener: Box::new(listener),
         });
         self.handle.shared.listeners.count_watch(path, mode);
@@ -135,15 +138,24 @@ impl Watch {
         let deadline = link::after(client.request_timeout);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match client.with_request_timeout(left).call(&self.inner.add()) {
+            let client = client.with_request_timeout(left);
+            // Noted on the reader thread, which hears of the session's changes: none falls between.
+            let armed = client.wait_for(|completion| {
+                let inner = Arc::clone(&self.inner);
+                let note = move |result: Result<_, ClientError>| {
+                    inner.is_armed.store(result.is_ok(), Ordering::Release);
+                    inner.has_begun.store(result.is_ok(), Ordering::Release);
+                    completion(result);
+                };
+                client.submit_fresh(&self.inner.add(), Box::new(note))
+            });
+            match armed {
                 // Twice is once: the next connection is asked.
                 Err(ClientError::ConnectionLoss { .. }) if !left.is_zero() => {}
                 Err(error) => return Err(error),
-                Ok(_armed) => break,
+                Ok(_armed) => return Ok(()),
             }
         }
-        self.inner.is_armed.store(true, Ordering::Release);
-        Ok(())
     }
 }
 

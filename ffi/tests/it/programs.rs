@@ -56,6 +56,11 @@ fn a_session_goes_from_process_to_process_with_its_ephemeral_node() {
 }
 
 #[test]
+fn each_watch_tells_its_own_place_until_it_is_freed() {
+    assert_eq!(Program::compile("watches.c").run(&[&connect()]), "");
+}
+
+#[test]
 fn callbacks_come_once_each_and_contexts_are_destroyed_once() {
     assert_eq!(Program::compile("callbacks.c").run(&[&connect()]), "");
 }
