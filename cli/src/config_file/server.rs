@@ -299,6 +299,10 @@ impl Reader<'_> {
                 "nearest" => UpstreamChoice::Nearest,
                 _ => return Err(word(&choice, "first or nearest")),
             };
+            if !self.settings.has(super::ensemble::OBSERVE) {
+                let text = format!("of no effect without `{}`", super::ensemble::OBSERVE);
+                self.settings.notice(choice.place, text);
+            }
         }
         Ok(())
     }

@@ -355,6 +355,8 @@ fn whom_an_observer_prefers_is_the_first_of_its_list_or_the_nearest() {
     assert_eq!(choice(""), UpstreamChoice::First);
     assert_eq!(choice("farwatch.upstreamChoice=first\n"), UpstreamChoice::First);
     assert_eq!(choice("farwatch.upstreamChoice=nearest\n"), UpstreamChoice::Nearest);
+    let idle = notices(&alone("farwatch.upstreamChoice=nearest"));
+    assert!(idle[0].contains("of no effect without `farwatch.observe`"), "{idle:?}");
     let wrong = error(&format!("{THREE}farwatch.upstreamChoice=best\n"));
     assert!(wrong.contains("first or nearest"), "{wrong}");
 }
