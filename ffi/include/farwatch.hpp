@@ -16,6 +16,7 @@
 #include "farwatch.h"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -27,6 +28,15 @@
 #include <variant>
 
 namespace farwatch {
+
+/** The version of the library that runs, such as "0.1.0". */
+inline std::string_view version() noexcept { return fw_version(); }
+/** Whether the library that runs is one that this header describes. */
+inline bool fits() noexcept { return fw_abi_version() == FW_ABI_VERSION; }
+/** Whether the library that runs has the named part: see `fw_feature`. */
+inline bool feature(std::string_view name) noexcept {
+    return fw_feature(name.data() == nullptr ? "" : name.data(), name.size());
+}
 
 /** A C handle that is freed with this. */
 template <class T, fw_status (*Free)(T *)> class handle {
@@ -57,20 +67,31 @@ private:
 class error {
 public:
     explicit error(fw_status status, fw_error *raw) noexcept : status_(status), raw_(raw) {}
+    /** One that C code has received, and hands over. */
+    explicit error(fw_error *raw) noexcept : error(fw_error_status(raw), raw) {}
+    /** What the library did not say, and this header does; `text` lives for ever. */
+    error(fw_status status, const char *text, bool maybe_applied) noexcept
+        : status_(status), text_(text), maybe_applied_(maybe_applied) {}
     fw_status status() const noexcept { return status_; }
     /** ZooKeeper's number for a refusal, or 0. */
     int code() const noexcept { return fw_error_code(raw_.get()); }
-    std::string_view text() const noexcept { return fw_error_text(raw_.get()); }
+    std::string_view text() const noexcept { return raw_ ? fw_error_text(raw_.get()) : text_; }
     bool retriable() const noexcept { return fw_error_retriable(raw_.get()); }
     bool fatal() const noexcept { return fw_error_fatal(raw_.get()); }
     /** Whether it may have happened all the same: read back before you repeat a write. */
-    bool maybe_applied() const noexcept { return fw_error_maybe_applied(raw_.get()); }
+    bool maybe_applied() const noexcept {
+        return maybe_applied_ || fw_error_maybe_applied(raw_.get());
+    }
     /** The place of the operation of a transaction that failed, or -1. */
     std::int64_t index() const noexcept { return fw_error_index(raw_.get()); }
+    /** For the functions of farwatch.h; null where memory for it was missing. */
+    const fw_error *get() const noexcept { return raw_.get(); }
 
 private:
     fw_status status_;
     handle<fw_error, fw_error_free> raw_;
+    const char *text_ = "there is no memory to say what went wrong";
+    bool maybe_applied_ = false;
 };
 
 /** Nothing, as the value of what only succeeds or fails. */
@@ -91,7 +112,8 @@ public:
     const T &operator*() const noexcept { return value(); }
     T *operator->() noexcept { return std::get_if<0>(&either_); }
     const T *operator->() const noexcept { return std::get_if<0>(&either_); }
-    const farwatch::error &error() const noexcept { return *std::get_if<1>(&either_); }
+    const farwatch::error &error() const & noexcept { return *std::get_if<1>(&either_); }
+    farwatch::error &&error() && noexcept { return std::move(*std::get_if<1>(&either_)); }
 
 private:
     std::variant<T, farwatch::error> either_;
@@ -227,6 +249,19 @@ public:
         const char *name = fw_result_name(raw_, index, &size);
         return detail::lent(name, size);
     }
+    /** Of an entry of an access control list: bits of `fw_perms`. */
+    std::uint32_t perms(std::size_t index) const noexcept { return fw_result_perms(raw_, index); }
+    /** Of an entry, or of an identity. */
+    std::string_view scheme(std::size_t index) const noexcept {
+        std::size_t size = 0;
+        const char *scheme = fw_result_scheme(raw_, index, &size);
+        return detail::lent(scheme, size);
+    }
+    std::string_view id(std::size_t index) const noexcept {
+        std::size_t size = 0;
+        const char *id = fw_result_id(raw_, index, &size);
+        return detail::lent(id, size);
+    }
     /** The answer to one operation of a transaction; valid as long as this. */
     answer part(std::size_t index) const noexcept { return borrowed(fw_result_part(raw_, index)); }
     fw_status status() const noexcept { return fw_result_status(raw_); }
@@ -276,6 +311,12 @@ public:
         return detail::lent(text, size);
     }
     std::int64_t id() const noexcept { return fw_session_id(raw_.get()); }
+    /** 16 bytes, which ZooKeeper's clients take together with the id. */
+    std::string_view password() const noexcept {
+        std::size_t size = 0;
+        const std::uint8_t *password = fw_session_password(raw_.get(), &size);
+        return detail::lent(reinterpret_cast<const char *>(password), size);
+    }
     std::int64_t zxid() const noexcept { return fw_session_zxid(raw_.get()); }
     std::chrono::milliseconds timeout() const noexcept {
         return std::chrono::milliseconds(fw_session_timeout_ms(raw_.get()));
@@ -343,7 +384,9 @@ public:
         }
         keep(fw_config_on_event(
             raw_.get(),
-            [](void *context, const fw_event *raw) noexcept { (*static_cast<F *>(context))(event(raw)); },
+            [](void *context, const fw_event *raw) noexcept {
+                (*static_cast<F *>(context))(event(raw));
+            },
             context, detail::destroy<F>, &why_));
         return *this;
     }
@@ -364,6 +407,41 @@ private:
     handle<fw_config, fw_config_free> raw_;
     fw_status status_ = FW_OK;
     fw_error *why_ = nullptr;
+};
+
+/**
+ * An access control list: who may do what with a node. Where one is wanted it is passed as it is,
+ * and copied. One that was moved from is refused, and never taken for everything for everyone.
+ */
+class acl {
+public:
+    explicit acl(fw_acl *raw) noexcept : raw_(raw) {}
+    /** An empty one, which no server accepts before an entry is added. */
+    static expected<acl> make() noexcept { return detail::receive<acl, fw_acl>(fw_acl_new); }
+    /** One entry: ("world", "anyone") is everyone, ("auth", "") who the client is. */
+    static expected<acl> make(std::uint32_t perms, std::string_view scheme,
+                              std::string_view id) noexcept {
+        auto list = make();
+        if (!list) return list;
+        if (auto added = list->add(perms, scheme, id); !added) return std::move(added).error();
+        return list;
+    }
+    /** `perms` are bits of `fw_perms`. */
+    expected<done> add(std::uint32_t perms, std::string_view scheme, std::string_view id) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_acl_add(raw_.get(), perms, detail::chars(scheme), scheme.size(),
+                              detail::chars(id), id.size(), why);
+        });
+    }
+    /** Never null, which would be everything for everyone. */
+    const fw_acl *get() const noexcept {
+        alignas(std::max_align_t) static const unsigned char no_handle[64] = {};
+        return raw_ ? raw_.get() : reinterpret_cast<const fw_acl *>(no_handle);
+    }
+    operator const fw_acl *() const noexcept { return get(); }
+
+private:
+    handle<fw_acl, fw_acl_free> raw_;
 };
 
 /** An operation as a value. */
@@ -406,6 +484,25 @@ public:
             return fw_op_children(detail::chars(path), path.size(), flags, op, why);
         });
     }
+    /** The answer has entries: `answer::perms`, `answer::scheme`, `answer::id`. */
+    static expected<op> get_acl(std::string_view path) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_get_acl(detail::chars(path), path.size(), op, why);
+        });
+    }
+    /** `version` is that of the list: `aversion` of the stat. */
+    static expected<op> set_acl(std::string_view path, const acl &rights,
+                                std::int32_t version = FW_ANY_VERSION) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_set_acl(detail::chars(path), path.size(), rights.get(), version, op, why);
+        });
+    }
+    /** Reads behind it see all that was acknowledged before. */
+    static expected<op> sync(std::string_view path = "/") noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_sync(detail::chars(path), path.size(), op, why);
+        });
+    }
     static expected<op> check(std::string_view path, std::int32_t version) noexcept {
         return make([&](fw_op **op, fw_error **why) {
             return fw_op_check(detail::chars(path), path.size(), version, op, why);
@@ -417,6 +514,54 @@ public:
             return fw_op_add_watch(detail::chars(path), path.size(), mode, op, why);
         });
     }
+    /** Fails with `FW_NO_WATCHER` where there was none. */
+    static expected<op> remove_watches(std::string_view path,
+                                       fw_watch_kind kind = FW_WATCHES_ANY) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_remove_watches(detail::chars(path), path.size(), kind, op, why);
+        });
+    }
+    /** Whether the server keeps such a watch: `FW_NO_WATCHER` if not. */
+    static expected<op> check_watches(std::string_view path,
+                                      fw_watch_kind kind = FW_WATCHES_ANY) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_check_watches(detail::chars(path), path.size(), kind, op, why);
+        });
+    }
+    /** This session's ephemeral nodes whose paths begin so: the answer's names. */
+    static expected<op> ephemerals(std::string_view prefix = "/") noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_ephemerals(detail::chars(prefix), prefix.size(), op, why);
+        });
+    }
+    /** The nodes below a node, at any depth: the answer's number. */
+    static expected<op> count_descendants(std::string_view path) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_count_descendants(detail::chars(path), path.size(), op, why);
+        });
+    }
+    /** Who the server takes this client for: entries without permissions. */
+    static expected<op> whoami() noexcept { return make(fw_op_whoami); }
+    /** The ensemble's configuration, as data. */
+    static expected<op> get_config(std::uint32_t flags = 0) noexcept {
+        return make([&](fw_op **op, fw_error **why) { return fw_op_get_config(flags, op, why); });
+    }
+    /** Changes the ensemble by who joins and who leaves; what is empty is not meant. */
+    static expected<op> reconfig(std::string_view joining, std::string_view leaving,
+                                 std::int64_t version = FW_ANY_VERSION) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_reconfig(meant(joining), joining.size(), meant(leaving), leaving.size(),
+                                  nullptr, 0, version, op, why);
+        });
+    }
+    /** Changes the ensemble to these members. */
+    static expected<op> reconfig_to(std::string_view members,
+                                    std::int64_t version = FW_ANY_VERSION) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_reconfig(nullptr, 0, nullptr, 0, detail::chars(members), members.size(),
+                                  version, op, why);
+        });
+    }
     static expected<op> add_auth(std::string_view scheme, std::string_view auth) noexcept {
         return make([&](fw_op **op, fw_error **why) {
             return fw_op_add_auth(detail::chars(scheme), scheme.size(), detail::bytes(auth),
@@ -425,6 +570,17 @@ public:
     }
     /** A transaction; add operations to it. */
     static expected<op> multi() noexcept { return make(fw_op_multi); }
+    /** A transaction of these: `op::multi(op::check("/a", 3), op::set("/b", "x"))`. */
+    template <class... More> static expected<op> multi(expected<op> first, More... more) noexcept {
+        auto all = multi();
+        if (!all) return all;
+        expected<op> parts[] = {std::move(first), std::move(more)...};
+        for (auto &part : parts) {
+            if (!part) return std::move(part).error();
+            if (auto added = all->add(*part); !added) return std::move(added).error();
+        }
+        return all;
+    }
     expected<done> add(const op &part) noexcept {
         return detail::attempt(
             [&](fw_error **why) { return fw_op_multi_add(raw_.get(), part.get(), why); });
@@ -438,6 +594,9 @@ public:
     fw_op *get() const noexcept { return raw_.get(); }
 
 private:
+    static const char *meant(std::string_view text) noexcept {
+        return text.empty() ? nullptr : text.data();
+    }
     template <class F> static expected<op> make(F &&f) noexcept {
         return detail::receive<op, fw_op>(std::forward<F>(f));
     }
@@ -524,6 +683,11 @@ public:
                                     result, why);
         });
     }
+    /** With rights of its own. */
+    expected<answer> create(std::string_view path, std::string_view data, const acl &rights,
+                            fw_create_mode mode = FW_PERSISTENT, timeout patience = {}) noexcept {
+        return call(op::create(path, data, mode, 0, rights), patience);
+    }
     expected<answer> get(std::string_view path, std::uint32_t flags = 0,
                          timeout patience = {}) noexcept {
         return receive([&](fw_result **result, fw_error **why) {
@@ -596,6 +760,11 @@ public:
             return fw_client_call(raw_.get(), operation.get(), detail::wait(patience), result, why);
         });
     }
+    /** The same, as it was made: `client.call(op::whoami())`. */
+    expected<answer> call(expected<op> &&operation, timeout patience = {}) noexcept {
+        if (!operation) return std::move(operation).error();
+        return call(*operation, patience);
+    }
     /** Any operation; `f(farwatch::expected<farwatch::answer>)` is called on the client's thread. */
     template <class F> expected<std::uint64_t> submit(const op &operation, F f) noexcept {
         F *context = new (std::nothrow) F(std::move(f));
@@ -614,6 +783,12 @@ public:
             context, detail::destroy<F>, &request, &why);
         if (status != FW_OK) return farwatch::error(status, why);
         return request;
+    }
+    /** Gives up waiting for `request`, and tells whether it may have been, or may still be, applied. */
+    expected<bool> abandon(std::uint64_t request) noexcept {
+        return detail::number<bool>([&](bool *maybe_applied, fw_error **why) {
+            return fw_client_abandon(raw_.get(), request, maybe_applied, why);
+        });
     }
     /** Any operation; what becomes of it comes to `queue`. */
     expected<std::uint64_t> enqueue(const op &operation, const queue &queue, void *tag) noexcept {
@@ -684,6 +859,15 @@ public:
         if (status != FW_OK) return std::nullopt;
         return detail::lent(reinterpret_cast<const char *>(data), size);
     }
+    /** Nothing if there is no node. */
+    std::optional<fw_stat> stat(std::string_view path) const noexcept {
+        const std::uint8_t *data = nullptr;
+        std::size_t size = 0;
+        fw_stat stat = FW_STAT_INIT;
+        fw_status status = fw_view_get(raw_.get(), detail::chars(path), path.size(), &data, &size,
+                                       &stat, nullptr);
+        return status == FW_OK ? std::optional<fw_stat>(stat) : std::nullopt;
+    }
     expected<answer> children(std::string_view path) const noexcept {
         return detail::receive<answer, fw_result>([&](fw_result **result, fw_error **why) {
             return fw_view_children(raw_.get(), detail::chars(path), path.size(), result, why);
@@ -720,6 +904,12 @@ public:
         std::size_t size = 0;
         const std::uint8_t *data = fw_change_data(raw_.get(), &size);
         return detail::lent(reinterpret_cast<const char *>(data), size);
+    }
+    /** The node's, right behind the transaction; all zero where it was deleted. */
+    fw_stat stat() const noexcept {
+        fw_stat stat = FW_STAT_INIT;
+        (void)fw_change_stat(raw_.get(), &stat, nullptr);
+        return stat;
     }
 
 private:
@@ -807,6 +997,13 @@ public:
         return fw_observer_exists(raw_.get(), detail::chars(path), path.size(), nullptr, nullptr)
             == FW_OK;
     }
+    /** Nothing if there is no node. */
+    std::optional<fw_stat> stat(std::string_view path) const noexcept {
+        fw_stat stat = FW_STAT_INIT;
+        fw_status status =
+            fw_observer_exists(raw_.get(), detail::chars(path), path.size(), &stat, nullptr);
+        return status == FW_OK ? std::optional<fw_stat>(stat) : std::nullopt;
+    }
     expected<answer> children(std::string_view path) const noexcept {
         return detail::receive<answer, fw_result>([&](fw_result **result, fw_error **why) {
             return fw_observer_children(raw_.get(), detail::chars(path), path.size(), result, why);
@@ -838,16 +1035,20 @@ public:
     }
     /** A client in this process that writes through the observer. */
     expected<farwatch::client> client(std::string_view chroot = {}) const noexcept {
-        return detail::receive<farwatch::client, fw_client>(
-            [&](fw_client **client, fw_error **why) {
-                return fw_observer_client(raw_.get(), nullptr, detail::chars(chroot), chroot.size(),
-                                          client, why);
-            });
+        return client_with(nullptr, chroot);
+    }
+    /** The same, with settings of `fw_client_open` but for `connect`. */
+    expected<farwatch::client> client(config settings, std::string_view chroot = {}) const noexcept {
+        fw_error *why = nullptr;
+        fw_status status = settings.failure(&why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        return client_with(settings.get(), chroot);
     }
     /** Lets an observer without a thread go on, in the thread that opened it. */
     expected<done> drive(std::chrono::milliseconds at_most) const noexcept {
         return detail::attempt([&](fw_error **why) {
-            return fw_observer_drive(raw_.get(), detail::wait(at_most), why);
+            return fw_observer_drive(raw_.get(), static_cast<std::uint64_t>(detail::wait(at_most)),
+                                     why);
         });
     }
     /** Why it ended; empty while it has not. */
@@ -862,6 +1063,14 @@ public:
     fw_observer *get_raw() const noexcept { return raw_.get(); }
 
 private:
+    expected<farwatch::client> client_with(const fw_config *settings,
+                                           std::string_view chroot) const noexcept {
+        return detail::receive<farwatch::client, fw_client>(
+            [&](fw_client **client, fw_error **why) {
+                return fw_observer_client(raw_.get(), settings, detail::chars(chroot),
+                                          chroot.size(), client, why);
+            });
+    }
     handle<fw_observer, fw_observer_free> raw_;
 };
 
@@ -942,6 +1151,31 @@ private:
     handle<fw_tenure, fw_tenure_free> raw_;
 };
 
+/**
+ * The resource's memory of the largest token, which is stored with it: whoever was overtaken is
+ * refused. What follows an admission must be done before the next one.
+ */
+class fence {
+public:
+    explicit fence(fw_fence *raw) noexcept : raw_(raw) {}
+    /** One that remembers `largest`: what the resource has stored. */
+    static expected<fence> make(std::int64_t largest = 0) noexcept {
+        return detail::receive<fence, fw_fence>([&](fw_fence **made, fw_error **why) {
+            return fw_fence_new(largest, made, why);
+        });
+    }
+    /** `FW_STALE_TOKEN`: a larger one was here, and the token's holder must stop. */
+    expected<done> admit(std::int64_t token) noexcept {
+        return detail::attempt(
+            [&](fw_error **why) { return fw_fence_admit(raw_.get(), token, why); });
+    }
+    /** What to store. */
+    std::int64_t largest() const noexcept { return fw_fence_largest(raw_.get()); }
+
+private:
+    handle<fw_fence, fw_fence_free> raw_;
+};
+
 /** A lock that is held; it is released with this. Free it before its client. */
 class lock {
 public:
@@ -960,6 +1194,22 @@ public:
             return fw_lock_try(client.get_raw(), detail::chars(path), path.size(),
                                static_cast<std::uint64_t>(detail::wait(patience)),
                                FW_DEFAULT_TIMEOUT, lock, why);
+        });
+    }
+    /** One that readers share: waits until nobody writes. A fence admits the tokens of writers. */
+    static expected<lock> read(client &client, std::string_view path,
+                               timeout patience = {}) noexcept {
+        return detail::receive<lock, fw_lock>([&](fw_lock **lock, fw_error **why) {
+            return fw_lock_read(client.get_raw(), detail::chars(path), path.size(),
+                                detail::wait(patience), lock, why);
+        });
+    }
+    /** Among those of `read`: waits until nobody else reads or writes. */
+    static expected<lock> write(client &client, std::string_view path,
+                                timeout patience = {}) noexcept {
+        return detail::receive<lock, fw_lock>([&](fw_lock **lock, fw_error **why) {
+            return fw_lock_write(client.get_raw(), detail::chars(path), path.size(),
+                                 detail::wait(patience), lock, why);
         });
     }
     std::int64_t token() const noexcept { return fw_lock_token(raw_.get()); }
@@ -1024,6 +1274,10 @@ public:
     }
     std::int64_t token() const noexcept { return fw_election_token(raw_.get()); }
     fw_standing standing() const noexcept { return fw_election_standing(raw_.get()); }
+    /** For how long from now nobody else can lead; 0 when nothing is certain, or another one leads. */
+    std::chrono::milliseconds lease() const noexcept {
+        return std::chrono::milliseconds(fw_election_lease_ms(raw_.get()));
+    }
     /** The token, if this one leads and nobody else can at this moment: ask before each act. */
     expected<std::int64_t> check() const noexcept {
         std::int64_t token = 0;
@@ -1343,6 +1597,23 @@ public:
         return detail::receive<snowflake, fw_snowflake>([&](fw_snowflake **made, fw_error **why) {
             return fw_snowflake_open(client.get_raw(), detail::chars(path), path.size(), epoch_ms,
                                      acl, detail::wait(patience), made, why);
+        });
+    }
+    /** By a clock of the program's own: `std::uint64_t f()`, milliseconds since 1970, on any thread. */
+    template <class F>
+    static expected<snowflake> open_by_clock(client &client, std::string_view path, F f,
+                                             std::uint64_t epoch_ms = FW_SNOWFLAKE_EPOCH_MS,
+                                             const fw_acl *acl = nullptr,
+                                             timeout patience = {}) noexcept {
+        F *context = new (std::nothrow) F(std::move(f));
+        if (context == nullptr) return farwatch::error(FW_NO_MEMORY, nullptr);
+        return detail::receive<snowflake, fw_snowflake>([&](fw_snowflake **made, fw_error **why) {
+            return fw_snowflake_open_by_clock(
+                client.get_raw(), detail::chars(path), path.size(), epoch_ms, acl,
+                [](void *context) noexcept -> std::uint64_t {
+                    return (*static_cast<F *>(context))();
+                },
+                context, detail::destroy<F>, detail::wait(patience), made, why);
         });
     }
     /** Fails with `FW_TAKEN` where there is none at this moment. */

@@ -5,6 +5,7 @@
 
 mod abi;
 mod bench;
+mod cpp;
 mod fresh;
 mod header;
 mod hostile;

@@ -23,6 +23,10 @@ pub fn library() -> PathBuf {
     library
 }
 
+fn is_cpp(source: &Path) -> bool {
+    source.extension().is_some_and(|extension| extension == "cpp")
+}
+
 /// A C or C++ program and the folder that it lives in.
 pub struct Program {
     folder: tempfile::TempDir,
@@ -37,6 +41,11 @@ impl Program {
     /// Compiles `source` of `tests/c` without the library, which it loads by itself.
     pub fn compile_alone(source: &str) -> Self {
         Self::compile_with(&own("tests/c").join(source), None)
+    }
+
+    /// Compiles `source` of `tests/c` by this compiler, which gets these arguments too.
+    pub fn compile_by(compiler: &str, arguments: &[&str], source: &str) -> Self {
+        Self::compiled(compiler, arguments, &own("tests/c").join(source), Some(&library()))
     }
 
     /// Compiles `source` of `tests/c` for Apache's library instead of this one.
@@ -56,12 +65,15 @@ impl Program {
     }
 
     fn compile_with(source: &Path, library: Option<&Path>) -> Self {
+        let compiler = if is_cpp(source) { "c++" } else { "cc" };
+        Self::compiled(compiler, &[], source, library)
+    }
+
+    fn compiled(compiler: &str, arguments: &[&str], source: &Path, library: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let is_cpp = source.extension().is_some_and(|extension| extension == "cpp");
-        let (compiler, standard) =
-            if is_cpp { ("c++", "-std=c++17") } else { ("cc", "-std=gnu11") };
+        let standard = if is_cpp(source) { "-std=c++17" } else { "-std=gnu11" };
         let mut command = Command::new(compiler);
-        command.args([standard, "-g", "-O1", "-pthread"]).args(WARNINGS);
+        command.args([standard, "-g", "-O1", "-pthread"]).args(WARNINGS).args(arguments);
         command.arg("-I").arg(own("include")).arg("-I").arg(own("tests/c"));
         command.arg(source).arg("-o").arg(folder.path().join("program"));
         if let Some(library) = library {
@@ -122,8 +134,13 @@ pub fn has(compiler: &str) -> bool {
 
 /// Checks a file's syntax without making anything of it.
 pub fn check_syntax(compiler: &str, standard: &str, source: &Path) {
+    check_syntax_with(compiler, standard, &[], source);
+}
+
+/// The same with more arguments for the compiler.
+pub fn check_syntax_with(compiler: &str, standard: &str, arguments: &[&str], source: &Path) {
     let mut command = Command::new(compiler);
-    command.arg(format!("-std={standard}")).args(WARNINGS).arg("-fsyntax-only");
+    command.arg(format!("-std={standard}")).args(WARNINGS).args(arguments).arg("-fsyntax-only");
     command.arg("-I").arg(own("include")).arg(source);
     run_compiler(command);
 }
