@@ -1,25 +1,14 @@
 // Creates, reads, changes and deletes nodes, alone and in a transaction: kv_cpp CONNECT
 #include <farwatch.hpp>
 
-#include <future>
 #include <iostream>
+#include <string>
 
 namespace {
 
 int fail(const farwatch::error &why) {
     std::cerr << "kv: " << why.text() << '\n';
     return 1;
-}
-
-// A transaction: both counters or neither.
-farwatch::expected<farwatch::answer> create_both(farwatch::client &client) {
-    auto multi = farwatch::op::multi();
-    if (!multi) return farwatch::error(multi.error().status(), nullptr);
-    for (std::string_view path : {"/kv-a", "/kv-b"}) {
-        auto create = farwatch::op::create(path, "0", FW_EPHEMERAL);
-        if (create) (void)multi->add(*create);
-    }
-    return client.call(*multi);
 }
 
 } // namespace
@@ -34,7 +23,9 @@ int main(int count, char **arguments) {
     auto client = farwatch::client::open(std::move(config));
     if (!client) return fail(client.error());
 
-    auto both = create_both(*client);
+    // A transaction: both counters or neither.
+    auto both = client->call(farwatch::op::multi(farwatch::op::create("/kv-a", "0", FW_EPHEMERAL),
+                                                 farwatch::op::create("/kv-b", "0", FW_EPHEMERAL)));
     if (!both) return fail(both.error());
     std::cout << "created " << both->part(0).path() << " and " << both->part(1).path() << '\n';
 
@@ -43,15 +34,12 @@ int main(int count, char **arguments) {
     auto stale = client->set("/kv-a", "2", 0);
     std::cout << "a second set of version 0: " << (stale ? "applied" : "refused") << '\n';
 
-    // The same without waiting: the result comes to the client's own thread.
-    std::promise<std::string> value;
-    auto get = farwatch::op::get_data("/kv-a", FW_SYNC);
-    if (!get) return fail(get.error());
-    auto request = client->submit(*get, [&value](farwatch::expected<farwatch::answer> node) {
-        value.set_value(node ? std::string(node->data()) : std::string(node.error().text()));
-    });
-    if (!request) return fail(request.error());
-    std::cout << "/kv-a is " << value.get_future().get() << '\n';
+    // The same without waiting: what is chained is called with the result, and its own can be waited for.
+    auto value = client->submit(farwatch::op::get_data("/kv-a", FW_SYNC))
+                     .then([](farwatch::expected<farwatch::answer> node) {
+                         return node ? std::string(node->data()) : std::string(node.error().text());
+                     });
+    std::cout << "/kv-a is " << value.get().value() << '\n';
 
     {
         auto lock = farwatch::lock::acquire(*client, "/kv-lock", std::chrono::seconds(10));

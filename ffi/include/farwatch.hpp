@@ -15,10 +15,14 @@
 
 #include "farwatch.h"
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
 #include <string>
@@ -188,6 +192,18 @@ template <class T, class F> expected<T> number(F &&f) noexcept {
 
 template <class F> void destroy(void *context) noexcept { delete static_cast<F *>(context); }
 
+/** How many callbacks this thread is inside of: what would wait there could wait for itself. */
+inline int &callbacks() noexcept {
+    static thread_local int running = 0;
+    return running;
+}
+struct in_callback {
+    in_callback() noexcept { callbacks()++; }
+    ~in_callback() { callbacks()--; }
+    in_callback(const in_callback &) = delete;
+    in_callback &operator=(const in_callback &) = delete;
+};
+
 /** Has `watch`, which is one of C's `_on_change` of standings, call `f(fw_standing)`. */
 template <class Raw, class F>
 expected<done> on_change(fw_status (*watch)(Raw *, fw_standing_fn, void *, fw_destroy_fn,
@@ -199,6 +215,7 @@ expected<done> on_change(fw_status (*watch)(Raw *, fw_standing_fn, void *, fw_de
         return watch(
             raw,
             [](void *context, fw_standing standing) noexcept {
+                in_callback here;
                 (*static_cast<F *>(context))(standing);
             },
             context, destroy<F>, why);
@@ -385,6 +402,7 @@ public:
         keep(fw_config_on_event(
             raw_.get(),
             [](void *context, const fw_event *raw) noexcept {
+                detail::in_callback here;
                 (*static_cast<F *>(context))(event(raw));
             },
             context, detail::destroy<F>, &why_));
@@ -642,6 +660,249 @@ private:
     handle<fw_queue, fw_queue_free> raw_;
 };
 
+template <class T> class future;
+
+namespace detail {
+
+template <class T, class F> class step;
+
+/** A pointer to what counts its owners. What std::make_shared does without memory is to throw. */
+template <class T> class counted {
+public:
+    counted() noexcept = default;
+    /** The first owner. */
+    explicit counted(T *fresh) noexcept : raw_(fresh) {}
+    counted(const counted &other) noexcept : raw_(other.raw_) {
+        if (raw_ != nullptr) raw_->owners.fetch_add(1, std::memory_order_relaxed);
+    }
+    counted(counted &&other) noexcept : raw_(std::exchange(other.raw_, nullptr)) {}
+    counted &operator=(counted other) noexcept {
+        std::swap(raw_, other.raw_);
+        return *this;
+    }
+    ~counted() {
+        if (raw_ != nullptr && raw_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1)
+            delete raw_;
+    }
+    T *operator->() const noexcept { return raw_; }
+    explicit operator bool() const noexcept { return raw_ != nullptr; }
+
+private:
+    T *raw_ = nullptr;
+};
+
+/** What was asked for goes on, and nobody can be told how it ends. */
+inline farwatch::error no_memory_behind() noexcept {
+    return farwatch::error(FW_NO_MEMORY, "there is no memory to wait for the result", true);
+}
+
+/** Takes a result at once, in place of who waits for it. Freed without one, it has none to pass on. */
+template <class T> struct receiver {
+    virtual ~receiver() = default;
+    virtual void take(expected<T> result) noexcept = 0;
+};
+
+/** Where a result comes to, once. Nothing is locked while a receiver is called or freed. */
+template <class T> class place {
+public:
+    std::atomic<std::size_t> owners{1};
+
+    void fill(expected<T> result) noexcept {
+        if (std::unique_ptr<receiver<T>> next = fill_or_next(result))
+            next->take(std::move(result));
+    }
+    /** There will be no result. A receiver is freed, which tells those that wait behind it. */
+    void drop() noexcept {
+        expected<T> none = farwatch::error(
+            FW_CLOSED, "the client was freed, or the request abandoned, before its result came", true);
+        fill_or_next(none).reset();
+    }
+    void receive_by(std::unique_ptr<receiver<T>> next) noexcept {
+        std::unique_lock<std::mutex> lock(mutex_);
+        if (!result_) {
+            next_ = std::move(next);
+            return;
+        }
+        lock.unlock(); // filled once, and taken by who asks now
+        next->take(std::move(*result_));
+    }
+    /** Whether it is there. Does not wait in a callback: what fills this could be that thread. */
+    bool wait(timeout patience) noexcept {
+        std::unique_lock<std::mutex> lock(mutex_);
+        auto is_there = [this] { return result_.has_value(); };
+        if (0 < callbacks()) return is_there();
+        if (patience) return filled_.wait_for(lock, std::min(*patience, longest), is_there);
+        filled_.wait(lock, is_there);
+        return true;
+    }
+    /** What `wait` has found to be there. */
+    expected<T> take() noexcept { return std::move(*result_); }
+
+private:
+    /** 49 days, as in the library: a clock's end is not passed. */
+    static constexpr std::chrono::milliseconds longest{0xffffffff};
+
+    std::unique_ptr<receiver<T>> fill_or_next(expected<T> &result) noexcept {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (next_ != nullptr) return std::move(next_);
+        result_.emplace(std::move(result));
+        filled_.notify_all();
+        return nullptr;
+    }
+
+    std::mutex mutex_;
+    std::condition_variable filled_;
+    std::optional<expected<T>> result_;
+    std::unique_ptr<receiver<T>> next_;
+};
+
+/** Fills a place, or says at its end that nothing will. */
+template <class T> class promise {
+public:
+    explicit promise(counted<place<T>> place) noexcept : place_(std::move(place)) {}
+    promise(promise &&) noexcept = default;
+    promise &operator=(promise &&) = delete;
+    ~promise() {
+        if (place_) place_->drop();
+    }
+    void fill(expected<T> result) noexcept {
+        counted<place<T>> filled = std::move(place_);
+        filled->fill(std::move(result));
+    }
+
+private:
+    counted<place<T>> place_;
+};
+
+} // namespace detail
+
+/**
+ * The result of an operation that nobody waits for yet: `client::submit` without a callback.
+ *
+ *     auto size = client->submit(op::get_data("/config"))
+ *                     .then([](expected<answer> node) { return node ? node->data().size() : 0; });
+ *     ...
+ *     use(size.get());
+ *
+ * One that is freed lets its operation go on, and drops the result. When the client is freed, or
+ * the request abandoned, before the result comes, it becomes `FW_CLOSED`. Inside callbacks nothing
+ * is waited for. Any thread, one at a time; it may outlive its client.
+ */
+template <class T> class future {
+public:
+    /** Of nothing: ready, with `FW_NULL`. */
+    future() noexcept = default;
+    /** One that is there already: what a callable of `then` returns where it asks for nothing. */
+    future(expected<T> there) noexcept : place_(new (std::nothrow) detail::place<T>) {
+        if (place_)
+            place_->fill(std::move(there));
+        else
+            why_not_ = FW_NO_MEMORY;
+    }
+    future(farwatch::error why) noexcept : future(expected<T>(std::move(why))) {}
+    future(detail::counted<detail::place<T>> place, std::uint64_t request) noexcept
+        : place_(std::move(place)), request_(request) {}
+
+    bool ready() const noexcept { return wait(std::chrono::milliseconds(0)); }
+    /** Waits, without a value for as long as it takes; whether the result is there. */
+    bool wait(timeout patience = {}) const noexcept { return !place_ || place_->wait(patience); }
+    /**
+     * Waits as `wait` does and takes the result, after which this is of nothing. `FW_TIMEOUT`,
+     * `FW_IN_CALLBACK`: it is not there so far, and this as before.
+     */
+    expected<T> get(timeout patience = {}) noexcept {
+        if (!wait(patience)) {
+            bool inside = 0 < detail::callbacks();
+            return farwatch::error(inside ? FW_IN_CALLBACK : FW_TIMEOUT,
+                                   "the result is not there so far", true);
+        }
+        if (!place_) return nothing();
+        return std::exchange(place_, {})->take();
+    }
+    /**
+     * Calls `f(expected<T>)` with the result, on the client's thread, where it must not wait, or
+     * here, if the result is there. The future that this returns is of what `f` returns: a value, an
+     * `expected` or `future` of one, or `done` for nothing. When there will be no result, `f` is
+     * freed without a call. This is of nothing then.
+     */
+    template <class F> auto then(F f) noexcept {
+        using next = detail::step<T, F>;
+        using value = typename next::value;
+        detail::counted<detail::place<value>> target(new (std::nothrow) detail::place<value>);
+        if (!target) return future<value>(detail::no_memory_behind());
+        std::unique_ptr<next> step(new (std::nothrow) next(std::move(f), target));
+        if (step == nullptr) return future<value>(detail::no_memory_behind());
+        receive_by(std::move(step));
+        return future<value>(std::move(target), 0);
+    }
+    /** Has `next` take the result. */
+    void receive_by(std::unique_ptr<detail::receiver<T>> next) noexcept {
+        auto place = std::exchange(place_, {});
+        if (place)
+            place->receive_by(std::move(next));
+        else
+            next->take(nothing());
+    }
+    /** For `client::abandon`; 0 for what `then` returns. */
+    std::uint64_t request() const noexcept { return request_; }
+
+private:
+    farwatch::error nothing() const noexcept {
+        if (why_not_ == FW_NO_MEMORY) return detail::no_memory_behind();
+        return farwatch::error(why_not_, "this future is of nothing", false);
+    }
+
+    detail::counted<detail::place<T>> place_;
+    std::uint64_t request_ = 0;
+    fw_status why_not_ = FW_NULL;
+};
+
+namespace detail {
+
+/** What a callable's result is a result of. */
+template <class R> struct result_of { using value = R; };
+template <> struct result_of<void> { using value = done; };
+template <class T> struct result_of<expected<T>> { using value = T; };
+template <class T> struct result_of<future<T>> { using value = T; };
+
+/** Passes a result on. */
+template <class T> struct relay final : receiver<T> {
+    explicit relay(promise<T> to) noexcept : to_(std::move(to)) {}
+    void take(expected<T> result) noexcept override { to_.fill(std::move(result)); }
+    promise<T> to_;
+};
+
+/** Passes on what a callable makes of a result. */
+template <class T, class F> class step final : public receiver<T> {
+    using result = std::invoke_result_t<F &, expected<T>>;
+
+public:
+    using value = typename result_of<result>::value;
+    step(F f, counted<place<value>> to) noexcept : f_(std::move(f)), to_(std::move(to)) {}
+    void take(expected<T> from) noexcept override {
+        in_callback here;
+        if constexpr (std::is_void_v<result>) {
+            f_(std::move(from));
+            to_.fill(done());
+        } else if constexpr (std::is_same_v<result, future<value>>) {
+            future<value> made = f_(std::move(from));
+            auto *next = new (std::nothrow) relay<value>(std::move(to_));
+            if (next == nullptr)
+                to_.fill(no_memory_behind());
+            else
+                made.receive_by(std::unique_ptr<receiver<value>>(next));
+        } else {
+            to_.fill(f_(std::move(from)));
+        }
+    }
+
+private:
+    F f_;
+    promise<value> to_;
+};
+
+} // namespace detail
+
 /** A session. It ends with this. */
 class client {
 public:
@@ -774,6 +1035,7 @@ public:
         fw_status status = fw_client_submit(
             raw_.get(), operation.get(),
             [](void *context, fw_status status, fw_result *result, fw_error *why) noexcept {
+                detail::in_callback here;
                 F &f = *static_cast<F *>(context);
                 if (status == FW_OK)
                     f(expected<answer>(answer(result)));
@@ -783,6 +1045,22 @@ public:
             context, detail::destroy<F>, &request, &why);
         if (status != FW_OK) return farwatch::error(status, why);
         return request;
+    }
+    /** Any operation, as a future: see there. */
+    future<answer> submit(const op &operation) noexcept {
+        detail::counted<detail::place<answer>> place(new (std::nothrow) detail::place<answer>);
+        if (!place) return farwatch::error(FW_NO_MEMORY, nullptr);
+        auto request = submit(operation, [promise = detail::promise<answer>(place)](
+                                             expected<answer> result) mutable noexcept {
+            promise.fill(std::move(result));
+        });
+        if (!request) return std::move(request).error();
+        return future<answer>(std::move(place), *request);
+    }
+    /** The same, as it was made: `client.submit(op::get_data("/x"))`. */
+    future<answer> submit(expected<op> &&operation) noexcept {
+        if (!operation) return std::move(operation).error();
+        return submit(*operation);
     }
     /** Gives up waiting for `request`, and tells whether it may have been, or may still be, applied. */
     expected<bool> abandon(std::uint64_t request) noexcept {
@@ -1107,6 +1385,7 @@ public:
             return fw_followed_on_change(
                 raw_.get(),
                 [](void *context, const fw_result *state) noexcept {
+                    detail::in_callback here;
                     (*static_cast<F *>(context))(answer::borrowed(state));
                 },
                 context, detail::destroy<F>, why);
@@ -1611,6 +1890,7 @@ public:
             return fw_snowflake_open_by_clock(
                 client.get_raw(), detail::chars(path), path.size(), epoch_ms, acl,
                 [](void *context) noexcept -> std::uint64_t {
+                    detail::in_callback here;
                     return (*static_cast<F *>(context))();
                 },
                 context, detail::destroy<F>, detail::wait(patience), made, why);

@@ -54,10 +54,10 @@ fn all_of_it_compiles_without_exceptions_and_as_cpp20() {
     if !has("g++") {
         return;
     }
-    for source in ["recipes.cpp", "guards.cpp", "rarer.cpp"] {
+    for source in ["recipes.cpp", "guards.cpp", "rarer.cpp", "futures.cpp"] {
         check_syntax_with("g++", "c++17", &WITHOUT, &own("tests/c").join(source));
     }
-    check_syntax_with("g++", "c++20", &[], &own("tests/c/guards.cpp"));
+    check_syntax_with("g++", "c++20", &[], &own("tests/c/futures.cpp"));
 }
 
 fn connect() -> Vec<String> {
@@ -79,4 +79,9 @@ fn what_is_asked_more_rarely_is_asked_in_cpp_too() {
         voters.push(voter);
         addresses
     });
+}
+
+#[test]
+fn futures_have_results_and_end_with_their_client() {
+    run_by_both("futures.cpp", connect);
 }
