@@ -22,7 +22,7 @@ class Client:
         self.fw = ctypes.CDLL(library)
         self.fw.fw_error_text.restype = ctypes.c_char_p
         self.fw.fw_result_data.restype = ctypes.c_void_p
-        self.fw.fw_version.restype = ctypes.c_char_p
+        self.fw.fw_version_string.restype = ctypes.c_char_p
         self.client = ctypes.c_void_p()
         config = ctypes.c_void_p()
         self._try(self.fw.fw_config_new, ctypes.byref(config))
@@ -62,7 +62,7 @@ class Client:
 
 def main():
     with Client(sys.argv[1], sys.argv[2]) as client:
-        print("libfarwatch", client.fw.fw_version().decode())
+        print("libfarwatch", client.fw.fw_version_string().decode())
         client.create("/from-python", b"hello", FW_EPHEMERAL)
         print("/from-python is", client.get("/from-python").decode())
         try:

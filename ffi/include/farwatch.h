@@ -2842,7 +2842,7 @@ fw_status fw_session_free(fw_session *session);
  * The version of the library that runs, such as "0.1.0". Never null, valid for ever. Any thread,
  * never blocks.
  */
-const char *fw_version(void);
+const char *fw_version_string(void);
 
 /**
  * The ABI of the library that runs: equal to `FW_ABI_VERSION` of a header that it fits. Any thread,

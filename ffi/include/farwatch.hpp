@@ -34,7 +34,7 @@
 namespace farwatch {
 
 /** The version of the library that runs, such as "0.1.0". */
-inline std::string_view version() noexcept { return fw_version(); }
+inline std::string_view version() noexcept { return fw_version_string(); }
 /** Whether the library that runs is one that this header describes. */
 inline bool fits() noexcept { return fw_abi_version() == FW_ABI_VERSION; }
 /** Whether the library that runs has the named part: see `fw_feature`. */
@@ -344,6 +344,41 @@ private:
     handle<fw_session, fw_session_free> raw_;
 };
 
+/**
+ * An access control list: who may do what with a node. Where one is wanted it is passed as it is,
+ * and copied. One that was moved from is refused, and never taken for everything for everyone.
+ */
+class acl {
+public:
+    explicit acl(fw_acl *raw) noexcept : raw_(raw) {}
+    /** An empty one, which no server accepts before an entry is added. */
+    static expected<acl> make() noexcept { return detail::receive<acl, fw_acl>(fw_acl_new); }
+    /** One entry: ("world", "anyone") is everyone, ("auth", "") who the client is. */
+    static expected<acl> make(std::uint32_t perms, std::string_view scheme,
+                              std::string_view id) noexcept {
+        auto list = make();
+        if (!list) return list;
+        if (auto added = list->add(perms, scheme, id); !added) return std::move(added).error();
+        return list;
+    }
+    /** `perms` are bits of `fw_perms`. */
+    expected<done> add(std::uint32_t perms, std::string_view scheme, std::string_view id) noexcept {
+        return detail::attempt([&](fw_error **why) {
+            return fw_acl_add(raw_.get(), perms, detail::chars(scheme), scheme.size(),
+                              detail::chars(id), id.size(), why);
+        });
+    }
+    /** Never null, which would be everything for everyone. */
+    const fw_acl *get() const noexcept {
+        alignas(std::max_align_t) static const unsigned char no_handle[64] = {};
+        return raw_ ? raw_.get() : reinterpret_cast<const fw_acl *>(no_handle);
+    }
+    operator const fw_acl *() const noexcept { return get(); }
+
+private:
+    handle<fw_acl, fw_acl_free> raw_;
+};
+
 /** Settings. The first failure is kept, and told by what is opened. */
 class config {
 public:
@@ -413,6 +448,11 @@ public:
         if (status_ == FW_OK) keep(fw_config_event_queue(raw_.get(), queue, tag, &why_));
         return *this;
     }
+    /** The rights of what recipes create that are given none. */
+    config &rights(const acl &rights) noexcept {
+        if (status_ == FW_OK) keep(fw_config_acl(raw_.get(), rights.get(), &why_));
+        return *this;
+    }
     fw_config *get() const noexcept { return raw_.get(); }
     /** Takes the first failure; `FW_OK` if there was none. */
     fw_status failure(fw_error **why) noexcept {
@@ -425,41 +465,6 @@ private:
     handle<fw_config, fw_config_free> raw_;
     fw_status status_ = FW_OK;
     fw_error *why_ = nullptr;
-};
-
-/**
- * An access control list: who may do what with a node. Where one is wanted it is passed as it is,
- * and copied. One that was moved from is refused, and never taken for everything for everyone.
- */
-class acl {
-public:
-    explicit acl(fw_acl *raw) noexcept : raw_(raw) {}
-    /** An empty one, which no server accepts before an entry is added. */
-    static expected<acl> make() noexcept { return detail::receive<acl, fw_acl>(fw_acl_new); }
-    /** One entry: ("world", "anyone") is everyone, ("auth", "") who the client is. */
-    static expected<acl> make(std::uint32_t perms, std::string_view scheme,
-                              std::string_view id) noexcept {
-        auto list = make();
-        if (!list) return list;
-        if (auto added = list->add(perms, scheme, id); !added) return std::move(added).error();
-        return list;
-    }
-    /** `perms` are bits of `fw_perms`. */
-    expected<done> add(std::uint32_t perms, std::string_view scheme, std::string_view id) noexcept {
-        return detail::attempt([&](fw_error **why) {
-            return fw_acl_add(raw_.get(), perms, detail::chars(scheme), scheme.size(),
-                              detail::chars(id), id.size(), why);
-        });
-    }
-    /** Never null, which would be everything for everyone. */
-    const fw_acl *get() const noexcept {
-        alignas(std::max_align_t) static const unsigned char no_handle[64] = {};
-        return raw_ ? raw_.get() : reinterpret_cast<const fw_acl *>(no_handle);
-    }
-    operator const fw_acl *() const noexcept { return get(); }
-
-private:
-    handle<fw_acl, fw_acl_free> raw_;
 };
 
 /** An operation as a value. */
@@ -903,6 +908,15 @@ private:
 
 } // namespace detail
 
+/** A lasting watch whose events go to one place, until this ends. Free it before its client. */
+class watch {
+public:
+    explicit watch(fw_watch *raw) noexcept : raw_(raw) {}
+
+private:
+    handle<fw_watch, fw_watch_free> raw_;
+};
+
 /** A session. It ends with this. */
 class client {
 public:
@@ -1076,6 +1090,34 @@ public:
             fw_client_enqueue(raw_.get(), operation.get(), queue.get(), tag, &request, &why);
         if (status != FW_OK) return farwatch::error(status, why);
         return request;
+    }
+    /**
+     * Watches a node, or with `FW_WATCH_RECURSIVE` all below it, until what this gives is freed.
+     * `f(farwatch::event)` is called on the client's thread, and must not wait; also with each state of the
+     * session: behind `FW_STATE_CONNECTED` read again.
+     */
+    template <class F>
+    expected<farwatch::watch> watch(std::string_view path, fw_watch_mode mode, F f,
+                                    timeout patience = {}) noexcept {
+        F *context = new (std::nothrow) F(std::move(f));
+        if (context == nullptr) return farwatch::error(FW_NO_MEMORY, nullptr);
+        return detail::receive<farwatch::watch, fw_watch>([&](fw_watch **watch, fw_error **why) {
+            return fw_client_watch(
+                raw_.get(), detail::chars(path), path.size(), mode,
+                [](void *context, const fw_event *raw) noexcept {
+                    detail::in_callback here;
+                    (*static_cast<F *>(context))(event(raw));
+                },
+                context, detail::destroy<F>, detail::wait(patience), watch, why);
+        });
+    }
+    /** The same; events come to `queue`, with `tag`. */
+    expected<farwatch::watch> watch(std::string_view path, fw_watch_mode mode, const queue &queue,
+                                    void *tag, timeout patience = {}) noexcept {
+        return detail::receive<farwatch::watch, fw_watch>([&](fw_watch **watch, fw_error **why) {
+            return fw_client_watch_queue(raw_.get(), detail::chars(path), path.size(), mode,
+                                         queue.get(), tag, detail::wait(patience), watch, why);
+        });
     }
     /** Ends this client and leaves its session alive, for another one: see `fw_client_detach`. */
     expected<session> detach(timeout patience = {}) noexcept {

@@ -28,7 +28,7 @@ const FEATURES: [&str; 12] = [
 /// The version of the library that runs, such as "0.1.0". Never null, valid for ever. Any thread,
 /// never blocks.
 #[unsafe(no_mangle)]
-pub extern "C" fn fw_version() -> *const c_char {
+pub extern "C" fn fw_version_string() -> *const c_char {
     VERSION.as_ptr()
 }
 

@@ -139,6 +139,34 @@ void observers(const char *upstream) {
     CHECK(refused(observer.client(std::move(unknown))) == FW_BAD_ARGUMENT);
 }
 
+// Watches with a place of their own, and rights that recipes are not told.
+void watches(const char *connect) {
+    auto rights = GOT(farwatch::acl::make(FW_PERM_ALL & ~FW_PERM_ADMIN, "world", "anyone"));
+    farwatch::config settings(connect);
+    settings.rights(rights);
+    auto client = GOT(farwatch::client::open(std::move(settings)));
+    GOT(client.create("/watched", ""));
+    int told = 0, tag = 0;
+    {
+        auto watch = GOT(client.watch("/watched", FW_WATCH_PERSISTENT, [&](farwatch::event event) {
+            CHECK(event.path() == "/watched" && event.kind() == FW_EVENT_DATA_CHANGED);
+            told++;
+        }));
+        GOT(client.set("/watched", "1"));
+    }
+    GOT(client.set("/watched", "2"));
+    CHECK(told == 1);
+    auto queue = GOT(farwatch::queue::make());
+    auto tree = GOT(client.watch("/", FW_WATCH_RECURSIVE, queue, &tag));
+    GOT(client.create("/watched/below", ""));
+    auto entry = GOT(queue.next(60s));
+    CHECK(entry.tag() == &tag && entry.is_event() && entry.event().path() == "/watched/below");
+    CHECK(refused(client.watch("no", FW_WATCH_RECURSIVE, queue, &tag)) == FW_BAD_PATH);
+
+    auto lock = GOT(farwatch::lock::acquire(client, "/watched/lock"));
+    CHECK(GOT(client.call(op::get_acl("/watched/lock"))).perms(0) == (FW_PERM_ALL & ~FW_PERM_ADMIN));
+}
+
 } // namespace
 
 int main(int count, char **arguments) {
@@ -149,6 +177,7 @@ int main(int count, char **arguments) {
     given_up();
     own_clock(client);
     sessions(arguments[1]);
+    watches(arguments[1]);
     observers(arguments[2]);
     return 0;
 }
