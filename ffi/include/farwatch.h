@@ -776,7 +776,7 @@ typedef struct fw_view fw_view;
 
 /**
  * A watch that lasts until it is freed, across reconnects and, with `renewExpired`, across sessions. Any
- * number may share a path. Free it before its client.
+ * number may share a path. All functions on it: any thread. Free it before its client.
  */
 typedef struct fw_watch fw_watch;
 

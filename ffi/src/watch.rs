@@ -16,7 +16,7 @@ use crate::queue::{Tag, fw_queue};
 use crate::status::fw_status;
 
 /// A watch that lasts until it is freed, across reconnects and, with `renewExpired`, across sessions. Any
-/// number may share a path. Free it before its client.
+/// number may share a path. All functions on it: any thread. Free it before its client.
 pub struct fw_watch {
     _private: [u8; 0],
 }
