@@ -93,6 +93,8 @@ pub struct ClientBody {
     /// Of what recipes create where they are told no rights.
     acl: Vec<Acl>,
     renews: bool,
+    /// Whether it goes on with a session that was there before it.
+    resumes: bool,
     request_timeout: Duration,
     close_timeout: Duration,
 }
@@ -167,7 +169,9 @@ impl ClientBody {
         if let Some(pause_ms) = config.number("nearestPause", 1..=i32::MAX as u64)? {
             options = options.nearest_pause(Duration::from_millis(pause_ms));
         }
-        if let Some(session) = config.get("session") {
+        let session = config.get("session");
+        let resumes = session.is_some();
+        if let Some(session) = session {
             options = options.resume(crate::session::parse(&session)?);
         }
         if let Some(seed) = config.number("seed", 0..=u64::MAX)? {
@@ -183,6 +187,7 @@ impl ClientBody {
             ephemerals,
             acl: config.acl().unwrap_or_else(Acl::open),
             renews,
+            resumes,
             request_timeout,
             close_timeout,
         })
@@ -206,6 +211,13 @@ impl ClientBody {
     /// Negative is the configured one.
     pub fn timeout(&self, timeout_ms: i64) -> Duration {
         u64::try_from(timeout_ms).map_or(self.request_timeout, patience)
+    }
+
+    /// Ends what was not handed out after all. A session that it was to go on with lives on.
+    pub fn leave(self) {
+        if self.resumes {
+            drop(self.client.with_request_timeout(self.close_timeout).detach());
+        }
     }
 
     /// Ends the session, within `timeout`. Without a server at hand there is nobody to wait for.
@@ -278,7 +290,8 @@ pub unsafe extern "C" fn fw_client_open(
     border!(error, {
         let client = out(client)?;
         let config = borrow(config)?;
-        client.set(give(crate::reserve::open(|| ClientBody::open(&config))?));
+        let opened = crate::reserve::open(|| ClientBody::open(&config), ClientBody::leave)?;
+        client.set(give(opened));
         Ok(())
     })
 }

@@ -225,7 +225,7 @@ pub unsafe extern "C" fn fw_observer_open(
         let place = out(observer)?;
         let options = options(&*borrow(config)?)?;
         let open = || without_signals(|| Ok(Observer::open(&options)?));
-        let observer = crate::reserve::open(open)?;
+        let observer = crate::reserve::open(open, drop)?;
         place.set(give(ObserverBody { observer, ended: std::sync::OnceLock::new() }));
         Ok(())
     })
@@ -527,13 +527,14 @@ pub unsafe extern "C" fn fw_observer_client(
         observer.refuse_forked()?;
         let chroot = optional_text("chroot", chroot, chroot_len)?.unwrap_or_default();
         let door = observer.observer.door();
-        let opened = crate::reserve::open(|| {
+        let open = || {
             if config.is_null() {
                 ClientBody::open_through(door, chroot, &ConfigBody::default())
             } else {
                 ClientBody::open_through(door, chroot, &*borrow(config)?)
             }
-        })?;
+        };
+        let opened = crate::reserve::open(open, ClientBody::leave)?;
         place.set(give(opened));
         Ok(())
     })

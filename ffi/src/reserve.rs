@@ -185,13 +185,20 @@ pub fn refuse_if_out() -> Result<(), Failure> {
     if is_out() { Err(failure()) } else { Ok(()) }
 }
 
-/// Opens a handle that has threads, if there is memory for it before and after.
-pub fn open<T>(open: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+/// Opens a handle that has threads, if there is memory for it before and after; what is not handed out is ended
+/// by `leave`.
+pub fn open<T>(
+    open: impl FnOnce() -> Result<T, Failure>,
+    leave: impl FnOnce(T),
+) -> Result<T, Failure> {
     if !is_there() || !is_there_in_bulk() {
         return Err(failure());
     }
     let opened = open()?;
-    refuse_if_out()?;
+    if let Err(failure) = refuse_if_out() {
+        leave(opened);
+        return Err(failure);
+    }
     Ok(opened)
 }
 

@@ -1,5 +1,6 @@
-/* An observer for which there is no thread, or one descriptor too few, however many it takes: it is refused
- * in words, and nothing of it stays behind. The argument: whom to learn from. */
+/* An observer for which there is a thread or a descriptor too few, however many it takes: it is refused
+ * in words, and nothing of it stays behind. Arguments: whom to learn from, a directory for one that keeps
+ * its history. */
 #define _GNU_SOURCE
 #include "check.h"
 #include "threads.h"
@@ -64,17 +65,36 @@ static enum outcome tried(const fw_config *config, int resource, rlim_t limit) {
     return waited == FW_OK ? LEARNS : waited == FW_CLOSED ? ENDED : WAITS;
 }
 
+/* What comes of it with no thread, one, two, … until it learns. */
+static void threads_run_out(const fw_config *config) {
+    int outcomes[4] = {0};
+    for (int threads = 0; outcomes[LEARNS] < 2; threads++) {
+        CHECK(threads < 50);
+        threads_left = threads;
+        enum outcome outcome = tried(config, RLIMIT_NOFILE, 1000);
+        threads_left = MANY_THREADS;
+        CHECK(threads > 0 || outcome == REFUSED);
+        CHECK(directories() == 0);
+        outcomes[outcome]++;
+    }
+    printf("few threads: refused %d, waits %d, ended %d\n", outcomes[REFUSED], outcomes[WAITS],
+           outcomes[ENDED]);
+}
+
 int main(int count, char **arguments) {
-    CHECK(count == 2);
+    CHECK(count == 3);
     fw_config *config = NULL;
     fw_observer *observer = NULL;
     int outcomes[4] = {0};
     OK(fw_config_new(&config, &error));
     OK(fw_config_set(config, "upstreams", FW_CSTR, arguments[1], FW_CSTR, &error));
-    no_threads = 1;
-    CHECK(tried(config, RLIMIT_NOFILE, 1000) == REFUSED);
-    CHECK(directories() == 0);
-    no_threads = 0;
+    threads_run_out(config);
+    fw_config *durable = NULL;
+    OK(fw_config_new(&durable, &error));
+    OK(fw_config_set(durable, "upstreams", FW_CSTR, arguments[1], FW_CSTR, &error));
+    OK(fw_config_set(durable, "dataDir", FW_CSTR, arguments[2], FW_CSTR, &error));
+    threads_run_out(durable);
+    fw_config_free(durable);
     int used = descriptors();
     for (int more = 0; outcomes[LEARNS] < 2 && more < 100; more++) {
         outcomes[tried(config, RLIMIT_NOFILE, none_free() + (rlim_t)more)]++;

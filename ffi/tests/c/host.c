@@ -93,13 +93,23 @@ static void no_thread_to_be_had(const char *connect) {
     fw_error *error = NULL;
     fw_client *client = (fw_client *)connect;
     fw_config *config = configured(connect);
-    no_threads = 1;
+    threads_left = 0;
     fw_status status = fw_client_open(config, &client, &error);
-    no_threads = 0;
+    threads_left = MANY_THREADS;
     CHECK(status == FW_NO_RESOURCES && client == (fw_client *)connect);
     CHECK(fw_error_retriable(error) && strlen(fw_error_text(error)) > 0);
     fw_error_free(error);
     OK(fw_client_open(config, &client, &error));
+    OK(fw_client_sync(client, "/", 1, -1, &error));
+    fw_client_free(client);
+    /* Its own thread is there, and none of those that would ask servers beside it. */
+    OK(fw_config_set(config, "serverChoice", FW_CSTR, "nearest", FW_CSTR, &error));
+    threads_left = 1;
+    OK(fw_client_open(config, &client, &error));
+    status = fw_client_sync(client, "/", 1, 300, &error);
+    CHECK(status == FW_OK || (status == FW_TIMEOUT && !fw_error_maybe_applied(error)));
+    if (status != FW_OK) fw_error_free(error);
+    threads_left = MANY_THREADS;
     OK(fw_client_sync(client, "/", 1, -1, &error));
     fw_client_free(client);
     fw_config_free(config);

@@ -1,17 +1,20 @@
-/* A process in which no thread can be had while `no_threads` is set. Needs _GNU_SOURCE. */
+/* A process in which only `threads_left` more threads can be had. Needs _GNU_SOURCE. */
 #ifndef THREADS_H
 #define THREADS_H
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
-static int no_threads;
+#define MANY_THREADS (1 << 30)
+
+static atomic_int threads_left = MANY_THREADS;
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *context) {
     int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     *(void **)&create = dlsym(RTLD_NEXT, "pthread_create");
-    return no_threads ? EAGAIN : create(thread, how, run, context);
+    return atomic_fetch_sub(&threads_left, 1) <= 0 ? EAGAIN : create(thread, how, run, context);
 }
 
 #endif

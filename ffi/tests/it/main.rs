@@ -14,6 +14,7 @@ mod observer;
 mod program;
 mod programs;
 mod random_calls;
+mod scarcity;
 mod server;
 #[path = "../../../client/tests/it/way.rs"]
 mod way;

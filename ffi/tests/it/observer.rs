@@ -129,7 +129,9 @@ fn threads_share_a_feed_and_none_waits_for_another() {
 fn an_observer_without_a_thread_or_a_descriptor_is_refused_and_leaves_nothing_behind() {
     let voter = Voter::start();
     drop(voter.client());
-    println!("{}", Program::compile("exhausted.c").run(&[&voter.peers]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("text");
+    println!("{}", Program::compile("exhausted.c").run(&[&voter.peers, data]));
 }
 
 #[test]
