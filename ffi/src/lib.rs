@@ -34,6 +34,7 @@ pub mod reserve;
 pub mod result;
 pub mod session;
 pub mod status;
+pub mod stay;
 pub mod tenure;
 pub mod version;
 pub mod view;

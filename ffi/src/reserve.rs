@@ -194,6 +194,7 @@ pub fn open<T>(
     if !is_there() || !is_there_in_bulk() {
         return Err(failure());
     }
+    crate::stay::stay();
     let opened = open()?;
     if let Err(failure) = refuse_if_out() {
         leave(opened);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farwatch_client::{Acl, Client, CreateMode, MultiOp, Options};
 
-use crate::program::{Program, own};
+use crate::program::{Program, library, own, plugin};
 
 /// How long the stress goes on, seconds.
 const STRESS_SECONDS: &str = "5";
@@ -194,4 +194,16 @@ fn the_same_in_cpp_with_a_client_of_its_own() {
 fn an_observer_without_a_thread_goes_on_in_the_loop_of_its_host() {
     let voter = Voter::start();
     assert_eq!(Program::compile("driven.c").run(&[&voter.peers]), "");
+}
+
+#[test]
+fn a_host_may_unload_the_library_or_a_plugin_with_it_inside_while_its_threads_run() {
+    let voter = Voter::start();
+    drop(voter.client());
+    let program = Program::compile_alone("unload.c");
+    let folder = tempfile::tempdir().expect("a folder");
+    for library in [library(), plugin(folder.path())] {
+        let library = library.display().to_string();
+        assert_eq!(program.run(&[&library, &voter.clients, &voter.peers]), "");
+    }
 }

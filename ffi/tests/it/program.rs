@@ -27,6 +27,25 @@ fn is_cpp(source: &Path) -> bool {
     source.extension().is_some_and(|extension| extension == "cpp")
 }
 
+/// A host's own shared library that was linked with the archive of this build.
+pub fn plugin(folder: &Path) -> PathBuf {
+    let plugin = folder.join("plugin.so");
+    let mut command = Command::new("cc");
+    command.args(["-shared", "-Wl,--whole-archive"]).arg(library().with_extension("a"));
+    command.args([
+        "-Wl,--no-whole-archive",
+        "-lgcc_s",
+        "-lutil",
+        "-lrt",
+        "-lpthread",
+        "-lm",
+        "-ldl",
+    ]);
+    command.arg("-o").arg(&plugin);
+    run_compiler(command);
+    plugin
+}
+
 /// A C or C++ program and the folder that it lives in.
 pub struct Program {
     folder: tempfile::TempDir,

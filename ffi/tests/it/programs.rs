@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farwatch_client::{Client, Options};
 
-use crate::program::{Program, finish, library, own};
+use crate::program::{Program, finish, own};
 use crate::server::{address, own_root};
 use crate::way::Way;
 
@@ -115,12 +115,6 @@ fn an_expired_session_loses_all_that_it_held_and_goes_on_following() {
 #[test]
 fn the_host_keeps_its_signals_forks_and_limits() {
     assert_eq!(Program::compile("host.c").run(&[&connect()]), "");
-}
-
-#[test]
-fn a_host_may_unload_the_library_while_its_last_thread_ends() {
-    let library = library().display().to_string();
-    assert_eq!(Program::compile_alone("unload.c").run(&[&library, &connect()]), "");
 }
 
 #[test]
