@@ -9,6 +9,7 @@ mod cpp;
 mod fresh;
 mod header;
 mod hostile;
+mod killed;
 mod man;
 mod observer;
 mod program;
