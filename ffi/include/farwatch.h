@@ -697,7 +697,10 @@ typedef struct fw_node fw_node;
  * A replica of a service's whole tree in this process, and its threads. It learns from voters or from
  * other observers, serves reads from memory, survives the loss of its link and heals by itself. Access
  * control lists are not looked at: whoever has the replica has all of it. All functions on it: any
- * thread, at once; those that read take no lock, make no system call and wait for nobody.
+ * thread, at once; those that read take no lock, make no system call and wait for nobody, while no more than
+ * 64 reads are under way at one instant. A further one gives its processor to others (`sched_yield`) until
+ * one of them has ended. A read that a signal interrupted is under way until its thread goes on; one that another
+ * thread had under way at a `fork` is so for ever in the child.
  */
 typedef struct fw_observer fw_observer;
 
@@ -1676,7 +1679,7 @@ fw_status fw_observer_drive(const fw_observer *observer,
                             fw_error **error);
 
 /**
- * Fills `lag`, whose `size` must be set. Takes no lock, never blocks, any thread. Fails with `FW_NULL`,
+ * Fills `lag`, whose `size` must be set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with `FW_NULL`,
  * `FW_BAD_ARGUMENT`.
  */
 fw_status fw_observer_lag(const fw_observer *observer,
@@ -1687,7 +1690,7 @@ fw_status fw_observer_lag(const fw_observer *observer,
  * Copies the data of a node to `buffer`, at most `capacity` bytes of it, and says in `len` how long the
  * data is: when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, `buffer` holds
  * nothing of use and the call can be repeated with more room. `len` is -1 for null data. `stat` may be
- * null, else its `size` must be set. Takes no lock, never blocks, any thread. Fails with `FW_NO_NODE`,
+ * null, else its `size` must be set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with `FW_NO_NODE`,
  * `FW_NULL`, `FW_BUFFER_TOO_SMALL`, `FW_BAD_ARGUMENT`.
  */
 fw_status fw_observer_get(const fw_observer *observer,
@@ -1703,7 +1706,7 @@ fw_status fw_observer_get(const fw_observer *observer,
  * Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in
  * the replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It must
  * not read from an observer: 64 reads can be under way at once, and one within another could wait for a
- * place that it holds itself; so such calls answer `FW_IN_CALLBACK`. Views are free of that. Takes no lock, never blocks, any thread. Fails with
+ * place that it holds itself; so such calls answer `FW_IN_CALLBACK`. Views are free of that. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with
  * `FW_NO_NODE`, `FW_NULL`.
  */
 fw_status fw_observer_read(const fw_observer *observer,
@@ -1715,7 +1718,7 @@ fw_status fw_observer_read(const fw_observer *observer,
 
 /**
  * Whether there is a node at `path`: `FW_OK`, or `FW_NO_NODE`. `stat` may be null, else its `size` must be
- * set. Takes no lock, never blocks, any thread.
+ * set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread.
  */
 fw_status fw_observer_exists(const fw_observer *observer,
                              const char *path,
