@@ -6,7 +6,7 @@ use std::process::Command;
 
 use expect_test::expect_file;
 
-use crate::hostile::functions;
+use crate::hostile::{Function, functions};
 use crate::program::{Program, library, own};
 
 fn symbols() -> Vec<String> {
@@ -25,6 +25,42 @@ fn exported_symbols_are_the_headers_functions_and_nothing_else() {
     declared.sort();
     assert_eq!(symbols(), declared);
     expect_file!["../../abi/symbols.txt"].assert_eq(&(declared.join("\n") + "\n"));
+}
+
+/// The types of callbacks, as the header has them.
+fn callbacks(header: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for part in header.split("\ntypedef ").skip(1) {
+        let Some((code, _)) = part.split_once(';') else { continue };
+        if code.contains("(*") {
+            found.push(code.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+    }
+    found
+}
+
+/// A linker compares names only. Those of parameters count, too: two that swap places are of one type.
+#[test]
+fn prototypes_are_those_that_programs_were_built_with() {
+    let header = std::fs::read_to_string(own("include/farwatch.h")).expect("the header");
+    let prototype = |it: &Function| {
+        let space = if it.returns.ends_with('*') { "" } else { " " };
+        let parameters = match it.parameters.join(", ") {
+            none if none.is_empty() => "void".to_owned(),
+            some => some,
+        };
+        format!("{}{space}{}({parameters})", it.returns, it.name)
+    };
+    let mut functions = functions(&header);
+    functions.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut prototypes: Vec<String> = functions.iter().map(prototype).collect();
+    let callbacks = callbacks(&header);
+    assert!(callbacks.len() > 5, "{callbacks:?}");
+    prototypes.extend(callbacks);
+    // What a program has of these is compiled into it, too.
+    let defines = header.lines().filter(|line| line.starts_with("#define FW_"));
+    prototypes.extend(defines.map(str::to_owned));
+    expect_file!["../../abi/prototypes.txt"].assert_eq(&(prototypes.join("\n") + "\n"));
 }
 
 #[test]
