@@ -24,6 +24,7 @@ static void lists_and_settings(void) {
     SCARCE(fw_config_new(&own, &error));
     SCARCE(fw_config_set(own, "connect", FW_CSTR, "localhost", FW_CSTR, &error));
     SCARCE(fw_config_set_number(own, "requestTimeout", FW_CSTR, 1000, &error));
+    SCARCE(fw_config_acl(own, acl, &error));
     SCARCE(fw_config_set_bool(own, "readOnly", FW_CSTR, true, &error));
     SCARCE(fw_config_on_event(own, on_event, context(), destroy, &error));
     SCARCE(fw_queue_new(&queue, &error));
@@ -134,6 +135,20 @@ static void answers_elsewhere(void) {
     each_context_was_destroyed();
 }
 
+static void watches(void) {
+    fw_watch *node = NULL, *tree = NULL;
+    fw_queue *queue = NULL;
+    SCARCE(fw_client_watch(client, "/memory", FW_CSTR, FW_WATCH_PERSISTENT, on_event, context(), destroy,
+                           20000, &node, &error));
+    OK(fw_queue_new(&queue, &error));
+    SCARCE(fw_client_watch_queue(client, "/memory", FW_CSTR, FW_WATCH_RECURSIVE, queue, NULL, 20000, &tree,
+                                 &error));
+    SCARCE(fw_watch_free(node));
+    SCARCE(fw_watch_free(tree));
+    fw_queue_free(queue);
+    each_context_was_destroyed();
+}
+
 /* A session that is begun, handed on, and ended. */
 static void sessions(void) {
     fw_client *first = NULL, *second = NULL;
@@ -169,6 +184,7 @@ int main(int count, char **arguments) {
     tell("transactions", transactions);
     tell("reads and writes", reads_and_writes);
     tell("answers elsewhere", answers_elsewhere);
+    tell("watches", watches);
     tell("sessions", sessions);
     SCARCE(fw_client_free(client));
     fw_config_free(config);
