@@ -149,7 +149,7 @@ fn a_host_that_is_killed_at_any_moment_goes_on_with_what_it_had_and_misses_nothi
         if round > 0 && chance.up_to(3) == 0 {
             beside_writes(&client, &mut chance, || {
                 let mut host = Host::start(&program, &voter, &directory);
-                if changes % 2 == 0 {
+                if changes.is_multiple_of(2) {
                     host.next();
                 }
             });

@@ -1,7 +1,7 @@
 //! The library as C sees it: its header, its symbols, and programs against a real server.
 //!
-//! A debug build is tested, whose handles tell a use after free. `ffi/examples/run` tests what is
-//! installed, under valgrind and sanitizers.
+//! A debug build is tested, whose handles tell a use after free; `program.rs` says how its programs run under
+//! valgrind and sanitizers. `ffi/examples/run` tests what is installed, under both.
 
 mod abi;
 mod bench;

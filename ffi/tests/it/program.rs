@@ -10,6 +10,50 @@ const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 /// How long a program may run on a busy machine.
 const RUN_SECONDS_MAX: u64 = 120;
 
+/// How much longer it may run with a tool that looks at its memory.
+const LOOKED_AT_TIMES: u64 = 4;
+
+/// What no tool looks at, by a part of the name, each for a reason: it takes the place of malloc, asks for more
+/// than there is, is killed, has a session that does not outlive a tool's start, counts time, or does for seconds
+/// what others do once.
+const LEFT_ALONE: [&str; 8] =
+    ["memory", "exhausted", "host", "killed", "detach", "silent", "bench", "observer_stress"];
+
+/// What ends with things open, and forks: nobody frees in a child what the parent's other threads have.
+const LEAVES_OPEN: [&str; 3] = ["unload", "random_calls", "followed"];
+
+/// What a freed handle leaves in a debug build, so that its use is found: no leak to be told of.
+const KEPT_FOR_VALGRIND: &str = "{\n   a kept handle\n   Memcheck:Leak\n   match-leak-kinds: definite\n   \
+    ...\n   fun:*farwatch5guard4give*\n}\n";
+
+/// Which tool looks at the memory of the programs that this process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Look {
+    None,
+    /// `FARWATCH_VALGRIND=1`.
+    Valgrind,
+    /// `FARWATCH_SANITIZE=address,undefined`: what the program was compiled with.
+    Sanitizers(String),
+}
+
+fn is_one_of(source: &Path, parts: &[&str]) -> bool {
+    let name = source.file_stem().unwrap_or_default().to_string_lossy();
+    parts.iter().any(|part| name.contains(part))
+}
+
+impl Look {
+    fn at(source: &Path) -> Self {
+        if is_one_of(source, &LEFT_ALONE) {
+            return Self::None;
+        }
+        match std::env::var("FARWATCH_SANITIZE") {
+            Ok(kinds) if !kinds.is_empty() => Self::Sanitizers(kinds),
+            _ if std::env::var("FARWATCH_VALGRIND").is_ok_and(|it| it == "1") => Self::Valgrind,
+            _ => Self::None,
+        }
+    }
+}
+
 /// A folder of this crate.
 pub fn own(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -49,6 +93,8 @@ pub fn plugin(folder: &Path) -> PathBuf {
 /// A C or C++ program and the folder that it lives in.
 pub struct Program {
     folder: tempfile::TempDir,
+    look: Look,
+    leaves_open: bool,
 }
 
 impl Program {
@@ -69,7 +115,11 @@ impl Program {
 
     /// Compiles `source` of `tests/c` for Apache's library instead of this one.
     pub fn compile_for_zookeeper(source: &str) -> Self {
-        let program = Self { folder: tempfile::tempdir().expect("a folder") };
+        let program = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            look: Look::None,
+            leaves_open: true,
+        };
         let mut command = Command::new("cc");
         command.args(["-std=gnu11", "-g", "-O1", "-pthread"]).args(WARNINGS);
         command.arg(own("tests/c").join(source)).arg("-lzookeeper_mt");
@@ -94,6 +144,10 @@ impl Program {
         let mut command = Command::new(compiler);
         command.args([standard, "-g", "-O1", "-pthread"]).args(WARNINGS).args(arguments);
         command.arg("-I").arg(own("include")).arg("-I").arg(own("tests/c"));
+        let look = Look::at(source);
+        if let Look::Sanitizers(kinds) = &look {
+            command.arg(format!("-fsanitize={kinds}")).arg("-fno-sanitize-recover=all");
+        }
         command.arg(source).arg("-o").arg(folder.path().join("program"));
         if let Some(library) = library {
             // Programs look for the library by its soname.
@@ -102,12 +156,37 @@ impl Program {
             command.arg(library).arg(format!("-Wl,-rpath,{}", folder.path().display()));
         }
         run_compiler(command);
-        Self { folder }
+        Self { folder, look, leaves_open: is_one_of(source, &LEAVES_OPEN) }
+    }
+
+    /// The command that runs it, with the tool that looks at it.
+    fn command(&self) -> Command {
+        let program = self.folder.path().join("program");
+        let kept = self.folder.path().join("kept");
+        match &self.look {
+            Look::None => Command::new(program),
+            Look::Valgrind => {
+                std::fs::write(&kept, KEPT_FOR_VALGRIND).expect("a file");
+                let mut command = Command::new("valgrind");
+                command.args(["--quiet", "--error-exitcode=99", "--fair-sched=yes"]);
+                command.arg(if self.leaves_open { "--leak-check=no" } else { "--leak-check=full" });
+                command.arg("--show-leak-kinds=definite");
+                command.args(["--errors-for-leak-kinds=definite", "--num-callers=40"]);
+                command.arg(format!("--suppressions={}", kept.display())).arg(program);
+                command
+            }
+            Look::Sanitizers(_) => {
+                // Leaks are valgrind's: through frames of Rust this one does not see who kept what.
+                let mut command = Command::new(program);
+                command.env("ASAN_OPTIONS", "detect_leaks=0");
+                command
+            }
+        }
     }
 
     /// Starts it with pipes.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        let mut command = Command::new(self.folder.path().join("program"));
+        let mut command = self.command();
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(Stdio::piped()).spawn().expect("the program starts")
     }
@@ -120,7 +199,9 @@ impl Program {
 
 /// Waits for a good end, and returns what was printed.
 pub fn finish(mut child: Child) -> String {
-    let deadline = Instant::now() + Duration::from_secs(RUN_SECONDS_MAX);
+    let is_looked_at = Look::at(Path::new("")) != Look::None;
+    let times = if is_looked_at { LOOKED_AT_TIMES } else { 1 };
+    let deadline = Instant::now() + Duration::from_secs(RUN_SECONDS_MAX * times);
     while child.try_wait().expect("a child").is_none() {
         if deadline < Instant::now() {
             child.kill().expect("it is ours");
