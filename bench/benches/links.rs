@@ -162,8 +162,9 @@ async fn measure(name: &str, count: u32, capabilities: u64, per_message: u64, me
 }
 
 fn main() {
-    // `cargo test --benches` only looks whether it works.
-    let messages = if std::env::args().any(|it| it == "--bench") { 500 } else { 3 };
+    // `cargo test --benches` and `cargo bench -- --test` only look whether it works.
+    let has = |flag: &str| std::env::args().any(|it| it == flag);
+    let messages = if has("--bench") && !has("--test") { 500 } else { 3 };
     runtime::block_on(true, |_| async move {
         for per_message in [1, 27] {
             measure("as frames", 100, 0, per_message, messages).await;

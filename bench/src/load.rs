@@ -7,6 +7,8 @@
 
 pub mod barriers;
 pub mod cells;
+#[cfg(feature = "page")]
+pub mod compare;
 mod connection;
 pub mod failover;
 pub(crate) mod plan;

@@ -23,6 +23,7 @@ use tempfile::TempDir;
 pub use ensemble::Ensemble;
 pub use options::Options;
 use watchdog::Watchdog;
+pub use zookeeper::zookeeper_is_missing;
 
 use crate::raw::four_letter_word_within;
 

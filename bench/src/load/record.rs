@@ -103,10 +103,14 @@ pub fn write_summary(file: &Path, run: &Value, table: &str) -> Result<()> {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let before = &run["machine"]["before"];
     let load = |at: &str| run["machine"][at]["load_average"][0].as_str().unwrap_or("?").to_owned();
+    let others = before["in_use_by_others"].as_f64();
+    let others = others.map_or_else(String::new, |share| {
+        format!(" Before it began others used {:.0} % of the processors.", share * 100.0)
+    });
     let summary = format!(
         "# farwatch-bench compare\n\n\
          `{}`\n\n\
-         Servers of each subject: {}. {} processors, {}, {}, Linux {}; load average {} before and {} after.\n\n\
+         Servers of each subject: {}. {} processors, {}, {}, Linux {}; load average {} before and {} after.{others}\n\n\
          {table}\n\
          Rates, latencies and CPU are medians of the rounds that count; a ratio is the median of what it is in each \
          round, with the least and the greatest. A round in which the canned server (ceiling), which only \

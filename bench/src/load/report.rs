@@ -31,12 +31,16 @@ fn cpu(measured: &Measured) -> f64 {
     measured.cpu_us
 }
 
+fn p50(measured: &Measured) -> f64 {
+    measured.slice.quantile_us(0.50)
+}
+
 fn p99(measured: &Measured) -> f64 {
     measured.slice.quantile_us(0.99)
 }
 
-fn p50(measured: &Measured) -> f64 {
-    measured.slice.quantile_us(0.50)
+fn p999(measured: &Measured) -> f64 {
+    measured.slice.quantile_us(0.999)
 }
 
 /// One contestant of one cell in a line.
@@ -52,11 +56,12 @@ pub fn terminal(result: &CellResult) -> String {
     writeln!(text, "{} ({rounds} rounds{note})", result.cell.name).expect("a String");
     for (at, name) in result.names.iter().enumerate() {
         let (rates, cpus) = (result.figure(at, rate), result.figure(at, cpu));
-        let (p50s, p99s) = (result.figure(at, p50), result.figure(at, p99));
+        let [p50, p99, p999] = [p50, p99, p999].map(|of| result.figure(at, of).median);
         writeln!(
             text,
-            "  {name:<12} {:>9.0}/s ({:.0}-{:.0})  p50 {:>7.0} us  p99 {:>8.0} us  cpu {:>7.2} us/op",
-            rates.median, rates.min, rates.max, p50s.median, p99s.median, cpus.median
+            "  {name:<12} {:>9.0}/s ({:.0}-{:.0})  p50 {p50:>7.0} us  p99 {p99:>8.0} us  p99.9 {p999:>8.0} us  \
+             cpu {:>7.2} us/op",
+            rates.median, rates.min, rates.max, cpus.median
         )
         .expect("a String");
     }
@@ -105,30 +110,56 @@ pub fn markdown(results: &[CellResult], starts: &[StartUp]) -> String {
     text
 }
 
+/// `None` where Farwatch did not contend. What is measured of nobody else has a dash.
 fn row(result: &CellResult) -> Option<String> {
-    let [ceiling, theirs, ours] =
-        [result.place(CEILING)?, result.place(ZOOKEEPER)?, result.place(FARWATCH)?];
-    let thousands = |at| result.figure(at, rate).median / 1e3;
-    let expected = result.cell.expected.map_or_else(|| "-".to_owned(), |it| format!("≥ {it}x"));
-    let [cpu_ceiling, cpu_theirs, cpu_ours] =
-        [ceiling, theirs, ours].map(|at| result.figure(at, cpu).median);
+    let ours = result.place(FARWATCH)?;
+    let (ceiling, theirs) = (result.place(CEILING), result.place(ZOOKEEPER));
+    let dash = || "-".to_owned();
+    let figure = |at: Option<usize>, of: fn(&Measured) -> f64, unit: f64, decimals: usize| {
+        at.map_or_else(dash, |at| format!("{:.decimals$}", result.figure(at, of).median / unit))
+    };
+    let thousands = |at| figure(at, rate, 1e3, 1);
+    let expected = result.cell.expected.map_or_else(dash, |it| format!("≥ {it}x"));
+    let times =
+        theirs.map_or_else(dash, |at| format!("**{}x**", spread(result.ratio(ours, at, rate))));
+    let of_ceiling = ceiling.map_or_else(dash, |at| spread(result.ratio(ours, at, rate)));
+    let cheaper =
+        theirs.map_or_else(dash, |at| format!("{:.3}", result.ratio(ours, at, cpu).median));
     let rounds = match (result.unsteady, result.void) {
         (true, void) => format!("{}, unsteady in {void}", result.rounds.len()),
         (false, void) => format!("{} + {void} void", result.rounds.len()),
     };
     Some(format!(
-        "| {} | {:.1} | {:.1} | {:.1} | **{}x** | {expected} | {:.2} | {:.2} → {:.2} | \
-         {cpu_ceiling:.2}, {cpu_theirs:.2} → {cpu_ours:.2} | {:.3} | {rounds} |\n",
+        "| {} | {} | {} | {} | {times} | {expected} | {of_ceiling} | {} → {} | {}, {} → {} | {cheaper} | \
+         {rounds} |\n",
         result.cell.name,
         thousands(ceiling),
         thousands(theirs),
-        thousands(ours),
-        spread(result.ratio(ours, theirs, rate)),
-        result.ratio(ours, ceiling, rate).median,
-        result.figure(theirs, p99).median / 1e3,
-        result.figure(ours, p99).median / 1e3,
-        result.ratio(ours, theirs, cpu).median,
+        thousands(Some(ours)),
+        figure(theirs, p99, 1e3, 2),
+        figure(Some(ours), p99, 1e3, 2),
+        figure(ceiling, cpu, 1.0, 2),
+        figure(theirs, cpu, 1.0, 2),
+        figure(Some(ours), cpu, 1.0, 2),
     ))
+}
+
+/// Latencies of all cells and contestants, medians of the rounds, each of which has a histogram of its own.
+#[must_use]
+pub fn latencies(results: &[CellResult]) -> String {
+    let mut text = String::from(
+        "| load | server | p50 µs | p99 µs | p99.9 µs | the longest, µs |\n|---|---|---|---|---|---|\n",
+    );
+    let longest = |it: &Measured| it.slice.quantile_us(1.0);
+    for result in results {
+        for (at, name) in result.names.iter().enumerate() {
+            let [p50, p99, p999] = [p50, p99, p999].map(|of| result.figure(at, of).median);
+            let (load, longest) = (result.cell.name, result.figure(at, longest).max);
+            writeln!(text, "| {load} | {name} | {p50:.0} | {p99:.0} | {p999:.0} | {longest:.0} |")
+                .expect("a String");
+        }
+    }
+    text
 }
 
 /// Puts `table` between these marks of a document.
@@ -148,7 +179,36 @@ fn replaced(marks: [&str; 2], text: &str, table: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::{Slice, cells};
     use super::*;
+
+    fn measured(operations: u64, nanos: u64) -> Measured {
+        let mut slice = Slice::empty();
+        (slice.operations, slice.elapsed) = (operations, Duration::from_secs(1));
+        slice.reads.record_n(nanos, operations).expect("within bounds");
+        Measured { slice, cpu_us: 2.0, resident_bytes: 0 }
+    }
+
+    fn result(names: &[&str], rounds: Vec<Vec<Measured>>) -> CellResult {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        let cell = cells::named("read-1").expect("a cell");
+        CellResult { cell, names, rounds, void: 0, unsteady: false }
+    }
+
+    #[test]
+    fn where_zookeeper_is_left_out_the_ratio_to_the_ceiling_is_told() {
+        let rounds = [500, 900].map(|ours| vec![measured(1_000, 1_000), measured(ours, 4_000)]);
+        let results = [result(&[CEILING, FARWATCH], rounds.to_vec())];
+        let table = markdown(&results, &[]);
+        let row = table.lines().last().expect("a row");
+        assert!(row.starts_with("| read-1 | 1.0 | - | 0.7 | - | - | 0.70 (0.50-0.90) |"), "{row}");
+        let latencies = latencies(&results);
+        let row = latencies.lines().last().expect("a row");
+        assert_eq!(row, "| read-1 | farwatch | 4 | 4 | 4 | 4 |");
+        assert!(terminal(&results[0]).contains("farwatch / ceiling: rate 0.70 (0.50-0.90)"));
+    }
 
     #[test]
     fn only_what_stands_between_the_marks_is_replaced() {

@@ -18,6 +18,22 @@ const DEBIAN_JAR: &str = "/usr/share/java/zookeeper.jar";
 /// Threads that start servers at once must not fetch the same release at once.
 static FETCH: Mutex<()> = Mutex::new(());
 
+/// Why there is no ZooKeeper to start here, neither Debian's nor, where one is named, a release; `None`
+/// where there is one.
+#[must_use]
+pub fn zookeeper_is_missing(release: Option<&str>) -> Option<String> {
+    let starts = |program: &str, argument: &str| {
+        Command::new(program).arg(argument).output().is_ok_and(|it| it.status.success())
+    };
+    if !starts("java", "-version") {
+        return Some("java does not start: install a Java runtime".to_owned());
+    }
+    match release {
+        Some(version) => released_class_path(version).err().map(|error| format!("{error:#}")),
+        None => debian_class_path().err().map(|error| format!("{error:#}")),
+    }
+}
+
 pub(super) fn debian_class_path() -> Result<String> {
     if !Path::new(DEBIAN_JAR).exists() {
         bail!("{DEBIAN_JAR} is missing: install Debian's package zookeeper");
