@@ -1,7 +1,7 @@
 //! P10, P11 and P13: what happens to a server when very many sessions come, or are told something.
 //!
 //! Each round opens a crowd at one server after the other: two crowds at once are more files than a
-//! process may have here.
+//! process may have here. A round in which the canned server strays is void, as in the cells.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::table::{Line, Verdict, beside, shown};
 use super::{Alone, Setup, ratio_of};
 use crate::load::process::resident_bytes;
-use crate::load::referee::{Contestant, Spread};
+use crate::load::referee::{Contestant, Spread, Steady, until_steady};
 use crate::load::report::{CEILING, FARWATCH, ZOOKEEPER};
 use crate::load::throng::Throng;
 use crate::load::{Kind, Load, Workload};
@@ -58,6 +58,37 @@ const NODE_EXISTS: i32 = -110;
 /// Figures by contestant, of all rounds.
 type Figures = BTreeMap<String, Vec<f64>>;
 
+/// What one round found of each contestant. By the first figure of the canned server it is judged.
+type Round<const N: usize> = Vec<(String, [f64; N])>;
+
+/// Lets each have its crowd in turn, round by round.
+fn in_rounds<const N: usize>(
+    setup: &Setup,
+    contestants: &[Contestant],
+    one: impl Fn(&Contestant) -> Result<[f64; N]>,
+) -> Result<Steady<Round<N>>> {
+    let round = || {
+        let turns = contestants.iter().map(|it| {
+            let found = one(it).with_context(|| format!("a crowd at {}", it.name))?;
+            sleep(SETTLES);
+            Ok((it.name.clone(), found))
+        });
+        turns.collect()
+    };
+    until_steady(setup.pace.rounds, round, |round: &Round<N>| {
+        round.iter().find(|(name, _)| name == CEILING).map(|(_, found)| found[0])
+    })
+}
+
+/// One figure of all rounds that count.
+fn figures<const N: usize>(found: &Steady<Round<N>>, at: usize) -> Figures {
+    let mut all = Figures::new();
+    for (name, figures) in found.rounds.iter().flatten() {
+        all.entry(name.clone()).or_default().push(figures[at]);
+    }
+    all
+}
+
 fn options() -> Options {
     Options::new().line(&format!("maxSessionTimeout={TIMEOUT_MILLIS}"))
 }
@@ -83,23 +114,14 @@ fn make(connection: &mut Connection, path: &str) -> Result<()> {
 /// P10: all of a crowd watch one node.
 pub fn fan_out(setup: &Setup) -> Result<Vec<Line>> {
     let alone = Alone::start(setup, &options())?;
-    let (mut rates, mut skew, mut last) = (Figures::new(), Figures::new(), Figures::new());
-    for _round in 0..setup.pace.rounds {
-        for it in alone.contestants() {
-            let found = tell(&it, setup.connections);
-            let mut told = found.with_context(|| format!("a crowd at {}", it.name))?;
-            // The middle one of the changes.
-            told.sort_by(|a, b| a.1.total_cmp(&b.1));
-            let (first, slowest) = told[told.len() / 2];
-            let put = |figures: &mut Figures, value| {
-                figures.entry(it.name.clone()).or_default().push(value);
-            };
-            put(&mut rates, setup.connections as f64 / slowest);
-            put(&mut skew, slowest / first);
-            put(&mut last, slowest * 1e3);
-            sleep(SETTLES);
-        }
-    }
+    let found = in_rounds(setup, &alone.contestants(), |it| {
+        let mut told = tell(it, setup.connections)?;
+        // The middle one of the changes.
+        told.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let (first, last) = told[told.len() / 2];
+        Ok([setup.connections as f64 / last, last / first, last * 1e3])
+    })?;
+    let [rates, skew, last] = [0, 1, 2].map(|at| figures(&found, at));
     let ours = spread(&rates, FARWATCH).context("Farwatch is measured")?;
     let (theirs, ceiling) = (ratio(&rates, FARWATCH, ZOOKEEPER), ratio(&rates, FARWATCH, CEILING));
     let (skewed, slowest) = (spread(&skew, FARWATCH), spread(&last, FARWATCH));
@@ -108,12 +130,13 @@ pub fn fan_out(setup: &Setup) -> Result<Vec<Line>> {
         what: format!("one change, {} connections watch it", setup.connections),
         wanted: "≥ 8x ZooKeeper's events/s, ≥ 0.5 of the ceiling, last / first ≤ 3".to_owned(),
         measured: format!(
-            "{:.0} ({:.0}-{:.0}) k events/s, the last after {:.0} ms, last / first {:.1}",
+            "{:.0} ({:.0}-{:.0}) k events/s, the last after {:.0} ms, last / first {:.1}{}",
             ours.median / 1e3,
             ours.min / 1e3,
             ours.max / 1e3,
             slowest.map_or(0.0, |it| it.median),
-            skewed.map_or(0.0, |it| it.median)
+            skewed.map_or(0.0, |it| it.median),
+            found.note()
         ),
         beside: beside(&[("ZooKeeper", theirs), ("ceiling", ceiling)]),
         verdict: Verdict::all(&[
@@ -121,7 +144,9 @@ pub fn fan_out(setup: &Setup) -> Result<Vec<Line>> {
             ceiling.map(|it| 0.5 <= it.median),
             skewed.map(|it| it.median <= 3.0),
         ]),
-        rounds: json!({ "events_per_second": rates, "last_over_first": skew, "last_ms": last }),
+        rounds: json!({
+            "events_per_second": rates, "last_over_first": skew, "last_ms": last, "void": found.void,
+        }),
     }])
 }
 
@@ -152,16 +177,15 @@ pub fn watches(setup: &Setup) -> Result<Vec<Line>> {
     let alone = Alone::start(setup, &options())?;
     let connections = setup.connections.min(10_000);
     let count = connections * WATCHES_EACH;
-    let (mut took, mut each) = (Figures::new(), Figures::new());
-    for _round in 0..setup.pace.rounds {
-        for it in alone.contestants().iter().filter(|it| !it.canned) {
-            let found = fire(it, connections);
-            let (ms, bytes) = found.with_context(|| format!("a crowd at {}", it.name))?;
-            took.entry(it.name.clone()).or_default().push(ms);
-            each.entry(it.name.clone()).or_default().push(bytes);
-            sleep(SETTLES);
+    let found = in_rounds(setup, &alone.contestants(), |it| {
+        if !it.canned {
+            return fire(it, connections);
         }
-    }
+        // It knows one event of one node: it tells how steady the machine is.
+        let slowest = tell(it, connections)?.into_iter().map(|(_, last)| last).fold(0.0, f64::max);
+        Ok([slowest * 1e3, 0.0])
+    })?;
+    let [took, each] = [0, 1].map(|at| figures(&found, at));
     let ours = spread(&took, FARWATCH).context("Farwatch is measured")?;
     let against = ratio(&took, FARWATCH, ZOOKEEPER);
     let beside = match (against, spread(&took, ZOOKEEPER)) {
@@ -177,15 +201,17 @@ pub fn watches(setup: &Setup) -> Result<Vec<Line>> {
              of them recursive"
         ),
         wanted: "all told ≤ 250 ms".to_owned(),
-        measured: format!("{} ms", shown(ours, 0)),
+        measured: format!("{} ms{}", shown(ours, 0), found.note()),
         beside,
         verdict: Verdict::of(ours.median <= 250.0),
-        rounds: json!({ "ms": took, "resident_bytes_each_with_buffers": each }),
+        rounds: json!({
+            "ms": took, "resident_bytes_each_with_buffers": each, "void": found.void,
+        }),
     }])
 }
 
 /// Milliseconds until everybody was told everything, and what a watch took of resident memory.
-fn fire(it: &Contestant, connections: usize) -> Result<(f64, f64)> {
+fn fire(it: &Contestant, connections: usize) -> Result<[f64; 2]> {
     let mut writer = writer(it.addresses[0])?;
     let exact = |at: usize| format!("/watched/e{at}");
     let below = |at: usize| format!("/watched/r{at}");
@@ -211,29 +237,18 @@ fn fire(it: &Contestant, connections: usize) -> Result<(f64, f64)> {
     let arrival = throng.events(count, since)?;
     writer.receive_reply()?;
     let each = after.saturating_sub(before) as f64 / count as f64;
-    Ok((arrival.last.as_secs_f64() * 1e3, each))
+    Ok([arrival.last.as_secs_f64() * 1e3, each])
 }
 
 /// P13: sessions come in bursts of five hundred.
 pub fn storm(setup: &Setup) -> Result<Vec<Line>> {
     let alone = Alone::start(setup, &options())?;
-    let (mut rates, mut p99s) = (Figures::new(), Figures::new());
-    let (mut repeats, mut slowed) = (Figures::new(), Figures::new());
-    for _round in 0..setup.pace.rounds {
-        for it in alone.contestants() {
-            let count = match it.name == ZOOKEEPER {
-                true => setup.connections.min(STORM_ON_ZOOKEEPER),
-                false => setup.connections,
-            };
-            let found = come(&it, count).with_context(|| format!("a storm on {}", it.name))?;
-            for (figures, value) in
-                [&mut rates, &mut p99s, &mut repeats, &mut slowed].into_iter().zip(found)
-            {
-                figures.entry(it.name.clone()).or_default().push(value);
-            }
-            sleep(SETTLES);
-        }
-    }
+    let found = in_rounds(setup, &alone.contestants(), |it| {
+        let on_zookeeper = it.name == ZOOKEEPER;
+        let most = if on_zookeeper { STORM_ON_ZOOKEEPER } else { setup.connections };
+        come(it, setup.connections.min(most))
+    })?;
+    let [rates, p99s, repeats, slowed] = [0, 1, 2, 3].map(|at| figures(&found, at));
     let ours = spread(&rates, FARWATCH).context("Farwatch is measured")?;
     let (theirs, ceiling) = (ratio(&rates, FARWATCH, ZOOKEEPER), ratio(&rates, FARWATCH, CEILING));
     let p99 = spread(&p99s, FARWATCH).context("Farwatch is measured")?;
@@ -249,12 +264,13 @@ pub fn storm(setup: &Setup) -> Result<Vec<Line>> {
             "≥ 20x ZooKeeper, ≥ 0.4 of the ceiling, no SYN repeated, p99 ≤ 1 s, others' p99 ≤ 3x"
                 .to_owned(),
         measured: format!(
-            "{:.1} ({:.1}-{:.1}) k/s, p99 {:.0} ms, {repeated:.0} SYNs repeated, a reader's p99 {}x",
+            "{:.1} ({:.1}-{:.1}) k/s, p99 {:.0} ms, {repeated:.0} SYNs repeated, a reader's p99 {}x{}",
             ours.median / 1e3,
             ours.min / 1e3,
             ours.max / 1e3,
             p99.median,
-            shown(slower, 1)
+            shown(slower, 1),
+            found.note()
         ),
         beside: beside(&[("ZooKeeper", theirs), ("ceiling", ceiling)]),
         verdict: Verdict::all(&[
@@ -264,7 +280,7 @@ pub fn storm(setup: &Setup) -> Result<Vec<Line>> {
         ]),
         rounds: json!({
             "sessions_per_second": rates, "p99_ms": p99s, "repeated_syns": repeats,
-            "readers_p99_times": slowed,
+            "readers_p99_times": slowed, "void": found.void,
         }),
     }])
 }
@@ -306,7 +322,19 @@ fn counter(text: &str, name: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::counter;
+    use super::*;
+
+    #[test]
+    fn figures_of_rounds_that_count_are_dealt_out_to_their_contestants() {
+        let round = |ceiling: f64, ours: f64| {
+            vec![(CEILING.to_owned(), [ceiling, 1.0]), (FARWATCH.to_owned(), [ours, 2.0])]
+        };
+        let rounds = vec![round(100.0, 50.0), round(101.0, 60.0)];
+        let found = Steady { rounds, void: 1, unsteady: false };
+        assert_eq!(figures(&found, 0)[FARWATCH], [50.0, 60.0]);
+        assert_eq!(figures(&found, 1)[CEILING], [1.0, 1.0]);
+        assert_eq!(found.note(), "; 1 void");
+    }
 
     #[test]
     fn a_counter_stands_below_its_name() {

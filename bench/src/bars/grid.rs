@@ -30,6 +30,9 @@ struct Found {
     clients: usize,
     reads: u8,
     ratio: Spread,
+    /// Rounds in which the ceiling strayed, and whether they count, as too few others were calm.
+    void: usize,
+    unsteady: bool,
 }
 
 pub fn measure(setup: &Setup) -> Result<Vec<Line>> {
@@ -42,8 +45,6 @@ pub fn measure(setup: &Setup) -> Result<Vec<Line>> {
 }
 
 fn cells(setup: &Setup, contestants: &[Contestant]) -> Result<Vec<Found>> {
-    let contestants: Vec<Contestant> =
-        contestants.iter().filter(|it| !it.canned).cloned().collect();
     let slice = setup.pace.slice / SLICE_PART;
     let pace = Pace { slice, warm_up: slice.min(Duration::from_millis(250)), ..setup.pace };
     let mut all = Vec::new();
@@ -58,11 +59,12 @@ fn cells(setup: &Setup, contestants: &[Contestant]) -> Result<Vec<Found>> {
                 ..Workload::default()
             };
             let cell = Cell { name: "grid", workload, expected: None };
-            let result = referee::measure(cell, &contestants, pace)?;
+            let result = referee::measure(cell, contestants, pace)?;
             let places = result.place(FARWATCH).zip(result.place(ZOOKEEPER));
             if let Some((ours, theirs)) = places {
                 let ratio = result.ratio(ours, theirs, |it| it.slice.rate());
-                all.push(Found { clients, reads, ratio });
+                let (void, unsteady) = (result.void, result.unsteady);
+                all.push(Found { clients, reads, ratio, void, unsteady });
             }
         }
     }
@@ -74,7 +76,7 @@ fn line(servers: &str, cells: &[Found]) -> Line {
     let below: Vec<String> = cells.iter().filter(|it| it.ratio.median < 1.0).map(told).collect();
     let measured = least.map_or("nothing to compare with".to_owned(), |least| {
         let reached = cells.len() - below.len();
-        format!("{reached} of {} cells; the least {}", cells.len(), told(least))
+        format!("{reached} of {} cells; the least {}{}", cells.len(), told(least), calm(cells))
     });
     Line {
         bar: "P30",
@@ -84,6 +86,17 @@ fn line(servers: &str, cells: &[Found]) -> Line {
         beside: if below.is_empty() { by_clients(cells) } else { below.join(", ") },
         verdict: Verdict::all(&[least.map(|it| 1.0 <= it.ratio.median)]),
         rounds: cells.iter().map(json_of).collect(),
+    }
+}
+
+/// How often the ceiling strayed; nothing where it never did.
+fn calm(cells: &[Found]) -> String {
+    let void: usize = cells.iter().map(|it| it.void).sum();
+    let unsteady = cells.iter().filter(|it| it.unsteady).count();
+    match (void, unsteady) {
+        (0, _) => String::new(),
+        (_, 0) => format!("; {void} rounds void"),
+        _ => format!("; {void} rounds void, {unsteady} cells unsteady"),
     }
 }
 
@@ -103,7 +116,10 @@ fn by_clients(cells: &[Found]) -> String {
 
 fn json_of(it: &Found) -> Value {
     let Spread { median, min, max } = it.ratio;
-    json!({ "clients": it.clients, "reads": it.reads, "median": median, "min": min, "max": max })
+    json!({
+        "clients": it.clients, "reads": it.reads, "median": median, "min": min, "max": max,
+        "void": it.void, "unsteady": it.unsteady,
+    })
 }
 
 #[cfg(test)]
@@ -112,7 +128,16 @@ mod tests {
 
     fn found(clients: usize, median: f64) -> Found {
         let ratio = Spread { median, min: median, max: median };
-        Found { clients, reads: 50, ratio }
+        Found { clients, reads: 50, ratio, void: 0, unsteady: false }
+    }
+
+    #[test]
+    fn rounds_in_which_the_ceiling_strayed_are_told() {
+        let void = Found { void: 2, ..found(1, 2.0) };
+        let measured = |cells: &[Found]| line("one server", cells).measured;
+        assert!(measured(&[void, found(64, 3.0)]).ends_with("50 % reads; 2 rounds void"));
+        let unsteady = Found { void: 5, unsteady: true, ..found(1, 2.0) };
+        assert!(measured(&[unsteady]).ends_with("; 5 rounds void, 1 cells unsteady"));
     }
 
     #[test]

@@ -124,22 +124,63 @@ pub fn measure(cell: Cell, contestants: &[Contestant], pace: Pace) -> Result<Cel
         let warmed = load.run(pace.warm_up);
         warmed.with_context(|| format!("{} warming up for {}", contestant.name, cell.name))?;
     }
-    let mut rounds = Vec::new();
-    let mut valid = Vec::new();
-    while valid.len() < pace.rounds && rounds.len() < ROUNDS_FACTOR * pace.rounds {
-        rounds.push(round(contestants, &mut loads, pace.slice)?);
-        if rounds.len() >= pace.rounds {
-            valid = steady(contestants, &rounds);
+    let canned = contestants.iter().position(|it| it.canned);
+    let found = until_steady(
+        pace.rounds,
+        || round(contestants, &mut loads, pace.slice),
+        |round: &Vec<Measured>| canned.map(|at| round[at].slice.rate()),
+    )?;
+    let names = contestants.iter().map(|it| it.name.clone()).collect();
+    let Steady { rounds, void, unsteady } = found;
+    Ok(CellResult { cell, names, rounds, void, unsteady })
+}
+
+/// Rounds of any measurement, judged by a ceiling.
+#[derive(Clone, Debug)]
+pub(crate) struct Steady<T> {
+    /// Those that count.
+    pub rounds: Vec<T>,
+    /// How many did not, or would not have.
+    pub void: usize,
+    /// Whether too few were calm, so that void ones are counted after all.
+    pub unsteady: bool,
+}
+
+#[cfg(feature = "page")]
+impl<T> Steady<T> {
+    /// What a line of a table says of it behind its figures; nothing where all were calm.
+    pub(crate) fn note(&self) -> String {
+        match (self.unsteady, self.void) {
+            (true, void) => {
+                format!("; unsteady: the ceiling strayed in {void} rounds, which count")
+            }
+            (false, 0) => String::new(),
+            (false, void) => format!("; {void} void"),
         }
     }
-    let names = contestants.iter().map(|it| it.name.clone()).collect();
-    let void = rounds.len() - valid.len();
-    let unsteady = valid.len() < pace.rounds;
+}
+
+/// Goes through rounds until so many are steady by what `ceiling` says of each, or until there were twice as
+/// many. Where it says nothing all count.
+pub(crate) fn until_steady<T>(
+    wanted: usize,
+    mut round: impl FnMut() -> Result<T>,
+    ceiling: impl Fn(&T) -> Option<f64>,
+) -> Result<Steady<T>> {
+    let (mut rounds, mut valid) = (Vec::new(), Vec::new());
+    while valid.len() < wanted && rounds.len() < ROUNDS_FACTOR * wanted {
+        rounds.push(round()?);
+        if wanted <= rounds.len() {
+            let ceilings: Option<Vec<f64>> = rounds.iter().map(&ceiling).collect();
+            valid = ceilings.map_or_else(|| (0..rounds.len()).collect(), |all| steady(&all));
+        }
+    }
+    let (void, unsteady) = (rounds.len() - valid.len(), valid.len() < wanted);
     if !unsteady {
         let mut at = 0..;
         rounds.retain(|_| valid.contains(&at.next().expect("unbounded")));
     }
-    Ok(CellResult { cell, names, rounds, void, unsteady })
+    Ok(Steady { rounds, void, unsteady })
 }
 
 fn round(
@@ -160,19 +201,11 @@ fn round(
     Ok(measured)
 }
 
-/// The rounds that count.
-fn steady(contestants: &[Contestant], rounds: &[Vec<Measured>]) -> Vec<usize> {
-    let Some(canned) = contestants.iter().position(|it| it.canned) else {
-        return (0..rounds.len()).collect();
-    };
-    let rates: Vec<f64> = rounds.iter().map(|round| round[canned].slice.rate()).collect();
-    steady_rates(&rates)
-}
-
-fn steady_rates(rates: &[f64]) -> Vec<usize> {
-    let median = Spread::of(rates.iter().copied()).median;
-    let near = |rate: f64| (rate - median).abs() <= DRIFT_MAX * median;
-    (0..rates.len()).filter(|&at| near(rates[at])).collect()
+/// The rounds that count, by the figure that the ceiling had in each.
+fn steady(ceilings: &[f64]) -> Vec<usize> {
+    let median = Spread::of(ceilings.iter().copied()).median;
+    let near = |figure: f64| (figure - median).abs() <= DRIFT_MAX * median;
+    (0..ceilings.len()).filter(|&at| near(ceilings[at])).collect()
 }
 
 impl CellResult {
@@ -207,6 +240,31 @@ mod tests {
 
     #[test]
     fn a_round_whose_ceiling_strays_by_more_than_a_fifth_is_void() {
-        assert_eq!(steady_rates(&[100.0, 119.0, 121.0, 81.0, 79.0]), [0, 1, 3]);
+        assert_eq!(steady(&[100.0, 119.0, 121.0, 81.0, 79.0]), [0, 1, 3]);
+    }
+
+    /// Rounds whose ceilings are these, three of them wanted.
+    fn rounds(ceilings: &[f64]) -> Steady<f64> {
+        let mut next = ceilings.iter().copied();
+        until_steady(3, || next.next().context("no more rounds"), |&it| Some(it)).expect("enough")
+    }
+
+    #[test]
+    fn a_void_round_is_repeated_and_left_out() {
+        let found = rounds(&[100.0, 150.0, 101.0, 99.0]);
+        assert_eq!((&found.rounds[..], found.void), (&[100.0, 101.0, 99.0][..], 1));
+        assert!(!found.unsteady);
+    }
+
+    #[test]
+    fn where_it_is_never_calm_all_rounds_count_and_that_is_said() {
+        let found = rounds(&[1.0, 10.0, 100.0, 1e3, 1e4, 1e5]);
+        assert_eq!((found.rounds.len(), found.void, found.unsteady), (6, 6, true));
+    }
+
+    #[test]
+    fn without_a_ceiling_every_round_counts() {
+        let found = until_steady(3, || Ok(1.0), |_| None).expect("rounds");
+        assert_eq!((found.rounds.len(), found.void, found.unsteady), (3, 0, false));
     }
 }
