@@ -14,6 +14,7 @@ mod crowds;
 mod ensembles;
 mod etcd;
 mod expiry;
+mod farewell;
 mod footprint;
 mod grid;
 mod records;
@@ -117,13 +118,13 @@ const INSTRUMENTS: [Instrument; 16] = [
     Instrument::new(&["P11"], 3.0, "a hundred thousand watches", watches),
     Instrument::new(&["P12"], 3.0, "memory of sessions, heartbeats", records::sessions),
     Instrument::new(&["P13"], 2.0, "a storm of sessions", crowds::storm),
-    Instrument::new(&["P22"], 4.5, "ten thousand sessions end at once", expiry::measure),
+    Instrument::new(&["P22"], 4.5, "ten thousand sessions end at once", ends),
     Instrument::new(&["P23"], 2.0, "a directory of 100,000 nodes", children::measure),
     Instrument::new(&["P14", "P20"], 3.0, "a large tree, and its start", trees::memory_and_starts),
     Instrument::new(&["P21"], 5.0, "writes through snapshots", trees::snapshots),
     Instrument::new(&["P15", "P16"], 7.0, "the leader killed, frozen", ensembles::leaders),
     Instrument::new(&["P29"], 1.5, "double barriers", ensembles::double_barriers),
-    Instrument::new(&["P30"], 8.0, "the grid of clients and reads", grid::measure),
+    Instrument::new(&["P30"], 13.0, "the grid of clients and reads", grid::measure),
     Instrument::new(&["P31"], 0.5, "durable puts beside etcd", etcd::measure),
 ];
 
@@ -142,6 +143,13 @@ impl Instrument {
 fn watches(setup: &Setup) -> Result<Vec<Line>> {
     let mut lines = crowds::watches(setup)?;
     lines.push(records::watches(setup)?);
+    Ok(lines)
+}
+
+/// P22: of many sessions with few nodes, and of one with many.
+fn ends(setup: &Setup) -> Result<Vec<Line>> {
+    let mut lines = expiry::measure(setup)?;
+    lines.push(farewell::measure(setup)?);
     Ok(lines)
 }
 

@@ -4,6 +4,7 @@
 //! ```text
 //! sinks: voters ─► n learners that throw all away     observers: voters ─► n processes, both kinds
 //! link:  voters ─ way ─► observer, bytes a write      cut: the same, cut and healed under readers
+//! snapshot: voters ─ way ─► observer that has nothing, where no log has all
 //! restart: the leader dies and comes back under 8 observers with 100 readers each
 //! ```
 
@@ -13,6 +14,7 @@ mod report;
 mod restart;
 pub mod sink;
 mod throughput;
+mod transfer;
 mod way;
 
 use std::net::SocketAddr;
@@ -26,6 +28,7 @@ use clap::{Args, ValueEnum};
 use self::crowd::Crowd;
 use self::report::{Findings, LinkBytes, Outages, Reads, Restarts, Throughput};
 use self::throughput::{Cell, WORKLOAD, cells_of_sinks, observers, slice};
+use self::transfer::Transfers;
 use self::way::{Quality, Way};
 use crate::load::report::{FARWATCH, ZOOKEEPER, replace_between};
 use crate::load::{Kind, Load, Nodes, ROOT, Workload};
@@ -49,6 +52,12 @@ const VOTERS: u32 = 3;
 /// Observers that its list names.
 const LISTED: usize = 8;
 
+/// Links as they are where they are short.
+const UNCOMPRESSED: &str = "farwatch.linkCompression=off";
+
+/// So many learn from the one observer over the way.
+const RELAYED: [usize; 2] = [8, 32];
+
 /// Java's compiler needs this much before a figure means something.
 const JVM_WARM_UP: Duration = Duration::from_secs(8);
 
@@ -61,6 +70,8 @@ pub enum Part {
     Observers,
     /// Bytes over a long way.
     Link,
+    /// A tree that crosses the way as a snapshot.
+    Snapshot,
     /// A way that is cut and healed.
     Cut,
     /// A leader that dies and starts again.
@@ -99,6 +110,9 @@ pub struct Observers {
     /// Writes that are missed in each cut.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 100_000])]
     missed: Vec<u64>,
+    /// Nodes of the tree that crosses the way as a snapshot.
+    #[arg(long, default_value_t = 200_000)]
+    snapshot_nodes: usize,
     /// A file that all figures are written into, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -135,6 +149,9 @@ impl Observers {
         let far = [Part::Link, Part::Cut, Part::Restart, Part::Reads];
         if far.into_iter().any(|part| self.measures(part)) {
             self.site(&mut found)?;
+        }
+        if self.measures(Part::Snapshot) {
+            found.transfers = self.transfers()?;
         }
         println!("\n{}", report::markdown(&found));
         self.write(&found)
@@ -295,24 +312,51 @@ impl Observers {
         let mut all = Vec::new();
         let quality = self.quality(0);
         for (name, ensemble) in ensembles {
-            let plain = ["", "farwatch.linkCompression=off"];
-            let variants = if *name == FARWATCH { &plain[..] } else { &plain[..1] };
-            for &line in variants {
+            let variants: &[(&str, usize)] = match *name == FARWATCH {
+                // What crosses the way once serves however many are behind the one who is there.
+                true => &[("", 0), (UNCOMPRESSED, 0), ("", RELAYED[0]), ("", RELAYED[1])],
+                false => &[("", 0)],
+            };
+            for &(line, behind) in variants {
                 let options = options();
                 let options = if line.is_empty() { options } else { options.line(line) };
                 let way = link::route(ensemble, [0], quality, &options)?;
+                let upstreams = vec![ensemble.observer_place(0)];
+                let crowd = Crowd::start();
+                crowd.be(behind, &crowd::Places { upstreams, blocks: true })?;
                 for (writes, outstanding) in [(2000, 1), (20_000, 64)] {
-                    let mut found = LinkBytes::new(name, line, outstanding);
+                    let mut found = LinkBytes::new(name, line, (outstanding, behind));
                     for round in 0..self.rounds as u64 {
                         let many = (writes, outstanding);
                         let seed = round * 10 + outstanding as u64 * 100;
                         found.add(link::bytes_per_write(ensemble, (0, &way), many, seed)?);
                     }
+                    // An error where one of those behind was lost on the way.
+                    crowd.taken()?;
                     found.record_bytes = record_bytes(name, ensemble, (writes, outstanding))?;
                     eprintln!("{found:?}");
                     all.push(found);
                 }
             }
+        }
+        Ok(all)
+    }
+
+    /// One observer that comes with nothing, of each kind, compressed as long ways are, and not.
+    fn transfers(&self) -> Result<Vec<Transfers>> {
+        let options = transfer::forgetful(options());
+        let (mut all, quality) = (Vec::new(), self.quality(self.way_bytes_per_second));
+        let what = (quality, self.snapshot_nodes, self.rounds.div_ceil(2));
+        let (name, mut ours) = self.farwatch(&options)?;
+        transfer::fill((name, &ours), self.snapshot_nodes)?;
+        for variant in ["", UNCOMPRESSED] {
+            all.push(transfer::measure((name, &mut ours), (&options, variant), what)?);
+        }
+        drop(ours);
+        if !self.without_zookeeper {
+            let mut theirs = Ensemble::zookeeper(VOTERS, &options)?;
+            transfer::fill((ZOOKEEPER, &theirs), self.snapshot_nodes)?;
+            all.push(transfer::measure((ZOOKEEPER, &mut theirs), (&options, ""), what)?);
         }
         Ok(all)
     }

@@ -1,13 +1,18 @@
-//! P11 and P12: what watches, session records and idle connections take, and what a heartbeat costs.
+//! P11 and P12: what watches, session records and idle connections take, what a heartbeat costs, and a tick of
+//! the queue in which sessions wait for their end.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
+use farwatch_core::session::Expiry;
+use farwatch_core::zxid::SessionId;
 use serde_json::json;
 
 use super::table::{Line, Verdict, shown};
 use super::{Alone, Setup};
 use crate::load::cells::Cell;
+use crate::load::referee::Spread;
 use crate::load::report::{FARWATCH, ZOOKEEPER};
 use crate::load::{Kind, Workload, referee};
 use crate::memory::{self, Grown};
@@ -16,6 +21,13 @@ use crate::subject::Options;
 const WATCHES: usize = 1_000_000;
 const SESSIONS: usize = 100_000;
 const CONNECTIONS: usize = 10_000;
+
+/// A server's tick, and what clients ask for: a session is looked at once in so many of them.
+const TICK_MILLIS: i32 = 2_000;
+const TIMEOUT_MILLIS: i32 = 30_000;
+
+/// Ticks that are timed: three timeouts.
+const TICKS: i64 = 45;
 
 type Part = fn(&Path, usize) -> Result<Grown>;
 
@@ -33,6 +45,7 @@ pub fn sessions(setup: &Setup) -> Result<Vec<Line>> {
         line("P12", &binary, (memory::sessions, SESSIONS), 120.0)?,
         line("P12", &binary, (memory::connections, connections), 1_536.0)?,
         heartbeat(setup)?,
+        tick(SESSIONS),
     ])
 }
 
@@ -75,4 +88,58 @@ fn heartbeat(setup: &Setup) -> Result<Line> {
         verdict: Verdict::of(ours.median <= 1.5),
         rounds: super::rounds_json(&found),
     })
+}
+
+/// One tick of the queue that sessions wait in for their end, all of them being heard: by the queue itself, in
+/// this process. They came evenly, and, which is the worst, all in one moment.
+fn tick(sessions: usize) -> Line {
+    let [even, at_once] = [true, false].map(|evenly| ticks(sessions, evenly));
+    let (spread, worst) = (Spread::of(even.iter().copied()), Spread::of(at_once.iter().copied()));
+    Line {
+        bar: "P12",
+        what: format!("a tick of the expiry queue, {sessions} sessions that are heard"),
+        wanted: "≤ 1 ms".to_owned(),
+        measured: format!("{} ms", shown(spread, 2)),
+        beside: format!(
+            "the one of all sessions, where they came in one moment: {:.1} ms",
+            worst.max
+        ),
+        verdict: Verdict::of(spread.max <= 1.0),
+        rounds: json!({ "came_evenly_ms": even, "came_at_once_ms": at_once }),
+    }
+}
+
+/// Of each tick, milliseconds.
+fn ticks(sessions: usize, evenly: bool) -> Vec<f64> {
+    let mut queue = Expiry::new(TICK_MILLIS);
+    let ids = || (0..sessions).map(|at| SessionId(at as u64 + 1));
+    for (at, id) in ids().enumerate() {
+        let came = if evenly { at as i64 * i64::from(TIMEOUT_MILLIS) / sessions as i64 } else { 0 };
+        queue.add(id, TIMEOUT_MILLIS, came);
+    }
+    let begin = i64::from(TIMEOUT_MILLIS);
+    let tick = |number: i64| {
+        let now = begin + number * i64::from(TICK_MILLIS);
+        ids().for_each(|id| _ = queue.touch(id, TIMEOUT_MILLIS, now));
+        let since = Instant::now();
+        let due = queue.take_due(now);
+        let took = since.elapsed();
+        assert!(due.is_none(), "all were heard");
+        took.as_secs_f64() * 1e3
+    };
+    (0..TICKS).map(tick).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_timed_while_every_session_stays_watched() {
+        let found = tick(1_000);
+        let count = |name: &str| found.rounds[name].as_array().map(Vec::len);
+        let all = Some(TICKS as usize);
+        assert_eq!([count("came_evenly_ms"), count("came_at_once_ms")], [all, all]);
+        assert!(found.what.contains("1000 sessions"), "{}", found.what);
+    }
 }

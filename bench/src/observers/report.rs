@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::link::Outage;
 use super::restart::Restart;
 use super::throughput::{Cell, Figure};
+use super::transfer::{self, Transfers};
 use super::way::Quality;
 use crate::load::Slice;
 use crate::load::referee::Spread;
@@ -18,6 +19,7 @@ pub struct Findings {
     pub observers: Vec<Throughput>,
     pub reads: Vec<Reads>,
     pub link: Vec<LinkBytes>,
+    pub transfers: Vec<Transfers>,
     pub cuts: Vec<Outages>,
     pub restarts: Vec<Restarts>,
 }
@@ -43,6 +45,8 @@ pub struct LinkBytes {
     name: String,
     variant: String,
     outstanding: usize,
+    /// So many others learn from the observer.
+    behind: usize,
     /// To the observer, and back, a write; of each round.
     rounds: Vec<[f64; 2]>,
     /// What a record of it takes in a log.
@@ -108,9 +112,9 @@ impl Reads {
 }
 
 impl LinkBytes {
-    pub fn new(name: &str, variant: &str, outstanding: usize) -> Self {
+    pub fn new(name: &str, variant: &str, (outstanding, behind): (usize, usize)) -> Self {
         let (name, variant) = (name.to_owned(), variant.to_owned());
-        Self { name, variant, outstanding, rounds: Vec::new(), record_bytes: None }
+        Self { name, variant, outstanding, behind, rounds: Vec::new(), record_bytes: None }
     }
 
     pub fn add(&mut self, round: [f64; 2]) {
@@ -167,7 +171,7 @@ fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 /// A median with its least and greatest, with so many decimals.
-fn shown(spread: Spread, decimals: usize) -> String {
+pub(super) fn shown(spread: Spread, decimals: usize) -> String {
     let Spread { median, min, max } = spread;
     format!("{median:.decimals$} ({min:.decimals$}-{max:.decimals$})")
 }
@@ -203,6 +207,9 @@ pub fn markdown(found: &Findings) -> String {
     }
     if !found.link.is_empty() {
         link_table(&mut text, &found.link);
+    }
+    if !found.transfers.is_empty() {
+        put(&mut text, format_args!("{}", transfer::table(&found.transfers)));
     }
     if !found.cuts.is_empty() {
         cut_table(&mut text, &found.cuts);
@@ -273,6 +280,10 @@ fn link_table(text: &mut String, all: &[LinkBytes]) {
         let who = match found.variant.is_empty() {
             true => found.name.clone(),
             false => format!("{}, `{}`", found.name, found.variant),
+        };
+        let who = match found.behind {
+            0 => who,
+            behind => format!("{who}, {behind} learn from it"),
         };
         let down = found.down();
         let ratio = found
@@ -369,6 +380,7 @@ pub fn json(found: &Findings) -> Value {
         "sinks": found.sinks.iter().map(throughput_json).collect::<Vec<_>>(),
         "observers": found.observers.iter().map(throughput_json).collect::<Vec<_>>(),
         "link": found.link.iter().map(link_json).collect::<Vec<_>>(),
+        "transfers": found.transfers.iter().map(Transfers::json).collect::<Vec<_>>(),
         "cuts": found.cuts.iter().map(cuts_json).collect::<Vec<_>>(),
         "restarts": found.restarts.iter().map(restarts_json).collect::<Vec<_>>(),
         "reads": found.reads.iter().map(reads_json).collect::<Vec<_>>(),
@@ -397,6 +409,7 @@ fn link_json(found: &LinkBytes) -> Value {
         "who": found.name,
         "variant": found.variant,
         "outstanding": found.outstanding,
+        "behind": found.behind,
         "record_bytes": found.record_bytes,
         "to_and_back_bytes_per_write": found.rounds,
     })

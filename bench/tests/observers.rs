@@ -1,0 +1,30 @@
+//! The parts of `farwatch-bench observers` that are quick enough to be tried with few nodes.
+#![cfg(feature = "page")]
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use farwatch_bench::subject::built_binary;
+use serde_json::Value;
+
+#[test]
+fn an_observer_that_has_nothing_is_sent_a_snapshot_over_the_way() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let json = directory.path().join("found.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_farwatch-bench"))
+        .args(["observers", "--part", "snapshot", "--without-zookeeper", "--rounds", "1"])
+        .args(["--snapshot-nodes", "2000", "--rtt-ms", "4", "--farwatch"])
+        .arg(built_binary()?)
+        .arg("--json")
+        .arg(&json)
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
+    let transfers = found["transfers"].as_array().context("no transfers")?;
+    let bytes = |at: usize| transfers[at]["rounds"][0]["bytes"].as_u64().unwrap_or_default();
+    ensure!(transfers.len() == 2, "{found:#}");
+    ensure!(2_000 * 100 < bytes(1), "uncompressed the values alone are more: {found:#}");
+    ensure!(bytes(0) < bytes(1), "compressed it is less: {found:#}");
+    Ok(())
+}
