@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 use self::table::{Line, MARKS, Taken};
 use crate::ceiling::Ceiling;
 use crate::load::cells::VALUE_BYTES;
-use crate::load::process::busy_share;
+use crate::load::process::{QUIET_MAX, busy_share};
 use crate::load::record::{cell_json, machine};
 use crate::load::referee::{CellResult, Contestant, Pace, Spread};
 use crate::load::report::{self, CEILING, ZOOKEEPER};
@@ -99,9 +99,6 @@ struct Instrument {
 
 /// How long a look at what others do takes.
 const LOOK: Duration = Duration::from_secs(2);
-
-/// Above this share of the processors in others' use, rates and latencies are those of a busy machine.
-const QUIET_MAX: f64 = 0.1;
 
 /// In the order in which they run: what is quick comes first.
 const INSTRUMENTS: [Instrument; 16] = [

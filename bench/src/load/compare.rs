@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::cells::{CELLS, Cell, MORE, VALUE_BYTES, named};
-use super::process::busy_share;
+use super::process::{QUIET_MAX, busy_share};
 use super::record;
 use super::referee::{self, CellResult, Contestant, Pace};
 use super::report::{self, CEILING, ZOOKEEPER};
@@ -219,10 +219,15 @@ fn is_asked(name: &str, asked: &str) -> bool {
     }
 }
 
-/// The machine before the run, and how much of its processors others use.
+/// The machine before the run, and how much of its processors others use, which is told at once.
 fn machine() -> Result<Value> {
-    let mut machine = record::machine();
-    machine["in_use_by_others"] = json!(busy_share(LOOK)?);
+    let (mut machine, others) = (record::machine(), busy_share(LOOK)?);
+    machine["in_use_by_others"] = json!(others);
+    let told = match QUIET_MAX < others {
+        true => ": ratios and CPU stand, rates and latencies are those of a busy machine",
+        false => "",
+    };
+    println!("others use {:.0} % of the processors{told}", others * 100.0);
     Ok(machine)
 }
 

@@ -15,6 +15,9 @@ const STAT_FIELDS: usize = 8;
 /// Where idle is among them; iowait follows.
 const IDLE: usize = 3;
 
+/// Above this share of the processors in others' use, rates and latencies are those of a busy machine.
+pub const QUIET_MAX: f64 = 0.1;
+
 /// User and system time of a whole process so far. Its step is a clock tick, ten milliseconds.
 pub fn cpu_time(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
