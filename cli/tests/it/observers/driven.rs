@@ -36,7 +36,7 @@ fn it_goes_on_while_it_is_driven_and_at_no_other_time() {
     let made = create(&mut client, "/a", b"first");
     let observer = Observer::open(&driven(&places(&ensemble))).expect("an observer");
     observer.wait_ready(zxid(made), soon()).expect("it is driven by who waits");
-    let mut feed = observer.subscribe(b"/", None).expect("from now on");
+    let feed = observer.subscribe(b"/", None).expect("from now on");
     let done = set(&mut client, "/a", b"second");
     assert_eq!(text(&observer, "/a").as_deref(), Some("first"), "nobody drives it");
     drive_until(&observer, "it learns", || zxid(done) <= observer.lag().zxid);

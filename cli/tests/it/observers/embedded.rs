@@ -162,9 +162,9 @@ fn a_subscription_tells_every_change_in_order_with_the_value_of_its_time() {
     let told = change(&feed);
     assert_eq!((told.kind, told.zxid, told.stat), (ChangeKind::Deleted, zxid(deleted), None));
     // From a zxid in the middle it goes on behind that, and from before the first it cannot.
-    let mut later = observer.subscribe(b"/", Some(zxid(sets[49]))).expect("in the window");
-    assert_eq!(&*change(&mut later).path, b"/apple");
-    assert_eq!(change(&mut later).zxid, zxid(sets[50]));
+    let later = observer.subscribe(b"/", Some(zxid(sets[49]))).expect("in the window");
+    assert_eq!(&*change(&later).path, b"/apple");
+    assert_eq!(change(&later).zxid, zxid(sets[50]));
     let before = Zxid(begins.0 - 1);
     assert_eq!(observer.subscribe(b"/", Some(before)).err(), Some(Lost { from: before }));
     observer.close();
