@@ -1634,7 +1634,8 @@ fw_status fw_node_stat(const fw_node *node, fw_stat *stat, fw_error **error);
 
 /**
  * Starts an observer. Blocks until what `dataDir` has was read; a link it does not wait for, see
- * `fw_observer_wait_ready`. May block, any thread. Settings:
+ * `fw_observer_wait_ready`. May block, any thread. Settings, the first two also by a server's names
+ * (`farwatch.observe`, `farwatch.upstreamChoice`):
  *
  * - `upstreams`: `host[:port][,host[:port]...]`, whom it learns from, by their peer ports (2888
  *   unless given), the first that can be reached and has in its log what was missed; the only one that must be set;

@@ -61,8 +61,32 @@ impl ObserverBody {
 }
 
 /// The settings of `fw_observer_open`.
-const KEYS: [&str; 7] =
-    ["upstreams", "upstreamChoice", "dataDir", "thread", "cpu", "windowBytes", "treeBytes"];
+const KEYS: [&str; 9] = [
+    "upstreams",
+    OBSERVE,
+    "upstreamChoice",
+    UPSTREAM_CHOICE,
+    "dataDir",
+    "thread",
+    "cpu",
+    "windowBytes",
+    "treeBytes",
+];
+
+/// A server's names of what is shorter here.
+const OBSERVE: &str = "farwatch.observe";
+const UPSTREAM_CHOICE: &str = "farwatch.upstreamChoice";
+
+/// What is set under either name, and not under both.
+fn either(config: &ConfigBody, short: &str, servers: &str) -> Result<Option<String>, Failure> {
+    match (config.get(short), config.get(servers)) {
+        (Some(_), Some(_)) => {
+            let text = format!("{short:?} and {servers:?} are the same setting: set one of them");
+            Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text))
+        }
+        (short, servers) => Ok(short.or(servers)),
+    }
+}
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
@@ -140,9 +164,9 @@ fn thread(config: &ConfigBody) -> Result<Thread, Failure> {
 
 fn options(config: &ConfigBody) -> Result<Options, Failure> {
     config.refuse_unknown(&KEYS)?;
-    let list = config.get("upstreams").unwrap_or_default();
+    let list = either(config, "upstreams", OBSERVE)?.unwrap_or_default();
     let mut options = Options::of(upstreams(&list)?);
-    options.upstream_choice = match config.get("upstreamChoice").as_deref() {
+    options.upstream_choice = match either(config, "upstreamChoice", UPSTREAM_CHOICE)?.as_deref() {
         None | Some("first") => UpstreamChoice::First,
         Some("nearest") => UpstreamChoice::Nearest,
         Some(other) => {
@@ -202,7 +226,8 @@ pub unsafe fn find(
 }
 
 /// Starts an observer. Blocks until what `dataDir` has was read; a link it does not wait for, see
-/// `fw_observer_wait_ready`. May block, any thread. Settings:
+/// `fw_observer_wait_ready`. May block, any thread. Settings, the first two also by a server's names
+/// (`farwatch.observe`, `farwatch.upstreamChoice`):
 ///
 /// - `upstreams`: `host[:port][,host[:port]...]`, whom it learns from, by their peer ports (2888
 ///   unless given), the first that can be reached and has in its log what was missed; the only one that must be set;

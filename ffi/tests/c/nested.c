@@ -42,8 +42,12 @@ int main(int count, char **arguments) {
     CHECK(count == 2);
     fw_config *config = NULL;
     OK(fw_config_new(&config, &error));
-    OK(fw_config_set(config, "upstreams", FW_CSTR, arguments[1], FW_CSTR, &error));
+    OK(fw_config_set(config, "farwatch.observe", FW_CSTR, arguments[1], FW_CSTR, &error));
     OK(fw_observer_open(config, &observer, &error));
+    /* A setting has one value, by whichever of its names. */
+    fw_observer *other = NULL;
+    OK(fw_config_set(config, "upstreams", FW_CSTR, arguments[1], FW_CSTR, &error));
+    CHECK(fw_observer_open(config, &other, NULL) == FW_BAD_ARGUMENT);
     OK(fw_observer_wait_ready(observer, 0, 60000, &error));
     OK(fw_observer_subscribe(observer, "/nobody", FW_CSTR, FW_FROM_NOW, &feed, &error));
     for (int i = 0; i < 2; i++) OK(fw_observer_read(observer, "/", 1, reads, NULL, &error));
