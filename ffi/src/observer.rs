@@ -424,16 +424,13 @@ thread_local! {
     static LOOKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a callback that looks at a node. It returns, as C does not throw.
-fn looking(look: impl FnOnce()) {
-    LOOKS.set(true);
-    look();
-    LOOKS.set(false);
-}
-
 /// A callback of `fw_observer_read` must not wait: a thread of the observer may wait for it.
 pub fn refuse_inside_read() -> Result<(), Failure> {
-    if LOOKS.get() {
+    LOOKS.with(refuse_inside)
+}
+
+fn refuse_inside(looks: &Cell<bool>) -> Result<(), Failure> {
+    if looks.get() {
         let text = "a read within a read could wait for itself; use a view";
         return Err(Failure::new(fw_status::FW_IN_CALLBACK, text));
     }
@@ -474,11 +471,18 @@ pub unsafe extern "C" fn fw_observer_read(
         // SAFETY: as in `border`.
         let path = unsafe { path_bytes(path, path_len)? };
         let read = read.ok_or_else(|| Failure::new(fw_status::FW_NULL, "read is null"))?;
-        let visit = visit(&observer)?;
-        let Some(node) = visit.view().get(path) else { return Ok(false) };
-        // SAFETY: the function is C's for this context; the node lives while it runs.
-        lend_node(&node, |node| looking(|| unsafe { read(context, node) }));
-        Ok(true)
+        // Looked up once: in a shared library a thread's own place costs a call.
+        LOOKS.with(|looks| {
+            refuse_inside(looks)?;
+            let visit = observer.observer.visit();
+            let Some(node) = visit.view().get(path) else { return Ok(false) };
+            // It returns, as C does not throw.
+            looks.set(true);
+            // SAFETY: the function is C's for this context; the node lives while it runs.
+            lend_node(&node, |node| unsafe { read(context, node) });
+            looks.set(false);
+            Ok(true)
+        })
     };
     // SAFETY: as in `border`.
     unsafe { find(error, work) }
