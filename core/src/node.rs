@@ -28,7 +28,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::prepare::{Options, Prepare};
+use crate::prepare::{Changes, Options, Prepare};
 use crate::record::Chain;
 use crate::session::{Expiry, LocalSessions, SessionIds, SessionTable};
 use crate::tree::{Applied, Events, Tree, Writer};
@@ -271,6 +271,10 @@ pub struct Node {
     moved_unled: bool,
     /// Since when this server, which decides, has no epoch to decide in: it founds another one.
     epochless_since_ms: Option<i64>,
+    /// Sessions that ended because nobody heard of them.
+    expired: u64,
+    /// Sessions that other servers asked about.
+    revalidated: u64,
     /// Digests that the leader named and this server has yet to come to.
     expected: VecDeque<(Zxid, u64)>,
     log_room: u64,
@@ -347,6 +351,8 @@ impl Node {
             hosts_anew: false,
             moved_unled: false,
             epochless_since_ms: None,
+            expired: 0,
+            revalidated: 0,
             expected: VecDeque::new(),
             log_room: u64::MAX,
             membership: Box::default(),
@@ -515,6 +521,22 @@ impl Node {
     /// Syncs that wait for a confirmation.
     pub fn pending_syncs(&self) -> usize {
         self.confirming.iter().flatten().count()
+    }
+
+    /// What this server ever prepared of what operators count.
+    pub fn changes(&self) -> Changes {
+        self.prepare.changes()
+    }
+
+    /// How many sessions this server has ended because nobody heard of them: as a leader, and its own local
+    /// ones.
+    pub fn expired_sessions(&self) -> u64 {
+        self.expired
+    }
+
+    /// How many sessions other servers have asked this leader about, because their clients came to them.
+    pub fn revalidated_sessions(&self) -> u64 {
+        self.revalidated
     }
 
     /// The digest of the tree after every 128th transaction, the newest last.

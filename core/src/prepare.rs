@@ -42,6 +42,7 @@ use change::{Decision, Scratch};
 use overlay::Overlay;
 use part::{Part, multi_part, single_mode};
 
+pub use overlay::Changes;
 pub use quota::{QuotaMeasure, QuotaWarning};
 pub use state::{NodeFacts, State};
 
@@ -140,6 +141,15 @@ impl Prepare {
             scratch: Scratch::default(),
             parts: Vec::new(),
         }
+    }
+
+    /// As new, where nothing of what was outstanding here will be applied as it was prepared; what was
+    /// counted goes on.
+    pub fn renewed(&self, hash_seed: u64) -> Self {
+        let mut renewed = Self::new(self.options, hash_seed);
+        let before = self.changes();
+        renewed.overlay.changes = Changes { removed: before.queued, ..before };
+        renewed
     }
 
     /// Decides `request` and appends its record, with this `zxid` and behind `chain`, to `out`.
@@ -289,6 +299,11 @@ impl Prepare {
     /// How many writes were prepared and not yet applied.
     pub fn outstanding(&self) -> usize {
         self.overlay.writes()
+    }
+
+    /// What was ever prepared of what operators count.
+    pub fn changes(&self) -> Changes {
+        self.overlay.changes
     }
 
     /// The soft quota that the last write passed, if it did. The write is not refused for it.

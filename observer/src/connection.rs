@@ -99,7 +99,10 @@ async fn serve(reactor: &Rc<RefCell<Reactor>>, key: ConnectionKey, mut read: Rea
         let got = buffer.len() - before;
         input.put(buffer, got);
         match result {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => {
+                reactor.borrow_mut().left_by_client(key);
+                return;
+            }
             Ok(_) => {}
         }
     }

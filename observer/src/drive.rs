@@ -28,7 +28,9 @@ use std::time::{Duration, Instant};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::node::submission::Submission;
 use farwatch_core::node::{Clock, Event, Node, OnPartition, Output};
+use farwatch_core::prepare::Changes;
 use farwatch_core::record;
+use farwatch_core::zab::message::{Message, ToLearner};
 use farwatch_core::zab::run::Run;
 use farwatch_core::zab::{Action, Event as ZabEvent, Membership, Standing as Role};
 use farwatch_core::zxid::Zxid;
@@ -138,6 +140,8 @@ pub struct Core {
     role: Role,
     /// Since when this server is what it is.
     role_since: Instant,
+    /// What the machine had counted at the last look.
+    counted: [u64; 6],
     /// When the list of members was written that was compared last.
     list_compared: Option<Zxid>,
     ended: Option<Ended>,
@@ -175,6 +179,7 @@ impl Core {
             log_begins: Zxid::ZERO,
             role: Role::Alone,
             role_since: Instant::now(),
+            counted: [0; 6],
             list_compared: None,
             ended: None,
             adopting: None,
@@ -189,6 +194,7 @@ impl Core {
 
     /// Begins to look for a leader. A server that is a quorum by itself leads when this returns.
     pub fn start(&mut self) {
+        self.count_looking();
         self.step(ZabEvent::Start);
         self.carry_out();
         while self.node.zab().voters() == 1
@@ -378,6 +384,7 @@ impl Core {
                 counters.proposal_size(bytes);
             }
             counters.add(Counter::Proposals, records);
+            counters.add(Counter::SyncQueued, records);
             counters.record(Summary::SyncBatchSize, records);
         }
     }
@@ -441,6 +448,8 @@ impl Core {
         let (submission, began) = (&self.gathered, Instant::now());
         self.node.step(Event::Submitted { submission, clock }, &mut self.output);
         self.took(Summary::PrepTime, began);
+        let counters = self.shared.counters.thread(self.reactors.len());
+        counters.add(Counter::PrepQueued, submission.items().len() as u64);
         // First counted here, then no longer there: never too little.
         self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.shared.in_transit_bytes.fetch_sub(submission.body_bytes(), Ordering::Relaxed);
@@ -483,12 +492,16 @@ impl Core {
         self.snapshots.transactions += self.output.transactions;
         let counters = self.shared.counters.thread(self.reactors.len());
         counters.add(Counter::Commits, self.output.transactions);
+        if self.shared.config.standing == Standing::Member {
+            counters.add(Counter::RequestsCommitQueued, self.output.transactions);
+        }
         if 0 < self.output.transactions {
             // By the clocks of two servers, as ZooKeeper counts it; those of the future count as now.
             let ago_ms = (wall_ms() - self.output.applied_time_ms).max(0) as u64;
             let times = self.output.transactions;
             counters.record_many(Summary::PropagationLatency, 1000 * ago_ms, times);
         }
+        self.count_decided();
         // Before anybody is told: who waits for room looks at this when it is.
         self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.distribute();
@@ -500,7 +513,10 @@ impl Core {
             return;
         }
         match action {
-            Action::Send { to, message } => self.ensemble.send(to, &message),
+            Action::Send { to, message } => {
+                self.count_sync(&message);
+                self.ensemble.send(to, &message);
+            }
             Action::SaveEpochs(epochs) => {
                 let rejoining = self.node.zab().membership() == Membership::Rejoining;
                 self.epochs.save(epochs, rejoining);
@@ -525,6 +541,41 @@ impl Core {
         }
     }
 
+    /// Counts what the machine has counted since the last look.
+    fn count_decided(&mut self) {
+        let node = &self.node;
+        let Changes { queued, removed, ttl_created, ttl_deleted } = node.changes();
+        let now = [
+            (Counter::SessionsExpired, node.expired_sessions()),
+            (Counter::Revalidations, node.revalidated_sessions()),
+            (Counter::OutstandingChangesQueued, queued),
+            (Counter::OutstandingChangesRemoved, removed),
+            (Counter::TtlCreated, ttl_created),
+            (Counter::TtlDeleted, ttl_deleted),
+        ];
+        let counters = self.shared.counters.thread(self.reactors.len());
+        for (before, (counter, now)) in self.counted.iter_mut().zip(now) {
+            counters.add(counter, now - std::mem::replace(before, now));
+        }
+    }
+
+    /// Whom this server brings up to its own history, and how.
+    fn count_sync(&self, message: &Message) {
+        let Message::ToLearner { body, .. } = message else { return };
+        let how = match body {
+            ToLearner::NewLeader { .. } => Counter::Diffs,
+            ToLearner::Snapshot { end: true, .. } => Counter::Snaps,
+            _others => return,
+        };
+        self.shared.counters.thread(self.reactors.len()).add(how, 1);
+    }
+
+    fn count_looking(&self) {
+        if self.shared.config.standing == Standing::Member {
+            self.shared.counters.thread(self.reactors.len()).add(Counter::Looking, 1);
+        }
+    }
+
     fn became(&mut self, role: Role) {
         let before = std::mem::replace(&mut self.role, role);
         let since = std::mem::replace(&mut self.role_since, Instant::now());
@@ -537,6 +588,7 @@ impl Core {
         }
         match role {
             Role::Alone => {
+                self.count_looking();
                 let what = match self.shared.config.on_partition {
                     OnPartition::Bounded | OnPartition::Serve => "reads go on, writes wait",
                     OnPartition::ReadOnly => "connections end, those for reading only are taken",

@@ -1,6 +1,7 @@
 //! Everything that is tested through the `farwatch` binary, in one test binary.
 
 mod conformance;
+mod counters;
 mod crash;
 mod disk;
 mod ensemble;

@@ -40,6 +40,7 @@ impl Node {
                 self.open(from, item, timeout_ms, password, out)
             }
             Ask::Resume { timeout_ms, .. } => {
+                self.revalidated += u64::from(from != self.zab.me());
                 let verdict = self.resume(from, item, timeout_ms, body, out);
                 if verdict == Verdict::Expired {
                     // A leader that was replaced does not know what sessions began since.

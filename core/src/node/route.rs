@@ -18,7 +18,6 @@ use super::asks::{Pending, Stage};
 use super::exchange::{Asked, Hosted, Request, Response, Size};
 use super::submission::{Ask, Item, Origin, Outcome, Submission};
 use super::{Holder, Node, Output, TOUCH_INTERVAL_MS, is_same_connection};
-use crate::prepare::Prepare;
 use crate::session::Expiry;
 use crate::wire::{ErrorCode, OpCode};
 use crate::zab::mutant::Mutant;
@@ -240,7 +239,7 @@ impl Node {
         self.request = Request::default();
         self.expected.clear();
         if !self.zab.planted(Mutant::OverlayKept) {
-            self.prepare = Prepare::new(self.options.prepare, self.options.hash_seed);
+            self.prepare = self.prepare.renewed(self.options.hash_seed);
         }
         self.touched.clear();
         // Nobody knows when sessions were last heard from: each gets its full time again, which is

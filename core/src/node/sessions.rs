@@ -63,6 +63,7 @@ impl Node {
                 Patience::None => {
                     self.propose_internal(Internal::CloseSession(due.session));
                     ended += 1;
+                    self.expired += 1;
                 }
             }
         }

@@ -118,6 +118,7 @@ impl<S: State> Decision<'_, S> {
             mtime: self.time_ms,
             acl: HeldAcl::hold(acl),
         };
+        self.overlay.changes.ttl_created += u64::from(matches!(kind, NodeKind::Ttl(_)));
         self.overlay.put(created_path, self.zxid, Some(node));
         self.charge(created_path, usage);
         let data = request.data;
@@ -228,8 +229,9 @@ impl<S: State> Decision<'_, S> {
         if !is_over || node.num_children > 0 {
             return false;
         }
-        let data_length = node.data_length;
+        let (data_length, kind) = (node.data_length, node.kind);
         self.remove(path, data_length);
+        self.overlay.changes.ttl_deleted += u64::from(matches!(kind, NodeKind::Ttl(_)));
         true
     }
 

@@ -114,6 +114,19 @@ enum SessionChange {
     Closing,
 }
 
+/// How much was ever prepared of what operators count. Only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Changes of nodes that were prepared. A node counts once for each transaction.
+    pub queued: u64,
+    /// Of those, the ones that are outstanding no more.
+    pub removed: u64,
+    /// Nodes with a time to live that were created.
+    pub ttl_created: u64,
+    /// Those that were deleted because their time was over.
+    pub ttl_deleted: u64,
+}
+
 /// What stood at a path before a change.
 type Replaced = (Arc<[u8]>, Option<Entry>);
 
@@ -121,6 +134,7 @@ type Replaced = (Arc<[u8]>, Option<Entry>);
 #[must_use]
 pub(super) struct Mark {
     forget: usize,
+    ttl_created: u64,
 }
 
 /// The outstanding changes.
@@ -133,6 +147,7 @@ pub(super) struct Overlay {
     usage: BTreeMap<Arc<[u8]>, QuotaUsage>,
     forget: VecDeque<(Zxid, Forget)>,
     writes: usize,
+    pub(super) changes: Changes,
     /// While a multi is being decided: what each change replaced.
     undo: Option<Vec<Replaced>>,
 }
@@ -146,6 +161,7 @@ impl Overlay {
             usage: BTreeMap::new(),
             forget: VecDeque::new(),
             writes: 0,
+            changes: Changes::default(),
             undo: None,
         }
     }
@@ -171,7 +187,7 @@ impl Overlay {
         let known = self.nodes.get_key_value(path).map(|(key, entry)| (key.clone(), entry.last));
         let (key, last) = known.unwrap_or_else(|| (path.into(), Zxid::ZERO));
         if last != zxid {
-            self.forget.push_back((zxid, Forget::Node(key.clone())));
+            self.outstanding(zxid, key.clone());
         }
         let replaced = self.set(&key, Some(Entry { last: zxid, node }));
         if let Some(undo) = &mut self.undo {
@@ -193,7 +209,8 @@ impl Overlay {
             change(node);
             if std::mem::replace(last, zxid) != zxid {
                 let (key, _) = self.nodes.get_key_value(path).expect("changed above");
-                self.forget.push_back((zxid, Forget::Node(key.clone())));
+                let key = key.clone();
+                self.outstanding(zxid, key);
             }
             return;
         }
@@ -201,6 +218,11 @@ impl Overlay {
         let mut held = Held::hold(&facts);
         change(&mut held);
         self.put(path, zxid, Some(held));
+    }
+
+    fn outstanding(&mut self, zxid: Zxid, key: Arc<[u8]>) {
+        self.forget.push_back((zxid, Forget::Node(key)));
+        self.changes.queued += 1;
     }
 
     /// Every change of an entry passes here, so that `ephemerals` follows.
@@ -299,12 +321,12 @@ impl Overlay {
     pub(super) fn begin(&mut self) -> Mark {
         assert!(self.undo.is_none(), "multis do not nest");
         self.undo = Some(Vec::new());
-        Mark { forget: self.forget.len() }
+        Mark { forget: self.forget.len(), ttl_created: self.changes.ttl_created }
     }
 
     /// The multi that began at `mark` succeeded.
     pub(super) fn keep(&mut self, mark: Mark) {
-        let Mark { forget } = mark;
+        let Mark { forget, .. } = mark;
         assert!(forget <= self.forget.len(), "nothing is applied while a multi is decided");
         self.undo = None;
     }
@@ -314,10 +336,11 @@ impl Overlay {
         for (key, replaced) in self.undo.take().expect("begun").into_iter().rev() {
             self.set(&key, replaced);
         }
+        self.changes.ttl_created = mark.ttl_created;
         for (_, forget) in self.forget.split_off(mark.forget) {
             match forget {
                 Forget::Usage(prefix, change) => self.uncharge(&prefix, change),
-                Forget::Node(_) => {}
+                Forget::Node(_) => self.changes.removed += 1,
                 Forget::Session(_) | Forget::Write => {
                     unreachable!("a multi's parts change nodes only")
                 }
@@ -334,6 +357,7 @@ impl Overlay {
             }
             match forget {
                 Forget::Node(key) => {
+                    self.changes.removed += 1;
                     if self.nodes.get(&key).is_some_and(|entry| entry.last <= upto) {
                         self.set(&key, None);
                     }

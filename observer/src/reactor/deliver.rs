@@ -155,6 +155,7 @@ impl Reactor {
                 let now_ms = self.now_ms();
                 if let Some(connection) = self.connection(key) {
                     connection.cut(now_ms);
+                    self.counters().add(Counter::ClosedWithoutServing, 1);
                 }
             }
             Outcome::Done { err, start, end } => {

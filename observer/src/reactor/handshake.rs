@@ -46,6 +46,7 @@ impl Reactor {
             let password = Password(self.shared.random_bytes());
             (Ask::Open { timeout_ms, password, read_only }, &[][..])
         } else {
+            self.counters().add(Counter::ConnectionsRevalidated, 1);
             (Ask::Resume { timeout_ms, read_only }, request.password.unwrap_or_default())
         };
         let none = &self.shared.no_identities;

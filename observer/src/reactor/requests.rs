@@ -348,12 +348,29 @@ impl Reactor {
         Taken::Pause
     }
 
+    /// Counts who named an ensemble, as ZooKeeper's `EnsembleAuthenticationProvider` does.
+    fn count_ensemble(&self, scheme: Option<&[u8]>, name: Option<&[u8]>, is_ours: bool) {
+        let names = self.shared.auth.ensemble_names.as_ref();
+        let Some(names) = names.filter(|_names| scheme == Some(b"ensemble")) else { return };
+        let is_asked = !names.is_empty() && name.is_some_and(|name| !name.is_empty());
+        self.counters().add(
+            match (is_asked, is_ours) {
+                (false, _) => Counter::EnsembleAuthSkip,
+                (true, true) => Counter::EnsembleAuthSuccess,
+                (true, false) => Counter::EnsembleAuthFail,
+            },
+            1,
+        );
+    }
+
     fn on_auth(&mut self, key: ConnectionKey, xid: i32, body: &[u8]) -> Taken {
         let Ok(Request::Auth(AuthRequest { scheme, auth })) = Request::decode(OpCode::Auth, body)
         else {
             return self.immediate(key, xid, ErrorCode::MarshallingError);
         };
-        match auth::authenticate(scheme, auth, &self.shared.auth) {
+        let answer = auth::authenticate(scheme, auth, &self.shared.auth);
+        self.count_ensemble(scheme, auth, answer.is_ok());
+        match answer {
             Ok(added) => {
                 let connection = self.connection(key).expect("serving");
                 let held = &connection.identities;
@@ -434,6 +451,13 @@ impl Reactor {
             }
         }
         self.mark_dirty(key);
+    }
+
+    /// The client has ended the connection, which counts unless this server did before.
+    pub(crate) fn left_by_client(&mut self, key: ConnectionKey) {
+        if self.connection(key).is_some_and(|it| it.phase != Phase::Closing && !it.draining) {
+            self.counters().add(Counter::ConnectionsDropped, 1);
+        }
     }
 
     /// Nothing more is read from this connection; it ends when its buffer is sent.

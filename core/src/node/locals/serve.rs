@@ -208,6 +208,7 @@ impl Node {
                 out.displaced.push((local.origin, session));
             }
             out.closed.push((self.applied.zxid, session));
+            self.expired += 1;
             for item in self.asks.abandon(|item| item.session == session) {
                 self.give_back(&item, out);
             }
