@@ -10,12 +10,14 @@
 //! Acknowledged records first, then asks, then time; everything that is ready at once. Nothing
 //! awaits between reading the machine's state and changing it.
 
+mod counting;
 mod distribute;
 mod embedder;
 mod epochs;
 mod list;
 mod report;
 mod snapshots;
+mod stages;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -28,9 +30,6 @@ use std::time::{Duration, Instant};
 use farwatch_core::log::format::ClusterId;
 use farwatch_core::node::submission::Submission;
 use farwatch_core::node::{Clock, Event, Node, OnPartition, Output};
-use farwatch_core::prepare::Changes;
-use farwatch_core::record;
-use farwatch_core::zab::message::{Message, ToLearner};
 use farwatch_core::zab::run::Run;
 use farwatch_core::zab::{Action, Event as ZabEvent, Membership, Standing as Role};
 use farwatch_core::zxid::Zxid;
@@ -51,6 +50,7 @@ use crate::storage::Storage;
 pub use embedder::{Embedder, Stands};
 use epochs::EpochThread;
 use snapshots::Snapshots;
+use stages::Stages;
 
 /// Between two ticks of a server alone: nothing waits for them but what ends by time.
 const TICK_ALONE: Duration = Duration::from_millis(50);
@@ -142,6 +142,7 @@ pub struct Core {
     role_since: Instant,
     /// What the machine had counted at the last look.
     counted: [u64; 6],
+    stages: Stages,
     /// When the list of members was written that was compared last.
     list_compared: Option<Zxid>,
     ended: Option<Ended>,
@@ -180,6 +181,7 @@ impl Core {
             role: Role::Alone,
             role_since: Instant::now(),
             counted: [0; 6],
+            stages: Stages::default(),
             list_compared: None,
             ended: None,
             adopting: None,
@@ -300,7 +302,15 @@ impl Core {
     }
 
     fn step(&mut self, event: ZabEvent) {
-        self.node.step(Event::Zab(event), &mut self.output);
+        self.take_step(Event::Zab(event));
+    }
+
+    fn take_step(&mut self, event: Event<'_>) {
+        let (applied, began) = (self.output.transactions, Instant::now());
+        self.node.step(event, &mut self.output);
+        if applied < self.output.transactions {
+            self.took(Summary::CommitTime, began);
+        }
     }
 
     /// Takes what peers said. Acknowledgements and commits come before asks.
@@ -311,7 +321,7 @@ impl Core {
         for event in heard.drain(..) {
             match event {
                 PeerEvent::Received { from, message } => {
-                    self.node.step(Event::Heard { from, message, clock }, &mut self.output);
+                    self.take_step(Event::Heard { from, message, clock });
                 }
                 PeerEvent::Arriving(from) => self.step(ZabEvent::Arriving(from)),
                 PeerEvent::Upstream { peer, rank } => {
@@ -360,6 +370,14 @@ impl Core {
             self.count_syncs();
         }
         for event in told.drain(..) {
+            match &event {
+                ZabEvent::Durable { upto, .. } => {
+                    let counters = self.shared.counters.thread(self.reactors.len());
+                    self.stages.durable(*upto, counters);
+                }
+                ZabEvent::Truncated { .. } => self.stages.forget(),
+                _others => {}
+            }
             self.step(event);
         }
         self.told = told;
@@ -368,37 +386,6 @@ impl Core {
             self.ended.get_or_insert(Ended::Halted(damage));
         }
         any
-    }
-
-    fn count_written(&mut self) {
-        if self.written.is_empty() {
-            return;
-        }
-        self.last_write = Instant::now();
-        let counters = self.shared.counters.thread(self.reactors.len());
-        for run in self.written.drain(..) {
-            self.snapshots.log_bytes += run.bytes().len() as u64;
-            let mut records = 0;
-            for bytes in record::lengths(run.bytes()) {
-                records += 1;
-                counters.proposal_size(bytes);
-            }
-            counters.add(Counter::Proposals, records);
-            counters.add(Counter::SyncQueued, records);
-            counters.record(Summary::SyncBatchSize, records);
-        }
-    }
-
-    /// Notes what the durable writes since the last look took.
-    fn count_syncs(&mut self) {
-        let (before, now) = (self.synced, self.storage.log.counters());
-        let writes = now.writes - before.writes;
-        let took_us = (now.write_time - before.write_time).as_micros() as u64;
-        if let Some(took_us) = took_us.checked_div(writes) {
-            let counters = self.shared.counters.thread(self.reactors.len());
-            counters.record_many(Summary::FsyncTime, took_us, writes);
-        }
-        self.synced = now;
     }
 
     /// Notes what something took that began then.
@@ -450,6 +437,7 @@ impl Core {
         self.took(Summary::PrepTime, began);
         let counters = self.shared.counters.thread(self.reactors.len());
         counters.add(Counter::PrepQueued, submission.items().len() as u64);
+        counters.record(Summary::PrepQueueSize, submission.items().len() as u64);
         // First counted here, then no longer there: never too little.
         self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.shared.in_transit_bytes.fetch_sub(submission.body_bytes(), Ordering::Relaxed);
@@ -500,6 +488,7 @@ impl Core {
             let ago_ms = (wall_ms() - self.output.applied_time_ms).max(0) as u64;
             let times = self.output.transactions;
             counters.record_many(Summary::PropagationLatency, 1000 * ago_ms, times);
+            self.stages.applied(self.node.applied(), counters);
         }
         self.count_decided();
         // Before anybody is told: who waits for room looks at this when it is.
@@ -509,7 +498,15 @@ impl Core {
     }
 
     fn perform(&mut self, action: Action) {
+        let counters = self.shared.counters.thread(self.reactors.len());
+        let began = Instant::now();
+        if let Action::Append { run, .. } = &action {
+            self.stages.appended(run, matches!(self.role, Role::Leading(_)), counters);
+        }
         if self.storage.order(&action) {
+            if matches!(action, Action::Append { .. }) {
+                counters.record(Summary::SyncTime, began.elapsed().as_micros() as u64);
+            }
             return;
         }
         match action {
@@ -541,44 +538,10 @@ impl Core {
         }
     }
 
-    /// Counts what the machine has counted since the last look.
-    fn count_decided(&mut self) {
-        let node = &self.node;
-        let Changes { queued, removed, ttl_created, ttl_deleted } = node.changes();
-        let now = [
-            (Counter::SessionsExpired, node.expired_sessions()),
-            (Counter::Revalidations, node.revalidated_sessions()),
-            (Counter::OutstandingChangesQueued, queued),
-            (Counter::OutstandingChangesRemoved, removed),
-            (Counter::TtlCreated, ttl_created),
-            (Counter::TtlDeleted, ttl_deleted),
-        ];
-        let counters = self.shared.counters.thread(self.reactors.len());
-        for (before, (counter, now)) in self.counted.iter_mut().zip(now) {
-            counters.add(counter, now - std::mem::replace(before, now));
-        }
-    }
-
-    /// Whom this server brings up to its own history, and how.
-    fn count_sync(&self, message: &Message) {
-        let Message::ToLearner { body, .. } = message else { return };
-        let how = match body {
-            ToLearner::NewLeader { .. } => Counter::Diffs,
-            ToLearner::Snapshot { end: true, .. } => Counter::Snaps,
-            _others => return,
-        };
-        self.shared.counters.thread(self.reactors.len()).add(how, 1);
-    }
-
-    fn count_looking(&self) {
-        if self.shared.config.standing == Standing::Member {
-            self.shared.counters.thread(self.reactors.len()).add(Counter::Looking, 1);
-        }
-    }
-
     fn became(&mut self, role: Role) {
         let before = std::mem::replace(&mut self.role, role);
         let since = std::mem::replace(&mut self.role_since, Instant::now());
+        self.stages.forget();
         if before == Role::Alone && role != Role::Alone {
             self.took(Summary::ElectionTime, since);
             self.took(Summary::UnavailableTime, since);

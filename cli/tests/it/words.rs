@@ -263,6 +263,12 @@ fn mntr_counts_what_each_stage_of_a_write_took_and_what_a_start_read() {
         ok(&mut first, &request::set_data("/d", None, -1));
         for stage in [
             "prep_process_time",
+            "prep_processor_queue_size",
+            "sync_processor_queue_size",
+            "sync_process_time",
+            "sync_processor_queue_and_flush_time_ms",
+            "quorum_ack_latency",
+            "commit_process_time",
             "proposal_process_time",
             "sync_processor_batch_size",
             "fsynctime",
