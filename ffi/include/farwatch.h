@@ -2929,7 +2929,9 @@ fw_status fw_view_free(fw_view *view);
  * no server serves it is told by nobody, so behind `FW_STATE_CONNECTED` read again what matters. `destroy`
  * is called with `context` exactly once, when no call can come any more, or when this fails. Waits up to
  * `timeout_ms` (negative: `requestTimeout`) until the server has the watch: what happens from then on is
- * told. Events go to what `fw_config_on_event` set as well. Any thread; may block, so not in a callback.
+ * told. Events go to what `fw_config_on_event` set as well; that alone is told of what an expired session took
+ * along. A server has one watch of a path and a mode: what `fw_op_add_watch` set so goes with the last of these,
+ * and `fw_op_remove_watches` silences them. Any thread; may block, so not in a callback.
  * Fails with `FW_TIMEOUT`, `FW_BAD_ARGUMENT` (no such mode), `FW_NULL`, and as `fw_client_call`.
  */
 fw_status fw_client_watch(fw_client *client,

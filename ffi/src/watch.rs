@@ -64,14 +64,19 @@ fn set(
     client.refuse_inside_callback()?;
     let gate = Arc::<Gate>::default();
     let (through, state) = (Arc::clone(&gate), client.state_cell());
-    let tell = move |event: &Event| {
-        if let Some(event) = told(event, &state) {
-            handler.tell(&through, event);
+    let tell = move |event: &Event| match (told(event, &state), &handler) {
+        (None, _) => {}
+        // Behind the end of the watch nothing more comes to the queue, either.
+        (Some(event), Handler::Queue { line, tag }) => {
+            through.pass(|| line.push_event(*tag, event));
         }
+        (Some(event), Handler::Call { .. }) => handler.tell(&through, event),
     };
     let asking = client.client().with_request_timeout(client.timeout(timeout_ms));
-    let watch = asking.watch(path, mode, tell)?;
-    Ok(WatchBody { watch: Some(watch), client: asking, gate })
+    let mut body = WatchBody { watch: None, client: asking, gate };
+    // Where it fails the body ends, and with it every call that could come yet.
+    body.watch = Some(body.client.watch(path, mode, tell)?);
+    Ok(body)
 }
 
 /// Watches the node at `path`; `mode` is an `fw_watch_mode`. `callback` is called on the client's own thread
@@ -79,7 +84,9 @@ fn set(
 /// no server serves it is told by nobody, so behind `FW_STATE_CONNECTED` read again what matters. `destroy`
 /// is called with `context` exactly once, when no call can come any more, or when this fails. Waits up to
 /// `timeout_ms` (negative: `requestTimeout`) until the server has the watch: what happens from then on is
-/// told. Events go to what `fw_config_on_event` set as well. Any thread; may block, so not in a callback.
+/// told. Events go to what `fw_config_on_event` set as well; that alone is told of what an expired session took
+/// along. A server has one watch of a path and a mode: what `fw_op_add_watch` set so goes with the last of these,
+/// and `fw_op_remove_watches` silences them. Any thread; may block, so not in a callback.
 /// Fails with `FW_TIMEOUT`, `FW_BAD_ARGUMENT` (no such mode), `FW_NULL`, and as `fw_client_call`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_client_watch(

@@ -92,6 +92,15 @@ impl Client {
         self.flush(state, submitted)
     }
 
+    /// The server shall not keep these watches, and no later one be told of them. Where there is no
+    /// connection there is nothing to remove.
+    pub(super) fn forget_watch(&self, remove: &Operation) {
+        let shared = &self.handle.shared;
+        let mut state = shared.lock();
+        state.machine.forget_watch(shared.now_ms(), remove, Box::new(|_result| {}));
+        link::flush(shared, state);
+    }
+
     /// A completion that was refused is dropped here, where nothing is locked any more: what it owns
     /// may ask this client something.
     fn flush(

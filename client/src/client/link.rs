@@ -131,28 +131,29 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
     let mut state = shared.lock();
     hang_up(&mut state);
     state.machine.give_up();
-    while deliver_outputs(shared, state, &mut on_event) {
-        state = shared.lock();
-    }
-    shared.lock().has_ended = true;
+    let mut state = deliver_outputs(shared, state, &mut on_event);
+    state.has_ended = true;
     shared.changed.notify_all();
 }
 
-/// Delivers what the machine has to say, with nothing locked. Returns whether there was anything.
-fn deliver_outputs(
-    shared: &Shared,
-    mut state: MutexGuard<'_, State>,
+/// Delivers what the machine has to say, with nothing locked meanwhile. What it returns was never unlocked
+/// since the machine had nothing more to say: whoever finds it over then misses no result.
+fn deliver_outputs<'s>(
+    shared: &'s Shared,
+    mut state: MutexGuard<'s, State>,
     on_event: &mut Option<EventHandler>,
-) -> bool {
-    let outputs: Vec<Output<Completion>> =
-        std::iter::from_fn(|| state.machine.poll_output()).collect();
-    drop(state);
-    if outputs.is_empty() {
-        return false;
+) -> MutexGuard<'s, State> {
+    loop {
+        let outputs: Vec<Output<Completion>> =
+            std::iter::from_fn(|| state.machine.poll_output()).collect();
+        if outputs.is_empty() {
+            return state;
+        }
+        drop(state);
+        shared.changed.notify_all();
+        outputs.into_iter().for_each(|output| deliver(shared, output, on_event));
+        state = shared.lock();
     }
-    shared.changed.notify_all();
-    outputs.into_iter().for_each(|output| deliver(shared, output, on_event));
-    true
 }
 
 fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
@@ -166,10 +167,7 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
     loop {
         let mut state = shared.lock();
         state.machine.handle_timeout(shared.now_ms());
-        if deliver_outputs(shared, state, on_event) {
-            continue;
-        }
-        let mut state = shared.lock();
+        let mut state = deliver_outputs(shared, state, on_event);
         match state.machine.poll_link() {
             Some(LinkAction::Dial { server, deadline_ms }) => {
                 drop(state);

@@ -1,9 +1,9 @@
 //! A lasting watch with a listener of its own.
 //!
 //! ```text
-//!   watch ──► counted by path and mode ──► add_watch, and again in a session that replaces an expired one
-//!     │                                        │
-//!     └── drop: the last one of its path and mode ──► remove_watches
+//!   watch ──► counted by path and mode ──► add_watch; the machine sets it again with each connection and,
+//!     │                                    where expired sessions are replaced, in each session
+//!     └── drop: the last one of its path and mode ──► the machine forgets it ──► remove_watches
 //! ```
 
 use std::sync::Arc;
@@ -21,17 +21,17 @@ type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 /// A watch that lasts until this is dropped, and tells one listener: see [`Client::watch`].
 pub struct Watch {
     inner: Arc<Inner>,
+    client: WeakClient,
     heard: [Option<Subscription>; 2],
 }
 
 struct Inner {
-    client: WeakClient,
     path: String,
     mode: AddWatchMode,
-    /// The present session has it.
-    is_armed: AtomicBool,
-    /// Some session had it: from then on changes of the session are told.
+    /// The server had it once: from then on events are told.
     has_begun: AtomicBool,
+    /// Nothing is told any more.
+    is_over: AtomicBool,
     listener: Listener,
 }
 
@@ -47,6 +47,13 @@ impl Inner {
         Operation::AddWatch { path: self.path.clone(), mode: self.mode }
     }
 
+    /// Nobody waits for a call that is under way on the reader thread; none begins behind the drop.
+    fn tell(&self, event: &Event) {
+        if self.has_begun.load(Ordering::Acquire) && !self.is_over.load(Ordering::Acquire) {
+            (self.listener)(event);
+        }
+    }
+
     fn hear_node(&self, event: &NodeEvent) {
         let is_of_mode = match event.kind {
             NodeEventKind::NodeCreated
@@ -59,34 +66,15 @@ impl Inner {
             | NodeEventKind::PersistentWatchRemoved => false,
         };
         if is_of_mode {
-            (self.listener)(&Event::Node(event.clone()));
+            self.tell(&Event::Node(event.clone()));
         }
     }
 
-    fn hear_session(self: &Arc<Self>, state: SessionState) {
-        match state {
-            SessionState::Expired => self.is_armed.store(false, Ordering::Release),
-            SessionState::Connected | SessionState::ConnectedReadOnly => self.arm_anew(),
-            SessionState::Disconnected | SessionState::AuthFailed | SessionState::Closed => {}
+    fn hear_session(&self, state: SessionState) {
+        // A credential says nothing about the watch.
+        if state != SessionState::AuthFailed {
+            self.tell(&Event::Session(state));
         }
-        if state != SessionState::AuthFailed && self.has_begun.load(Ordering::Acquire) {
-            (self.listener)(&Event::Session(state));
-        }
-    }
-
-    /// A session that replaced an expired one has no watch yet. It is asked for before the listener hears
-    /// of the session, so that what it reads then is read behind it.
-    fn arm_anew(self: &Arc<Self>) {
-        let Some(client) = self.client.upgrade() else { return };
-        if self.is_armed.load(Ordering::Acquire) || !self.has_begun.load(Ordering::Acquire) {
-            return; // the client itself arms it with each connection of the session, or the first call does
-        }
-        let inner = Arc::clone(self);
-        let note = move |result: Result<_, ClientError>| {
-            inner.is_armed.store(result.is_ok(), Ordering::Release);
-        };
-        // Where it is refused, the next connection comes here again.
-        drop(client.submit_beyond_limits(&self.add(), Box::new(note)));
     }
 }
 
@@ -99,7 +87,9 @@ impl Client {
     /// nothing is told. So behind [`SessionState::Connected`] read again what matters. With
     /// [`Options::renew_expired`](super::Options::renew_expired) the watch goes on in the next session. Any
     /// number of them may share a path. Events go to the client's own handler, too. Servers before 3.9 keep
-    /// the watch when this is dropped; nobody hears it then but that handler.
+    /// the watch when this is dropped, until the connection ends; nobody hears it then but that handler. A
+    /// server has one watch of a path and a mode: what [`Client::add_watch`] set so goes with the last of these,
+    /// and [`Client::remove_watches`] silences them.
     pub fn watch(
         &self,
         path: &str,
@@ -108,15 +98,14 @@ impl Client {
     ) -> Result<Watch, ClientError> {
         self.refuse_inside_callback()?;
         let inner = Arc::new(Inner {
-            client: self.downgrade(),
             path: path.to_owned(),
             mode,
-            is_armed: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             listener: Box::new(listener),
         });
         self.handle.shared.listeners.count_watch(path, mode);
-        let mut watch = Watch { inner, heard: [None, None] };
+        let mut watch = Watch { inner, client: self.downgrade(), heard: [None, None] };
         watch.arm(self)?;
         Ok(watch)
     }
@@ -143,7 +132,6 @@ impl Watch {
             let armed = client.wait_for(|completion| {
                 let inner = Arc::clone(&self.inner);
                 let note = move |result: Result<_, ClientError>| {
-                    inner.is_armed.store(result.is_ok(), Ordering::Release);
                     inner.has_begun.store(result.is_ok(), Ordering::Release);
                     completion(result);
                 };
@@ -161,16 +149,15 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.inner.is_over.store(true, Ordering::Release);
         self.heard = [None, None];
-        let Some(client) = self.inner.client.upgrade() else { return };
+        let Some(client) = self.client.upgrade() else { return };
         let kind = match self.inner.mode {
             AddWatchMode::Persistent => WatchKind::Persistent,
             AddWatchMode::PersistentRecursive => WatchKind::PersistentRecursive,
         };
         let remove = Operation::RemoveWatches { path: self.inner.path.clone(), kind };
-        // In the background: with the connection goes the watch as well.
-        client.handle.shared.listeners.uncount_watch(&self.inner.path, self.inner.mode, || {
-            drop(client.submit_beyond_limits(&remove, Box::new(|_result| {})));
-        });
+        let listeners = &client.handle.shared.listeners;
+        listeners.uncount_watch(&self.inner.path, self.inner.mode, || client.forget_watch(&remove));
     }
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::error::ClientError;
 use crate::operation::{Operation, Prepared, changes_state};
+use crate::watch_set::Effect;
 
 /// A request that was not taken: nothing was sent, and nothing will come of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,18 @@ impl<C> Machine<C> {
         match self.prepare(operation, 0) {
             Ok(prepared) => Ok(self.accept(now_ms, operation, prepared, context)),
             Err(error) => Err(Refused { error, context }),
+        }
+    }
+
+    /// Command: removes a watch, whose events are of no more interest. It is not set again with a later
+    /// connection, also where the answer is lost; without a connection nobody has it.
+    pub fn forget_watch(&mut self, now_ms: u64, remove: &Operation, context: C) {
+        let Ok(prepared) = self.prepare(remove, 0) else { return };
+        if let Effect::Disarm(kind, path) = &prepared.effect {
+            self.watches.disarm(*kind, path);
+        }
+        if self.is_connected() {
+            self.accept(now_ms, remove, prepared, context);
         }
     }
 

@@ -123,3 +123,22 @@ fn a_watch_outlives_its_connection_and_its_session_and_tells_when_to_read_again(
     client.close().unwrap();
     await_state(&events, SessionState::Closed);
 }
+
+#[test]
+fn a_watch_whose_removal_is_lost_with_its_connection_is_not_set_again() {
+    let root = own_root();
+    let way = Way::to(address());
+    let client = Client::open(&format!("{}{root}", way.address), Options::default()).unwrap();
+    create(&client, "/a");
+    let (_other, events) = watch(&client, "/", AddWatchMode::Persistent);
+    let (gone, of_gone) = watch(&client, "/a", AddWatchMode::PersistentRecursive);
+    assert!(client.check_watches("/a", WatchKind::PersistentRecursive).unwrap());
+    way.pause();
+    drop(gone);
+    way.sever();
+    way.go_on();
+    await_state(&events, SessionState::Connected);
+    assert!(!client.check_watches("/a", WatchKind::PersistentRecursive).unwrap());
+    assert!(client.check_watches("/", WatchKind::Persistent).unwrap());
+    assert_eq!(told(&of_gone), [""; 0]);
+}
