@@ -1419,8 +1419,8 @@ const char *fw_event_path(const fw_event *event, size_t *len);
 int64_t fw_event_zxid(const fw_event *event);
 
 /**
- * How many ephemeral nodes went with an expired session: those that this handle created and did
- * not delete, up to 65 536.
+ * How many ephemeral nodes went with an expired session: those that this handle's own operations created
+ * and did not delete, up to 65 536. What recipes held is told by their handles.
  */
 size_t fw_event_lost_count(const fw_event *event);
 

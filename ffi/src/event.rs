@@ -297,8 +297,8 @@ pub unsafe extern "C" fn fw_event_zxid(event: *const fw_event) -> i64 {
     accessor!(view(event, -1, |event| event.zxid))
 }
 
-/// How many ephemeral nodes went with an expired session: those that this handle created and did
-/// not delete, up to 65 536.
+/// How many ephemeral nodes went with an expired session: those that this handle's own operations created
+/// and did not delete, up to 65 536. What recipes held is told by their handles.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_event_lost_count(event: *const fw_event) -> usize {
     accessor!(view(event, 0, |event| event.lost.len()))

@@ -498,15 +498,14 @@ impl Core {
     }
 
     fn perform(&mut self, action: Action) {
-        let counters = self.shared.counters.thread(self.reactors.len());
-        let began = Instant::now();
         if let Action::Append { run, .. } = &action {
-            self.stages.appended(run, matches!(self.role, Role::Leading(_)), counters);
+            let (leads, began) = (matches!(self.role, Role::Leading(_)), Instant::now());
+            let counters = self.shared.counters.thread(self.reactors.len());
+            self.stages.appended(run, leads, counters);
+            self.storage.order(&action);
+            return self.took(Summary::SyncTime, began);
         }
         if self.storage.order(&action) {
-            if matches!(action, Action::Append { .. }) {
-                counters.record(Summary::SyncTime, began.elapsed().as_micros() as u64);
-            }
             return;
         }
         match action {
