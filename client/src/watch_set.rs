@@ -22,6 +22,19 @@ pub(crate) enum WatchTable {
     Recursive,
 }
 
+impl WatchTable {
+    /// Whether a removal of `kind` takes its watches, too.
+    pub(crate) fn is_of(self, kind: WatchKind) -> bool {
+        match kind {
+            WatchKind::Any => true,
+            WatchKind::Data => matches!(self, Self::Data | Self::Exist),
+            WatchKind::Children => self == Self::Child,
+            WatchKind::Persistent => self == Self::Persistent,
+            WatchKind::PersistentRecursive => self == Self::Recursive,
+        }
+    }
+}
+
 /// What a successful reply changes in the [`WatchSet`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {

@@ -99,10 +99,11 @@ async fn serve(reactor: &Rc<RefCell<Reactor>>, key: ConnectionKey, mut read: Rea
         let got = buffer.len() - before;
         input.put(buffer, got);
         match result {
-            Ok(0) | Err(_) => {
+            Ok(0) => {
                 reactor.borrow_mut().left_by_client(key);
                 return;
             }
+            Err(_) => return,
             Ok(_) => {}
         }
     }

@@ -474,6 +474,7 @@ impl Core {
         for warning in self.output.warnings.drain(..) {
             warn!("{warning}");
         }
+        self.count_decided();
         if self.output.is_empty() {
             return;
         }
@@ -490,7 +491,6 @@ impl Core {
             counters.record_many(Summary::PropagationLatency, 1000 * ago_ms, times);
             self.stages.applied(self.node.applied(), counters);
         }
-        self.count_decided();
         // Before anybody is told: who waits for room looks at this when it is.
         self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.distribute();

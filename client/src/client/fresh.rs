@@ -93,12 +93,16 @@ impl Client {
     }
 
     /// The server shall not keep these watches, and no later one be told of them. Where there is no
-    /// connection there is nothing to remove.
+    /// connection there is nothing to remove. It leaves with the next [`Client::send`].
     pub(super) fn forget_watch(&self, remove: &Operation) {
         let shared = &self.handle.shared;
-        let mut state = shared.lock();
-        state.machine.forget_watch(shared.now_ms(), remove, Box::new(|_result| {}));
-        link::flush(shared, state);
+        shared.lock().machine.forget_watch(shared.now_ms(), remove, Box::new(|_result| {}));
+    }
+
+    /// Sends what is to be sent.
+    pub(super) fn send(&self) {
+        let shared = &self.handle.shared;
+        link::flush(shared, shared.lock());
     }
 
     /// A completion that was refused is dropped here, where nothing is locked any more: what it owns

@@ -158,6 +158,13 @@ impl Drop for Watch {
         };
         let remove = Operation::RemoveWatches { path: self.inner.path.clone(), kind };
         let listeners = &client.handle.shared.listeners;
-        listeners.uncount_watch(&self.inner.path, self.inner.mode, || client.forget_watch(&remove));
+        let mut is_asked = false;
+        listeners.uncount_watch(&self.inner.path, self.inner.mode, || {
+            client.forget_watch(&remove);
+            is_asked = true;
+        });
+        if is_asked {
+            client.send(); // with nothing locked: a socket may be full
+        }
     }
 }

@@ -73,6 +73,13 @@ impl<C> Machine<C> {
         let Ok(prepared) = self.prepare(remove, 0) else { return };
         if let Effect::Disarm(kind, path) = &prepared.effect {
             self.watches.disarm(*kind, path);
+            // Nor by the answer to what set it, which may come before the one to this.
+            for sent in &mut self.in_flight {
+                if matches!(&sent.effect, Effect::Arm(table, at) if table.is_of(*kind) && at == path)
+                {
+                    sent.effect = Effect::None;
+                }
+            }
         }
         if self.is_connected() {
             self.accept(now_ms, remove, prepared, context);

@@ -25,6 +25,8 @@ struct Batch {
 pub(super) struct Stages {
     /// Not durable here yet.
     writing: VecDeque<Batch>,
+    /// How many records these are.
+    waiting: u64,
     /// Proposed by this server, and not known to be a quorum's yet.
     proposed: VecDeque<Batch>,
 }
@@ -41,12 +43,13 @@ impl Stages {
         if leads {
             self.proposed.push_back(batch());
         }
-        counters.record(Summary::SyncQueueSize, self.writing.iter().map(|it| it.records).sum());
+        self.waiting += records;
+        counters.record(Summary::SyncQueueSize, self.waiting);
     }
 
     /// Everything up to there is durable here.
     pub(super) fn durable(&mut self, upto: Zxid, counters: &ThreadCounters) {
-        arrive(&mut self.writing, upto, Summary::SyncQueueAndFlushTime, counters);
+        self.waiting -= arrive(&mut self.writing, upto, Summary::SyncQueueAndFlushTime, counters);
     }
 
     /// Everything up to there is applied here, and so a quorum's.
@@ -57,12 +60,22 @@ impl Stages {
     /// What was on its way may never arrive.
     pub(super) fn forget(&mut self) {
         self.writing.clear();
+        self.waiting = 0;
         self.proposed.clear();
     }
 }
 
-fn arrive(batches: &mut VecDeque<Batch>, upto: Zxid, what: Summary, counters: &ThreadCounters) {
+/// How many records arrived.
+fn arrive(
+    batches: &mut VecDeque<Batch>,
+    upto: Zxid,
+    what: Summary,
+    counters: &ThreadCounters,
+) -> u64 {
+    let mut arrived = 0;
     while let Some(batch) = batches.pop_front_if(|batch| batch.upto <= upto) {
         counters.record_many(what, batch.since.elapsed().as_micros() as u64, batch.records);
+        arrived += batch.records;
     }
+    arrived
 }
