@@ -1,18 +1,8 @@
 // As fresh.c, through farwatch.hpp. Then the session goes to another handle with its ephemeral node.
-#include <farwatch.hpp>
+#include "check.hpp"
 
-#include <cstdio>
-#include <cstdlib>
 #include <iostream>
 #include <string>
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);           \
-            std::exit(1);                                                                          \
-        }                                                                                          \
-    } while (0)
 
 using namespace std::chrono_literals;
 using farwatch::freshness;

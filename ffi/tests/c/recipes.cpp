@@ -1,30 +1,10 @@
 // Every recipe through farwatch.hpp, once. What they promise is tested in C.
-#include <farwatch.hpp>
+#include "check.hpp"
 
 #include <condition_variable>
-#include <cstdio>
-#include <cstdlib>
 #include <mutex>
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);           \
-            std::exit(1);                                                                          \
-        }                                                                                          \
-    } while (0)
-
 namespace {
-
-// The value, which must be there.
-template <class T> T got(farwatch::expected<T> result, int line) {
-    if (!result) {
-        std::fprintf(stderr, "recipes.cpp:%d: %s\n", line, result.error().text().data());
-        std::exit(1);
-    }
-    return std::move(result).value();
-}
-#define GOT(call) got(call, __LINE__)
 
 // What a callback has told, to be waited for.
 class told {
