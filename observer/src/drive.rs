@@ -372,7 +372,7 @@ impl Core {
         for event in told.drain(..) {
             match &event {
                 ZabEvent::Durable { upto, .. } => {
-                    let counters = self.shared.counters.thread(self.reactors.len());
+                    let counters = self.shared.counters.core();
                     self.stages.durable(*upto, counters);
                 }
                 ZabEvent::Truncated { .. } => self.stages.forget(),
@@ -390,7 +390,7 @@ impl Core {
 
     /// Notes what something took that began then.
     fn took(&self, what: Summary, began: Instant) {
-        let counters = self.shared.counters.thread(self.reactors.len());
+        let counters = self.shared.counters.core();
         counters.record(what, began.elapsed().as_micros() as u64);
     }
 
@@ -435,7 +435,7 @@ impl Core {
         let (submission, began) = (&self.gathered, Instant::now());
         self.node.step(Event::Submitted { submission, clock }, &mut self.output);
         self.took(Summary::PrepTime, began);
-        let counters = self.shared.counters.thread(self.reactors.len());
+        let counters = self.shared.counters.core();
         counters.add(Counter::PrepQueued, submission.items().len() as u64);
         counters.record(Summary::PrepQueueSize, submission.items().len() as u64);
         // First counted here, then no longer there: never too little.
@@ -479,7 +479,7 @@ impl Core {
             return;
         }
         self.snapshots.transactions += self.output.transactions;
-        let counters = self.shared.counters.thread(self.reactors.len());
+        let counters = self.shared.counters.core();
         counters.add(Counter::Commits, self.output.transactions);
         if self.shared.config.standing == Standing::Member {
             counters.add(Counter::RequestsCommitQueued, self.output.transactions);
@@ -500,7 +500,7 @@ impl Core {
     fn perform(&mut self, action: Action) {
         if let Action::Append { run, .. } = &action {
             let (leads, began) = (matches!(self.role, Role::Leading(_)), Instant::now());
-            let counters = self.shared.counters.thread(self.reactors.len());
+            let counters = self.shared.counters.core();
             self.stages.appended(run, leads, counters);
             self.storage.order(&action);
             return self.took(Summary::SyncTime, began);

@@ -228,7 +228,7 @@ impl Server {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let reactors = config.reactor_threads(cores);
         let shared = Shared::new(config, Arc::clone(&recovered.state.tree), reactors + 1);
-        let counters = shared.counters.thread(reactors);
+        let counters = shared.counters.core();
         let micros = |time: Duration| time.as_micros() as u64;
         counters.record(Summary::DbInitTime, micros(took));
         counters.record(Summary::StartupSnapLoadTime, micros(recovered.load_time));

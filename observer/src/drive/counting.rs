@@ -16,7 +16,7 @@ impl Core {
             return;
         }
         self.last_write = Instant::now();
-        let counters = self.shared.counters.thread(self.reactors.len());
+        let counters = self.shared.counters.core();
         for run in self.written.drain(..) {
             self.snapshots.log_bytes += run.bytes().len() as u64;
             let mut records = 0;
@@ -36,7 +36,7 @@ impl Core {
         let writes = now.writes - before.writes;
         let took_us = (now.write_time - before.write_time).as_micros() as u64;
         if let Some(took_us) = took_us.checked_div(writes) {
-            let counters = self.shared.counters.thread(self.reactors.len());
+            let counters = self.shared.counters.core();
             counters.record_many(Summary::FsyncTime, took_us, writes);
         }
         self.synced = now;
@@ -54,7 +54,7 @@ impl Core {
             (Counter::TtlCreated, ttl_created),
             (Counter::TtlDeleted, ttl_deleted),
         ];
-        let counters = self.shared.counters.thread(self.reactors.len());
+        let counters = self.shared.counters.core();
         for (before, (counter, now)) in self.counted.iter_mut().zip(now) {
             counters.add(counter, now - std::mem::replace(before, now));
         }
@@ -68,12 +68,12 @@ impl Core {
             ToLearner::Snapshot { end: true, .. } => Counter::Snaps,
             _others => return,
         };
-        self.shared.counters.thread(self.reactors.len()).add(how, 1);
+        self.shared.counters.core().add(how, 1);
     }
 
     pub(super) fn count_looking(&self) {
         if self.shared.config.standing == Standing::Member {
-            self.shared.counters.thread(self.reactors.len()).add(Counter::Looking, 1);
+            self.shared.counters.core().add(Counter::Looking, 1);
         }
     }
 }

@@ -89,7 +89,6 @@ impl Core {
         };
         let (dir, inbox, shared) =
             (self.storage.dir().clone(), Arc::clone(&self.inbox), Arc::clone(&self.shared));
-        let thread_index = self.reactors.len();
         let write = move || {
             let started = Instant::now();
             let zxid = job.zxid;
@@ -104,7 +103,7 @@ impl Core {
             });
             drop(dir); // whoever opens it next has not to wait for what is given back
             let took = started.elapsed().as_micros() as u64;
-            shared.counters.thread(thread_index).record(Summary::SnapshotTime, took);
+            shared.counters.core().record(Summary::SnapshotTime, took);
             let mut message = ToCore::SnapshotDone(result);
             while let Err(back) = inbox.push(message) {
                 message = back;
@@ -132,7 +131,7 @@ impl Core {
                 self.storage.snapshot_taken();
             }
             Err(cause) => {
-                self.shared.counters.thread(self.reactors.len()).add(Counter::SnapshotErrors, 1);
+                self.shared.counters.core().add(Counter::SnapshotErrors, 1);
                 error!("a snapshot failed and will be tried again later: {cause}");
             }
         }

@@ -465,8 +465,12 @@ pub struct ServerCounters {
 }
 
 impl ServerCounters {
-    /// Counters for `threads` threads.
+    /// Counters for `threads` threads, of which the last is the core's.
+    ///
+    /// # Panics
+    /// When there is none.
     pub fn new(threads: usize) -> Self {
+        assert!(threads > 0);
         Self { threads: (0..threads).map(|_| CachePadded::new(ThreadCounters::new())).collect() }
     }
 
@@ -476,6 +480,11 @@ impl ServerCounters {
     /// When there are not that many.
     pub fn thread(&self, index: usize) -> &ThreadCounters {
         &self.threads[index]
+    }
+
+    /// The block of the core and of the threads that write its snapshots.
+    pub fn core(&self) -> &ThreadCounters {
+        &self.threads[self.threads.len() - 1]
     }
 
     /// The sum of `counter`.
