@@ -6,9 +6,11 @@
 //! link:  voters ─ way ─► observer, bytes a write      cut: the same, cut and healed under readers
 //! snapshot: voters ─ way ─► observer that has nothing, where no log has all
 //! restart: the leader dies and comes back under 8 observers with 100 readers each
+//! herd: voters ─► a thousand sinks that come at once; sinks that read less than is written
 //! ```
 
 pub mod crowd;
+mod herd;
 mod link;
 mod report;
 mod restart;
@@ -78,6 +80,8 @@ pub enum Part {
     Restart,
     /// Reads of one observer.
     Reads,
+    /// Learners that come all at once, and learners that read too little.
+    Herd,
 }
 
 /// Measures what observers cost, and what a cut costs them, beside ZooKeeper's.
@@ -113,6 +117,12 @@ pub struct Observers {
     /// Nodes of the tree that crosses the way as a snapshot.
     #[arg(long, default_value_t = 200_000)]
     snapshot_nodes: usize,
+    /// Learners that come back at once.
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000])]
+    herd: Vec<usize>,
+    /// Learners that read less than is written.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 50])]
+    slow: Vec<usize>,
     /// A file that all figures are written into, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -152,6 +162,9 @@ impl Observers {
         }
         if self.measures(Part::Snapshot) {
             found.transfers = self.transfers()?;
+        }
+        if self.measures(Part::Herd) {
+            self.herds(&mut found)?;
         }
         println!("\n{}", report::markdown(&found));
         self.write(&found)
@@ -359,6 +372,21 @@ impl Observers {
             all.push(transfer::measure((ZOOKEEPER, &mut theirs), (&options, ""), what)?);
         }
         Ok(all)
+    }
+
+    /// Each with voters of its own: what was there before is in no figure of memory.
+    fn herds(&self, found: &mut Findings) -> Result<()> {
+        for &count in &self.herd {
+            let (_, ensemble) = self.farwatch(&Options::new())?;
+            found.returns.push(herd::come_back(&ensemble, count, self.slice())?);
+            eprintln!("{:?}", found.returns.last().map(herd::Return::json));
+        }
+        for &count in &self.slow {
+            let (_, ensemble) = self.farwatch(&Options::new())?;
+            found.lags.push(herd::fall_behind(&ensemble, count, self.slice())?);
+            eprintln!("{:?}", found.lags.last().map(herd::Lag::json));
+        }
+        Ok(())
     }
 
     fn quality(&self, bytes_per_second: u64) -> Quality {

@@ -28,3 +28,36 @@ fn an_observer_that_has_nothing_is_sent_a_snapshot_over_the_way() -> Result<()> 
     ensure!(bytes(0) < bytes(1), "compressed it is less: {found:#}");
     Ok(())
 }
+
+#[test]
+fn learners_come_back_beside_writers_and_those_that_read_too_little_are_level_in_the_end()
+-> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let json = directory.path().join("found.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_farwatch-bench"))
+        .args([
+            "observers",
+            "--part",
+            "herd",
+            "--herd",
+            "7",
+            "--slow",
+            "2",
+            "--seconds",
+            "0.5",
+            "--farwatch",
+        ])
+        .arg(built_binary()?)
+        .arg("--json")
+        .arg(&json)
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
+    let (back, slow) = (&found["returns"][0], &found["lags"][0]);
+    let rate = |of: &Value| of["writes_per_second"].as_f64().unwrap_or_default();
+    let meanwhile = &back["before_meanwhile_after"][1];
+    ensure!(back["learners"] == 7 && 0.0 < rate(meanwhile), "{found:#}");
+    ensure!(slow["learners"] == 2 && 0.0 < rate(&slow["before_meanwhile"][1]), "{found:#}");
+    ensure!(slow["lost"] == 0, "a slow learner is caught up, and not given up: {found:#}");
+    Ok(())
+}

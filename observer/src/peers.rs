@@ -15,7 +15,7 @@
 
 mod accept;
 mod admission;
-mod backoff;
+pub mod backoff;
 pub mod block;
 mod dial;
 pub mod frame;

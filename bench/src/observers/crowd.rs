@@ -156,7 +156,7 @@ impl Sinks {
 
     fn link(&mut self, places: &Places) -> Result<()> {
         let at = places.upstreams[self.all.len() % places.upstreams.len()];
-        let sink = Sink::link(at, self.next, self.history, places.blocks)?;
+        let sink = Sink::link(at, self.next, self.history, places.blocks, || TICK)?;
         self.next += 1;
         self.all.push(sink);
         Ok(())

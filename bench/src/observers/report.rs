@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::herd::{self, Lag, Return};
 use super::link::Outage;
 use super::restart::Restart;
 use super::throughput::{Cell, Figure};
@@ -22,6 +23,8 @@ pub struct Findings {
     pub transfers: Vec<Transfers>,
     pub cuts: Vec<Outages>,
     pub restarts: Vec<Restarts>,
+    pub returns: Vec<Return>,
+    pub lags: Vec<Lag>,
 }
 
 /// The voters of one ensemble, by who learns from them.
@@ -227,6 +230,9 @@ pub fn markdown(found: &Findings) -> String {
         }
         text.push('\n');
     }
+    if !found.returns.is_empty() {
+        put(&mut text, format_args!("{}", herd::tables(&found.returns, &found.lags)));
+    }
     text
 }
 
@@ -384,6 +390,8 @@ pub fn json(found: &Findings) -> Value {
         "cuts": found.cuts.iter().map(cuts_json).collect::<Vec<_>>(),
         "restarts": found.restarts.iter().map(restarts_json).collect::<Vec<_>>(),
         "reads": found.reads.iter().map(reads_json).collect::<Vec<_>>(),
+        "returns": found.returns.iter().map(Return::json).collect::<Vec<_>>(),
+        "lags": found.lags.iter().map(Lag::json).collect::<Vec<_>>(),
     })
 }
 

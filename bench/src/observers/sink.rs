@@ -69,8 +69,15 @@ pub struct Taken {
 
 impl Sink {
     /// Links with the server at `at` as the guest number `number`, having `history` already.
-    /// `blocks`: whether it reads them, and so compressed ones.
-    pub fn link(at: SocketAddr, number: u32, history: Recovered, blocks: bool) -> Result<Self> {
+    /// `blocks`: whether it reads them, and so compressed ones. `later`: how long to wait each time that it is
+    /// told to come later.
+    pub fn link(
+        at: SocketAddr,
+        number: u32,
+        history: Recovered,
+        blocks: bool,
+        mut later: impl FnMut() -> Duration,
+    ) -> Result<Self> {
         let me = ServerId(ServerId::GUEST_MIN.0 + number);
         let seed = UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64;
         // It looks at its link now and then, and answers no echo: it would seem far away.
@@ -113,7 +120,7 @@ impl Sink {
             ensure!(Instant::now() < deadline, "{at} refuses a sink: {}", refusal.text);
             match refusal.code {
                 ADOPT => (hello.cluster, hello.tentative) = (answer.hello.cluster, false),
-                BUSY => sleep(TICK),
+                BUSY => sleep(later()),
                 _for_good => bail!("{at} refuses a sink: {}", refusal.text),
             }
         }
@@ -160,6 +167,22 @@ impl Sink {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error).context("the link of a sink"),
             }
+        }
+        self.write()
+    }
+
+    /// Takes no more than `scratch` holds of what has arrived.
+    pub fn sip(&mut self, scratch: &mut [u8]) -> Result<()> {
+        match self.stream.read(scratch) {
+            Ok(0) => bail!("server {} ended the link of a sink", self.upstream),
+            Ok(count) => {
+                self.taken.bytes += count as u64;
+                self.input.extend_from_slice(&scratch[..count]);
+                self.take()?;
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error).context("the link of a sink"),
         }
         self.write()
     }

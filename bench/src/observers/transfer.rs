@@ -3,10 +3,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::way::{Quality, Way};
@@ -18,7 +19,7 @@ use crate::load::referee::Spread;
 use crate::load::report::FARWATCH;
 use crate::raw::ids;
 use crate::raw::request::{create, set_data};
-use crate::subject::{Ensemble, Options, Subject};
+use crate::subject::{Ensemble, Options};
 
 /// Changes between two snapshots: only the last three are kept, and the log behind them.
 const SNAPSHOT_CHANGES: usize = 60;
@@ -30,6 +31,9 @@ const BALLAST_WRITES: usize = 16;
 
 /// What Farwatch says when it has one of its upstream.
 const TAKEN_OVER: &str = "the state on disk is the leader's now";
+
+/// How long a log may seem to have no segment.
+const LOOKS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Rounds until no log has its first segment any more.
 const ROUNDS_MAX: usize = 100;
@@ -116,15 +120,7 @@ fn arrive(ensemble: &mut Ensemble, way: &Way) -> Result<Transfer> {
 /// Writes until no voter has the first segment of its log.
 fn forget(ensemble: &Ensemble) -> Result<()> {
     let first_segments = || -> Result<Vec<PathBuf>> {
-        let first = |server: &Subject| {
-            let files = fs::read_dir(server.data_directory().join("log"))?;
-            let paths: Vec<PathBuf> =
-                files.map(|it| it.map(|it| it.path())).collect::<std::io::Result<_>>()?;
-            let segments =
-                paths.into_iter().filter(|it| it.extension().is_some_and(|it| it == "log"));
-            segments.min().context("a log without segments")
-        };
-        ensemble.servers().iter().map(first).collect()
+        ensemble.servers().iter().map(|server| first_segment(&server.data_directory())).collect()
     };
     let (before, voter) = (first_segments()?, ensemble.address(1));
     let set = |bytes: usize| set_data(BALLAST, Some(&vec![b'v'; bytes]), -1);
@@ -139,6 +135,27 @@ fn forget(ensemble: &Ensemble) -> Result<()> {
         }
     }
     bail!("after {ROUNDS_MAX} rounds a log still has its first segment")
+}
+
+/// The first segment of the log in this directory of data. A look that passes while one file is renamed and
+/// another removed may see neither, so one that finds nothing looks again.
+fn first_segment(data: &Path) -> Result<PathBuf> {
+    let deadline = Instant::now() + LOOKS_WITHIN;
+    loop {
+        let mut first: Option<PathBuf> = None;
+        for entry in fs::read_dir(data.join("log"))? {
+            let path = entry?.path();
+            let is_earlier = first.as_ref().is_none_or(|first| path < *first);
+            if path.extension().is_some_and(|it| it == "log") && is_earlier {
+                first = Some(path);
+            }
+        }
+        if let Some(first) = first {
+            return Ok(first);
+        }
+        ensure!(Instant::now() < deadline, "{} holds no log", data.display());
+        thread::yield_now();
+    }
 }
 
 impl Transfers {

@@ -97,7 +97,7 @@ impl Backoff {
     }
 
     /// No address led to a link: until they are all tried again.
-    pub fn next(&mut self) -> When {
+    pub fn again(&mut self) -> When {
         let unanswered = std::mem::take(&mut self.unanswered);
         if std::mem::take(&mut self.told) {
             let bound = self.later.unwrap_or(LATER_MIN);
@@ -117,7 +117,7 @@ impl Backoff {
     pub fn ended(&mut self, worked: bool, round_trip: Option<Duration>) -> When {
         (self.told, self.unanswered) = (false, false);
         if !worked {
-            return self.next();
+            return self.again();
         }
         let usual = Self::new(0, self.votes, self.connect_within);
         let (quick_left, prng) = (QUICK_ATTEMPTS, self.prng.clone());
@@ -150,13 +150,13 @@ mod tests {
     fn waits_are_drawn_under_a_bound_that_doubles_to_a_second_and_begins_anew() {
         let mut backoff = backoff(7, true);
         for bound in [20, 40, 80, 160, 320, 640, 1000, 1000] {
-            assert!(backoff.next().after <= Duration::from_millis(bound), "{bound} ms");
+            assert!(backoff.again().after <= Duration::from_millis(bound), "{bound} ms");
         }
         let uses_its_room = |it: When| it.after > Duration::from_millis(500);
-        assert!((0..100).any(|_| uses_its_room(backoff.next())));
+        assert!((0..100).any(|_| uses_its_room(backoff.again())));
         assert!(backoff.ended(false, None).after <= MAX);
         assert_eq!(backoff.ended(true, None).after, Duration::ZERO, "it is needed back at once");
-        assert!(backoff.next().after <= VOTER_MIN);
+        assert!(backoff.again().after <= VOTER_MIN);
     }
 
     #[test]
@@ -164,18 +164,18 @@ mod tests {
         let mut again = backoff(7, false);
         for bound in [2, 4, 8, 16, 16] {
             again.later();
-            assert!(again.next().after <= Duration::from_secs(bound), "{bound} s");
+            assert!(again.again().after <= Duration::from_secs(bound), "{bound} s");
         }
         let mut told = backoff(7, false);
         let waits = (0..1000).map(|_| {
             told.later();
-            told.next().after
+            told.again().after
         });
         assert!(waits.max() > Some(Duration::from_secs(15)), "it uses its room");
-        assert!(again.next().after <= OBSERVER_MIN, "who was not told comes back as always");
+        assert!(again.again().after <= OBSERVER_MIN, "who was not told comes back as always");
         assert!(again.ended(true, None).after <= OBSERVER_MIN);
         again.later();
-        assert!(again.next().after <= LATER_MIN);
+        assert!(again.again().after <= LATER_MIN);
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
         let (mut spent, mut attempts) = (Duration::ZERO, 0);
         while spent < over {
             backoff.unanswered();
-            let When { after, connect_within } = backoff.next();
+            let When { after, connect_within } = backoff.again();
             spent += after + connect_within;
             attempts += 1;
         }
@@ -210,8 +210,8 @@ mod tests {
         assert!(seldom * 5 < often * 3, "{often} attempts, {seldom} before it ever worked");
         assert!(often < 40, "{often} attempts in ten seconds");
         // Whoever says no is there: to ask a server that restarts brings it back no sooner.
-        cut.next();
-        assert_eq!((0..10).map(|_| cut.next().after).max().map(|it| it > QUICK), Some(true));
+        cut.again();
+        assert_eq!((0..10).map(|_| cut.again().after).max().map(|it| it > QUICK), Some(true));
         unanswered_attempts(&mut cut, 12 * ten);
         let late = unanswered_attempts(&mut cut, ten);
         assert!(late <= seldom + 3, "{late} attempts after two minutes, {seldom} usually");
@@ -224,7 +224,7 @@ mod tests {
             cut.ended(true, Some(Duration::from_millis(ms)));
             let within = [(); 8].map(|()| {
                 cut.unanswered();
-                cut.next().connect_within
+                cut.again().connect_within
             });
             let whole = within.iter().filter(|it| **it == USUAL).count();
             assert_eq!(within.iter().min(), Some(&Duration::from_millis(wanted)), "{ms} ms");

@@ -184,7 +184,7 @@ async fn dial_for_ever(
                         backoff.unanswered();
                     }
                 }
-                Request::Fresh(backoff.next())
+                Request::Fresh(backoff.again())
             }
         };
     }
