@@ -60,7 +60,7 @@ const END_LOOK: Duration = Duration::from_millis(2);
 /// as large as they get.
 const QUEUE_BYTES_MAX: usize = FRAME_BYTES_MAX + (32 << 20);
 
-/// Bytes that wait for a peer that observes, one message aside. Zab's window keeps them below 8
+/// Bytes that wait for a peer that learns from this server without a vote, one message aside. Zab's window keeps them below 8
 /// MiB, twice that over a link that was made anew.
 const OBSERVER_QUEUE_BYTES_MAX: usize = 24 << 20;
 
@@ -333,7 +333,8 @@ impl Peers {
             Ok(waiting) => waiting,
             Err(error) => return self.0.cut(&link, &error.to_string()),
         };
-        let is_slow = match link.observed {
+        // What this server asks of one that observes, and passes on, has no window that keeps it small.
+        let is_slow = match link.observed && link.dialed.is_none() {
             false => waiting > limits.queue_bytes_max,
             true => before > limits.observer_queue_bytes_max,
         };

@@ -4,6 +4,7 @@ use super::*;
 use crate::peers::handshake::{BLOCKS, ECHOES};
 
 const GUEST: u32 = ServerId::GUEST_MIN.0 + 3;
+const RELAY: u32 = ServerId::GUEST_MIN.0 + 4;
 
 /// Server 1 with `limits`, and a guest of it with `theirs`.
 async fn far_pair(limits: PeerLimits, theirs: PeerLimits) -> (Server, Server) {
@@ -248,6 +249,31 @@ fn an_observer_for_which_too_much_waits_is_cut_but_never_for_one_large_message()
             one.send(GUEST, &large); // the writer gets no turn in between
         }
         assert_eq!(one.next().await, disconnected(GUEST));
+    });
+}
+
+/// What it asks has waited for a leader, and comes at once when there is one.
+#[test]
+fn a_server_that_observes_and_is_learned_from_may_be_asked_much_at_once() {
+    on_each_driver(|| async {
+        let limits = PeerLimits { observer_queue_bytes_max: 1 << 20, ..uncompressed() };
+        let relay = Server::start(
+            listener(),
+            PeerOptions { votes: false, limits, ..options(RELAY, Vec::new()) },
+        );
+        let own = options(GUEST, Vec::new());
+        let upstreams = vec![(relay.at.ip().to_string(), relay.at.port())];
+        let guest =
+            Server::start(listener(), PeerOptions { votes: false, limits, upstreams, ..own });
+        guest.until(&connected(RELAY)).await;
+        relay.until(&connected(GUEST)).await;
+        let large = of_bytes(1 << 20);
+        for _ in 0..8 {
+            guest.send(RELAY, &large); // the writer gets no turn in between
+        }
+        for _ in 0..8 {
+            assert!(relay.received(GUEST).await == large);
+        }
     });
 }
 
