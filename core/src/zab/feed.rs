@@ -200,18 +200,9 @@ impl Feed {
         true
     }
 
-    /// Tells everybody what is committed: those who vote that it is, the others what it is.
+    /// Tells everybody what is committed: those who vote that it is, and behind them, as clients wait for those,
+    /// the others what it is.
     pub fn tell_commits(&mut self, base: &Base, committed: Zxid, out: &mut Vec<Action>) {
-        while let Some(run) = self.uncommitted.pop_front() {
-            let (done, open) = run.split(committed);
-            if let Some(run) = &done {
-                self.inform(base, run, out);
-            }
-            if let Some(run) = open {
-                self.uncommitted.push_front(run);
-                break;
-            }
-        }
         let past = base.planted(Mutant::CommitPastSent);
         for link in self.links.values_mut() {
             if past && link.up_to_date && link.votes {
@@ -220,6 +211,16 @@ impl Feed {
                 link.commit_sent = committed;
             } else if link.join.votes {
                 link.tell_commit(committed, out);
+            }
+        }
+        while let Some(run) = self.uncommitted.pop_front() {
+            let (done, open) = run.split(committed);
+            if let Some(run) = &done {
+                self.inform(base, run, out);
+            }
+            if let Some(run) = open {
+                self.uncommitted.push_front(run);
+                break;
             }
         }
     }
@@ -273,6 +274,14 @@ impl Feed {
         }
         for id in behind {
             self.continue_catch_up(base, id, out);
+        }
+    }
+
+    /// A learner is saying something that takes long to come: its answers wait behind that. Of one that votes
+    /// others wait for those.
+    pub fn arriving(&mut self, base: &Base, from: ServerId) {
+        if let Some(link) = self.links.get_mut(&from).filter(|link| !link.join.votes) {
+            link.heard = base.now;
         }
     }
 

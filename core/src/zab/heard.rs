@@ -197,10 +197,12 @@ impl Zab {
     }
 
     pub(super) fn arriving(&mut self, from: ServerId) -> Next {
-        if let Role::Learning(learning) = &mut self.role
-            && learning.leader() == from
-        {
-            learning.arriving(&self.base);
+        let base = &self.base;
+        match &mut self.role {
+            Role::Learning(learning) if learning.leader() == from => learning.arriving(base),
+            Role::Learning(learning) => learning.feed_mut().arriving(base, from),
+            Role::Leading(leading) => leading.feed_mut().arriving(base, from),
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) => {}
         }
         Next::Stay
     }

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use farwatch_bench::raw::four_letter_word_within;
+use farwatch_cli::demo::wire::{Quality, Wire};
 use farwatch_observer::report::PeerReport;
 
 use super::sites::{
-    NEAR, committed, create, equal_everywhere, guest, patient_client, set, until_at,
+    NEAR, committed, create, equal_everywhere, guest, patient_client, places, set, until_at,
     until_it_learns, voters, wire,
 };
 use crate::ensemble::servers::{Ensemble, PATIENCE, Server, until};
@@ -118,6 +119,32 @@ fn a_link_to_an_observer_keeps_to_its_rate_and_nobody_else_waits_for_it() {
     let errors_after: Vec<_> = after.iter().filter_map(|peer| peer.last_error.as_ref()).collect();
     assert_eq!(errors_after, errors, "no link was lost for it");
     equal_everywhere(&ensemble, &[&observer]);
+}
+
+#[test]
+fn a_write_that_takes_an_observers_link_longer_than_silence_is_borne_is_done() {
+    const RATE: u64 = 100_000;
+    let mut chance = Chance::printed("a_slow_way_up");
+    let ensemble = voters(&[]);
+    let quality = Quality { bytes_per_second: Some(RATE), ..Quality::with_rtt(NEAR) };
+    let way = Wire::start(&places(&ensemble), quality).expect("a wire");
+    let mut relay = guest(&ensemble, 11, way.places(), &[]);
+    let mut observer = guest(&ensemble, 12, &[relay.quorum], &[]);
+    for site in [&mut relay, &mut observer] {
+        site.start();
+        until_it_learns(site);
+    }
+    // Bytes that nothing makes fewer: they are on their way for four seconds, and nothing else of the relay is.
+    let value: Vec<u8> = (0..50_000).flat_map(|_| chance.next().to_le_bytes()).collect();
+    for (at, path) in [(&observer, "/behind"), (&relay, "/near")] {
+        let mut client = patient_client(at);
+        create(&mut client, path, b"");
+        let began = Instant::now();
+        set(&mut client, path, &value);
+        let least = Duration::from_millis(value.len() as u64 * 1000 / RATE - 1000);
+        assert!(least <= began.elapsed(), "it was no slow way: {:?}", began.elapsed());
+    }
+    equal_everywhere(&ensemble, &[&relay, &observer]);
 }
 
 #[test]
