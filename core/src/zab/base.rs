@@ -32,6 +32,10 @@ pub(super) struct Peer {
     pub ballot: Option<(u64, Ballot)>,
 }
 
+/// How often in a row the beginning of a snapshot is built upon without another part of it: a way may be cut
+/// before the next one has come, and again.
+const CLAIMS_MAX: u32 = 4;
+
 /// What ticks and busy servers add to a round trip: less says nothing about the way.
 const NEAR_TICKS: u64 = 2;
 
@@ -74,9 +78,10 @@ pub(super) struct Incoming {
     pub at: Position,
     /// Bytes that were given to the disk.
     pub stored: u64,
-    /// How much of it was built upon in a later session. If that led to nothing more, it is begun
-    /// anew: the leader may have another file of the same place since.
+    /// How much of it was built upon in a later session, and how often in a row that led to nothing more. It is
+    /// begun anew when it was often: the leader may have another file of the same place since.
     claimed: u64,
+    claims: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -290,16 +295,14 @@ impl Base {
     /// How much of the snapshot that begins to come, with so many bytes, is here from before.
     pub fn resume(&mut self, leader: ServerId, at: Position, bytes: u64) -> Option<u64> {
         let known = self.incoming.as_mut().filter(|it| it.leader == leader && it.at == at)?;
-        let more = known.stored > bytes && known.stored > known.claimed;
-        more.then(|| {
-            known.claimed = known.stored;
-            known.stored
-        })
+        known.claims = if known.stored > known.claimed { 1 } else { known.claims + 1 };
+        known.claimed = known.stored;
+        (known.stored > bytes && known.claims <= CLAIMS_MAX).then_some(known.stored)
     }
 
     /// A part of a snapshot is given to the disk, if it belongs where the last one ended.
     pub fn store(&mut self, leader: ServerId, at: Position, offset: u64, bytes: u64) -> bool {
-        let begun = Incoming { leader, at, stored: 0, claimed: 0 };
+        let begun = Incoming { leader, at, stored: 0, claimed: 0, claims: 0 };
         let known = if offset == 0 { Some(begun) } else { self.incoming };
         self.incoming =
             known.filter(|it| it.leader == leader && it.at == at && it.stored == offset);

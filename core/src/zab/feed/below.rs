@@ -99,9 +99,15 @@ impl Feed {
         }
     }
 
-    /// Of a relay: answers to `server` go this way from now on.
+    /// Of a relay: answers to `server` go this way from now on, unless it has come on another one since and this
+    /// was late.
     pub fn came_through(&mut self, via: ServerId, server: ServerId, session: u64) {
-        self.below.ways.insert(server, (via, session));
+        let known = self.below.ways.get(&server).map(|&(_, known)| known);
+        let direct = self.links.get(&server).map(|link| link.session);
+        let is_late = |known: u64| same_start(known, session) && session < known;
+        if !known.into_iter().chain(direct).any(is_late) {
+            self.below.ways.insert(server, (via, session));
+        }
     }
 
     fn dismiss(&mut self, via: ServerId, server: ServerId, session: u64, out: &mut Vec<Action>) {

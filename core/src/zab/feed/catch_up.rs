@@ -21,9 +21,15 @@ pub const READ_BYTES_MAX: u64 = 1 << 20;
 /// What may be in flight to a learner is read in at least so many parts.
 const READS_IN_FLIGHT: u64 = 4;
 
-/// Learners that are sent a snapshot at once. More would make each of them wait longer for its last
-/// byte, and the leader's disk and link are needed for proposals meanwhile.
+/// Learners that are sent a snapshot at once, of those who vote and of the others. More would make each of them
+/// wait longer for its last byte, and the leader's disk and link are needed for proposals meanwhile. One that
+/// votes does not wait for those who do not, over ways that may take hours.
 pub const SNAPSHOTS_SENT_MAX: usize = 2;
+
+/// What may be in flight to all who do not vote and catch up: each is read its own part of the log. One of
+/// many still has its least.
+const CATCH_UP_BYTES: u64 = 64 << 20;
+const CATCH_UP_BYTES_MIN: u64 = 256 << 10;
 
 impl Feed {
     pub fn on_have(
@@ -134,6 +140,7 @@ impl Feed {
     /// Reads on for a learner, or ends its synchronisation when it has been sent everything.
     pub fn continue_catch_up(&mut self, base: &mut Base, id: ServerId, out: &mut Vec<Action>) {
         let epoch = self.epoch;
+        let share = self.catch_up_share();
         let link = self.links.get_mut(&id).expect("looked up by the caller");
         if link.stage != (Stage::CatchUp { reading: None }) {
             return;
@@ -151,8 +158,10 @@ impl Feed {
                 link.stage = Stage::Live;
                 return;
             }
-            if link.flight_bytes() <= base.timing.flight(link.join.votes) {
-                read_on(base, link, out);
+            let own = base.timing.flight(link.join.votes);
+            let limit = if link.join.votes { own } else { own.min(share) };
+            if link.flight_bytes() <= limit {
+                read_on(base, link, limit, out);
             }
             return;
         }
@@ -162,6 +171,14 @@ impl Feed {
             link.tell_new_leader(epoch, out);
         }
         link.tell_commit(base.committed, out);
+    }
+
+    /// What may be in flight to each of those who do not vote and catch up.
+    fn catch_up_share(&self) -> u64 {
+        let catches_up =
+            |link: &&Link| !link.join.votes && matches!(link.stage, Stage::CatchUp { .. });
+        let count = self.links.values().filter(catches_up).count() as u64;
+        (CATCH_UP_BYTES / count.max(1)).max(CATCH_UP_BYTES_MIN)
     }
 
     pub fn on_snapshot_stored(
@@ -201,12 +218,21 @@ impl Feed {
         self.grant_snapshots(base, out);
     }
 
-    /// Begins to send snapshots to those who wait for one, voters first, while few are sent.
+    /// Begins to send snapshots to those who wait for one while few are sent.
     pub fn grant_snapshots(&mut self, base: &mut Base, out: &mut Vec<Action>) {
-        let is_sent = |link: &&Link| matches!(link.stage, Stage::Snapshotting(_));
+        for votes in [true, false] {
+            self.grant_some(base, votes, out);
+        }
+    }
+
+    /// The same for those who vote, or who do not.
+    fn grant_some(&mut self, base: &mut Base, votes: bool, out: &mut Vec<Action>) {
+        let quorum = base.quorum.clone();
+        let is_meant = |link: &Link| quorum.contains(link.id) == votes;
+        let is_sent = |link: &&Link| matches!(link.stage, Stage::Snapshotting(_)) && is_meant(link);
         for _ in self.links.values().filter(is_sent).count()..SNAPSHOTS_SENT_MAX {
             let place = |link: &mut Link| match link.stage {
-                Stage::Queued { order } => Some((!base.quorum.contains(link.id), order)),
+                Stage::Queued { order } => is_meant(link).then_some(order),
                 Stage::Greeted
                 | Stage::Promised
                 | Stage::Locating { .. }
@@ -290,11 +316,12 @@ fn look_up(base: &mut Base, link: &mut Link, at: Position, from: Zxid, out: &mut
     out.push(Action::ReadLog { ticket, from, bytes_max: 0 });
 }
 
-fn read_on(base: &mut Base, link: &mut Link, out: &mut Vec<Action>) {
+/// Reads a part of what may fly, which is `limit`.
+fn read_on(base: &mut Base, link: &mut Link, limit: u64, out: &mut Vec<Action>) {
     let ticket = base.new_read();
     link.stage = Stage::CatchUp { reading: Some(ticket) };
-    // A part of what may fly, so that the rest of it is on its way while this is read.
-    let part = (base.timing.flight(link.join.votes) / READS_IN_FLIGHT).max(1);
+    // So that the rest of it is on its way while this is read.
+    let part = (limit / READS_IN_FLIGHT).max(1);
     let bytes_max = READ_BYTES_MAX.min(part);
     out.push(Action::ReadLog { ticket, from: link.sent.zxid, bytes_max });
 }

@@ -215,6 +215,42 @@ fn what_was_asked_on_a_way_that_its_server_has_left_is_not_taken() {
     assert!(room.servers[0].serves(server), "its newer way is forgotten");
 }
 
+/// Server 5 has asked through server 3, and moves to server 4 before that arrives at the relay that feeds both.
+#[test]
+fn an_answer_goes_where_its_server_is_though_what_it_asked_elsewhere_comes_late() {
+    let mut room = room(&[&[1], &[2], &[2], &[3, 4]]);
+    assert_eq!(path(&room, 5), [1, 2, 3]);
+    // All that server 3 says to server 2 takes long to arrive, and server 5 leaves it meanwhile.
+    room.step(4, Event::Request((*b"old").into()));
+    room.step(4, Event::Disconnected(ServerId(3)));
+    let mut late = Vec::new();
+    for tick in 0..3 * Timing::default().observer_silence_ticks {
+        if tick % 20 == 0 {
+            room.step(1, Event::Arriving(ServerId(3)));
+        }
+        while let Some((to, event)) = room.waiting.pop_front() {
+            let waits = matches!(event, Event::Received { from: ServerId(3), .. }) && to == 1;
+            if waits {
+                late.push(event);
+            } else {
+                room.step(to, event);
+            }
+        }
+        room.tick();
+    }
+    assert_eq!(path(&room, 5), [1, 2, 4]);
+    let asked = step(&mut room, 5, Event::Request((*b"new").into()));
+    let passed = carry(&mut room, &asked, 5, 4);
+    let passed = carry(&mut room, &passed, 4, 2);
+    carry(&mut room, &passed, 2, 1);
+    late.into_iter().for_each(|event| room.step(1, event));
+    let bytes: Arc<[u8]> = (*b"answer").into();
+    let said = step(&mut room, 1, Event::Respond { to: ServerId(5), bytes: bytes.clone() });
+    let passed = carry(&mut room, &said, 1, 2);
+    let passed = carry(&mut room, &passed, 2, 4);
+    assert_eq!(carry(&mut room, &passed, 4, 5), [Action::Responded(bytes)]);
+}
+
 /// Ends the link of a learner to an upstream; it looks for another one, and the link comes back.
 fn link_breaks(room: &mut Room, learner: u32, upstream: u32) {
     step(room, learner, Event::Disconnected(ServerId(upstream)));
@@ -273,6 +309,35 @@ fn a_learner_whose_read_was_dropped_joins_again() {
     assert_ne!(room.servers[1].session(), session, "it waits for what never comes");
 }
 
+/// Lets time pass in which server 2 hears server 1, and that hears nothing of it but, if `arriving`, that
+/// something comes.
+fn pass_other_way(room: &mut Room, ticks: u64, arriving: bool) {
+    for tick in 0..ticks {
+        room.tick();
+        if arriving && tick % 20 == 0 {
+            room.step(0, Event::Arriving(ServerId(2)));
+        }
+        while let Some((to, event)) = room.waiting.pop_front() {
+            let lost = to == 0 && matches!(event, Event::Received { .. });
+            if !lost {
+                room.step(to, event);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_takes_a_learner_long_to_say_parts_its_upstream_not_from_it_and_silence_does() {
+    let long = 5 * Timing::default().observer_silence_ticks;
+    for (arriving, stays) in [(true, true), (false, false)] {
+        let mut room = room(&[&[1]]);
+        let session = room.servers[1].session();
+        pass_other_way(&mut room, long, arriving);
+        let goes_on = room.servers[1].session() == session && room.servers[0].serves(ServerId(2));
+        assert_eq!(goes_on, stays, "something arrives: {arriving}");
+    }
+}
+
 /// Lets time pass in which server 1 hears server 2, and server 2 hears of server 1 nothing or, if
 /// `arriving`, that something comes.
 fn pass_one_way(room: &mut Room, ticks: u64, arriving: bool) {
@@ -321,6 +386,35 @@ fn no_more_than_may_fly_is_sent_to_a_learner_that_acknowledges_nothing() {
         }
     }
     assert!(FLIGHT < sent && sent <= FLIGHT + longest, "{sent} bytes, of {longest} each at most");
+}
+
+#[test]
+fn many_that_catch_up_share_what_may_fly() {
+    let mut room = room(&[&[1]]);
+    let (leader, mut out) = (&mut room.servers[0], Vec::new());
+    let (upto, ticket) = (propose(leader, &mut out).zxid, leader.base.ticket);
+    leader.step(Event::Durable { ticket, upto }, &mut out);
+    // Of so many, what each is read at a time.
+    for (count, wanted) in [(1, 1 << 20), (8, 1 << 20), (128, 128 << 10), (1000, 64 << 10)] {
+        let mut feed = leader.feed().unwrap().clone();
+        let link = feed.links.remove(&ServerId(2)).unwrap();
+        for number in 0..count {
+            let id = ServerId(ServerId::GUEST_MIN.0 + number);
+            let mut link = link.clone();
+            (link.id, link.stage) = (id, Stage::CatchUp { reading: None });
+            link.sent = Position::default();
+            feed.links.insert(id, link);
+        }
+        let mut out = Vec::new();
+        feed.catch_up_behind(&mut leader.base, &mut out);
+        let mut asked = Vec::new();
+        for action in &out {
+            if let Action::ReadLog { bytes_max, .. } = action {
+                asked.push(*bytes_max);
+            }
+        }
+        assert_eq!(asked, vec![wanted; count as usize]);
+    }
 }
 
 /// Lets time pass at the leader until it has spoken to a learner, and returns what it said last.
