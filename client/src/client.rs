@@ -186,6 +186,10 @@ impl std::fmt::Debug for Options {
 /// How long a dropped client tries to tell a server that takes nothing.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a result that is on its way is waited for beyond the deadline: the callback before it may wait
+/// for whoever waits here.
+pub const DELIVERY_GRACE: Duration = Duration::from_millis(100);
+
 struct State {
     machine: Machine<Completion>,
     /// The connection that the machine's bytes belong to.
@@ -360,30 +364,35 @@ impl Client {
 
     /// Asks for `operation` and waits for the result.
     pub fn call(&self, operation: &Operation) -> Result<Outcome, ClientError> {
-        self.wait_for(|completion| self.submit_fresh(operation, completion))
+        self.wait_for(operation, |completion| self.submit_fresh(operation, completion))
     }
 
     /// As [`Client::call`], and as [`Client::submit_beyond_limits`].
     pub(crate) fn call_beyond_limits(&self, operation: &Operation) -> Result<Outcome, ClientError> {
-        self.wait_for(|completion| self.submit_beyond_limits(operation, completion))
+        self.wait_for(operation, |completion| self.submit_beyond_limits(operation, completion))
     }
 
     fn wait_for(
         &self,
+        operation: &Operation,
         submit: impl FnOnce(Completion) -> Result<RequestId, ClientError>,
     ) -> Result<Outcome, ClientError> {
         self.refuse_inside_callback()?;
         let (sender, receiver) = mpsc::sync_channel(1);
         let deadline = link::after(self.request_timeout);
         let request = submit(Box::new(move |result| drop(sender.send(result))))?;
+        let timed_out = |maybe_applied| Err(ClientError::Timeout { maybe_applied });
         match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(result) => result,
             Err(RecvTimeoutError::Disconnected) => Err(ClientError::Closed),
             Err(RecvTimeoutError::Timeout) => match self.abandon(request) {
-                Abandoned::Unsent => Err(ClientError::Timeout { maybe_applied: false }),
-                Abandoned::Sent { maybe_applied } => Err(ClientError::Timeout { maybe_applied }),
-                // The result is on its way to us.
-                Abandoned::Completed => receiver.recv().unwrap_or(Err(ClientError::Closed)),
+                Abandoned::Unsent => timed_out(false),
+                Abandoned::Sent { maybe_applied } => timed_out(maybe_applied),
+                Abandoned::Completed => match receiver.recv_timeout(DELIVERY_GRACE) {
+                    Ok(result) => result,
+                    Err(RecvTimeoutError::Disconnected) => Err(ClientError::Closed),
+                    Err(RecvTimeoutError::Timeout) => timed_out(operation.changes_state()),
+                },
             },
         }
     }

@@ -23,7 +23,9 @@ pub mod recipes;
 mod watch_set;
 
 pub use backoff::ServerChoice;
-pub use client::{Children, Client, Created, Freshness, NodeAcl, NodeData, Options, Watch};
+pub use client::{
+    Children, Client, Created, DELIVERY_GRACE, Freshness, NodeAcl, NodeData, Options, Watch,
+};
 pub use connect_string::{ConnectString, ServerName};
 pub use error::{ClientError, ConnectStringError, OpenError};
 pub use event::{Event, NodeEvent, NodeEventKind, SessionState};

@@ -276,6 +276,20 @@ pub(crate) struct Prepared {
 }
 
 impl Operation {
+    /// Whether a lost answer leaves its caller in doubt about what the servers have.
+    pub fn changes_state(&self) -> bool {
+        matches!(
+            self,
+            Self::Create { .. }
+                | Self::Delete { .. }
+                | Self::SetData { .. }
+                | Self::SetAcl { .. }
+                | Self::Multi(_)
+                | Self::Reconfig { .. }
+                | Self::AddAuth { .. }
+        )
+    }
+
     /// Checks the paths, puts them behind `chroot` and encodes the body.
     pub(crate) fn prepare(&self, chroot: &str) -> Result<Prepared, ClientError> {
         let mut body = Vec::new();

@@ -371,6 +371,27 @@ mod tests {
     }
 
     #[test]
+    fn a_call_ends_at_its_deadline_though_the_callback_before_its_result_waits_for_it() {
+        let delete = Operation::Delete { path: "/".into(), version: -1 };
+        for operation in [Operation::GetData { path: "/".into(), watch: false }, delete] {
+            let options = Options::default()
+                .transport(|| Err(ErrorKind::NotFound.into()))
+                .request_timeout(Duration::from_millis(50));
+            let client = Client::open("nowhere:1", options).unwrap();
+            let (called, held) = std::sync::mpsc::channel::<()>();
+            client.submit(&Operation::WhoAmI, move |_| assert!(held.recv().is_err())).unwrap();
+            let result = client.wait_for(&operation, |completion| {
+                let request = client.submit_fresh(&operation, completion)?;
+                client.handle.shared.lock().machine.give_up(); // both are completed, and told in turn
+                Ok(request)
+            });
+            let maybe_applied = operation.changes_state();
+            assert_eq!(result, Err(ClientError::Timeout { maybe_applied }));
+            drop(called);
+        }
+    }
+
+    #[test]
     fn what_a_socket_does_not_take_is_left_and_is_no_failure() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

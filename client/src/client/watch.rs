@@ -129,13 +129,14 @@ impl Watch {
             let left = deadline.saturating_duration_since(Instant::now());
             let client = client.with_request_timeout(left);
             // Noted on the reader thread, which hears of the session's changes: none falls between.
-            let armed = client.wait_for(|completion| {
+            let add = self.inner.add();
+            let armed = client.wait_for(&add, |completion| {
                 let inner = Arc::clone(&self.inner);
                 let note = move |result: Result<_, ClientError>| {
                     inner.has_begun.store(result.is_ok(), Ordering::Release);
                     completion(result);
                 };
-                client.submit_fresh(&self.inner.add(), Box::new(note))
+                client.submit_fresh(&add, Box::new(note))
             });
             match armed {
                 // Twice is once: the next connection is asked.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use farwatch_client::machine::{Abandoned, RequestId};
 use farwatch_client::{
-    ClientError, CreateMode, ErrorCode, MultiOp, MultiResult, Operation, Outcome,
+    ClientError, CreateMode, DELIVERY_GRACE, ErrorCode, MultiOp, MultiResult, Operation, Outcome,
 };
 
 use super::{ClientBody, Ephemerals, fw_client};
@@ -152,10 +152,14 @@ impl ClientBody {
             Err(RecvTimeoutError::Timeout) => match self.client.abandon(request) {
                 Abandoned::Unsent => timed_out(false),
                 Abandoned::Sent { maybe_applied } => timed_out(maybe_applied),
-                // The result is on its way to us.
-                Abandoned::Completed => {
-                    receiver.recv().unwrap_or_else(|_gone| Err(ClientError::Closed.into()))
-                }
+                // Its result is on its way to us, unless the callback before it waits for us.
+                Abandoned::Completed => match receiver.recv_timeout(DELIVERY_GRACE) {
+                    Ok(result) => result,
+                    Err(RecvTimeoutError::Disconnected) => Err(ClientError::Closed.into()),
+                    Err(RecvTimeoutError::Timeout) => {
+                        timed_out(order.plan.request()?.changes_state())
+                    }
+                },
             },
         }
     }
