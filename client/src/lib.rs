@@ -20,6 +20,8 @@ pub mod machine;
 pub mod operation;
 pub mod outcome;
 pub mod recipes;
+#[cfg(test)]
+mod stub;
 mod watch_set;
 
 pub use backoff::ServerChoice;

@@ -8,6 +8,7 @@
 use std::time::Instant;
 
 use farwatch_core::wire::{ErrorCode, Stat};
+use farwatch_core::zxid::SessionId;
 
 use super::place::Place;
 use super::protected::{self, unique_id};
@@ -52,7 +53,7 @@ pub(super) fn apply(
     if receipt.may_be_there {
         protected::remove(&receipts.client.downgrade(), &receipt.path);
     }
-    applied
+    applied.map_err(|error| if receipt.may_be_there { in_doubt(error) } else { error })
 }
 
 /// Makes an ephemeral node once. On an error it is not there, or is being removed: that of this
@@ -107,6 +108,7 @@ impl<'p> Receipt<'p> {
             mode: CreateMode::Ephemeral,
         });
         loop {
+            let session = self.session(deadline)?;
             match until(&self.receipts.client, deadline)?.multi(all.clone()) {
                 Ok(results) => {
                     self.may_be_there = true;
@@ -123,8 +125,7 @@ impl<'p> Receipt<'p> {
                 Err(ClientError::ConnectionLoss { maybe_applied: false }) => {}
                 Err(ClientError::ConnectionLoss { maybe_applied: true }) => {
                     self.may_be_there = true;
-                    let found = in_doubt(find(self.receipts, &self.path, deadline))?;
-                    if let Some(stat) = found {
+                    if let Some(stat) = self.find(session, deadline)? {
                         return Ok(Once::Applied(stat));
                     }
                     self.may_be_there = false;
@@ -139,6 +140,33 @@ impl<'p> Receipt<'p> {
                 }
             }
         }
+    }
+
+    /// The session that a receipt is going to be of.
+    fn session(&self, deadline: Instant) -> Result<SessionId, RecipeError> {
+        let client = &self.receipts.client;
+        client.refuse_inside_callback()?;
+        loop {
+            if let Some(session) = client.session() {
+                return Ok(session.id);
+            }
+            match client.wait_connected(deadline.saturating_duration_since(Instant::now())) {
+                Err(ClientError::Timeout { .. }) => return Err(RecipeError::Deadline),
+                connected => connected?,
+            }
+        }
+    }
+
+    /// What an older connection of that session asked for has been done behind a sync, or never will be.
+    /// Where another session has taken its place, that there is no receipt says nothing.
+    fn find(&self, session: SessionId, deadline: Instant) -> Result<Option<Stat>, RecipeError> {
+        let client = &self.receipts.client;
+        persist(client, deadline, |client| client.sync(&self.path))?;
+        let found = persist(client, deadline, |client| client.exists(&self.path, false))?;
+        if found.is_none() && self.session(deadline)? != session {
+            return Err(ClientError::SessionExpired.into());
+        }
+        Ok(found)
     }
 }
 
@@ -195,15 +223,52 @@ fn step(
     });
 }
 
-fn find(receipts: &Place, receipt: &str, deadline: Instant) -> Result<Option<Stat>, RecipeError> {
-    persist(&receipts.client, deadline, |client| client.sync(receipt))?;
-    persist(&receipts.client, deadline, |client| client.exists(receipt, false))
+/// It stays open whether a transaction was applied, whatever kept us from finding out.
+fn in_doubt(error: RecipeError) -> RecipeError {
+    match error {
+        RecipeError::Deadline => ClientError::Timeout { maybe_applied: true }.into(),
+        // These say so.
+        RecipeError::Client(
+            ClientError::Timeout { .. } | ClientError::BadReply | ClientError::Panicked,
+        ) => error,
+        _other => ClientError::ConnectionLoss { maybe_applied: true }.into(),
+    }
 }
 
-/// Without an answer in time it stays open whether the transaction was applied.
-fn in_doubt<T>(found: Result<T, RecipeError>) -> Result<T, RecipeError> {
-    found.map_err(|error| match error {
-        RecipeError::Deadline => ClientError::Timeout { maybe_applied: true }.into(),
-        error => error,
-    })
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use farwatch_core::wire::OpCode;
+
+    use super::*;
+    use crate::client::{Client, Options};
+    use crate::stub;
+
+    #[test]
+    fn that_another_session_has_no_receipt_says_nothing() {
+        let options = Options::default().transport(stub::server(|op| match op {
+            OpCode::Sync => ErrorCode::Ok,
+            _exists => ErrorCode::NoNode,
+        }));
+        let client = Client::open("stub:1", options).unwrap();
+        let place = Place::new(&client, "/");
+        let receipt = Receipt::new(&place);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let session = receipt.session(deadline).unwrap();
+        assert_eq!(receipt.find(session, deadline), Ok(None));
+        let former = SessionId(session.0 ^ 1);
+        let lost = Err(ClientError::SessionExpired.into());
+        assert_eq!(receipt.find(former, deadline), lost);
+    }
+
+    #[test]
+    fn whatever_keeps_one_from_finding_out_is_a_doubt() {
+        for error in [ClientError::SessionExpired, ClientError::Overloaded { queued: 1 }] {
+            let loss = ClientError::ConnectionLoss { maybe_applied: true };
+            assert_eq!(in_doubt(error.into()), loss.into());
+        }
+        let late = ClientError::Timeout { maybe_applied: true };
+        assert_eq!(in_doubt(RecipeError::Deadline), late.into());
+    }
 }

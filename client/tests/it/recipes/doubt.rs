@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use farwatch_client::recipes::{Group, RecipeError, WorkerIds};
-use farwatch_client::{Acl, Client, CreateMode, Options};
+use farwatch_client::recipes::{ConfigCell, Group, Lock, RecipeError, WorkerIds};
+use farwatch_client::{Acl, Client, ClientError, CreateMode, Options};
 
 use super::loss::through;
 use super::way::{MULTI, Way};
@@ -97,6 +97,32 @@ fn a_worker_id_whose_claim_is_given_up_in_doubt_is_taken_back() {
     await_children(&observer, "/workers/receipts", 0);
     assert!(!client.is_over());
     WorkerIds::new(&client, "/workers", 1).claim(soon()).unwrap();
+}
+
+/// What comes of a value whose answer is lost, where the session ends before anybody can look for it.
+fn set_and_lose_the_session(options: Options) {
+    let (root, observer) = fresh();
+    observer.create("/config", b"", &Acl::open(), CreateMode::Persistent).unwrap();
+    let way = Way::open();
+    let client = through(&way, &root, options.session_timeout(Duration::from_secs(1)));
+    let _held = Lock::new(&client, "/one").acquire(soon()).unwrap();
+    let cell = ConfigCell::open(&client, "/config");
+    way.close_at_answer(MULTI);
+    std::thread::scope(|scope| {
+        let setting = scope.spawn(|| cell.set(b"value", None, soon()));
+        await_children(&observer, "/one", 0); // with the session
+        way.reopen();
+        let doubt = ClientError::ConnectionLoss { maybe_applied: true };
+        assert_eq!(setting.join().unwrap(), Err(doubt.into()));
+    });
+    assert_eq!(way.lost(), 1);
+    assert_eq!(observer.get("/config", false).unwrap().data.as_deref(), Some(&b"value"[..]));
+}
+
+#[test]
+fn a_value_in_doubt_stays_so_when_its_session_ends() {
+    set_and_lose_the_session(Options::default());
+    set_and_lose_the_session(Options::default().renew_expired(true));
 }
 
 #[test]
