@@ -22,6 +22,7 @@ use crate::outcome::Outcome;
 use fresh::Synced;
 
 mod fresh;
+mod later;
 mod link;
 mod listeners;
 mod nearest;
@@ -213,6 +214,7 @@ struct Shared {
     /// Tells the reader that it need not wait, and waiters that the session's state has changed.
     changed: Condvar,
     listeners: listeners::Listeners,
+    later: later::Later,
     servers: Vec<ServerName>,
     transport: Option<Transport>,
     choice: ServerChoice,
@@ -298,6 +300,7 @@ impl Client {
             }),
             changed: Condvar::new(),
             listeners: listeners::Listeners::default(),
+            later: later::Later::default(),
             asking: nearest::Asking::new(servers.len(), options.nearest_pause, options.read_only),
             servers,
             transport: options.transport,

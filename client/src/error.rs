@@ -109,6 +109,16 @@ fn timeout_text(maybe_applied: bool) -> &'static str {
 }
 
 impl ClientError {
+    /// Whether the next server, or the same one later, may do what this one did not. It was not refused for
+    /// what it is.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionLoss { .. }
+                | Self::Server(ErrorCode::NotReadOnly | ErrorCode::ThrottledOp)
+        )
+    }
+
     /// The server's code, where there is one.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {

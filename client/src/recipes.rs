@@ -30,6 +30,7 @@
 
 use std::time::{Duration, Instant};
 
+use farwatch_core::wire::ErrorCode;
 use thiserror::Error;
 
 use crate::client::Client;
@@ -133,7 +134,9 @@ fn persist<T>(
     loop {
         match ask(&until(client, deadline)?) {
             // The next one waits for a server; one that has lost its leader answers by itself.
-            Err(ClientError::ConnectionLoss { .. }) => pause(client, deadline),
+            Err(
+                ClientError::ConnectionLoss { .. } | ClientError::Server(ErrorCode::ThrottledOp),
+            ) => pause(client, deadline),
             Err(ClientError::Timeout { .. }) => return Err(RecipeError::Deadline),
             answer => return answer.map_err(RecipeError::from),
         }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::later;
 use super::nearest::{self, Comparison};
 use super::{Completion, EventHandler, Shared, State};
 use crate::connect_string::ServerName;
@@ -131,6 +132,9 @@ pub(super) fn run(shared: &Arc<Shared>, mut on_event: Option<EventHandler>) {
     let mut state = shared.lock();
     hang_up(&mut state);
     state.machine.give_up();
+    drop(state);
+    shared.later.run(true);
+    let state = shared.lock();
     let mut state = deliver_outputs(shared, state, &mut on_event);
     state.has_ended = true;
     shared.changed.notify_all();
@@ -165,6 +169,8 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
     state.machine.start(shared.now_ms());
     drop(state);
     loop {
+        let is_connected = shared.lock().machine.is_connected();
+        shared.later.run(!is_connected);
         let mut state = shared.lock();
         state.machine.handle_timeout(shared.now_ms());
         let mut state = deliver_outputs(shared, state, on_event);
@@ -183,6 +189,9 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
             None => {}
         }
         if state.machine.is_over() {
+            if !shared.later.is_empty() {
+                continue; // it fails, and whoever waits for it is told
+            }
             state.has_ended = true;
             shared.changed.notify_all();
             return;
@@ -196,6 +205,8 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
         let is_stuck = !shared.lock().unsent.is_empty(); // then soon again
         let wanted_ms = if is_stuck { 0 } else { timeout_ms / TICKS_PER_TIMEOUT };
         let wanted_ms = wanted_ms.clamp(TICK_MS_MIN, TICK_MS_MAX);
+        let is_due = !shared.later.is_empty();
+        let wanted_ms = if is_due { wanted_ms.min(later::PAUSE_MS) } else { wanted_ms };
         if wanted_ms != tick_ms {
             tick_ms = wanted_ms;
             drop(stream.set_read_timeout(Some(Duration::from_millis(tick_ms))));

@@ -12,7 +12,7 @@ use farwatch_core::zxid::SessionId;
 
 use super::place::Place;
 use super::protected::{self, unique_id};
-use super::{FencingToken, RecipeError, persist, until};
+use super::{FencingToken, RecipeError, pause, persist, until};
 use crate::client::WeakClient;
 use crate::error::ClientError;
 use crate::operation::{ANY_VERSION, Acl, CreateMode, MultiOp, MultiResult, Operation};
@@ -122,7 +122,10 @@ impl<'p> Receipt<'p> {
                 Err(ClientError::MultiFailed { index, code }) => {
                     return Ok(Once::Refused(index, code));
                 }
-                Err(ClientError::ConnectionLoss { maybe_applied: false }) => {}
+                Err(
+                    ClientError::ConnectionLoss { maybe_applied: false }
+                    | ClientError::Server(ErrorCode::ThrottledOp),
+                ) => pause(&self.receipts.client, deadline),
                 Err(ClientError::ConnectionLoss { maybe_applied: true }) => {
                     self.may_be_there = true;
                     if let Some(stat) = self.find(session, deadline)? {
@@ -208,7 +211,7 @@ fn exists(path: &str) -> Operation {
     Operation::Exists { path: path.to_owned(), watch: false }
 }
 
-/// One request of [`take_back`], which begins anew where its answer is lost.
+/// One request of [`take_back`], which begins anew where its answer is lost or a server refuses it for now.
 fn step(
     client: &WeakClient,
     receipt: &str,
@@ -216,11 +219,14 @@ fn step(
     operation: &Operation,
     then: impl FnOnce(&WeakClient, &str, &str, Result<Outcome, ClientError>) + Send + 'static,
 ) {
-    let (again, receipt, path) = (client.clone(), receipt.to_owned(), path.to_owned());
-    protected::submit(client, operation, move |result| match result {
-        Err(ClientError::ConnectionLoss { .. }) => take_back(&again, &receipt, &path),
-        result => then(&again, &receipt, &path, result),
-    });
+    let own = || (receipt.to_owned(), path.to_owned());
+    let (again, (receipt, path)) = (own(), own());
+    protected::ask(
+        client,
+        operation,
+        move |client| take_back(client, &again.0, &again.1),
+        move |client, result| then(client, &receipt, &path, result),
+    );
 }
 
 /// It stays open whether a transaction was applied, whatever kept us from finding out.

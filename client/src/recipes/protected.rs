@@ -73,6 +73,7 @@ pub(super) fn create(
         match client.create(&place.child(prefix), data, &place.acl, mode) {
             Ok(created) => return Ok(created),
             Err(ClientError::Server(ErrorCode::NoNode)) => place.make(deadline)?,
+            Err(ClientError::Server(ErrorCode::ThrottledOp)) => pause(&place.client, deadline),
             Err(ClientError::ConnectionLoss { maybe_applied }) => {
                 doubt.is_open = maybe_applied;
                 pause(&place.client, deadline);
@@ -102,43 +103,59 @@ fn find(place: &Place, prefix: &str, deadline: Instant) -> Result<Option<Created
 /// Removes in the background what is called `prefix…` in `directory`. Goes on over reconnects, until
 /// it is gone or the session is, which takes its ephemeral nodes with it.
 fn sweep(client: &WeakClient, directory: &str, prefix: &str) {
-    let (again, directory, prefix) = (client.clone(), directory.to_owned(), prefix.to_owned());
-    let sync = Operation::Sync { path: directory.clone() };
-    submit(client, &sync, move |result| match result {
-        Err(ClientError::ConnectionLoss { .. }) => sweep(&again, &directory, &prefix),
-        Ok(_synced) => sweep_synced(&again, &directory, &prefix),
-        Err(_over) => {}
+    let sync = Operation::Sync { path: directory.to_owned() };
+    let again = sweep_again(directory, prefix);
+    let (directory, prefix) = (directory.to_owned(), prefix.to_owned());
+    ask(client, &sync, again, move |client, synced| {
+        if synced.is_ok() {
+            sweep_synced(client, &directory, &prefix);
+        }
     });
 }
 
 fn sweep_synced(client: &WeakClient, directory: &str, prefix: &str) {
-    let (again, directory, prefix) = (client.clone(), directory.to_owned(), prefix.to_owned());
-    let list = Operation::GetChildren { path: directory.clone(), watch: false };
-    submit(client, &list, move |result| match result {
-        Ok(Outcome::Children { names, .. }) => {
-            for name in names.iter().filter(|name| name.starts_with(&prefix)) {
-                remove(&again, &format!("{directory}/{name}"));
-            }
+    let list = Operation::GetChildren { path: directory.to_owned(), watch: false };
+    let again = sweep_again(directory, prefix);
+    let (directory, prefix) = (directory.to_owned(), prefix.to_owned());
+    ask(client, &list, again, move |client, result| {
+        // Without its directory it is gone, too.
+        let Ok(Outcome::Children { names, .. }) = result else { return };
+        for name in names.iter().filter(|name| name.starts_with(&prefix)) {
+            remove(client, &format!("{directory}/{name}"));
         }
-        Err(ClientError::ConnectionLoss { .. }) => sweep(&again, &directory, &prefix),
-        Ok(_) | Err(_) => {} // without its directory it is gone, too
     });
+}
+
+fn sweep_again(directory: &str, prefix: &str) -> impl FnOnce(&WeakClient) + Send + 'static {
+    let (directory, prefix) = (directory.to_owned(), prefix.to_owned());
+    move |client| sweep(client, &directory, &prefix)
 }
 
 /// Deletes a node of ours in the background, in the same way.
 pub(super) fn remove(client: &WeakClient, path: &str) {
-    let (again, target) = (client.clone(), path.to_owned());
+    let target = path.to_owned();
     let delete = Operation::Delete { path: path.to_owned(), version: ANY_VERSION };
-    submit(client, &delete, move |result| {
-        if let Err(ClientError::ConnectionLoss { .. }) = result {
-            remove(&again, &target);
-        }
+    ask(client, &delete, move |client| remove(client, &target), |_client, _done_or_over| {});
+}
+
+/// Asks in the background, and has it begun anew where the way to an answer was lost, or a server refuses it
+/// for now.
+pub(super) fn ask(
+    client: &WeakClient,
+    operation: &Operation,
+    again: impl FnOnce(&WeakClient) + Send + 'static,
+    then: impl FnOnce(&WeakClient, Result<Outcome, ClientError>) + Send + 'static,
+) {
+    let own = client.clone();
+    submit(client, operation, move |result| match result {
+        Err(error) if error.is_passing() => own.clone().again(move || again(&own)),
+        result => then(&own, result),
     });
 }
 
 /// A client that is gone or over has taken the session's ephemeral nodes with it. Otherwise it is done,
 /// however much else is asked of the client: others wait for it.
-pub(super) fn submit(
+fn submit(
     client: &WeakClient,
     operation: &Operation,
     completion: impl FnOnce(Result<Outcome, ClientError>) + Send + 'static,
@@ -150,12 +167,15 @@ pub(super) fn submit(
 }
 
 /// Deletes a node of ours and waits for it; one that is gone already is as good. Unless a server has
-/// refused it, or it was asked in a callback, it goes on in the background after an error.
+/// refused it for good, or it was asked in a callback, it goes on in the background after an error.
 pub(super) fn delete(place: &Place, path: &str, deadline: Instant) -> Result<(), RecipeError> {
     let delete = Operation::Delete { path: path.to_owned(), version: ANY_VERSION };
     let deleted =
         persist(&place.client, deadline, |client| match client.call_beyond_limits(&delete) {
             Ok(_) | Err(ClientError::Server(ErrorCode::NoNode)) => Ok(()),
+            Err(error) if error.is_passing() => {
+                Err(ClientError::ConnectionLoss { maybe_applied: true })
+            }
             Err(error) => Err(error),
         });
     match &deleted {

@@ -280,7 +280,9 @@ fn look(client: &WeakClient, path: &str, watched: &Arc<Watched>) {
                 own.turn(Standing::Lost);
             }
             Err(ClientError::Server(ErrorCode::NoNode)) => own.turn(Standing::Lost),
-            Err(ClientError::ConnectionLoss { .. }) => return look(&again, &own_path, &own),
+            Err(error) if error.is_passing() => {
+                return again.clone().again(move || look(&again, &own_path, &own));
+            }
             Ok(_) | Err(_) => {} // an end of the session is told by itself
         }
         own.tell();

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 use farwatch_client::recipes::{Group, Lock, RecipeError, Standing, WorkerIds};
 use farwatch_client::{Client, ClientError, Operation, Options};
 
-use super::way::{CREATE, DELETE, Way};
-use super::{await_children, fresh, soon};
+use super::way::{CREATE, DELETE, NOT_READ_ONLY, THROTTLED, Way};
+use super::{await_children, fresh, shortly, soon};
 
 pub fn through(way: &Way, root: &str, options: Options) -> Client {
     Client::open(&format!("{}{root}", way.address), options).unwrap()
@@ -217,4 +217,29 @@ fn what_is_given_up_in_a_callback_is_refused_and_goes_in_the_background() {
     for path in ["/one", "/hosts", "/workers/claims"] {
         await_children(&client, path, 0);
     }
+}
+
+#[test]
+fn what_a_server_refuses_to_take_back_for_now_is_taken_back_later() {
+    let (root, observer) = fresh();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    let lock = Lock::new(&client, "/one");
+    let refusals = [THROTTLED, NOT_READ_ONLY, THROTTLED];
+    let guard = lock.acquire(soon()).unwrap();
+    way.refuse(DELETE, &refusals);
+    drop(guard);
+    await_children(&observer, "/one", 0);
+    assert_eq!(way.still_refuses(), 0);
+    let guard = lock.acquire(soon()).unwrap();
+    way.refuse(DELETE, &refusals);
+    guard.release(soon()).unwrap();
+    assert_eq!(way.still_refuses(), 0);
+    await_children(&observer, "/one", 0);
+    let guard = lock.acquire(soon()).unwrap();
+    way.refuse(DELETE, &[NOT_READ_ONLY; 200]);
+    assert_eq!(guard.release(shortly()), Err(RecipeError::Deadline));
+    way.refuse(DELETE, &[NOT_READ_ONLY]);
+    await_children(&observer, "/one", 0);
+    assert!(!client.is_over(), "not by the end of its session");
 }

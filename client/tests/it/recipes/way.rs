@@ -13,6 +13,10 @@ pub const SET: i32 = 5;
 pub const MULTI: i32 = 14;
 pub const CREATE: i32 = 15;
 
+/// Codes of the requests that tests have refused, and of answers.
+pub const NOT_READ_ONLY: i32 = -119;
+pub const THROTTLED: i32 = -127;
+
 /// No request has this xid.
 const NONE: i64 = i64::MIN;
 
@@ -21,6 +25,8 @@ struct Shared {
     is_closed: AtomicBool,
     /// The code of the request whose answer is lost next, and its connection with it.
     losing: Mutex<Option<i32>>,
+    /// The code of the requests that are not passed on, and what they are answered, in turn.
+    refusing: Mutex<(i32, Vec<i32>)>,
     /// Nothing gets in any more behind that.
     is_closing: AtomicBool,
     lost: AtomicI64,
@@ -71,6 +77,16 @@ impl Way {
         self.lose_answer(op);
     }
 
+    /// The next requests with this code do not get to the server, and are answered so, the last answer first.
+    pub fn refuse(&self, op: i32, answers: &[i32]) {
+        *self.shared.refusing.lock().unwrap() = (op, answers.to_vec());
+    }
+
+    /// How many of them have not come yet.
+    pub fn still_refuses(&self) -> usize {
+        self.shared.refusing.lock().unwrap().1.len()
+    }
+
     /// How many answers were lost so far.
     pub fn lost(&self) -> i64 {
         self.shared.lost.load(Ordering::SeqCst)
@@ -92,19 +108,26 @@ fn carry(shared: &Arc<Shared>, inward: TcpStream) {
         std::thread::spawn(move || {
             carry_frames(&from, &to, |xid, second| {
                 if is_request {
+                    let mut refusing = shared.refusing.lock().unwrap();
+                    let answer = if refusing.0 == second { refusing.1.pop() } else { None };
+                    if let Some(code) = answer {
+                        refuse(&from, xid, code);
+                        return Fate::Kept;
+                    }
+                    drop(refusing);
                     let mut losing = shared.losing.lock().unwrap();
                     if losing.is_some_and(|op| op == second) {
                         *losing = None;
                         doomed.store(i64::from(xid), Ordering::SeqCst);
                     }
-                    return true;
+                    return Fate::Passed;
                 }
                 let is_doomed = doomed.load(Ordering::SeqCst) == i64::from(xid);
                 if is_doomed && shared.is_closing.swap(false, Ordering::SeqCst) {
                     shared.is_closed.store(true, Ordering::SeqCst);
                 }
                 shared.lost.fetch_add(i64::from(is_doomed), Ordering::SeqCst);
-                !is_doomed
+                if is_doomed { Fate::Cut } else { Fate::Passed }
             });
             drop(from.shutdown(Shutdown::Both));
             drop(to.shutdown(Shutdown::Both));
@@ -112,13 +135,24 @@ fn carry(shared: &Arc<Shared>, inward: TcpStream) {
     }
 }
 
-/// Carries whole frames for as long as `passes` lets those behind the handshake pass: by the first two
-/// numbers in them, xid and code of a request.
-fn carry_frames(
-    mut from: &TcpStream,
-    mut to: &TcpStream,
-    mut passes: impl FnMut(i32, i32) -> bool,
-) {
+/// What becomes of a frame, and of its connection.
+#[derive(PartialEq)]
+enum Fate {
+    Passed,
+    Kept,
+    Cut,
+}
+
+/// Answers a request in the server's place.
+fn refuse(mut client: &TcpStream, xid: i32, code: i32) {
+    let head = [16_i32.to_be_bytes(), xid.to_be_bytes()].concat();
+    let frame = [&head[..], &0_i64.to_be_bytes(), &code.to_be_bytes()].concat();
+    client.write_all(&frame).expect("the client takes it");
+}
+
+/// Carries whole frames, those behind the handshake as `fate` has it: by the first two numbers in them, xid
+/// and code of a request.
+fn carry_frames(mut from: &TcpStream, mut to: &TcpStream, mut fate: impl FnMut(i32, i32) -> Fate) {
     let mut is_handshake = true;
     let mut length = [0; 4];
     while from.read_exact(&mut length).is_ok() {
@@ -127,11 +161,12 @@ fn carry_frames(
             return;
         }
         let number = |at| i32::from_be_bytes(frame[at..at + 4].try_into().expect("four bytes"));
-        if !is_handshake && !passes(number(0), number(4)) {
+        let fate = if is_handshake { Fate::Passed } else { fate(number(0), number(4)) };
+        is_handshake = false;
+        if fate == Fate::Cut {
             return;
         }
-        is_handshake = false;
-        if to.write_all(&[&length[..], &frame].concat()).is_err() {
+        if fate == Fate::Passed && to.write_all(&[&length[..], &frame].concat()).is_err() {
             return;
         }
     }
