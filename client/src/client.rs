@@ -25,6 +25,7 @@ mod fresh;
 mod later;
 mod link;
 mod listeners;
+mod names;
 mod nearest;
 mod operations;
 mod watch;
@@ -56,6 +57,7 @@ pub struct Options {
     frame_bytes_max: usize,
     on_event: Option<EventHandler>,
     transport: Option<Transport>,
+    resolver: names::Resolver,
 }
 
 impl Default for Options {
@@ -72,6 +74,7 @@ impl Default for Options {
             frame_bytes_max: CLIENT_FRAME_BYTES_MAX,
             on_event: None,
             transport: None,
+            resolver: names::ask_the_system,
         }
     }
 }
@@ -217,6 +220,7 @@ struct Shared {
     later: later::Later,
     servers: Vec<ServerName>,
     transport: Option<Transport>,
+    resolver: names::Resolver,
     choice: ServerChoice,
     asking: nearest::Asking,
     seed: u64,
@@ -304,6 +308,7 @@ impl Client {
             asking: nearest::Asking::new(servers.len(), options.nearest_pause, options.read_only),
             servers,
             transport: options.transport,
+            resolver: options.resolver,
             choice: options.server_choice,
             seed,
             started: Instant::now(),

@@ -7,7 +7,7 @@ use crate::error::ConnectStringError;
 /// The port of a server that is named without one.
 pub const DEFAULT_PORT: u16 = 2181;
 
-/// One server as it was written; names are resolved at each attempt, never remembered.
+/// One server as it was written; names are resolved anew at each attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServerName {
     /// Name or address, without brackets.

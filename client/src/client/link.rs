@@ -1,15 +1,15 @@
 //! The connection: dialled and read by one thread, written by all.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::later;
+use super::names::Names;
 use super::nearest::{self, Comparison};
 use super::{Completion, EventHandler, Shared, State};
-use crate::connect_string::ServerName;
 use crate::event::Event;
 use crate::machine::{LinkAction, Output};
 
@@ -163,6 +163,7 @@ fn deliver_outputs<'s>(
 fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
     let mut buffer = vec![0; READ_BYTES];
     let mut tick_ms = 0;
+    let mut names = Names::new(shared.resolver, shared.servers.len());
     let mut comparison = Comparison::new(shared.seed);
     let mut state = shared.lock();
     state.reader = Some(std::thread::current().id());
@@ -178,7 +179,7 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
             Some(LinkAction::Dial { server, deadline_ms }) => {
                 drop(state);
                 let server = nearest::choose(shared, server, deadline_ms);
-                dial(shared, server);
+                dial(shared, &mut names, server, deadline_ms);
                 tick_ms = 0;
                 continue;
             }
@@ -277,9 +278,12 @@ fn log(event: &Event) {
     }
 }
 
-fn dial(shared: &Shared, server: usize) {
+fn dial(shared: &Shared, names: &mut Names, server: usize, deadline_ms: u64) {
     let name = &shared.servers[server];
-    let dialled = connect(shared, name);
+    let dialled = connect(shared, || {
+        let left_ms = deadline_ms.saturating_sub(shared.now_ms());
+        names.resolve(server, name, Duration::from_millis(left_ms))
+    });
     let mut state = shared.lock();
     let now_ms = shared.now_ms();
     match dialled {
@@ -296,15 +300,17 @@ fn dial(shared: &Shared, server: usize) {
     }
 }
 
-/// Resolves the name anew, because addresses move, and tries all that it has.
-fn connect(shared: &Shared, name: &ServerName) -> std::io::Result<TcpStream> {
+/// Tries all addresses that the name has.
+fn connect(
+    shared: &Shared,
+    resolve: impl FnOnce() -> std::io::Result<Vec<SocketAddr>>,
+) -> std::io::Result<TcpStream> {
     if let Some(transport) = &shared.transport {
         let stream = transport()?;
         bound_waits(&stream)?;
         return Ok(stream);
     }
-    let mut addresses: Vec<SocketAddr> =
-        (name.host.as_str(), name.port).to_socket_addrs()?.collect();
+    let mut addresses = resolve()?;
     let deadline_ms = shared.lock().machine.handle_resolved(shared.now_ms());
     if !addresses.is_empty() {
         // A server that accepts and then does not serve must not hide the name's other addresses.
