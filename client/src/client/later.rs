@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{WeakClient, guarded};
 
-/// Before a server that is there is asked again, milliseconds.
-pub(super) const PAUSE_MS: u64 = 100;
+/// Before a server is asked again that may be able to answer soon.
+const PAUSE: Duration = Duration::from_millis(100);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -19,8 +19,10 @@ impl Later {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.jobs().is_empty()
+    /// How long it is until there is something to do.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.jobs().iter().map(|(at, _job)| at.saturating_duration_since(now)).min()
     }
 
     /// Does what is due, or all of it.
@@ -35,10 +37,14 @@ impl WeakClient {
     /// Asks again, from a completion. What is asked for without a connection waits for the next one; a server
     /// that is there would say the same again, if it was asked at once.
     pub(crate) fn again(&self, job: impl FnOnce() + Send + 'static) {
+        self.later(PAUSE, job);
+    }
+
+    /// The same after another pause.
+    pub(crate) fn later(&self, pause: Duration, job: impl FnOnce() + Send + 'static) {
         let Some(client) = self.upgrade() else { return };
         if client.is_connected() {
-            let at = Instant::now() + Duration::from_millis(PAUSE_MS);
-            client.handle.shared.later.jobs().push((at, Box::new(job)));
+            client.handle.shared.later.jobs().push((Instant::now() + pause, Box::new(job)));
         } else {
             job();
         }

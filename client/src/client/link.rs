@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::later;
 use super::names::Names;
 use super::nearest::{self, Comparison};
 use super::{Completion, EventHandler, Shared, State};
@@ -190,7 +189,7 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
             None => {}
         }
         if state.machine.is_over() {
-            if !shared.later.is_empty() {
+            if shared.later.left().is_some() {
                 continue; // it fails, and whoever waits for it is told
             }
             state.has_ended = true;
@@ -205,9 +204,8 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
         flush(shared, state);
         let is_stuck = !shared.lock().unsent.is_empty(); // then soon again
         let wanted_ms = if is_stuck { 0 } else { timeout_ms / TICKS_PER_TIMEOUT };
-        let wanted_ms = wanted_ms.clamp(TICK_MS_MIN, TICK_MS_MAX);
-        let is_due = !shared.later.is_empty();
-        let wanted_ms = if is_due { wanted_ms.min(later::PAUSE_MS) } else { wanted_ms };
+        let left_ms = shared.later.left().map_or(wanted_ms, |left| left.as_millis() as u64);
+        let wanted_ms = wanted_ms.min(left_ms).clamp(TICK_MS_MIN, TICK_MS_MAX);
         if wanted_ms != tick_ms {
             tick_ms = wanted_ms;
             drop(stream.set_read_timeout(Some(Duration::from_millis(tick_ms))));

@@ -6,17 +6,22 @@
 //!    │ event   └────────────┴─────────────────────┘
 //! ```
 //!
+//! A look that a server refuses is told to those who wait, and tried again after a pause.
+//!
 //! Everything runs as completions on the client's reader thread, one look at a time. After a reconnect
 //! the client arms the watches again, and what changed meanwhile fires them.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::RecipeError;
 use crate::client::{Client, Subscription, WeakClient, guarded};
 use crate::error::ClientError;
 use crate::operation::Operation;
 use crate::outcome::Outcome;
+
+/// Before a look that was refused is tried again: rights may be given, and credentials added.
+const RETRY: Duration = Duration::from_secs(1);
 
 type Callback<T> = Box<dyn FnMut(&T) + Send>;
 
@@ -28,6 +33,8 @@ struct State<T> {
     error: Option<ClientError>,
     is_looking: bool,
     is_poked: bool,
+    /// The last look was refused, and the next one is going to come by itself.
+    is_retrying: bool,
     is_over: bool,
     callbacks: Vec<Callback<T>>,
     subscriptions: Vec<Subscription>,
@@ -48,6 +55,7 @@ impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
             error: None,
             is_looking: false,
             is_poked: false,
+            is_retrying: false,
             is_over: false,
             callbacks: Vec::new(),
             subscriptions: Vec::new(),
@@ -166,6 +174,19 @@ pub(super) fn done<F: Follow>(follow: &Arc<F>, result: Result<F::Value, ClientEr
     let mut state = follow.followed().lock();
     if state.is_over || !state.is_poked {
         state.is_looking = false;
+        let is_refused = matches!(
+            state.error,
+            Some(ClientError::Server(_) | ClientError::UnknownCode(_) | ClientError::BadReply)
+        );
+        // Nothing is watched now: nobody would tell when there is an answer.
+        if is_refused && !state.is_over && !std::mem::replace(&mut state.is_retrying, true) {
+            drop(state);
+            let own = Arc::clone(follow);
+            follow.followed().client.later(RETRY, move || {
+                own.followed().lock().is_retrying = false;
+                poke(&own);
+            });
+        }
         return;
     }
     state.is_poked = false;
@@ -178,10 +199,19 @@ pub(super) fn done<F: Follow>(follow: &Arc<F>, result: Result<F::Value, ClientEr
 pub(super) fn is_passing<F: Follow>(follow: &F, error: &ClientError) -> bool {
     let lives = || follow.followed().client.upgrade().is_some_and(|client| !client.is_over());
     match error {
-        ClientError::ConnectionLoss { .. } => true,
         ClientError::SessionExpired => lives(),
-        _final => false,
+        error => error.is_passing(),
     }
+}
+
+/// The same look, from its beginning, with the next connection or after a pause.
+pub(super) fn look_again<F: Follow>(follow: Arc<F>) {
+    let client = follow.followed().client.clone();
+    client.again(move || {
+        if !follow.followed().lock().is_over {
+            follow.look();
+        }
+    });
 }
 
 /// Asks, and goes on with the answer; looks anew where the way to it was lost.
@@ -192,7 +222,7 @@ pub(super) fn ask<F: Follow>(
 ) {
     let again = Arc::clone(follow);
     let asked = submit(follow, operation, move |result| match result {
-        Err(error) if is_passing(&*again, &error) => again.look(),
+        Err(error) if is_passing(&*again, &error) => look_again(again),
         result => then(again, result),
     });
     if let Err(error) = asked {

@@ -136,7 +136,9 @@ impl Roster {
                 known.members.insert(name, member);
             }
             // It is gone, or not for us to see.
-            Err(ClientError::Server(_)) => drop(known.members.remove(&name)),
+            Err(ClientError::Server(ErrorCode::NoNode | ErrorCode::NoAuth)) => {
+                drop(known.members.remove(&name));
+            }
             unread => {
                 known.stale.insert(name);
                 match unread {
@@ -153,7 +155,7 @@ impl Roster {
         drop(known);
         match error {
             Some(error) => follow::done(&self, Err(error)),
-            None if is_lost => self.look(),
+            None if is_lost => follow::look_again(self),
             None => self.publish(),
         }
     }

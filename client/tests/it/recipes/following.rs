@@ -1,15 +1,15 @@
 //! What is kept here and pushed: members, services, configuration, leaders.
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use farwatch_client::recipes::{
     ConfigCell, Group, GroupView, LeaderLatch, RecipeError, ServiceDirectory, Standing,
 };
-use farwatch_client::{Acl, CreateMode, Options};
+use farwatch_client::{Acl, ClientError, CreateMode, ErrorCode, Options};
 
 use super::loss::through;
-use super::way::{MULTI, Way};
+use super::way::{GET_DATA, MULTI, NO_AUTH, THROTTLED, Way};
 use super::{Counting, fresh, shortly, soon};
 use crate::server::client_below;
 
@@ -214,4 +214,48 @@ fn those_who_follow_an_election_are_told_of_each_leader_and_not_of_each_candidat
     let told: Vec<Option<Vec<u8>>> = told.iter().collect();
     let ids = told.iter().flatten().map(|id| id[0] - b'0').collect::<Vec<u8>>();
     assert_eq!((ids, told.len()), (vec![0, 1, 2, 3, 4], 6), "{told:?}");
+}
+
+#[test]
+fn what_a_server_refuses_to_show_for_now_is_followed_later() {
+    let (root, observer) = fresh();
+    observer.create("/config", b"1", &Acl::open(), CreateMode::Persistent).unwrap();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    way.refuse(GET_DATA, &[THROTTLED; 2]);
+    let cell = ConfigCell::open(&client, "/config");
+    let seen = cell.wait_beyond(0, soon()).unwrap();
+    assert_eq!((cell.get().unwrap().data.as_slice(), way.still_refuses()), (&b"1"[..], 0));
+    observer.set("/config", b"2", -1).unwrap();
+    cell.wait_beyond(seen, soon()).unwrap();
+    // One that is refused for what it is, is told, and looks again.
+    way.refuse(GET_DATA, &[NO_AUTH]);
+    let cell = ConfigCell::open(&client, "/config");
+    let refused = Err(ClientError::Server(ErrorCode::NoAuth).into());
+    assert_eq!(cell.wait_beyond(0, soon()), refused);
+    let deadline = soon();
+    while cell.revision() == 0 && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert_eq!(cell.get().unwrap().data, b"2");
+}
+
+#[test]
+fn a_member_that_a_server_does_not_show_for_now_is_not_gone() {
+    let (root, observer) = fresh();
+    let member = Group::new(&observer, "/hosts").join("host", b"", soon()).unwrap();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    way.refuse(GET_DATA, &[THROTTLED]);
+    let view = Group::new(&client, "/hosts").follow();
+    let mut revision = view.wait_beyond(0, soon()).unwrap();
+    let (sender, told) = mpsc::channel();
+    view.on_change(move |members| sender.send(members.len()).unwrap());
+    way.refuse(GET_DATA, &[THROTTLED; 2]);
+    observer.set(member.path(), b"busy", -1).unwrap();
+    while view.members().first().is_none_or(|member| member.data != b"busy") {
+        revision = view.wait_beyond(revision, soon()).unwrap();
+    }
+    drop(view);
+    assert_eq!((told.iter().collect::<Vec<_>>(), way.still_refuses()), (vec![1], 0));
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use farwatch_client::recipes::{Group, Lock, RecipeError, Standing, WorkerIds};
 use farwatch_client::{Client, ClientError, Operation, Options};
 
-use super::way::{CREATE, DELETE, NOT_READ_ONLY, THROTTLED, Way};
+use super::way::{CREATE, DELETE, GET_DATA, NOT_READ_ONLY, THROTTLED, Way};
 use super::{await_children, fresh, shortly, soon};
 
 pub fn through(way: &Way, root: &str, options: Options) -> Client {
@@ -242,4 +242,17 @@ fn what_a_server_refuses_to_take_back_for_now_is_taken_back_later() {
     way.refuse(DELETE, &[NOT_READ_ONLY]);
     await_children(&observer, "/one", 0);
     assert!(!client.is_over(), "not by the end of its session");
+}
+
+#[test]
+fn a_holder_hears_of_its_end_though_a_server_did_not_set_its_watch_at_first() {
+    let (root, observer) = fresh();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    way.refuse(GET_DATA, &[THROTTLED; 2]);
+    let guard = Lock::new(&client, "/one").acquire(soon()).unwrap();
+    let (sender, told) = mpsc::channel();
+    guard.on_change(move |standing| sender.send(standing).unwrap());
+    observer.delete(guard.path(), -1).unwrap();
+    assert_eq!(told.recv_timeout(Duration::from_secs(60)).unwrap(), Standing::Lost);
 }
