@@ -210,22 +210,34 @@ impl Snowflake {
     /// - [`RecipeError::Lost`]: the worker id is not ours any more.
     pub fn try_next(&self) -> Result<u64, RecipeError> {
         self.worker.hold()?;
-        let now_ms = self.options.now_ms();
+        let mut now_ms = self.options.now_ms();
         let mut state = self.mark.lock();
+        while now_ms < state.last_ms && !state.is_overtaken {
+            // Another thread's id is newer than our look at the clock, unless that went back.
+            let last_ms = state.last_ms;
+            drop(state);
+            now_ms = self.options.now_ms();
+            if now_ms < last_ms {
+                return Err(RecipeError::ClockBehind { by_ms: last_ms - now_ms });
+            }
+            state = self.mark.lock();
+        }
+        let made = self.make(&mut state, now_ms);
+        let is_due =
+            state.reserved_ms < now_ms.saturating_add(RESERVE_MS / 2) && !state.is_reserving;
+        drop(state);
+        if is_due {
+            self.mark.reserve(now_ms.saturating_add(RESERVE_MS));
+        }
+        made
+    }
+
+    /// The next id of a moment that is not before the last one.
+    fn make(&self, state: &mut State, now_ms: u64) -> Result<u64, RecipeError> {
         if state.is_overtaken {
             return Err(RecipeError::Lost);
         }
-        if now_ms < state.last_ms {
-            return Err(RecipeError::ClockBehind { by_ms: state.last_ms - now_ms });
-        }
-        let wanted_ms = now_ms.saturating_add(RESERVE_MS);
-        let is_reserved = now_ms <= state.reserved_ms;
-        if state.reserved_ms < now_ms.saturating_add(RESERVE_MS / 2) && !state.is_reserving {
-            drop(state);
-            self.mark.reserve(wanted_ms);
-            state = self.mark.lock();
-        }
-        if !is_reserved {
+        if state.reserved_ms < now_ms {
             return Err(RecipeError::Busy);
         }
         let counter = if now_ms == state.last_ms { state.counter + 1 } else { 0 };

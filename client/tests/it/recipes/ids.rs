@@ -1,8 +1,8 @@
 //! Worker ids and the ids made with them.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -215,4 +215,33 @@ fn a_mark_whose_answer_is_lost_is_looked_up_and_ids_go_on() {
         assert!(last < id);
         last = id;
     }
+}
+
+#[test]
+fn an_id_made_between_a_look_at_the_clock_and_its_own_is_no_clock_that_went_back() {
+    let (_root, client) = fresh();
+    let now_ms = Arc::new(AtomicU64::new(SNOWFLAKE_EPOCH_MS + 1000));
+    let is_overtaken = Arc::new(AtomicBool::new(false));
+    let other: Arc<OnceLock<Weak<Snowflake>>> = Arc::default();
+    let clock = {
+        let (now_ms, is_overtaken) = (Arc::clone(&now_ms), Arc::clone(&is_overtaken));
+        let other = Arc::clone(&other);
+        move || {
+            let seen_ms = now_ms.load(Ordering::SeqCst);
+            if is_overtaken.swap(false, Ordering::SeqCst) {
+                now_ms.fetch_add(1, Ordering::SeqCst);
+                other.get().unwrap().upgrade().unwrap().try_next().unwrap();
+            }
+            seen_ms
+        }
+    };
+    let options = SnowflakeOptions::default().clock(clock);
+    let snowflake = Arc::new(Snowflake::open(&client, "/ids", options, soon()).unwrap());
+    other.set(Arc::downgrade(&snowflake)).unwrap();
+    let before = snowflake.next(soon()).unwrap();
+    is_overtaken.store(true, Ordering::SeqCst);
+    let id = snowflake.try_next().unwrap();
+    assert_eq!(id - before, (1 << 22) + 1, "the second of the next millisecond");
+    now_ms.fetch_sub(1, Ordering::SeqCst);
+    assert_eq!(snowflake.try_next(), Err(RecipeError::ClockBehind { by_ms: 1 }));
 }
