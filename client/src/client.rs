@@ -1,7 +1,7 @@
 //! The shell around the machine: one reader thread, writes by whoever submits.
 //!
 //! A submitting thread puts its frame into the machine's buffer under the lock. If nobody is
-//! writing it becomes the writer, and takes along what others add meanwhile; so a busy client
+//! writing it becomes the writer, and takes along what others add meanwhile, for a while; so a busy client
 //! sends many requests with one system call, and an idle one sends without waking a thread. Reads,
 //! results and events belong to the reader thread alone, which is why they arrive in order.
 

@@ -112,7 +112,8 @@ impl Client {
         state: MutexGuard<'_, State>,
         submitted: Submitted,
     ) -> Result<RequestId, ClientError> {
-        link::flush(&self.handle.shared, state);
+        let patience = self.request_timeout.min(link::STALL);
+        link::flush_until(&self.handle.shared, state, link::after(patience));
         submitted.map_err(|refused| refused.error)
     }
 

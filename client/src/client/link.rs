@@ -21,9 +21,11 @@ const TICKS_PER_TIMEOUT: u64 = 12;
 /// Longest wait of a blocked read, milliseconds.
 const TICK_MS_MAX: u64 = 1000;
 
-/// Without an end of its own, sending waits so long for a socket that takes nothing, and leaves the rest to
-/// the reader.
-const STALL: Duration = Duration::from_millis(400);
+/// Sending takes no longer, and leaves the rest to the reader.
+pub(super) const STALL: Duration = Duration::from_millis(400);
+
+/// Who sends takes along what others add meanwhile, so many times.
+const ROUNDS_MAX: usize = 16;
 
 /// What the reader has still to send, bytes, before more is taken from the machine, which has a limit.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
@@ -35,23 +37,30 @@ const TICK_MS_MIN: u64 = 10;
 ///
 /// When the socket is full, the rest is left to the reader, by the reader itself at once: it must go on reading, as a
 /// server that holds back because its answers are not taken would otherwise wait for us while we wait
-/// for it. A server that takes nothing for too long is found by its silence.
+/// for it. A server that takes nothing for too long is found by its silence. So is what others go on adding: the
+/// answers to what was sent wake the reader.
 pub(super) fn flush<'s>(shared: &'s Shared, state: MutexGuard<'s, State>) {
-    flush_until(shared, state, after(Duration::MAX)); // STALL ends it
+    flush_until(shared, state, after(STALL));
 }
 
 /// As [`flush`], and not beyond `until`.
-pub(super) fn flush_until<'s>(
+pub(super) fn flush_until<'s>(shared: &'s Shared, state: MutexGuard<'s, State>, until: Instant) {
+    let is_reader = state.reader == Some(std::thread::current().id());
+    let stall = if is_reader { Duration::ZERO } else { STALL };
+    flush_by(shared, state, |stream, bytes| write(stream, bytes, stall, until));
+}
+
+fn flush_by<'s>(
     shared: &'s Shared,
     mut state: MutexGuard<'s, State>,
-    until: Instant,
+    mut write: impl FnMut(&TcpStream, &[u8]) -> std::io::Result<usize>,
 ) {
     if state.writing {
         return;
     }
     state.writing = true;
-    let is_reader = state.reader == Some(std::thread::current().id());
     let mut bytes = std::mem::take(&mut state.unsent);
+    let mut rounds = 0;
     loop {
         if bytes.len() < UNSENT_BYTES_MAX {
             state.machine.poll_transmit(&mut bytes);
@@ -63,9 +72,13 @@ pub(super) fn flush_until<'s>(
             bytes.clear();
             continue; // the link went down, and its bytes with it
         };
+        if rounds == ROUNDS_MAX {
+            state.unsent = bytes;
+            break;
+        }
+        rounds += 1;
         drop(state);
-        let stall = if is_reader { Duration::ZERO } else { STALL };
-        let written = write(&stream, &bytes, stall, until);
+        let written = write(&stream, &bytes);
         state = shared.lock();
         match written {
             Ok(count) if count < bytes.len() => {
@@ -161,7 +174,7 @@ fn deliver_outputs<'s>(
 
 fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
     let mut buffer = vec![0; READ_BYTES];
-    let mut tick_ms = 0;
+    let (mut tick_ms, mut is_idle) = (TICK_MS_MIN, false);
     let mut names = Names::new(shared.resolver, shared.servers.len());
     let mut comparison = Comparison::new(shared.seed);
     let mut state = shared.lock();
@@ -169,8 +182,10 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
     state.machine.start(shared.now_ms());
     drop(state);
     loop {
-        let is_connected = shared.lock().machine.is_connected();
-        shared.later.run(!is_connected);
+        if shared.later.left().is_some() {
+            let is_connected = shared.lock().machine.is_connected();
+            shared.later.run(!is_connected);
+        }
         let mut state = shared.lock();
         state.machine.handle_timeout(shared.now_ms());
         let mut state = deliver_outputs(shared, state, on_event);
@@ -179,7 +194,7 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
                 drop(state);
                 let server = nearest::choose(shared, server, deadline_ms);
                 dial(shared, &mut names, server, deadline_ms);
-                tick_ms = 0;
+                tick_ms = TICK_MS_MIN;
                 continue;
             }
             Some(LinkAction::HangUp) => {
@@ -202,15 +217,18 @@ fn serve(shared: &Arc<Shared>, on_event: &mut Option<EventHandler>) {
         };
         let timeout_ms = state.machine.session_timeout_ms();
         flush(shared, state);
-        let is_stuck = !shared.lock().unsent.is_empty(); // then soon again
+        let state = shared.lock();
+        let is_stuck = !state.unsent.is_empty() || state.writing; // then soon again
+        drop(state);
         let wanted_ms = if is_stuck { 0 } else { timeout_ms / TICKS_PER_TIMEOUT };
         let left_ms = shared.later.left().map_or(wanted_ms, |left| left.as_millis() as u64);
         let wanted_ms = wanted_ms.min(left_ms).clamp(TICK_MS_MIN, TICK_MS_MAX);
-        if wanted_ms != tick_ms {
+        // A busy connection keeps its short wait, which it does not need: to change it costs more.
+        if wanted_ms < tick_ms || is_idle && wanted_ms != tick_ms {
             tick_ms = wanted_ms;
             drop(stream.set_read_timeout(Some(Duration::from_millis(tick_ms))));
         }
-        read(shared, &stream, &mut buffer);
+        is_idle = read(shared, &stream, &mut buffer);
         comparison.advance(shared);
     }
 }
@@ -223,7 +241,8 @@ fn hang_up(state: &mut State) {
     }
 }
 
-fn read(shared: &Shared, stream: &TcpStream, buffer: &mut [u8]) {
+/// Returns whether nothing came.
+fn read(shared: &Shared, stream: &TcpStream, buffer: &mut [u8]) -> bool {
     let result = (&*stream).read(buffer);
     let mut state = shared.lock();
     let now_ms = shared.now_ms();
@@ -233,13 +252,14 @@ fn read(shared: &Shared, stream: &TcpStream, buffer: &mut [u8]) {
             state.machine.handle_disconnected(now_ms);
         }
         Ok(count) => state.machine.handle_bytes(now_ms, &buffer[..count]),
-        Err(error) if is_wait(&error) || error.kind() == ErrorKind::Interrupted => {}
+        Err(error) if is_wait(&error) || error.kind() == ErrorKind::Interrupted => return true,
         Err(error) => {
             tracing::debug!(%error, "the connection broke");
             hang_up(&mut state);
             state.machine.handle_disconnected(now_ms);
         }
     }
+    false
 }
 
 /// No connection: waits for the machine's next time, or for a caller that closes.
@@ -348,11 +368,15 @@ fn bound_waits(stream: &TcpStream) -> std::io::Result<()> {
 mod tests {
     use std::net::TcpListener;
 
+    use farwatch_core::wire::ErrorCode;
+
     use super::*;
     use crate::client::{Client, Options};
     use crate::error::ClientError;
     use crate::event::SessionState;
     use crate::operation::Operation;
+    use crate::outcome::Outcome;
+    use crate::stub;
 
     #[test]
     fn a_panic_of_the_clients_thread_is_told_to_all_who_wait_and_to_all_who_ask_later() {
@@ -403,6 +427,31 @@ mod tests {
             let maybe_applied = operation.changes_state();
             assert_eq!(result, Err(ClientError::Timeout { maybe_applied }));
             drop(called);
+        }
+    }
+
+    #[test]
+    fn who_sends_is_not_kept_by_others_who_go_on_adding_and_the_reader_sends_the_rest() {
+        let options = Options::default().transport(stub::server(|_op| ErrorCode::Ok));
+        let client = Client::open("stub:1", options).unwrap();
+        client.wait_connected(Duration::from_secs(60)).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let shared = &client.handle.shared;
+        let sync = Operation::Sync { path: "/".into() };
+        let mut state = shared.lock();
+        let answered = tell.clone();
+        let completion: Completion = Box::new(move |result| drop(answered.send(result)));
+        assert!(state.machine.submit(shared.now_ms(), &sync, completion).is_ok());
+        let mut rounds = 0;
+        flush_by(shared, state, |mut stream, bytes| {
+            rounds += 1;
+            let answered = tell.clone();
+            client.submit(&sync, move |result| drop(answered.send(result))).unwrap();
+            stream.write_all(bytes).map(|()| bytes.len())
+        });
+        assert_eq!(rounds, ROUNDS_MAX);
+        for _ in 0..=rounds {
+            assert_eq!(told.recv_timeout(Duration::from_secs(60)).unwrap(), Ok(Outcome::Done));
         }
     }
 
