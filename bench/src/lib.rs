@@ -19,4 +19,6 @@ pub mod memory;
 pub mod observers;
 pub mod parts;
 pub mod raw;
+#[cfg(feature = "page")]
+pub mod stages;
 pub mod subject;

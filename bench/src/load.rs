@@ -222,6 +222,11 @@ mod tests {
     }
     /// A server that answers nothing before it has got `held` requests.
     fn holding(held: usize) -> SocketAddr {
+        answering(held, Duration::ZERO)
+    }
+
+    /// The same, which takes so long for its first answer.
+    fn answering(held: usize, first: Duration) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("bound");
         std::thread::spawn(move || {
@@ -236,9 +241,10 @@ mod tests {
             let connected = raw::Body::new().int(0).int(30_000).long(1).buffer(Some(&[0; 16]));
             let (_, mut to) = frame().expect("a handshake");
             to.write_all(&raw::framed(connected.boolean(false).as_bytes())).expect("sent");
-            let mut xids = Vec::new();
+            let (mut xids, mut pause) = (Vec::new(), first);
             while let Some((request, mut to)) = frame() {
                 xids.push(i32::from_be_bytes(request[..4].try_into().expect("four bytes")));
+                std::thread::sleep(std::mem::take(&mut pause));
                 for xid in xids.drain(..if held <= xids.len() { xids.len() } else { 0 }) {
                     let reply = raw::Body::new().int(xid).long(1).int(0);
                     to.write_all(&raw::framed(reply.as_bytes())).expect("sent");
@@ -246,6 +252,19 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn a_stall_that_outlasts_the_slice_is_charged_to_what_was_due_in_it() {
+        const SLOW: Duration = Duration::from_millis(100);
+        let workload = Workload { rate: Some(1_000.0), ..Workload::default() };
+        let address = answering(1, SLOW);
+        let mut load = Load::open(&[address], &workload, Nodes::Canned).expect("connections");
+        let slice = load.run(SLOW / 2).expect("a slice");
+        assert_eq!(slice.operations, 0, "nothing was answered in time");
+        // The last was due when half of it was over.
+        let least_us = SLOW.as_micros() as f64 / 2.0;
+        assert!(least_us * 0.9 <= slice.quantile_us(0.0), "{}", slice.quantile_us(0.0));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use farwatch_bench::load::referee::Spread;
 use farwatch_bench::load::report::{FARWATCH, ZOOKEEPER};
 use farwatch_bench::load::servers::Servers;
 use farwatch_bench::observers::Observers;
+use farwatch_bench::stages::Stages;
 use farwatch_bench::subject::Options;
 
 /// Measures servers that speak the ZooKeeper protocol.
@@ -34,6 +35,8 @@ enum Action {
     Barriers(Barriers),
     /// Measures the bars of docs/performance.md one by one and writes the table of them.
     Bars(Bars),
+    /// Tells where the time of an operation goes: stages of servers, and their threads.
+    Stages(Stages),
     /// Measures what observers cost, and what a cut costs them, beside ZooKeeper's.
     Observers(Observers),
     /// Serves canned replies: what sockets alone cost.
@@ -84,6 +87,7 @@ fn main() -> Result<()> {
         Action::Barriers(barriers) => barriers.run(),
         Action::Bars(bars) => bars.run(),
         Action::Observers(observers) => observers.run(),
+        Action::Stages(stages) => stages.run(),
         Action::Ceiling { value_bytes } => ceiling::run(value_bytes),
     }
 }
