@@ -1,7 +1,7 @@
 //! The shape of the project, held by tests: who may know whom, how long things are, what has no
 //! place here. A list of exceptions may only shrink.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -226,6 +226,54 @@ fn every_path_that_the_documents_name_exists() {
         }
     }
     assert!(named >= 10, "only {named} paths were found");
+    check(faults);
+}
+
+/// The last part of each word in backquotes that looks like a test, an invariant or a scenario, and whether that is
+/// only how its name begins.
+fn holders_named(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    let is_name = |word: &&str| {
+        let known = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || "_:…".contains(it);
+        word.contains('_') && word.chars().all(known) && !word.starts_with("fw_")
+    };
+    text.split('`').skip(1).step_by(2).filter(is_name).map(|word| {
+        let last = word.rsplit("::").next().unwrap_or(word);
+        (last.trim_end_matches('…'), last.ends_with('…'))
+    })
+}
+
+#[test]
+fn every_promise_is_held_by_something_that_exists() {
+    let mut known: HashSet<String> = HashSet::new();
+    for (file, text) in sources() {
+        let stem = Path::new(&file).file_stem().unwrap_or_default();
+        known.insert(stem.to_string_lossy().into_owned());
+        for line in text.lines() {
+            let line = line.trim_start().trim_start_matches("pub ");
+            if let Some(rest) = line.strip_prefix("fn ") {
+                known.extend(rest.split(['(', '<']).next().map(str::to_owned));
+            }
+        }
+    }
+    let scenarios = fs::read_dir(root().join("sim/scenarios")).expect("they are there");
+    for scenario in scenarios {
+        let path = scenario.expect("it can be listed").path();
+        known.insert(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+    }
+    // Rules of histories have their names where they are told.
+    known.insert("real_time_order".to_owned());
+    let text = fs::read_to_string(root().join("docs/guarantees.md")).expect("it is there");
+    let mut faults = Vec::new();
+    let mut named = 0;
+    for (name, begins) in holders_named(&text) {
+        named += 1;
+        let is_there =
+            known.contains(name) || begins && known.iter().any(|it| it.starts_with(name));
+        if !is_there {
+            faults.push(format!("docs/guarantees.md: nothing is called {name}"));
+        }
+    }
+    assert!(named >= 60, "only {named} names were found");
     check(faults);
 }
 
