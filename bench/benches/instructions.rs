@@ -17,8 +17,9 @@ use std::hint::black_box;
 use std::io::ErrorKind;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use farwatch_bench::parts::{Draws, Forest, HOT_NODES, SEED, SESSION, VALUE, path_of, requests};
+use farwatch_bench::pins::{judge, pinned};
 use farwatch_bench::raw::{framed, request_bytes};
 use farwatch_core::disk::fake::FakeDisk;
 use farwatch_core::log::format::ClusterId;
@@ -39,9 +40,6 @@ use farwatch_core::zxid::Zxid;
 
 /// What the parts took when they were last accepted, in instructions for one operation.
 const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
-
-/// More than so much more fails.
-const GROWTH_MAX: f64 = 1.05;
 
 /// Says that this process is the one whose instructions are counted.
 const INSIDE: &str = "--inside-callgrind";
@@ -141,37 +139,6 @@ fn counted_by() -> Result<String> {
     let processor = "";
     let architecture = std::env::consts::ARCH;
     Ok(format!("{}, {}, {architecture}{processor}", version("rustc")?, version("valgrind")?))
-}
-
-fn pinned(lines: &str) -> Result<BTreeMap<String, u64>> {
-    let line = |line: &str| {
-        let (count, name) = line.trim().split_once("  ").context("expected a count and a name")?;
-        Ok((name.to_owned(), count.parse()?))
-    };
-    lines.lines().map(line).collect()
-}
-
-/// Prints all parts, and fails when one has grown, or is on one side only.
-fn judge(pinned: &BTreeMap<String, u64>, found: &BTreeMap<String, u64>) -> Result<()> {
-    let mut grown = Vec::new();
-    for (name, &count) in found {
-        let before = pinned.get(name).with_context(|| format!("{name} is not pinned"))?;
-        let ratio = count as f64 / *before as f64;
-        println!("{name:<28} {count:>9} instructions, {ratio:.3} of {before}");
-        if ratio > GROWTH_MAX {
-            grown.push(name.as_str());
-        }
-    }
-    for name in pinned.keys() {
-        ensure!(found.contains_key(name), "{name} is pinned and not measured");
-    }
-    if !grown.is_empty() {
-        bail!(
-            "{} takes over 5 % more instructions: mend it, or accept it with UPDATE_EXPECT=1 and a reason",
-            grown.join(", ")
-        );
-    }
-    Ok(())
 }
 
 /// Shows every part to `take`: its name, how many operations, what does one.

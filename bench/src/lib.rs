@@ -18,6 +18,7 @@ pub mod load;
 pub mod memory;
 pub mod observers;
 pub mod parts;
+pub mod pins;
 pub mod raw;
 #[cfg(feature = "page")]
 pub mod stages;

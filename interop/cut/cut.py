@@ -23,6 +23,9 @@ from kazoo.exceptions import ConnectionLoss, NotReadOnlyCallError  # noqa: E402
 TIMEOUT_SECONDS = 4.0
 WITHIN_SECONDS = 30
 
+# A line of the configuration: no session is one server's own.
+GLOBAL = "localSessionsEnabled=false\n"
+
 
 def until(what, is_so):
     deadline = time.monotonic() + WITHIN_SECONDS
@@ -42,13 +45,14 @@ def fails(error, ask):
 
 
 class Cut:
-    """An ensemble of which one server can be cut off: a follower, or an observer with its own sessions."""
+    """An ensemble of which one server can be cut off: a follower, or an observer, with its own sessions unless `more`
+    says otherwise."""
 
-    def __init__(self, policy, observer=False):
+    def __init__(self, policy, observer=False, more=""):
         server.SYSTEM_PROPERTIES.pop("readonlymode.enabled", None)
         self.service = server.Service("farwatch-observer" if observer else "farwatch-ensemble")
         for member in self.service.all:
-            member.members += f"farwatch.onPartition={policy}\nwriteWaitMs=1500\n"
+            member.members += f"farwatch.onPartition={policy}\nwriteWaitMs=1500\n{more}"
         self.service.start()
         self.one = self.service.members[0] if observer else self.service.follower()
 
@@ -81,9 +85,10 @@ def kazoo(cut, **more):
     return client, states
 
 
-def serve():
-    """Reads, session, ephemeral and watch outlive the cut; a write fails and disturbs nothing."""
-    cut = Cut("serve")
+def serve(observer=False):
+    """Reads, session, ephemeral and watch outlive the cut; a write fails and disturbs nothing. Sessions are the
+    ensemble's."""
+    cut = Cut("serve", observer, GLOBAL)
     try:
         client, states = kazoo(cut)
         client.create("/a", b"1")
@@ -170,9 +175,9 @@ def disconnect():
         cut.end()
 
 
-def readonly():
+def readonly(observer=False):
     """A client that takes a read-only server has one, and a server that writes after the cut."""
-    cut = Cut("readonly")
+    cut = Cut("readonly", observer, GLOBAL)
     try:
         client, _ = kazoo(cut, read_only=True)
         plain, _ = kazoo(cut)
@@ -197,10 +202,10 @@ def readonly():
         cut.end()
 
 
-def java(policy, observer=False):
+def java(policy, observer=False, more=""):
     """The same for the Java client: it prints `connected`, `cut` and `healed` for what it has seen."""
     class_path = os.environ["CUT_CLASSPATH"]
-    cut = Cut(policy, observer)
+    cut = Cut(policy, observer, more)
     try:
         child = subprocess.Popen(
             ["java", "-cp", class_path, "Cut", policy, cut.one.address],
@@ -228,10 +233,15 @@ def java(policy, observer=False):
 
 def main():
     checks = [("kazoo, serve", serve), ("kazoo, readonly", readonly), ("kazoo, observer", observer),
-              ("kazoo, disconnect", disconnect)]
+              ("kazoo, disconnect", disconnect),
+              ("kazoo, an observer with the ensemble's sessions", lambda: serve(observer=True)),
+              ("kazoo, readonly, an observer", lambda: readonly(observer=True))]
     if os.environ.get("CUT_CLASSPATH"):
         checks += [("java, serve", lambda: java("serve")), ("java, readonly", lambda: java("readonly")),
-                   ("java, observer", lambda: java("serve", observer=True))]
+                   ("java, observer", lambda: java("serve", observer=True)),
+                   ("java, an observer with the ensemble's sessions", lambda: java("serve", True, GLOBAL)),
+                   ("java, readonly, an observer", lambda: java("readonly", True, GLOBAL)),
+                   ("java, disconnect", lambda: java("disconnect", observer=True))]
     for name, check in checks:
         begun = time.monotonic()
         check()
