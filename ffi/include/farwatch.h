@@ -1689,8 +1689,8 @@ fw_status fw_observer_lag(const fw_observer *observer,
 
 /**
  * Copies the data of a node to `buffer`, at most `capacity` bytes of it, and says in `len` how long the
- * data is: when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, `buffer` holds
- * nothing of use and the call can be repeated with more room. `len` is -1 for null data. `stat` may be
+ * data is: when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, nothing else is
+ * written and the call can be repeated with more room. `len` is -1 for null data. `stat` may be
  * null, else its `size` must be set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with `FW_NO_NODE`,
  * `FW_NULL`, `FW_BUFFER_TOO_SMALL`, `FW_BAD_ARGUMENT`.
  */

@@ -89,5 +89,6 @@ pub unsafe extern "C" fn fw_node_stat(
     stat: *mut fw_stat,
     error: *mut *mut fw_error,
 ) -> fw_status {
-    border!(error, { fill_stat(stat, &self::node(node)?.stat()) })
+    // Part of a read, which has begun: memory is neither needed nor asked for.
+    ending!(error, { fill_stat(stat, &self::node(node)?.stat()) })
 }

@@ -17,7 +17,7 @@ use crate::config::{ConfigBody, fw_config};
 use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, optional_out, out, view, without_signals};
 use crate::node::{fw_node, lend_node, names_of};
-use crate::result::{ResultBody, fill_stat, fw_result, fw_stat};
+use crate::result::{ResultBody, fw_result, fw_stat, stat_place};
 use crate::status::fw_status;
 
 /// How long an observer is driven with signals blocked.
@@ -357,7 +357,7 @@ pub unsafe extern "C" fn fw_observer_lag(
         }
         let size = (&raw const (*lag).size).read();
         if (size as usize) < LAG_BYTES_MIN {
-            let text = format!("lag.size is {size}: set it to sizeof(fw_lag)");
+            let text = "lag.size is too small: set it to sizeof(fw_lag)";
             return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text));
         }
         lag.write(fw_lag {
@@ -373,8 +373,8 @@ pub unsafe extern "C" fn fw_observer_lag(
 }
 
 /// Copies the data of a node to `buffer`, at most `capacity` bytes of it, and says in `len` how long the
-/// data is: when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, `buffer` holds
-/// nothing of use and the call can be repeated with more room. `len` is -1 for null data. `stat` may be
+/// data is: when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, nothing else is
+/// written and the call can be repeated with more room. `len` is -1 for null data. `stat` may be
 /// null, else its `size` must be set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with `FW_NO_NODE`,
 /// `FW_NULL`, `FW_BUFFER_TOO_SMALL`, `FW_BAD_ARGUMENT`.
 #[unsafe(no_mangle)]
@@ -396,13 +396,14 @@ pub unsafe extern "C" fn fw_observer_get(
         let Some(node) = visit.view().get(path) else { return Ok(false) };
         let data = node.data();
         let bytes = data.unwrap_or_default();
-        if !stat.is_null() {
-            // SAFETY: not null; it begins with its size. Before anything is written: it may be refused.
-            unsafe { fill_stat(stat, &node.stat()) }?;
-        }
+        // All that may be refused comes before anything is written.
+        // SAFETY: null, or it begins with its size.
+        let stat = unsafe { stat_place(stat) }?;
         if capacity < bytes.len() {
             len.set(bytes.len() as i64);
-            let text = format!("the data has {} bytes, the buffer {capacity}", bytes.len());
+            // The same words for each length: they are not allocated.
+            let text =
+                "the data is longer than the buffer: its length was written, make room for it";
             return Err(Failure::retriable(fw_status::FW_BUFFER_TOO_SMALL, text));
         }
         if !bytes.is_empty() {
@@ -411,6 +412,9 @@ pub unsafe extern "C" fn fw_observer_get(
             }
             // SAFETY: it has room for `capacity` bytes, which is enough.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer, bytes.len()) };
+        }
+        if let Some(stat) = stat {
+            stat.fill(&node.stat());
         }
         len.set(data.map_or(-1, |data| data.len() as i64));
         Ok(true)
@@ -504,9 +508,9 @@ pub unsafe extern "C" fn fw_observer_exists(
         let path = unsafe { path_bytes(path, path_len)? };
         let visit = visit(&observer)?;
         let Some(node) = visit.view().get(path) else { return Ok(false) };
-        if !stat.is_null() {
-            // SAFETY: not null; it begins with its size.
-            unsafe { fill_stat(stat, &node.stat()) }?;
+        // SAFETY: null, or it begins with its size.
+        if let Some(stat) = unsafe { stat_place(stat) }? {
+            stat.fill(&node.stat());
         }
         Ok(true)
     };

@@ -197,26 +197,48 @@ impl fw_stat {
     }
 }
 
-/// Fills `place`, of which the program knows `size` bytes.
+/// Where a stat goes, whose size was looked at.
+pub struct StatPlace {
+    place: *mut fw_stat,
+    size: u32,
+}
+
+impl StatPlace {
+    /// Writes as much of it as the program knows.
+    pub fn fill(self, stat: &Stat) {
+        let bytes = (self.size as usize).min(size_of::<fw_stat>());
+        let filled = fw_stat::new(self.size, stat);
+        let (from, to) = ((&raw const filled).cast::<u8>(), self.place.cast::<u8>());
+        // SAFETY: both have that many bytes, said who made this one.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
+    }
+}
+
+/// A place of which the program knows `size` bytes, or none. Nothing is written, and nothing allocated.
 ///
 /// # Safety
-/// `place` is null, or begins with its size and has room for that many bytes.
-pub unsafe fn fill_stat(place: *mut fw_stat, stat: &Stat) -> Result<(), Failure> {
+/// `place` is null, or begins with its size and has room for that many bytes for as long as the result is kept.
+pub unsafe fn stat_place(place: *mut fw_stat) -> Result<Option<StatPlace>, Failure> {
     if place.is_null() {
-        return Err(Failure::new(fw_status::FW_NULL, "stat is null"));
+        return Ok(None);
     }
     // SAFETY: it begins with its size.
     let size = unsafe { (&raw const (*place).size).read() };
     if (size as usize) < STAT_BYTES_MIN {
-        let text = format!("stat.size is {size}: set it to sizeof(fw_stat)");
+        let text = "stat.size is too small: set it to sizeof(fw_stat)";
         return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text));
     }
-    let bytes = (size as usize).min(size_of::<fw_stat>());
-    let filled = fw_stat::new(size, stat);
-    // SAFETY: both have that many bytes.
-    unsafe {
-        std::ptr::copy_nonoverlapping((&raw const filled).cast::<u8>(), place.cast::<u8>(), bytes);
-    }
+    Ok(Some(StatPlace { place, size }))
+}
+
+/// Fills `place`, of which the program knows `size` bytes.
+///
+/// # Safety
+/// As for [`stat_place`], until this returns.
+pub unsafe fn fill_stat(place: *mut fw_stat, stat: &Stat) -> Result<(), Failure> {
+    // SAFETY: the caller's promise is the same.
+    let place = unsafe { stat_place(place) }?;
+    place.ok_or_else(|| Failure::new(fw_status::FW_NULL, "stat is null"))?.fill(stat);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, optional_out, out, view};
 use crate::node::{fw_node, lend_node, names_of};
 use crate::observer::{find, fw_observer, path_bytes};
-use crate::result::{ResultBody, fill_stat, fw_result, fw_stat};
+use crate::result::{ResultBody, fw_result, fw_stat, stat_place};
 use crate::status::fw_status;
 
 /// The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile
@@ -90,9 +90,9 @@ pub unsafe extern "C" fn fw_view_get(
         let (view, path, data) =
             unsafe { (borrow(view)?, path_bytes(path, path_len)?, out(data)?) };
         let Some(node) = view.view().get(path) else { return Ok(false) };
-        if !stat.is_null() {
-            // SAFETY: not null; it begins with its size.
-            unsafe { fill_stat(stat, &node.stat()) }?;
+        // SAFETY: null, or it begins with its size.
+        if let Some(stat) = unsafe { stat_place(stat) }? {
+            stat.fill(&node.stat());
         }
         let found = node.data();
         // SAFETY: as in `border`.

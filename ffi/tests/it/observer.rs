@@ -142,6 +142,13 @@ fn memory_that_runs_out_is_an_answer_of_whatever_opens_waits_or_asks() {
 }
 
 #[test]
+fn what_a_signal_handler_may_call_allocates_nothing_and_writes_nothing_when_it_fails() {
+    let voter = Voter::start();
+    drop(voter.client());
+    assert_eq!(Program::compile("memory_reads.c").run(&[&voter.clients, &voter.peers]), "");
+}
+
+#[test]
 fn the_example_shows_a_subtree_and_its_changes() {
     let voter = Voter::start();
     let client = voter.client();
