@@ -460,29 +460,25 @@ pub unsafe extern "C" fn fw_op_multi_add(
     })
 }
 
+/// All that may be refused comes first: a transaction to which nothing was added is as it was.
 fn add(multi: &mut Plan, part: Plan) -> Result<(), Failure> {
-    if matches!(multi, Plan::Empty) {
-        *multi = match &part {
-            Plan::One(Operation::GetData { .. } | Operation::GetChildren { .. }) => {
-                Plan::Reads(Vec::new())
-            }
-            _write => Plan::Writes(Vec::new()),
-        };
-    }
-    let count = match (&mut *multi, part) {
-        (Plan::Writes(ops), part) => {
-            ops.push(write_part(part)?);
-            ops.len()
-        }
-        (Plan::Reads(ops), part) => {
-            ops.push(read_part(part)?);
-            ops.len()
-        }
+    let count = match multi {
+        Plan::Empty => 0,
+        Plan::Writes(ops) => ops.len(),
+        Plan::Reads(ops) => ops.len(),
         _other => return Err(bad("the operation to add to is no transaction")),
     };
-    if MULTI_OPS_MAX < count {
+    if MULTI_OPS_MAX <= count {
         let text = format!("a transaction takes {MULTI_OPS_MAX} operations");
         return Err(Failure::new(fw_status::FW_TOO_LARGE, text));
+    }
+    let is_read =
+        matches!(part, Plan::One(Operation::GetData { .. } | Operation::GetChildren { .. }));
+    match multi {
+        Plan::Reads(ops) => ops.push(read_part(part)?),
+        Plan::Writes(ops) => ops.push(write_part(part)?),
+        empty if is_read => *empty = Plan::Reads(vec![read_part(part)?]),
+        empty => *empty = Plan::Writes(vec![write_part(part)?]),
     }
     Ok(())
 }
@@ -698,3 +694,6 @@ pub fn freshness(at_least: i64, at_most_ms: i64) -> Freshness {
 pub unsafe extern "C" fn fw_op_free(op: *mut fw_op) -> fw_status {
     accessor!(free(op))
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,6 +117,25 @@ static void transactions(fw_client *client) {
     OK(fw_client_delete(client, "/t", 2, FW_ANY_VERSION, -1, &error));
 }
 
+/* What is refused leaves a transaction as it was: it still takes the other kind. */
+static void refused_parts(fw_client *client) {
+    fw_op *multi, *wrong, *read;
+    OK(fw_op_multi(&multi, &error));
+    OK(fw_op_sync("/", FW_CSTR, &wrong, &error));
+    CHECK(fw_op_multi_add(multi, wrong, NULL) == FW_BAD_ARGUMENT);
+    fw_op_free(wrong);
+    OK(fw_op_get("/", FW_CSTR, FW_WATCH, &wrong, &error));
+    CHECK(fw_op_multi_add(multi, wrong, NULL) == FW_BAD_ARGUMENT);
+    fw_op_free(wrong);
+    CHECK(fw_client_call(client, multi, -1, NULL, NULL) == FW_BAD_ARGUMENT); /* nothing was added */
+    OK(fw_op_get("/", FW_CSTR, 0, &read, &error));
+    OK(fw_op_multi_add(multi, read, &error));
+    fw_op_free(read);
+    fw_result *result = called(client, multi);
+    CHECK(fw_result_count(result) == 1 && fw_result_status(fw_result_part(result, 0)) == FW_OK);
+    fw_result_free(result);
+}
+
 static void identities(fw_client *client) {
     fw_op *op;
     fw_acl *acl;
@@ -181,6 +200,7 @@ int main(int count, char **arguments) {
     nodes(client);
     refusals(client);
     transactions(client);
+    refused_parts(client);
     identities(client);
     kinds(client);
     OK(fw_client_close(client, -1, &error));
