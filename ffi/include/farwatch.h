@@ -2898,7 +2898,8 @@ fw_status fw_view_children(const fw_view *view,
 
 /**
  * Calls `told` with the node at `path` and with all below it, parents first, children in the order of
- * their creation, in this thread, until it says false. Fails with `FW_NO_NODE`, `FW_NULL`.
+ * their creation, in this thread, until it says false. It must not free `view`. Fails with `FW_NO_NODE`,
+ * `FW_NULL`.
  */
 fw_status fw_view_scan(const fw_view *view,
                        const char *path,
@@ -2919,7 +2920,8 @@ fw_status fw_observer_scan(const fw_observer *observer,
                            fw_error **error);
 
 /**
- * Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long.
+ * Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long. In what
+ * `fw_view_scan` calls for this view it answers `FW_IN_CALLBACK`, and frees nothing.
  */
 fw_status fw_view_free(fw_view *view);
 

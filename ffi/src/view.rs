@@ -1,6 +1,7 @@
 //! `fw_view`: several reads of one state.
 
 use std::ffi::{c_char, c_void};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use farwatch_client::Outcome;
 use farwatch_core::tree::Still;
@@ -23,11 +24,30 @@ pub struct fw_view {
 pub struct ViewBody {
     still: std::mem::ManuallyDrop<Still>,
     process: u32,
+    /// Scans of it that are under way: what they call must not free it.
+    scans: AtomicUsize,
+}
+
+/// A scan that is under way.
+struct Scan<'a>(&'a AtomicUsize);
+
+impl<'a> Scan<'a> {
+    fn of(view: &'a ViewBody) -> Self {
+        view.scans.fetch_add(1, Ordering::Relaxed);
+        Self(&view.scans)
+    }
+}
+
+impl Drop for Scan<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ViewBody {
     fn new(still: Still) -> Self {
-        Self { still: std::mem::ManuallyDrop::new(still), process: std::process::id() }
+        let still = std::mem::ManuallyDrop::new(still);
+        Self { still, process: std::process::id(), scans: AtomicUsize::new(0) }
     }
 
     fn view(&self) -> farwatch_core::tree::View<'_> {
@@ -135,7 +155,8 @@ pub type fw_scan_fn =
     Option<unsafe extern "C" fn(context: *mut c_void, node: *const fw_node) -> bool>;
 
 /// Calls `told` with the node at `path` and with all below it, parents first, children in the order of
-/// their creation, in this thread, until it says false. Fails with `FW_NO_NODE`, `FW_NULL`.
+/// their creation, in this thread, until it says false. It must not free `view`. Fails with `FW_NO_NODE`,
+/// `FW_NULL`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_view_scan(
     view: *const fw_view,
@@ -162,6 +183,7 @@ fn scan(
 ) -> Result<bool, Failure> {
     let told = told.ok_or_else(|| Failure::new(fw_status::FW_NULL, "told is null"))?;
     let Some(root) = view.view().get(path) else { return Ok(false) };
+    let _under_way = Scan::of(view);
     root.walk_while(&mut |node| {
         let mut goes_on = false;
         // SAFETY: the function is C's for this context; the node lives while it runs.
@@ -192,8 +214,13 @@ pub unsafe extern "C" fn fw_observer_scan(
     unsafe { find(error, work) }
 }
 
-/// Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long.
+/// Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long. In what
+/// `fw_view_scan` calls for this view it answers `FW_IN_CALLBACK`, and frees nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_view_free(view: *mut fw_view) -> fw_status {
+    let is_scanned = |view: &ViewBody| view.scans.load(Ordering::Relaxed) != 0;
+    if accessor!(self::view(view.cast_const(), false, is_scanned)) {
+        return fw_status::FW_IN_CALLBACK;
+    }
     accessor!(free(view))
 }

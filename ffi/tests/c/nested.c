@@ -1,4 +1,4 @@
-/* Reads within a read, which could wait for themselves. The argument: whom to learn from. */
+/* Reads within a read, which could wait for themselves, and a view that is freed within its scan. The argument: whom to learn from. */
 #include "check.h"
 
 static fw_observer *observer;
@@ -38,6 +38,28 @@ static void reads(void *context, const fw_node *node) {
     calls++;
 }
 
+static fw_view *scanned;
+static int nodes;
+
+/* A scan whose view was freed would go on in memory that is somebody else's. */
+static bool frees(void *context, const fw_node *node) {
+    fw_view *other = NULL;
+    CHECK(fw_view_free(scanned) == FW_IN_CALLBACK);
+    if (context == NULL) OK(fw_view_scan(scanned, "/", 1, frees, &nodes, &error));
+    CHECK(fw_view_free(scanned) == FW_IN_CALLBACK);
+    OK(fw_observer_view(observer, &other, &error));
+    CHECK(fw_view_free(other) == FW_OK && fw_node_path(node, NULL) != NULL);
+    return ++nodes < 4;
+}
+
+static void a_view_outlives_its_scans(void) {
+    OK(fw_observer_view(observer, &scanned, &error));
+    OK(fw_view_scan(scanned, "/", 1, frees, NULL, &error));
+    CHECK(nodes >= 4);
+    CHECK(fw_view_scan(scanned, "/none", 5, frees, NULL, NULL) == FW_NO_NODE);
+    CHECK(fw_view_free(scanned) == FW_OK && fw_view_free(NULL) == FW_OK);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 2);
     fw_config *config = NULL;
@@ -53,6 +75,7 @@ int main(int count, char **arguments) {
     for (int i = 0; i < 2; i++) OK(fw_observer_read(observer, "/", 1, reads, NULL, &error));
     OK(fw_observer_exists(observer, "/", 1, NULL, &error));
     CHECK(calls == 2);
+    a_view_outlives_its_scans();
     fw_feed_free(feed);
     fw_observer_free(observer);
     fw_config_free(config);
