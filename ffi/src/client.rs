@@ -21,6 +21,8 @@ use crate::status::fw_status;
 mod calls;
 mod operations;
 
+pub use calls::failure;
+
 /// The longest wait that is taken at its word, milliseconds: 49 days.
 const PATIENCE_MS_MAX: u64 = u32::MAX as u64;
 
@@ -200,6 +202,11 @@ impl ClientBody {
 
     /// The session's state, as it was told last.
     pub fn state_cell(&self) -> Arc<StateCell> {
+    /// Whether an expired session is replaced.
+    pub fn renews(&self) -> bool {
+        self.renews
+    }
+
         Arc::clone(&self.state)
     }
 
@@ -308,7 +315,8 @@ pub unsafe extern "C" fn fw_client_wait_connected(
     border!(error, {
         let client = borrow(client.cast_const())?;
         client.refuse_inside_callback()?;
-        Ok(client.client.wait_connected(client.timeout(timeout_ms))?)
+        let connected = client.client.wait_connected(client.timeout(timeout_ms));
+        connected.map_err(|error| failure(error, client.renews))
     })
 }
 

@@ -11,9 +11,10 @@ use crate::callback::{Context, fw_destroy_fn};
 use crate::client::fw_client;
 use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, out, set_optional, view};
+use crate::recipes::Asker;
 use crate::result::{ResultBody, fw_result};
 use crate::status::fw_status;
-use crate::tenure::{Holding, deadline, fw_standing, fw_standing_fn};
+use crate::tenure::{Holding, fw_standing, fw_standing_fn};
 
 /// One that stands for election: in line from `fw_election_join` on, leading from the success of
 /// `fw_election_lead` on, until it resigns, is freed, or is lost with its session. All functions on
@@ -69,10 +70,10 @@ pub unsafe extern "C" fn fw_election_join(
     border!(error, {
         let (path, id) = (text("path", path, path_len)?, bytes(id, id_len)?);
         let (election, client) = (out(election)?, borrow(client.cast_const())?);
-        client.refuse_inside_callback()?;
         let latch = LeaderLatch::new(client.client(), path).with_acl(client.rights(None));
-        let candidate = latch.join(id, deadline(client.timeout(timeout_ms)))?;
-        let holding = Holding::new(&client, candidate);
+        let asker = Asker::new(&client);
+        let candidate = asker.ask(timeout_ms, |deadline| latch.join(id, deadline))?;
+        let holding = Holding::of(asker, candidate);
         election.set(give(ElectionBody { holding, leads: AtomicBool::new(false) }));
         Ok(())
     })

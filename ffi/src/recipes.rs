@@ -9,14 +9,17 @@
 //! A recipe itself is a place: it asks nothing when it is made, and ends nothing when it is freed.
 
 use std::ffi::c_char;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use farwatch_client::recipes::RecipeError;
 use farwatch_client::{Acl, Client, ClientError};
 
 use crate::acl::{fw_acl, optional_list};
 use crate::bytes::text;
-use crate::client::{ClientBody, fw_client, patience};
+use crate::client::{ClientBody, failure, fw_client, patience};
 use crate::error::Failure;
+use crate::event::{StateCell, fw_session_state};
 use crate::guard::{Opaque, borrow, give, out};
 
 pub mod barrier;
@@ -37,12 +40,16 @@ pub mod worker_ids;
 pub struct Asker {
     client: Client,
     request_timeout: Duration,
+    renews: bool,
+    state: Arc<StateCell>,
 }
 
 impl Asker {
     /// Asks by `client`.
     pub fn new(client: &ClientBody) -> Self {
-        Self { client: client.client().clone(), request_timeout: client.timeout(-1) }
+        let (request_timeout, renews) = (client.timeout(-1), client.renews());
+        let state = client.state_cell();
+        Self { client: client.client().clone(), request_timeout, renews, state }
     }
 
     /// Whether this runs on the client's own thread, inside a callback.
@@ -61,6 +68,31 @@ impl Asker {
     /// Until when a call may wait.
     pub fn deadline(&self, timeout_ms: i64) -> Result<Instant, Failure> {
         Ok(Instant::now() + self.timeout(timeout_ms)?)
+    }
+
+    /// Whether the client goes on.
+    fn lives(&self) -> bool {
+        match self.state.get() {
+            fw_session_state::FW_STATE_CLOSED => false,
+            fw_session_state::FW_STATE_EXPIRED => self.renews,
+            _it_looks_for_a_server_or_has_one => true,
+        }
+    }
+
+    /// Asks for what is not held yet, until the deadline: when a session ends meanwhile, the client may live
+    /// and the handle does, and the same call may succeed.
+    pub fn ask<T>(
+        &self,
+        timeout_ms: i64,
+        ask: impl FnOnce(Instant) -> Result<T, RecipeError>,
+    ) -> Result<T, Failure> {
+        ask(self.deadline(timeout_ms)?).map_err(|error| match error {
+            RecipeError::Client(error) => failure(error, self.renews),
+            RecipeError::Lost if self.lives() => {
+                Failure { retriable: true, fatal: false, ..error.into() }
+            }
+            other => other.into(),
+        })
     }
 }
 

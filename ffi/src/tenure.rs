@@ -3,12 +3,12 @@
 use std::ffi::c_void;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use farwatch_client::recipes::{RecipeError, Standing, Tenure};
 
 use crate::callback::{Context, Gate};
-use crate::client::{CALLBACK_PATIENCE, ClientBody};
+use crate::client::CALLBACK_PATIENCE;
 use crate::error::Failure;
 use crate::recipes::Asker;
 use crate::status::fw_status;
@@ -45,11 +45,6 @@ pub struct Holding<T> {
 }
 
 impl<T: Deref<Target = Tenure>> Holding<T> {
-    /// Keeps what `client` got.
-    pub fn new(client: &ClientBody, held: T) -> Self {
-        Self::of(Asker::new(client), held)
-    }
-
     /// Keeps what `asker` got.
     pub fn of(asker: Asker, held: T) -> Self {
         Self { held: Mutex::new(Some(Arc::new(held))), gate: Arc::default(), asker }
@@ -125,11 +120,7 @@ impl<T> Drop for Holding<T> {
     }
 }
 
-/// When `timeout` will have passed.
-pub fn deadline(timeout: Duration) -> Instant {
-    Instant::now() + timeout
-}
-
+/// What an error is of a call on what is held; see [`Asker::ask`] for the others.
 impl From<RecipeError> for Failure {
     fn from(error: RecipeError) -> Self {
         let text = error.to_string();

@@ -7,7 +7,7 @@ use farwatch_client::{Client, Event, Watch};
 
 use crate::bytes::text;
 use crate::callback::{Context, Gate, fw_destroy_fn};
-use crate::client::{CALLBACK_PATIENCE, ClientBody, fw_client};
+use crate::client::{CALLBACK_PATIENCE, ClientBody, failure, fw_client};
 use crate::error::{Failure, fw_error};
 use crate::event::{EventBody, Handler, StateCell, fw_event_fn};
 use crate::guard::{Opaque, borrow, free, give, out};
@@ -75,7 +75,8 @@ fn set(
     let asking = client.client().with_request_timeout(client.timeout(timeout_ms));
     let mut body = WatchBody { watch: None, client: asking, gate };
     // Where it fails the body ends, and with it every call that could come yet.
-    body.watch = Some(body.client.watch(path, mode, tell)?);
+    let watch = body.client.watch(path, mode, tell);
+    body.watch = Some(watch.map_err(|error| failure(error, client.renews()))?);
     Ok(body)
 }
 

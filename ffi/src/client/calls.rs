@@ -109,14 +109,14 @@ fn answer(
 }
 
 /// With a session that is replaced, its end is not the end of the client.
-fn failure(error: ClientError, renews: bool) -> Failure {
-    match error {
-        ClientError::SessionExpired if renews => Failure::retriable(
-            fw_status::FW_SESSION_EXPIRED,
-            "the session has expired and its ephemeral nodes are gone; a new one takes its place",
-        ),
-        error => Failure::from(error),
+pub fn failure(error: ClientError, renews: bool) -> Failure {
+    let failure = Failure::from(error);
+    if !renews || failure.status != fw_status::FW_SESSION_EXPIRED {
+        return failure;
     }
+    let text =
+        "the session has expired and its ephemeral nodes are gone; a new one takes its place";
+    Failure { text: text.into(), retriable: true, fatal: false, ..failure }
 }
 
 impl ClientBody {

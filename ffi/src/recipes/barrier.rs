@@ -55,7 +55,7 @@ pub unsafe extern "C" fn fw_barrier_set(
 ) -> fw_status {
     border!(error, {
         let barrier = borrow(barrier.cast_const())?;
-        let barred = barrier.recipe.set(barrier.asker.deadline(timeout_ms)?)?;
+        let barred = barrier.asker.ask(timeout_ms, |deadline| barrier.recipe.set(deadline))?;
         set_optional(token, barred.0);
         Ok(())
     })
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn fw_barrier_lift(
 ) -> fw_status {
     border!(error, {
         let barrier = borrow(barrier.cast_const())?;
-        Ok(barrier.recipe.lift(barrier.asker.deadline(timeout_ms)?)?)
+        barrier.asker.ask(timeout_ms, |deadline| barrier.recipe.lift(deadline))
     })
 }
 
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn fw_barrier_wait(
 ) -> fw_status {
     border!(error, {
         let barrier = borrow(barrier.cast_const())?;
-        Ok(barrier.recipe.wait(barrier.asker.deadline(timeout_ms)?)?)
+        barrier.asker.ask(timeout_ms, |deadline| barrier.recipe.wait(deadline))
     })
 }
 

@@ -53,7 +53,7 @@ pub unsafe extern "C" fn fw_config_cell_set(
         let (data, cell) = (bytes(data, data_len)?, borrow(cell.cast_const())?);
         let (cell, asker) = cell.config_cell()?;
         let version = (version != farwatch_client::ANY_VERSION).then_some(version);
-        let set = cell.set(data, version, asker.deadline(timeout_ms)?)?;
+        let set = asker.ask(timeout_ms, |deadline| cell.set(data, version, deadline))?;
         let set = set.ok_or_else(|| {
             let text = "the node has another version: read it, and decide again";
             Failure::new(fw_status::FW_BAD_VERSION, text)

@@ -54,7 +54,7 @@ pub unsafe extern "C" fn fw_counter_get(
 ) -> fw_status {
     border!(error, {
         let (value, counter) = (out(value)?, borrow(counter.cast_const())?);
-        let count = counter.recipe.get(counter.asker.deadline(timeout_ms)?)?;
+        let count = counter.asker.ask(timeout_ms, |deadline| counter.recipe.get(deadline))?;
         value.set(count.value);
         set_optional(token, count.token.0);
         Ok(())
@@ -76,7 +76,8 @@ pub unsafe extern "C" fn fw_counter_add(
 ) -> fw_status {
     border!(error, {
         let counter = borrow(counter.cast_const())?;
-        let count = counter.recipe.add(delta, counter.asker.deadline(timeout_ms)?)?;
+        let count =
+            counter.asker.ask(timeout_ms, |deadline| counter.recipe.add(delta, deadline))?;
         set_optional(value, count.value);
         set_optional(token, count.token.0);
         Ok(())
@@ -96,8 +97,9 @@ pub unsafe extern "C" fn fw_counter_compare_and_set(
 ) -> fw_status {
     border!(error, {
         let counter = borrow(counter.cast_const())?;
-        let deadline = counter.asker.deadline(timeout_ms)?;
-        let count = counter.recipe.compare_and_set(expected, desired, deadline)?;
+        let count = counter.asker.ask(timeout_ms, |deadline| {
+            counter.recipe.compare_and_set(expected, desired, deadline)
+        })?;
         let count = count.ok_or_else(|| {
             let text = format!("the counter is not {expected}: read it, and decide again");
             Failure::new(fw_status::FW_BAD_VERSION, text)

@@ -61,7 +61,7 @@ pub unsafe extern "C" fn fw_fifo_put(
 ) -> fw_status {
     border!(error, {
         let (data, fifo) = (bytes(data, data_len)?, borrow(fifo.cast_const())?);
-        let put = fifo.recipe.put(data, fifo.asker.deadline(timeout_ms)?)?;
+        let put = fifo.asker.ask(timeout_ms, |deadline| fifo.recipe.put(data, deadline))?;
         set_optional(token, put.0);
         Ok(())
     })
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn fw_fifo_try_take(
 ) -> fw_status {
     border!(error, {
         let (item, fifo) = (out(item)?, borrow(fifo.cast_const())?);
-        let taken = fifo.recipe.try_take(fifo.asker.deadline(timeout_ms)?)?;
+        let taken = fifo.asker.ask(timeout_ms, |deadline| fifo.recipe.try_take(deadline))?;
         item.set(give(taken.map(result).unwrap_or_default()));
         Ok(())
     })
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn fw_fifo_take(
 ) -> fw_status {
     border!(error, {
         let (item, fifo) = (out(item)?, borrow(fifo.cast_const())?);
-        let taken = fifo.recipe.take(fifo.asker.deadline(timeout_ms)?)?;
+        let taken = fifo.asker.ask(timeout_ms, |deadline| fifo.recipe.take(deadline))?;
         item.set(give(result(taken)));
         Ok(())
     })

@@ -229,12 +229,11 @@ pub unsafe extern "C" fn fw_followed_wait_beyond(
 ) -> fw_status {
     border!(error, {
         let followed = borrow(followed.cast_const())?;
-        let deadline = followed.asker.deadline(timeout_ms)?;
-        let came = match &followed.source {
+        let came = followed.asker.ask(timeout_ms, |deadline| match &followed.source {
             Source::Leader(view) => view.wait_beyond(seen, deadline),
             Source::Members(view) => view.wait_beyond(seen, deadline),
             Source::Config(cell) => cell.wait_beyond(seen, deadline),
-        }?;
+        })?;
         set_optional(revision, came);
         Ok(())
     })

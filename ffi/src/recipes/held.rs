@@ -97,7 +97,7 @@ pub unsafe fn hold<O: Opaque<Body = Holding<Held>>>(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
     let tenure = unsafe { out(tenure) }?;
-    let held = get(asker.deadline(timeout_ms)?)?;
+    let held = asker.ask(timeout_ms, get)?;
     tenure.set(give(Holding::of(asker.clone(), held)));
     Ok(())
 }

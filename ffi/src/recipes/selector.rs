@@ -70,8 +70,8 @@ pub unsafe extern "C" fn fw_selector_lead(
 ) -> fw_status {
     border!(error, {
         let (leadership, selector) = (out(leadership)?, borrow(selector.cast_const())?);
-        let deadline = selector.asker.deadline(timeout_ms)?;
-        let leads = match selector.recipe.lead(deadline)? {
+        let led = selector.asker.ask(timeout_ms, |deadline| selector.recipe.lead(deadline))?;
+        let leads = match led {
             Election::Won(won) => {
                 let token = won.token();
                 leadership.set(give(Holding::of(selector.asker.clone(), Held::Leadership(won))));
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn fw_selector_leader(
 ) -> fw_status {
     border!(error, {
         let (leader, selector) = (out(leader)?, borrow(selector.cast_const())?);
-        let found = selector.recipe.leader(selector.asker.deadline(timeout_ms)?)?;
+        let found = selector.asker.ask(timeout_ms, |deadline| selector.recipe.leader(deadline))?;
         leader.set(give(found.map(result).unwrap_or_default()));
         Ok(())
     })

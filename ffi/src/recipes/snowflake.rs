@@ -60,8 +60,8 @@ unsafe fn open(
     // SAFETY: the caller's promise is the same.
     let (snowflake, client) = unsafe { (out(snowflake)?, borrow(client.cast_const())?) };
     let (asker, options) = (Asker::new(&client), options.acl(client.rights(acl)));
-    let deadline = asker.deadline(timeout_ms)?;
-    let opened = Snowflake::open(client.client(), path, options, deadline)?;
+    let opened = asker
+        .ask(timeout_ms, |deadline| Snowflake::open(client.client(), path, options, deadline))?;
     let open = Mutex::new(Some(Arc::new(opened)));
     snowflake.set(give(SnowflakeBody { open, asker }));
     Ok(())

@@ -58,7 +58,7 @@ pub unsafe extern "C" fn fw_task_board_put(
 ) -> fw_status {
     border!(error, {
         let (data, board) = (bytes(data, data_len)?, borrow(board.cast_const())?);
-        let put = board.recipe.put(data, board.asker.deadline(timeout_ms)?)?;
+        let put = board.asker.ask(timeout_ms, |deadline| board.recipe.put(data, deadline))?;
         set_optional(token, put.0);
         Ok(())
     })
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn fw_task_board_open_tasks(
 ) -> fw_status {
     border!(error, {
         let (names, board) = (out(names)?, borrow(board.cast_const())?);
-        let open = board.recipe.open_tasks(board.asker.deadline(timeout_ms)?)?;
+        let open = board.asker.ask(timeout_ms, |deadline| board.recipe.open_tasks(deadline))?;
         names.set(give(ResultBody::names(open)));
         Ok(())
     })

@@ -52,6 +52,54 @@ static void hold(fw_client *client, fw_tenure **held) {
     fw_service_directory_free(directory), fw_worker_ids_free(ids), fw_task_board_free(board);
 }
 
+/* What the session that expires was asked for meanwhile. The client lives: whatever fails may be repeated. */
+static fw_client *asked;
+
+static bool is_done(fw_status status, fw_error *error) {
+    if (status == FW_OK) return true;
+    CHECK(status == FW_SESSION_EXPIRED || status == FW_LOST || status == FW_CONNECTION_LOSS);
+    CHECK(fw_error_status(error) == status && fw_error_retriable(error) && !fw_error_fatal(error));
+    fw_error_free(error);
+    return false;
+}
+
+/* The call until it is done, of which each try may fail once for the connection and once for the session. */
+#define ASK(call)                                                                                  \
+    for (int tries = 0;; tries++) {                                                                \
+        fw_error *error = NULL;                                                                    \
+        CHECK(tries < 4);                                                                          \
+        fw_status status = (call);                                                                 \
+        if (is_done(status, error)) break;                                                         \
+    }
+
+static void *add_one(void *counter) {
+    ASK(fw_counter_add(counter, 1, 60000, NULL, NULL, &error));
+    return NULL;
+}
+
+static void *acquire(void *acquired) {
+    ASK(fw_lock_acquire(asked, "/lock", FW_CSTR, 60000, acquired, &error));
+    return NULL;
+}
+
+static void ignore(void *context, const fw_event *event) { (void)context, (void)event; }
+
+static void *watch(void *watched) {
+    ASK(fw_client_watch(asked, "/config", FW_CSTR, FW_WATCH_PERSISTENT, ignore, NULL, NULL, 60000, watched,
+                        &error));
+    return NULL;
+}
+
+static void *stand(void *election) {
+    ASK(fw_election_join(asked, "/stand", FW_CSTR, NULL, 0, 60000, election, &error));
+    return NULL;
+}
+
+static void *put(void *fifo) {
+    ASK(fw_fifo_put(fifo, NULL, 0, 60000, NULL, &error));
+    return NULL;
+}
+
 static void say(const char *text) {
     puts(text);
     fflush(stdout);
@@ -98,10 +146,31 @@ int main(int count, char **arguments) {
     hold(other, taken);
     for (int i = 0; i < KINDS; i++) CHECK(fw_tenure_token(taken[i]) > fw_tenure_token(held[i]));
     OK(fw_client_create(other, "/config", FW_CSTR, NULL, 0, 0, -1, NULL, &error));
+    enum { ASKERS = 5 };
+    pthread_t askers[ASKERS];
+    fw_counter *counter = NULL;
+    fw_lock *line = NULL;
+    fw_watch *watched = NULL;
+    fw_election *election = NULL;
+    fw_fifo *fifo = NULL;
+    asked = cut;
+    OK(fw_counter_new(cut, "/counter", FW_CSTR, NULL, &counter, &error));
+    OK(fw_fifo_new(cut, "/fifo", FW_CSTR, NULL, &fifo, &error));
+    CHECK(pthread_create(&askers[0], NULL, add_one, counter) == 0);
+    CHECK(pthread_create(&askers[1], NULL, acquire, &line) == 0);
+    CHECK(pthread_create(&askers[2], NULL, watch, &watched) == 0);
+    CHECK(pthread_create(&askers[3], NULL, stand, &election) == 0);
+    CHECK(pthread_create(&askers[4], NULL, put, fifo) == 0);
+    /* Until they wait, mostly: who comes later asks the next session. */
+    OK(fw_client_sync(other, "/", 1, -1, &error));
     say("passed on");
 
     await(FW_STANDING_LOST);
     OK(fw_client_wait_connected(cut, 60000, &error)); /* by a new session */
+    for (int i = 0; i < ASKERS; i++) CHECK(pthread_join(askers[i], NULL) == 0);
+    OK(fw_lock_check(line, NULL, &error));
+    fw_lock_free(line), fw_watch_free(watched), fw_election_free(election);
+    fw_counter_free(counter), fw_fifo_free(fifo);
     fw_assignment *none = NULL;
     CHECK(fw_worker_take(held[WORKER], -1, &none, NULL) == FW_LOST);
     CHECK(fw_snowflake_try_next(flake, &id, NULL) == FW_LOST);
