@@ -69,19 +69,26 @@ int main(int count, char **arguments) {
 
     while (0 < changes) {
         fw_change *change = NULL;
-        fw_status status = fw_feed_next(feed, 1000, &change, NULL);
+        fw_status status = fw_feed_next(feed, 1000, &change, &error);
+        if (status == FW_WINDOW_LOST || status == FW_TIMEOUT) {
+            fw_error_free(error);
+            error = NULL;
+        }
         if (status == FW_WINDOW_LOST) {
             /* Changes were missed; the settings were not, which are read from the replica. */
             fw_feed_free(feed);
             feed = NULL;
             TRY(fw_observer_subscribe(observer, folder, FW_CSTR, FW_FROM_NOW, &feed, &error));
+            printf("%s is %" PRId64 ", after changes that were missed\n", setting.path,
+                   setting_now(observer, &setting));
+            fflush(stdout);
         } else if (status == FW_OK) {
             printf("%s is now %" PRId64 "\n", setting.path, setting_now(observer, &setting));
             fflush(stdout);
             fw_change_free(change);
             changes--;
         } else if (status != FW_TIMEOUT) {
-            break; /* the observer has ended; what it knew last is still there to be read */
+            goto failed; /* the observer has ended; what it knew last is still there to be read */
         }
     }
     for (int reads = 0; reads < 100000; reads++) sum += setting_now(observer, &setting);

@@ -11,11 +11,18 @@ static void on_change(void *context, fw_standing standing) {
 
 static void say_who_leads(fw_election *election) {
     fw_result *leader = NULL;
+    fw_error *error = NULL;
     size_t size = 0;
-    if (fw_election_leader(election, FW_DEFAULT_TIMEOUT, &leader, NULL) == FW_OK) {
+    if (fw_election_leader(election, FW_DEFAULT_TIMEOUT, &leader, &error) == FW_OK) {
         const char *id = (const char *)fw_result_data(leader, &size);
-        printf("%.*s leads\n", (int)size, id == NULL ? "" : id);
+        if (id == NULL)
+            puts("nobody leads at the moment");
+        else
+            printf("%.*s leads\n", (int)size, id);
+    } else {
+        printf("who leads is not known: %s\n", fw_error_text(error));
     }
+    fw_error_free(error);
     fw_result_free(leader);
 }
 

@@ -2,6 +2,7 @@
  *
  * Results and events come to a queue, whose descriptor is one of the loop's. */
 #include <farwatch.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -45,9 +46,16 @@ static int loop(fw_queue *queue, long left) {
     long failed = 0;
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event wanted = {.events = EPOLLIN}, seen;
-    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fw_queue_fd(queue), &wanted) != 0) return 1;
+    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fw_queue_fd(queue), &wanted) != 0) {
+        perror("epoll");
+        if (epoll >= 0) close(epoll);
+        return 1;
+    }
     while (left > 0) {
         int ready = epoll_wait(epoll, &seen, 1, 30000);
+        if (ready < 0 && errno == EINTR) continue; /* a signal of the host's: nothing came of it */
+        if (ready < 0) perror("epoll");
+        if (ready == 0) fprintf(stderr, "epoll: nothing came for 30 seconds\n");
         if (ready <= 0) break;
         left -= drain(queue, &failed);
     }

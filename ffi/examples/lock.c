@@ -5,15 +5,10 @@
 #include <unistd.h>
 
 /* Where the guarded thing lives: it refuses whoever was overtaken, however late they act. */
-static int act(fw_fence *resource, int64_t token) {
-    fw_error *error = NULL;
-    if (fw_fence_admit(resource, token, &error) == FW_OK) {
-        printf("acted with token %#llx\n", (unsigned long long)token);
-        return 1;
-    }
-    fprintf(stderr, "lock: %s\n", fw_error_text(error));
-    fw_error_free(error);
-    return 0;
+static fw_status act(fw_fence *resource, int64_t token, fw_error **error) {
+    fw_status status = fw_fence_admit(resource, token, error);
+    if (status == FW_OK) printf("acted with token %#llx\n", (unsigned long long)token);
+    return status;
 }
 
 int main(int count, char **arguments) {
@@ -37,8 +32,10 @@ int main(int count, char **arguments) {
         int64_t token;
         puts("acquired");
         /* Ask before each act: when no server confirms the session in time, this says so. */
-        while (fw_lock_check(lock, &token, &error) == FW_OK && act(resource, token) && seconds-- > 0)
+        while (fw_lock_check(lock, &token, &error) == FW_OK && act(resource, token, &error) == FW_OK &&
+               seconds-- > 0)
             sleep(1);
+        /* Who was stopped or refused has failed, and gives the lock up by freeing it. */
         if (error == NULL && fw_lock_release(lock, FW_DEFAULT_TIMEOUT, &error) == FW_OK) {
             puts("released");
             code = 0;

@@ -25,6 +25,24 @@ static bool print_node(void *context, const fw_node *node) {
     return true;
 }
 
+/* A feed and a state, and shows the state. First the feed, then the view: what the view shows already is passed over
+ * when the feed tells it. */
+static fw_status load(const fw_observer *observer, const char *path, fw_feed **feed, fw_view **view,
+                      fw_error **error) {
+    fw_lag lag = FW_LAG_INIT;
+    fw_feed_free(*feed);
+    fw_view_free(*view);
+    *feed = NULL, *view = NULL;
+    fw_status status = fw_observer_subscribe(observer, path, FW_CSTR, FW_FROM_NOW, feed, error);
+    if (status == FW_OK) status = fw_observer_view(observer, view, error);
+    if (status == FW_OK) status = fw_observer_lag(observer, &lag, error);
+    if (status != FW_OK) return status;
+    printf("at 0x%" PRIx64 ", current %" PRId64 " ms ago\n", (uint64_t)fw_view_zxid(*view), lag.stale_ms);
+    status = fw_view_scan(*view, path, FW_CSTR, print_node, NULL, error);
+    fflush(stdout);
+    return status;
+}
+
 int main(int count, char **arguments) {
     const char *upstreams = count < 2 ? "127.0.0.1:2888" : arguments[1];
     const char *path = count < 3 ? "/" : arguments[2];
@@ -34,7 +52,6 @@ int main(int count, char **arguments) {
     fw_view *view = NULL;
     fw_feed *feed = NULL;
     fw_error *error = NULL;
-    fw_lag lag = FW_LAG_INIT;
     int code = 1;
 
     TRY(fw_config_new(&config, &error));
@@ -42,20 +59,20 @@ int main(int count, char **arguments) {
     TRY(fw_observer_open(config, &observer, &error));
     TRY(fw_observer_wait_ready(observer, 0, 10000, &error));
 
-    /* First the feed, then the view: what the view shows already is passed over below. */
-    TRY(fw_observer_subscribe(observer, path, FW_CSTR, FW_FROM_NOW, &feed, &error));
-    TRY(fw_observer_view(observer, &view, &error));
-    TRY(fw_observer_lag(observer, &lag, &error));
-    printf("at 0x%" PRIx64 ", current %" PRId64 " ms ago\n", (uint64_t)fw_view_zxid(view),
-           lag.stale_ms);
-    TRY(fw_view_scan(view, path, FW_CSTR, print_node, NULL, &error));
-    fflush(stdout);
+    TRY(load(observer, path, &feed, &view, &error));
 
     while (0 < changes) {
         fw_change *change = NULL;
-        fw_status status = fw_feed_next(feed, 1000, &change, NULL);
-        if (status == FW_TIMEOUT) continue;
-        if (status != FW_OK) break;
+        fw_status status = fw_feed_next(feed, 1000, &change, &error);
+        if (status == FW_TIMEOUT || status == FW_WINDOW_LOST) {
+            fw_error_free(error);
+            error = NULL;
+            if (status == FW_TIMEOUT) continue;
+            puts("changes were missed: all anew");
+            TRY(load(observer, path, &feed, &view, &error));
+            continue;
+        }
+        if (status != FW_OK) goto failed; /* the observer has ended; what it knew can still be read */
         if (fw_view_zxid(view) < fw_change_zxid(change)) {
             size_t path_len = 0, data_len = 0;
             const char *changed = fw_change_path(change, &path_len);

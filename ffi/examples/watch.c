@@ -24,23 +24,17 @@ struct changes {
 static void on_event(void *context, const fw_event *event) {
     struct changes *changes = context;
     const char *path = fw_event_path(event, NULL);
+    char *copy = path == NULL ? NULL : strdup(path);
     pthread_mutex_lock(&changes->lock);
-    if (path != NULL && changes->count < PATHS_MAX)
-        changes->paths[changes->count++] = strdup(path);
+    if (copy != NULL && changes->count < PATHS_MAX)
+        changes->paths[changes->count++] = copy, copy = NULL;
     else if (path != NULL || fw_event_state(event) == FW_STATE_CONNECTED)
-        changes->read_all = 1; /* too many, or reconnected: read again what matters */
+        changes->read_all = 1; /* too many, no memory, or reconnected: read again what matters */
     if (fw_event_state(event) == FW_STATE_EXPIRED || fw_event_state(event) == FW_STATE_CLOSED)
         changes->is_over = 1;
     pthread_cond_signal(&changes->there);
     pthread_mutex_unlock(&changes->lock);
-}
-
-static int add_watch(fw_client *client, const char *path, fw_error **error) {
-    fw_op *op = NULL;
-    fw_status status = fw_op_add_watch(path, FW_CSTR, FW_WATCH_RECURSIVE, &op, error);
-    if (status == FW_OK) status = fw_client_call(client, op, FW_DEFAULT_TIMEOUT, NULL, error);
-    fw_op_free(op);
-    return status == FW_OK;
+    free(copy);
 }
 
 static void show(fw_client *client, const char *path) {
@@ -60,20 +54,20 @@ static void show(fw_client *client, const char *path) {
     fw_error_free(error);
 }
 
-/* Waits for a change; the path is to be freed, and null when everything is to be read again. */
+/* Waits for a change; the path is to be freed, and null when everything is to be read again, or it is over. */
 static int next(struct changes *changes, char **path) {
     int is_over;
     pthread_mutex_lock(&changes->lock);
     while (changes->count == 0 && !changes->read_all && !changes->is_over)
         pthread_cond_wait(&changes->there, &changes->lock);
     *path = NULL;
+    is_over = changes->is_over;
     if (changes->read_all) {
         changes->read_all = 0;
-    } else if (changes->count > 0) {
+    } else if (!is_over) {
         *path = changes->paths[0];
         memmove(changes->paths, changes->paths + 1, --changes->count * sizeof(char *));
     }
-    is_over = changes->is_over;
     pthread_mutex_unlock(&changes->lock);
     return !is_over;
 }
@@ -87,14 +81,15 @@ int main(int count, char **arguments) {
     struct changes changes = {.lock = PTHREAD_MUTEX_INITIALIZER, .there = PTHREAD_COND_INITIALIZER};
     fw_config *config = NULL;
     fw_client *client = NULL;
+    fw_watch *watch = NULL;
     fw_error *error = NULL;
     int code = 1;
 
     if (fw_config_new(&config, &error) == FW_OK &&
         fw_config_set(config, "connect", FW_CSTR, arguments[1], FW_CSTR, &error) == FW_OK &&
-        fw_config_on_event(config, on_event, &changes, NULL, &error) == FW_OK &&
         fw_client_open(config, &client, &error) == FW_OK &&
-        add_watch(client, arguments[2], &error)) {
+        fw_client_watch(client, arguments[2], FW_CSTR, FW_WATCH_RECURSIVE, on_event, &changes, NULL,
+                        FW_DEFAULT_TIMEOUT, &watch, &error) == FW_OK) {
         char *path;
         show(client, arguments[2]); /* what changes from here on is told */
         while (left != 0 && next(&changes, &path)) {
@@ -103,10 +98,12 @@ int main(int count, char **arguments) {
             free(path);
         }
         code = left == 0 ? 0 : 1;
+        if (code != 0) fprintf(stderr, "watch: the session is over\n");
     }
     if (error) fprintf(stderr, "watch: %s\n", fw_error_text(error));
     fw_error_free(error);
-    fw_client_free(client); /* no callback comes after this */
+    fw_watch_free(watch); /* no callback comes after this */
+    fw_client_free(client);
     fw_config_free(config);
     while (changes.count > 0) free(changes.paths[--changes.count]);
     return code;
