@@ -1649,8 +1649,9 @@ fw_status fw_node_stat(const fw_node *node, fw_stat *stat, fw_error **error);
  * - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
  *   observer ends, and can still be read. So it does when the system has no memory to give.
  *
- * Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used),
- * `FW_NO_MEMORY`.
+ * Fails with `FW_NULL`, `FW_BAD_ARGUMENT` (also when `dataDir` cannot be used as it is), `FW_TAKEN` (another
+ * observer or server has `dataDir`), `FW_NO_RESOURCES` (also when its disk fails), `FW_NO_MEMORY`, `FW_CLOSED`
+ * (it ended while it was opened: the error's text says why).
  */
 fw_status fw_observer_open(const fw_config *config,
                            fw_observer **observer,

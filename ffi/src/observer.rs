@@ -9,7 +9,9 @@ use farwatch_client::Outcome;
 use farwatch_core::tree::Visit;
 use farwatch_core::zxid::Zxid;
 use farwatch_observer::config::UpstreamChoice;
+use farwatch_observer::data_dir::DataDirError;
 use farwatch_observer::embedded::{DriveError, Observer, OpenError, Options, Thread, WaitError};
+use farwatch_observer::host::StartError;
 
 use crate::bytes::{CSTR, TEXT_BYTES_MAX, Text, optional_text};
 use crate::client::{ClientBody, fw_client, patience};
@@ -88,11 +90,40 @@ fn either(config: &ConfigBody, short: &str, servers: &str) -> Result<Option<Stri
     }
 }
 
+/// Whether a directory cannot be used, however often it is tried: it is to be put right, or another one named.
+fn is_no_place(error: &DataDirError) -> bool {
+    match error {
+        DataDirError::Directory { cause, .. } => matches!(
+            cause.raw_os_error(),
+            Some(
+                libc::EACCES
+                    | libc::EPERM
+                    | libc::EROFS
+                    | libc::ENOENT
+                    | libc::ENOTDIR
+                    | libc::ELOOP
+                    | libc::ENAMETOOLONG
+            )
+        ),
+        DataDirError::Permissions { .. }
+        | DataDirError::Identity { .. }
+        | DataDirError::NoIdentity { .. }
+        | DataDirError::Server { .. } => true,
+        DataDirError::Locked { .. } | DataDirError::Epochs(_) | DataDirError::Disk(_) => false,
+    }
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let text = error.to_string();
         match error {
             OpenError::NoUpstream => Self::new(fw_status::FW_BAD_ARGUMENT, text),
+            OpenError::Start(StartError::DataDir(error)) if is_no_place(&error) => {
+                Self::new(fw_status::FW_BAD_ARGUMENT, text)
+            }
+            OpenError::Start(StartError::DataDir(DataDirError::Locked { .. })) => {
+                Self::new(fw_status::FW_TAKEN, text)
+            }
             OpenError::Start(_) | OpenError::System(_) => {
                 Self::retriable(fw_status::FW_NO_RESOURCES, text)
             }
@@ -241,8 +272,9 @@ pub unsafe fn find(
 /// - `treeBytes`: the most that the replica may take, with what views keep of its past; beyond it the
 ///   observer ends, and can still be read. So it does when the system has no memory to give.
 ///
-/// Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES` (also when `dataDir` cannot be used),
-/// `FW_NO_MEMORY`.
+/// Fails with `FW_NULL`, `FW_BAD_ARGUMENT` (also when `dataDir` cannot be used as it is), `FW_TAKEN` (another
+/// observer or server has `dataDir`), `FW_NO_RESOURCES` (also when its disk fails), `FW_NO_MEMORY`, `FW_CLOSED`
+/// (it ended while it was opened: the error's text says why).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_open(
     config: *const fw_config,

@@ -135,6 +135,15 @@ fn an_observer_without_a_thread_or_a_descriptor_is_refused_and_leaves_nothing_be
 }
 
 #[test]
+fn a_directory_that_cannot_be_used_is_refused_for_good_and_not_for_want_of_resources() {
+    let voter = Voter::start();
+    drop(voter.client());
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().to_str().expect("text");
+    assert_eq!(Program::compile("refused.c").run(&[&voter.peers, folder]), "");
+}
+
+#[test]
 fn memory_that_runs_out_is_an_answer_of_whatever_opens_waits_or_asks() {
     let voter = Voter::start();
     drop(voter.client());
