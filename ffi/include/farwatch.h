@@ -1249,7 +1249,8 @@ fw_status fw_config_acl(fw_config *config,
                         fw_error **error);
 
 /**
- * Frees `config`. Null is allowed. Any thread, never blocks.
+ * Frees `config`, and overwrites its values before, of which one may be a secret. Null is allowed. Any thread,
+ * never blocks.
  */
 fw_status fw_config_free(fw_config *config);
 

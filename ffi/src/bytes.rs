@@ -31,9 +31,7 @@ impl Text {
 
     /// Overwrites it with zeros, before it is dropped.
     pub fn wipe(&mut self) {
-        let mut bytes = std::mem::replace(&mut self.0, "\0".into()).into_string().into_bytes();
-        bytes.fill(0);
-        std::hint::black_box(&bytes);
+        wipe(std::mem::replace(&mut self.0, "\0".into()).into_string());
     }
 
     /// Valid as long as this is.
@@ -55,6 +53,13 @@ impl Text {
     pub fn as_str(&self) -> &str {
         &self.0[..self.len()]
     }
+}
+
+/// Overwrites a secret with zeros, and drops it: what is freed may be handed to anybody in this process.
+pub fn wipe(secret: String) {
+    let mut bytes = secret.into_bytes();
+    bytes.fill(0);
+    std::hint::black_box(&bytes);
 }
 
 /// The `len` bytes at `data`; null is no bytes when `len` is 0.

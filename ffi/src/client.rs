@@ -9,7 +9,7 @@ use farwatch_client::{Acl, Client, ClientError, Options, ServerChoice};
 
 use farwatch_observer::embedded::Door;
 
-use crate::bytes::Text;
+use crate::bytes::{Text, wipe};
 use crate::callback::Gate;
 use crate::config::{ConfigBody, fw_config};
 use crate::error::{Failure, fw_error};
@@ -173,8 +173,10 @@ impl ClientBody {
         }
         let session = config.get("session");
         let resumes = session.is_some();
-        if let Some(session) = session {
-            options = options.resume(crate::session::parse(&session)?);
+        if let Some(secret) = session {
+            let session = crate::session::parse(&secret);
+            wipe(secret);
+            options = options.resume(session?);
         }
         if let Some(seed) = config.number("seed", 0..=u64::MAX)? {
             options = options.seed(seed);
@@ -200,13 +202,13 @@ impl ClientBody {
         &self.client
     }
 
-    /// The session's state, as it was told last.
-    pub fn state_cell(&self) -> Arc<StateCell> {
     /// Whether an expired session is replaced.
     pub fn renews(&self) -> bool {
         self.renews
     }
 
+    /// The session's state, as it was told last.
+    pub fn state_cell(&self) -> Arc<StateCell> {
         Arc::clone(&self.state)
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use farwatch_client::Acl;
 
 use crate::acl::{fw_acl, optional_list};
-use crate::bytes::text;
+use crate::bytes::{text, wipe};
 use crate::error::{Failure, fw_error};
 use crate::event::Handler;
 use crate::guard::{Opaque, borrow, free, give, out};
@@ -46,7 +46,9 @@ impl ConfigBody {
             let text = format!("a configuration takes {SETTINGS_MAX} settings");
             return Err(Failure::new(fw_status::FW_TOO_LARGE, text));
         }
-        settings.insert(key.to_owned(), value);
+        if let Some(replaced) = settings.insert(key.to_owned(), value) {
+            wipe(replaced); // it may be a session's text
+        }
         Ok(())
     }
 
@@ -108,6 +110,14 @@ impl ConfigBody {
             Some("false" | "no" | "0") => Ok(Some(false)),
             Some(value) => Err(bad(format!("{key} must be true or false, and is {value:?}"))),
         }
+    }
+}
+
+impl Drop for ConfigBody {
+    /// A value may be a session's text, which is a secret.
+    fn drop(&mut self) {
+        let settings = self.settings.get_mut().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(settings).into_values().for_each(wipe);
     }
 }
 
@@ -189,7 +199,8 @@ pub unsafe extern "C" fn fw_config_acl(
     })
 }
 
-/// Frees `config`. Null is allowed. Any thread, never blocks.
+/// Frees `config`, and overwrites its values before, of which one may be a secret. Null is allowed. Any thread,
+/// never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_config_free(config: *mut fw_config) -> fw_status {
     accessor!(free(config))

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use farwatch_client::SessionToken;
 
-use crate::bytes::Text;
+use crate::bytes::{Text, wipe};
 use crate::client::fw_client;
 use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, optional_out, out, view};
@@ -31,7 +31,10 @@ pub struct SessionBody {
 
 impl SessionBody {
     fn new(token: SessionToken) -> Self {
-        Self { token, text: Text::new(&token.to_secret_text()) }
+        let secret = token.to_secret_text();
+        let text = Text::new(&secret);
+        wipe(secret);
+        Self { token, text }
     }
 }
 
