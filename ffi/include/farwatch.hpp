@@ -181,6 +181,14 @@ template <class F> expected<done> attempt(F &&f) noexcept {
     return done();
 }
 
+/** Calls `f(&error)`, and `value()` for what it found; nothing if there is no such node. */
+template <class V, class F, class G> expected<std::optional<V>> found(F &&f, G &&value) noexcept {
+    auto answer = attempt(std::forward<F>(f));
+    if (answer) return std::optional<V>(value());
+    if (answer.error().status() == FW_NO_NODE) return std::optional<V>();
+    return std::move(answer).error();
+}
+
 /** Calls `f(&value, &error)`. */
 template <class T, class F> expected<T> number(F &&f) noexcept {
     T value = 0;
@@ -1170,7 +1178,7 @@ class view {
 public:
     explicit view(fw_view *raw) noexcept : raw_(raw) {}
     std::int64_t zxid() const noexcept { return fw_view_zxid(raw_.get()); }
-    /** The data of a node, in place, valid as long as this; nothing if there is no node. */
+    /** The data of a node, in place, valid as long as this; nothing if there is none, or it cannot be read. */
     std::optional<std::string_view> get(std::string_view path) const noexcept {
         const std::uint8_t *data = nullptr;
         std::size_t size = 0;
@@ -1179,7 +1187,29 @@ public:
         if (status != FW_OK) return std::nullopt;
         return detail::lent(reinterpret_cast<const char *>(data), size);
     }
-    /** Nothing if there is no node. */
+    /** The same; nothing only if there is no node, and why where it cannot be read. */
+    expected<std::optional<std::string_view>> try_get(std::string_view path) const noexcept {
+        const std::uint8_t *data = nullptr;
+        std::size_t size = 0;
+        return detail::found<std::string_view>(
+            [&](fw_error **why) {
+                return fw_view_get(raw_.get(), detail::chars(path), path.size(), &data, &size,
+                                   nullptr, why);
+            },
+            [&] { return detail::lent(reinterpret_cast<const char *>(data), size); });
+    }
+    /** Nothing only if there is no node, and why where it cannot be read. */
+    expected<std::optional<fw_stat>> try_stat(std::string_view path) const noexcept {
+        const std::uint8_t *data = nullptr;
+        fw_stat stat = FW_STAT_INIT;
+        return detail::found<fw_stat>(
+            [&](fw_error **why) {
+                return fw_view_get(raw_.get(), detail::chars(path), path.size(), &data, nullptr,
+                                   &stat, why);
+            },
+            [&] { return stat; });
+    }
+    /** Nothing if there is no node, or it cannot be read. */
     std::optional<fw_stat> stat(std::string_view path) const noexcept {
         const std::uint8_t *data = nullptr;
         std::size_t size = 0;
@@ -1285,39 +1315,73 @@ public:
         (void)fw_observer_lag(raw_.get(), &lag, nullptr);
         return lag;
     }
-    /** Calls `read(node)` with the node where it lies; false if there is none. It must return at once. */
+    /** Calls `read(node)` with the node where it lies; false if there is none, or it cannot be read. It must return
+     * at once. */
     template <class F> bool read(std::string_view path, F &&read) const noexcept {
-        return fw_observer_read(
-                   raw_.get(), detail::chars(path), path.size(),
-                   [](void *context, const fw_node *raw) noexcept {
-                       (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
-                   },
-                   const_cast<void *>(static_cast<const void *>(std::addressof(read))), nullptr)
-            == FW_OK;
+        return read_in_place(path, read, nullptr) == FW_OK;
     }
-    /** A copy of the data; nothing if there is no node. */
+    /** The same; false only if there is no node, and why where it cannot be read. */
+    template <class F> expected<bool> try_read(std::string_view path, F &&read) const noexcept {
+        return is_there([&](fw_error **why) { return read_in_place(path, read, why); });
+    }
+    /** A copy of the data; nothing if there is no node, or it cannot be read. */
     std::optional<std::string> get(std::string_view path) const {
+        auto copy = try_get(path);
+        return copy ? std::move(copy).value() : std::nullopt;
+    }
+    /** A copy of the data; nothing only if there is no node, and why where it cannot be read. */
+    expected<std::optional<std::string>> try_get(std::string_view path) const {
         std::size_t room = 256;
         for (;;) {
             std::string copy(room, '\0');
-            std::int64_t size = 0;
-            fw_status status = fw_observer_get(
-                raw_.get(), detail::chars(path), path.size(),
-                reinterpret_cast<std::uint8_t *>(copy.data()), copy.size(), &size, nullptr, nullptr);
-            if (status == FW_BUFFER_TOO_SMALL) {
-                room = static_cast<std::size_t>(size);
-                continue;
-            }
-            if (status != FW_OK) return std::nullopt;
-            copy.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
-            return copy;
+            auto size = get(path, copy.data(), copy.size());
+            if (!size) return std::move(size).error();
+            if (!*size) return std::optional<std::string>();
+            room = **size;
+            if (copy.size() < room) continue;
+            copy.resize(room);
+            return std::optional<std::string>(std::move(copy));
         }
     }
+    /** Copies the data to `buffer`, and says how long it is: longer than `capacity`, and nothing was copied. Nothing
+     * only if there is no node. Allocates nothing but for who is told why it cannot be read. */
+    expected<std::optional<std::size_t>> get(std::string_view path, char *buffer,
+                                             std::size_t capacity) const noexcept {
+        std::int64_t size = 0;
+        auto ask = [&](fw_error **why) {
+            return fw_observer_get(raw_.get(), detail::chars(path), path.size(),
+                                   reinterpret_cast<std::uint8_t *>(buffer), capacity, &size, nullptr,
+                                   why);
+        };
+        fw_status status = ask(nullptr);
+        if (status == FW_OK || status == FW_BUFFER_TOO_SMALL)
+            return std::optional<std::size_t>(size < 0 ? 0 : static_cast<std::size_t>(size));
+        if (status == FW_NO_NODE) return std::optional<std::size_t>();
+        fw_error *why = nullptr;
+        (void)ask(&why); // once more, for the words
+        return farwatch::error(status, why);
+    }
+    /** Whether there is a node, and why where that cannot be read. */
+    expected<bool> try_exists(std::string_view path) const noexcept {
+        return is_there([&](fw_error **why) {
+            return fw_observer_exists(raw_.get(), detail::chars(path), path.size(), nullptr, why);
+        });
+    }
+    /** Nothing only if there is no node, and why where it cannot be read. */
+    expected<std::optional<fw_stat>> try_stat(std::string_view path) const noexcept {
+        fw_stat stat = FW_STAT_INIT;
+        return detail::found<fw_stat>(
+            [&](fw_error **why) {
+                return fw_observer_exists(raw_.get(), detail::chars(path), path.size(), &stat, why);
+            },
+            [&] { return stat; });
+    }
+    /** False if there is no node, or it cannot be read. */
     bool exists(std::string_view path) const noexcept {
         return fw_observer_exists(raw_.get(), detail::chars(path), path.size(), nullptr, nullptr)
             == FW_OK;
     }
-    /** Nothing if there is no node. */
+    /** Nothing if there is no node, or it cannot be read. */
     std::optional<fw_stat> stat(std::string_view path) const noexcept {
         fw_stat stat = FW_STAT_INIT;
         fw_status status =
@@ -1383,6 +1447,20 @@ public:
     fw_observer *get_raw() const noexcept { return raw_.get(); }
 
 private:
+    template <class F>
+    fw_status read_in_place(std::string_view path, F &read, fw_error **why) const noexcept {
+        return fw_observer_read(
+            raw_.get(), detail::chars(path), path.size(),
+            [](void *context, const fw_node *raw) noexcept {
+                (*static_cast<F *>(context))(node(raw));
+            },
+            const_cast<void *>(static_cast<const void *>(std::addressof(read))), why);
+    }
+    template <class F> static expected<bool> is_there(F &&ask) noexcept {
+        auto there = detail::found<bool>(std::forward<F>(ask), [] { return true; });
+        if (!there) return std::move(there).error();
+        return there->has_value();
+    }
     expected<farwatch::client> client_with(const fw_config *settings,
                                            std::string_view chroot) const noexcept {
         return detail::receive<farwatch::client, fw_client>(

@@ -107,6 +107,37 @@ void sessions(const char *connect) {
     GOT(ended.close());
 }
 
+// That a node is not there is an answer; that it cannot be read is told.
+void reads(const farwatch::observer &observer, const farwatch::view &view) {
+    char buffer[4] = "xyz";
+    CHECK(GOT(observer.get("/seen", buffer, sizeof buffer)) == 0u && buffer[0] == 'x');
+    CHECK(!GOT(observer.get("/absent", buffer, sizeof buffer)));
+    const std::string config = *GOT(observer.try_get("/zookeeper/config"));
+    CHECK(config.find("server.1=") != std::string::npos && observer.get("/zookeeper/config") == config);
+    CHECK(GOT(observer.get("/zookeeper/config", buffer, 4)) == config.size() && buffer[0] == 'x');
+    std::string copy(config.size(), ' ');
+    CHECK(GOT(observer.get("/zookeeper/config", copy.data(), copy.size())) == config.size());
+    CHECK(copy == config && *GOT(view.try_get("/zookeeper/config")) == config);
+    CHECK(GOT(observer.try_exists("/seen")) && !GOT(observer.try_exists("/absent")));
+    CHECK(GOT(observer.try_stat("/seen"))->cversion == 2 && GOT(view.try_stat("/seen"))->cversion == 2);
+    CHECK(!GOT(observer.try_get("/absent")) && !GOT(observer.try_stat("/absent")));
+    CHECK(!GOT(view.try_get("/absent")) && !GOT(view.try_stat("/absent")));
+    bool is_refused = false;
+    CHECK(GOT(observer.try_read("/seen", [&](farwatch::node) {
+        // A read within a read is refused, and is not the absence of a node.
+        auto within = observer.try_get("/seen");
+        is_refused = refused(within) == FW_IN_CALLBACK && !within.error().text().empty()
+            && refused(observer.get("/seen", buffer, 4)) == FW_IN_CALLBACK
+            && refused(observer.try_exists("/seen")) == FW_IN_CALLBACK
+            && refused(observer.try_stat("/seen")) == FW_IN_CALLBACK
+            && refused(observer.try_read("/seen", [](farwatch::node) {})) == FW_IN_CALLBACK
+            && !observer.get("/seen") && !observer.exists("/seen");
+    })));
+    CHECK(is_refused && !GOT(observer.try_read("/absent", [](farwatch::node) {})));
+    const std::string much((1 << 20) + 1, '/');
+    CHECK(refused(view.try_get(much)) == FW_TOO_LARGE && refused(view.try_stat(much)) == FW_TOO_LARGE);
+}
+
 void observers(const char *upstream) {
     auto observer = GOT(farwatch::observer::open(upstream));
     GOT(observer.wait_ready(60s));
@@ -132,6 +163,7 @@ void observers(const char *upstream) {
     auto view = GOT(observer.view());
     CHECK(observer.stat("/seen")->cversion == 2 && view.stat("/seen")->pzxid == deleted.zxid());
     CHECK(!observer.stat("/absent") && !view.stat("/absent"));
+    reads(observer, view);
 
     CHECK(refused(observer.client(farwatch::config("127.0.0.1:1"))) == FW_BAD_ARGUMENT);
     farwatch::config unknown;
