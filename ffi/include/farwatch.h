@@ -8,7 +8,9 @@
  *   What is received as a `const` pointer is valid as long as what it was asked of.
  * - A handle is freed once, when no other thread uses it. Freeing null is allowed.
  * - Callbacks run on the library's threads, without any lock held. They must return soon, must not
- *   throw, and may call every function that does not block.
+ *   throw or longjmp out, and may call every function that does not block.
+ * - No thread is cancelled (pthread_cancel) or ends itself inside a function of the library or a
+ *   callback: disable its cancellation there. What it held would stay locked, or the process ends.
  *
  * Written by cbindgen from the source: do not edit.
  */
