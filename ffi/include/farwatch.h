@@ -1423,7 +1423,9 @@ int64_t fw_event_zxid(const fw_event *event);
 
 /**
  * How many ephemeral nodes went with an expired session: those that this handle's own operations created
- * and did not delete, up to 65 536. What recipes held is told by their handles.
+ * and did not delete, up to 65 536. It does not know of nodes whose creation was never answered here
+ * (`fw_error_maybe_applied`, or it was abandoned), nor of those from before a session was taken up. What
+ * recipes held is told by their handles.
  */
 size_t fw_event_lost_count(const fw_event *event);
 

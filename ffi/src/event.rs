@@ -298,7 +298,9 @@ pub unsafe extern "C" fn fw_event_zxid(event: *const fw_event) -> i64 {
 }
 
 /// How many ephemeral nodes went with an expired session: those that this handle's own operations created
-/// and did not delete, up to 65 536. What recipes held is told by their handles.
+/// and did not delete, up to 65 536. It does not know of nodes whose creation was never answered here
+/// (`fw_error_maybe_applied`, or it was abandoned), nor of those from before a session was taken up. What
+/// recipes held is told by their handles.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_event_lost_count(event: *const fw_event) -> usize {
     accessor!(view(event, 0, |event| event.lost.len()))
