@@ -56,6 +56,7 @@ impl Text {
 }
 
 /// Overwrites a secret with zeros, and drops it: what is freed may be handed to anybody in this process.
+#[inline(never)]
 pub fn wipe(secret: String) {
     let mut bytes = secret.into_bytes();
     bytes.fill(0);

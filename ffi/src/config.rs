@@ -116,8 +116,9 @@ impl ConfigBody {
 impl Drop for ConfigBody {
     /// A value may be a session's text, which is a secret.
     fn drop(&mut self) {
-        let settings = self.settings.get_mut().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(settings).into_values().for_each(wipe);
+        for value in self.lock().values_mut() {
+            wipe(std::mem::take(value));
+        }
     }
 }
 

@@ -56,9 +56,16 @@ pub struct Failure {
 impl Failure {
     /// A failure of the caller's making: not retriable, not fatal, nothing applied.
     pub fn new(status: fw_status, text: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(status, text.into())
+    }
+
+    // Not inlined: hundreds of places fail.
+    #[cold]
+    #[inline(never)]
+    fn of(status: fw_status, text: Cow<'static, str>) -> Self {
         Self {
             status,
-            text: text.into(),
+            text,
             code: 0,
             index: None,
             retriable: false,
@@ -79,6 +86,8 @@ impl Failure {
 }
 
 impl From<ClientError> for Failure {
+    #[cold]
+    #[inline(never)]
     fn from(error: ClientError) -> Self {
         use fw_status::{
             FW_BAD_PATH, FW_BAD_REPLY, FW_CLOSED, FW_CONNECTION_LOSS, FW_IN_CALLBACK,

@@ -261,6 +261,17 @@ pub unsafe fn call(
         Ok(Err(failure)) => failure,
         Err(panic) => panicked(panic),
     };
+    // SAFETY: the caller's promise is the same.
+    unsafe { tell(error, failure) }
+}
+
+/// Hands a failure to C. Not inlined: every entry point ends with it.
+///
+/// # Safety
+/// Rule 2 of this module, for `error`.
+#[cold]
+#[inline(never)]
+unsafe fn tell(error: *mut *mut fw_error, failure: Failure) -> fw_status {
     let status = failure.status;
     // SAFETY: the caller's promise is the same.
     if let Some(error) = unsafe { optional_out(error) } {
@@ -295,6 +306,8 @@ pub fn without_signals<R>(start: impl FnOnce() -> R) -> R {
 }
 
 /// What a panic is to C. Its payload is forgotten: dropping it could panic again.
+#[cold]
+#[inline(never)]
 pub fn panicked(panic: Box<dyn Any + Send>) -> Failure {
     let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();

@@ -37,14 +37,14 @@ unsafe fn get(
     client: *mut fw_client,
     timeout_ms: i64,
     lock: *mut *mut fw_lock,
-    acquire: impl FnOnce(&Client, Vec<Acl>, Instant) -> Result<LockGuard, RecipeError>,
+    acquire: &dyn Fn(&Client, Vec<Acl>, Instant) -> Result<LockGuard, RecipeError>,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
     unsafe {
         let client = borrow(client.cast_const())?;
-        let rights = client.rights(None);
-        let acquire = |deadline| acquire(client.client(), rights, deadline).map(Held::Lock);
-        hold(&Asker::new(&client), timeout_ms, lock, acquire)
+        let acquire =
+            |deadline| acquire(client.client(), client.rights(None), deadline).map(Held::Lock);
+        hold(&Asker::new(&client), timeout_ms, lock, &acquire)
     }
 }
 
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn fw_lock_acquire(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        get(client, timeout_ms, lock, |client, rights, deadline| {
+        get(client, timeout_ms, lock, &|client, rights, deadline| {
             Lock::new(client, path).with_acl(rights).acquire(deadline)
         })
     })
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn fw_lock_try(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        get(client, timeout_ms, lock, |client, rights, deadline| {
+        get(client, timeout_ms, lock, &|client, rights, deadline| {
             let wanted = Lock::new(client, path).with_acl(rights);
             let held = wanted.try_acquire(patience(patience_ms), deadline)?;
             held.ok_or_else(|| RecipeError::Taken { path: path.to_owned() })
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn fw_lock_read(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        get(client, timeout_ms, lock, |client, rights, deadline| {
+        get(client, timeout_ms, lock, &|client, rights, deadline| {
             ReadWriteLock::new(client, path).with_acl(rights).read(deadline)
         })
     })
@@ -122,7 +122,7 @@ pub unsafe extern "C" fn fw_lock_write(
 ) -> fw_status {
     border!(error, {
         let path = text("path", path, path_len)?;
-        get(client, timeout_ms, lock, |client, rights, deadline| {
+        get(client, timeout_ms, lock, &|client, rights, deadline| {
             ReadWriteLock::new(client, path).with_acl(rights).write(deadline)
         })
     })

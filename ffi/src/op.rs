@@ -483,6 +483,7 @@ fn add(multi: &mut Plan, part: Plan) -> Result<(), Failure> {
     Ok(())
 }
 
+#[inline(never)]
 fn write_part(part: Plan) -> Result<MultiOp, Failure> {
     Ok(match part {
         Plan::One(Operation::Create { path, data, acl, mode }) => {

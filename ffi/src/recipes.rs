@@ -9,7 +9,6 @@
 //! A recipe itself is a place: it asks nothing when it is made, and ends nothing when it is freed.
 
 use std::ffi::c_char;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farwatch_client::recipes::RecipeError;
@@ -19,7 +18,6 @@ use crate::acl::{fw_acl, optional_list};
 use crate::bytes::text;
 use crate::client::{ClientBody, failure, fw_client, patience};
 use crate::error::Failure;
-use crate::event::{StateCell, fw_session_state};
 use crate::guard::{Opaque, borrow, give, out};
 
 pub mod barrier;
@@ -41,15 +39,14 @@ pub struct Asker {
     client: Client,
     request_timeout: Duration,
     renews: bool,
-    state: Arc<StateCell>,
 }
 
 impl Asker {
     /// Asks by `client`.
+    #[inline(never)]
     pub fn new(client: &ClientBody) -> Self {
         let (request_timeout, renews) = (client.timeout(-1), client.renews());
-        let state = client.state_cell();
-        Self { client: client.client().clone(), request_timeout, renews, state }
+        Self { client: client.client().clone(), request_timeout, renews }
     }
 
     /// Whether this runs on the client's own thread, inside a callback.
@@ -66,17 +63,9 @@ impl Asker {
     }
 
     /// Until when a call may wait.
+    #[inline(never)]
     pub fn deadline(&self, timeout_ms: i64) -> Result<Instant, Failure> {
         Ok(Instant::now() + self.timeout(timeout_ms)?)
-    }
-
-    /// Whether the client goes on.
-    fn lives(&self) -> bool {
-        match self.state.get() {
-            fw_session_state::FW_STATE_CLOSED => false,
-            fw_session_state::FW_STATE_EXPIRED => self.renews,
-            _it_looks_for_a_server_or_has_one => true,
-        }
     }
 
     /// Asks for what is not held yet, until the deadline: when a session ends meanwhile, the client may live
@@ -86,13 +75,20 @@ impl Asker {
         timeout_ms: i64,
         ask: impl FnOnce(Instant) -> Result<T, RecipeError>,
     ) -> Result<T, Failure> {
-        ask(self.deadline(timeout_ms)?).map_err(|error| match error {
+        ask(self.deadline(timeout_ms)?).map_err(|error| self.failure(error))
+    }
+
+    // Not inlined: there are twenty places that ask.
+    #[cold]
+    #[inline(never)]
+    fn failure(&self, error: RecipeError) -> Failure {
+        match error {
             RecipeError::Client(error) => failure(error, self.renews),
-            RecipeError::Lost if self.lives() => {
+            RecipeError::Lost if !self.client.is_over() => {
                 Failure { retriable: true, fatal: false, ..error.into() }
             }
             other => other.into(),
-        })
+        }
     }
 }
 
@@ -115,10 +111,26 @@ unsafe fn make<O: Opaque<Body = Recipe<R>>, R>(
     begin: impl FnOnce(&Client, &str, Vec<Acl>) -> R,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
-    let (handle, path, acl, client) = unsafe {
-        (out(handle)?, text("path", path, path_len)?, optional_list(acl)?, borrow(client)?)
-    };
-    let recipe = begin(client.client(), path, client.rights(acl));
-    handle.set(give(Recipe { recipe, asker: Asker::new(&client) }));
+    let (handle, (path, rights, asker)) =
+        unsafe { (out(handle)?, place(client, path, path_len, acl)?) };
+    let recipe = begin(&asker.client, path, rights);
+    handle.set(give(Recipe { recipe, asker }));
     Ok(())
+}
+
+/// Where a recipe is, what it creates with, and who asks. Not inlined: it is the same for all recipes.
+///
+/// # Safety
+/// The rules of [`crate::guard`].
+#[inline(never)]
+unsafe fn place<'a>(
+    client: *mut fw_client,
+    path: *const c_char,
+    path_len: usize,
+    acl: *const fw_acl,
+) -> Result<(&'a str, Vec<Acl>, Asker), Failure> {
+    // SAFETY: the caller's promise is the same.
+    let (path, acl, client) =
+        unsafe { (text("path", path, path_len)?, optional_list(acl)?, borrow(client)?) };
+    Ok((path, client.rights(acl), Asker::new(&client)))
 }

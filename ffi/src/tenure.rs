@@ -122,6 +122,8 @@ impl<T> Drop for Holding<T> {
 
 /// What an error is of a call on what is held; see [`Asker::ask`] for the others.
 impl From<RecipeError> for Failure {
+    #[cold]
+    #[inline(never)]
     fn from(error: RecipeError) -> Self {
         let text = error.to_string();
         match error {

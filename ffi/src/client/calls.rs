@@ -109,6 +109,8 @@ fn answer(
 }
 
 /// With a session that is replaced, its end is not the end of the client.
+#[cold]
+#[inline(never)]
 pub fn failure(error: ClientError, renews: bool) -> Failure {
     let failure = Failure::from(error);
     if !renews || failure.status != fw_status::FW_SESSION_EXPIRED {

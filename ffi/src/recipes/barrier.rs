@@ -140,7 +140,7 @@ pub unsafe extern "C" fn fw_double_barrier_enter(
 ) -> fw_status {
     border!(error, {
         let barrier = borrow(barrier.cast_const())?;
-        hold(&barrier.asker, timeout_ms, inside, |deadline| {
+        hold(&barrier.asker, timeout_ms, inside, &|deadline| {
             barrier.recipe.enter(deadline).map(Held::Inside)
         })
     })

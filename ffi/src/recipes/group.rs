@@ -62,7 +62,7 @@ pub unsafe extern "C" fn fw_group_join(
     border!(error, {
         let (name, data) = (text("name", name, name_len)?, bytes(data, data_len)?);
         let group = borrow(group.cast_const())?;
-        hold(&group.asker, timeout_ms, membership, |deadline| {
+        hold(&group.asker, timeout_ms, membership, &|deadline| {
             group.recipe.join(name, data, deadline).map(Held::Membership)
         })
     })
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn fw_service_directory_register(
         let service = text("service", service, service_len)?;
         let instance = text("instance", instance, instance_len)?;
         let (data, directory) = (bytes(data, data_len)?, borrow(directory.cast_const())?);
-        hold(&directory.asker, timeout_ms, membership, |deadline| {
+        hold(&directory.asker, timeout_ms, membership, &|deadline| {
             directory.recipe.register(service, instance, data, deadline).map(Held::Membership)
         })
     })

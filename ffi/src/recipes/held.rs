@@ -85,15 +85,16 @@ impl Holding<Held> {
     }
 }
 
-/// Gets a tenure, or a lock, by what `get` does until the deadline.
+/// Gets a tenure, or a lock, by what `get` does until the deadline. Not inlined: it is the same for all.
 ///
 /// # Safety
 /// Rule 2 of [`crate::guard`].
+#[inline(never)]
 pub unsafe fn hold<O: Opaque<Body = Holding<Held>>>(
     asker: &Asker,
     timeout_ms: i64,
     tenure: *mut *mut O,
-    get: impl FnOnce(Instant) -> Result<Held, RecipeError>,
+    get: &dyn Fn(Instant) -> Result<Held, RecipeError>,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
     let tenure = unsafe { out(tenure) }?;

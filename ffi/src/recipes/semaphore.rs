@@ -65,7 +65,7 @@ pub unsafe extern "C" fn fw_semaphore_acquire(
 ) -> fw_status {
     border!(error, {
         let semaphore = borrow(semaphore.cast_const())?;
-        hold(&semaphore.asker, timeout_ms, permit, |deadline| {
+        hold(&semaphore.asker, timeout_ms, permit, &|deadline| {
             semaphore.recipe.acquire(deadline).map(Held::Permit)
         })
     })

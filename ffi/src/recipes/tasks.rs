@@ -94,7 +94,7 @@ pub unsafe extern "C" fn fw_task_board_work(
 ) -> fw_status {
     border!(error, {
         let (name, board) = (text("name", name, name_len)?, borrow(board.cast_const())?);
-        hold(&board.asker, timeout_ms, worker, |deadline| {
+        hold(&board.asker, timeout_ms, worker, &|deadline| {
             board.recipe.work(name, deadline).map(Held::Worker)
         })
     })

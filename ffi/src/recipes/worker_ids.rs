@@ -58,7 +58,7 @@ pub unsafe extern "C" fn fw_worker_ids_claim(
 ) -> fw_status {
     border!(error, {
         let ids = borrow(ids.cast_const())?;
-        hold(&ids.asker, timeout_ms, worker_id, |deadline| {
+        hold(&ids.asker, timeout_ms, worker_id, &|deadline| {
             ids.recipe.claim(deadline).map(Held::WorkerId)
         })
     })
