@@ -180,8 +180,7 @@ pub fn is_out() -> bool {
     RESERVE.is_out.load(Ordering::Relaxed) && !is_there()
 }
 
-/// Fails when memory has run out, and nothing should be begun. Not inlined: nearly every entry point asks.
-#[inline(never)]
+/// Fails when memory has run out, and nothing should be begun.
 pub fn refuse_if_out() -> Result<(), Failure> {
     if is_out() { Err(failure()) } else { Ok(()) }
 }
@@ -204,15 +203,11 @@ pub fn open<T>(
     Ok(opened)
 }
 
-#[cold]
-#[inline(never)]
 fn failure() -> Failure {
     Failure::retriable(fw_status::FW_NO_MEMORY, "the system has no memory to give")
 }
 
 /// Whether the system has memory for an operation. If so, the reserve is not needed any more.
-#[cold]
-#[inline(never)]
 fn is_there() -> bool {
     const PROBE: Layout = Layout::new::<[u8; PROBE_BYTES]>();
     // SAFETY: its size is not 0.
