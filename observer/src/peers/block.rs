@@ -74,6 +74,9 @@ pub enum BlockError {
     /// No piece of a zstd stream, or one with a larger window than ours.
     #[error("a block cannot be decompressed: something on the way changes bytes")]
     Malformed,
+    /// It is read when the link is made anew, and there is memory.
+    #[error("there is no memory to decompress a block")]
+    NoMemory,
 }
 
 /// The writing side of one direction.
@@ -102,7 +105,10 @@ impl Packer {
         }
         let head = self.begin(out);
         effort.charge(now, length as u64 + BLOCK_COST);
-        self.compress(out);
+        if !self.compress(out) {
+            out.truncate(head);
+            return self.store(out);
+        }
         self.judge(length, out.len() - head);
         self.end(head, COMPRESSED, out);
     }
@@ -153,8 +159,13 @@ impl Packer {
         }
     }
 
-    fn compress(&mut self, out: &mut Vec<u8>) {
-        let stream = self.stream.get_or_insert_with(compressor);
+    /// Whether it did: where there is no memory for a stream none is begun.
+    fn compress(&mut self, out: &mut Vec<u8>) -> bool {
+        let begins = self.stream.is_none();
+        if begins {
+            self.stream = compressor();
+        }
+        let Some(stream) = &mut self.stream else { return false };
         let begin = out.len();
         let mut input = InBuffer::around(&self.plain);
         loop {
@@ -162,11 +173,19 @@ impl Packer {
             let mut output = OutBuffer::around_pos(out, out.len());
             let flush = ZSTD_EndDirective::ZSTD_e_flush;
             let left = stream.compress_stream2(&mut output, &mut input, flush);
-            if left.expect("bytes in memory can be compressed") == 0 {
-                break;
+            match left {
+                Ok(0) => break,
+                Ok(_) => {}
+                // All its memory is taken with the first bytes.
+                Err(_) if begins => {
+                    self.stream = None;
+                    return false;
+                }
+                Err(code) => panic!("bytes in memory cannot be compressed: {code}"),
             }
         }
         assert!(out.len() - begin <= PAYLOAD_BYTES_MAX, "more than the format can add");
+        true
     }
 }
 
@@ -189,8 +208,9 @@ pub fn stored(parts: VecDeque<Part>) -> VecDeque<Part> {
     blocks
 }
 
-fn compressor() -> CCtx<'static> {
-    let mut stream = CCtx::create();
+/// None where there is no memory for it.
+fn compressor() -> Option<CCtx<'static>> {
+    let mut stream = CCtx::try_create()?;
     for parameter in [
         CParameter::CompressionLevel(LEVEL),
         CParameter::WindowLog(WINDOW_LOG),
@@ -199,7 +219,7 @@ fn compressor() -> CCtx<'static> {
     ] {
         stream.set_parameter(parameter).expect("a parameter of the library");
     }
-    stream
+    Some(stream)
 }
 
 /// What the first bytes of a link's input are.
@@ -243,7 +263,10 @@ impl Unpacker {
     }
 
     fn decompress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), BlockError> {
-        let stream = self.stream.get_or_insert_with(decompressor);
+        if self.stream.is_none() {
+            self.stream = decompressor();
+        }
+        let stream = self.stream.as_mut().ok_or(BlockError::NoMemory)?;
         let mut input = InBuffer::around(payload);
         // One byte more than may come: a block that uses it, or more, is seen.
         let mut plain = Vec::with_capacity(PLAIN_BYTES_MAX + 1);
@@ -263,11 +286,12 @@ impl Unpacker {
     }
 }
 
-fn decompressor() -> DCtx<'static> {
-    let mut stream = DCtx::create();
+/// None where there is no memory for it.
+fn decompressor() -> Option<DCtx<'static>> {
+    let mut stream = DCtx::try_create()?;
     let window = DParameter::WindowLogMax(WINDOW_LOG);
     stream.set_parameter(window).expect("a parameter of the library");
-    stream
+    Some(stream)
 }
 
 #[cfg(test)]
