@@ -42,6 +42,12 @@ impl Place {
     fn look(&self) -> u64 {
         self.0.fetch_add(0, Ordering::AcqRel)
     }
+
+    /// Whether nobody is here, for who looks again until that is so: only the look that finds it so has
+    /// to come first or last, and the others change nothing.
+    fn is_idle(&self) -> bool {
+        self.0.compare_exchange(IDLE, IDLE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
 }
 
 /// The places of one tree's visitors.
@@ -83,7 +89,7 @@ impl Places {
     /// Waits until every visit that is under way has ended. Later ones see what the caller did before.
     pub(super) fn quiesce(&self) {
         for place in self.places.iter() {
-            while place.look() != IDLE {
+            while !place.is_idle() {
                 yield_now();
             }
         }
@@ -203,10 +209,8 @@ mod tests {
             let visitor = Arc::clone(&small);
             let visitor = thread::spawn(move || visitor.visit(0));
             small.newest.store(UNLINKED, Ordering::Release);
-            // As `quiesce`, which would look again.
-            if small.places.places.iter().all(|place| place.look() == IDLE) {
-                small.free(0);
-            }
+            small.places.quiesce();
+            small.free(0);
             visitor.join().expect("nothing was missing");
         });
     }

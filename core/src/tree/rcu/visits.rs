@@ -2,8 +2,19 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, PoisonError};
+
+#[cfg(loom)]
+use loom::sync::{
+    Mutex,
+    atomic::{AtomicPtr, Ordering},
+};
+#[cfg(not(loom))]
+use std::sync::{
+    Mutex,
+    atomic::{AtomicPtr, Ordering},
+};
 
 use super::{Pin, Shared};
 use crate::tree::places::{self, Place, Places};
@@ -103,4 +114,70 @@ fn start() -> usize {
         }
         own.get()
     })
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use super::*;
+    use crate::tree::restore::BUILT_IN;
+    use crate::tree::{Restorer, TreeOptions, Writer};
+    use crate::zxid::Zxid;
+    use loom::cell::UnsafeCell;
+    use loom::thread;
+    use std::ptr;
+
+    /// The root alone, at `zxid`.
+    fn tree_at(zxid: u64) -> (Writer, Arc<Tree>) {
+        let mut restorer = Restorer::new(TreeOptions { hash_seed: 1 });
+        restorer.push(&BUILT_IN[0]).expect("it is the first");
+        restorer.finish(Zxid(zxid)).expect("the root is there")
+    }
+
+    /// A door, and what only visitors of the old tree look at.
+    struct House {
+        visits: Visits,
+        old: Arc<Tree>,
+        of_old: UnsafeCell<()>,
+    }
+
+    impl House {
+        /// Whether the visit was of the old tree; each of them is seen as it was.
+        fn visit(&self) -> bool {
+            let visit = self.visits.enter();
+            let is_old = ptr::eq(visit.shared, &*self.old.shared);
+            assert_eq!(visit.view().zxid(), Zxid(if is_old { 5 } else { 3 }));
+            if is_old {
+                self.of_old.with(|_| ());
+            }
+            is_old
+        }
+    }
+
+    /// The tree that is shown is behind the old one, as after a restart with an older snapshot.
+    #[test]
+    fn nobody_is_in_a_tree_behind_the_show_of_another() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2); // three take more than five minutes
+        model.check(|| {
+            let (_old_writer, old) = tree_at(5);
+            let (_next_writer, next) = tree_at(3);
+            let visits = Visits::new(&old);
+            // The writer's look, from which visitors have their floor.
+            old.shared.registry.horizon();
+            let house = Arc::new(House { visits, old, of_old: UnsafeCell::new(()) });
+            let visitors = [(); 2].map(|()| {
+                let house = Arc::clone(&house);
+                thread::spawn(move || house.visit())
+            });
+            house.visits.show(&next);
+            house.of_old.with_mut(|_| ());
+            assert!(!house.visit());
+            for visitor in visitors {
+                visitor.join().expect("it saw one tree or the other");
+            }
+            // A floor of the old tree's holds up nothing in the new one.
+            let _visit = house.visits.enter();
+            assert!(next.shared.registry.horizon() <= 3);
+        });
+    }
 }
