@@ -17,6 +17,8 @@ mod driven;
 mod feed;
 mod life;
 mod state;
+#[cfg(all(test, loom))]
+mod tests;
 
 use std::io;
 use std::net::TcpStream;

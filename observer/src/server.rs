@@ -48,16 +48,33 @@ pub struct Shared {
     pub timeout_limits: TimeoutLimits,
     /// The identities of the server's own asks.
     pub no_identities: Arc<[Identity]>,
-    /// Every reactor's inbox has what was applied up to here. No reply to a write leaves before, and
-    /// no read is answered from an older state: so a read that begins after a write was
-    /// acknowledged sees it, also on another reactor.
-    visible: AtomicU64,
+    visible: Visible,
     tree: Arc<Tree>,
     addresses: Mutex<Addresses>,
     /// Kept for `stmk` and `gtmk`; nothing is traced by it.
     trace_mask: AtomicU64,
     /// The inboxes of reactors on threads of their own.
     reactors: OnceLock<Vec<Arc<Port<ToReactor>>>>,
+}
+
+/// Every reactor's inbox has what was applied up to here. No reply to a write leaves before, and
+/// no read is answered from an older state: so a read that begins after a write was
+/// acknowledged sees it, also on another reactor.
+struct Visible(#[cfg(not(loom))] AtomicU64, #[cfg(loom)] loom::sync::atomic::AtomicU64);
+
+impl Visible {
+    fn new(upto: Zxid) -> Self {
+        Self(upto.0.into())
+    }
+
+    /// Acquire: who sees the number finds what was put into the inboxes up to it, and the tree as far.
+    fn get(&self) -> Zxid {
+        Zxid(self.0.load(Ordering::Acquire))
+    }
+
+    fn set(&self, upto: Zxid) {
+        self.0.store(upto.0, Ordering::Release);
+    }
 }
 
 /// Open connections, in all and by client address. Touched once for each connection.
@@ -100,7 +117,7 @@ impl Shared {
             auth,
             timeout_limits,
             no_identities: Arc::from([]),
-            visible: AtomicU64::new(tree.applied().0),
+            visible: Visible::new(tree.applied()),
             tree,
             addresses: Mutex::default(),
             trace_mask: AtomicU64::new(TRACE_MASK),
@@ -117,12 +134,12 @@ impl Shared {
 
     /// What every reactor's inbox has at least.
     pub fn visible(&self) -> Zxid {
-        Zxid(self.visible.load(Ordering::Acquire))
+        self.visible.get()
     }
 
     /// Says that every reactor's inbox has everything up to `upto`.
     pub fn set_visible(&self, upto: Zxid) {
-        self.visible.store(upto.0, Ordering::Release);
+        self.visible.set(upto);
     }
 
     /// The tree.
@@ -217,4 +234,43 @@ pub fn random<const N: usize>() -> [u8; N] {
         filled += rustix::rand::getrandom(&mut bytes[filled..], flags).unwrap_or(0);
     }
     bytes
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use super::*;
+    use loom::thread;
+
+    /// Two reactors in small: an inbox is the last zxid that was pushed into it. One acknowledges the
+    /// write, the client reads from the other.
+    #[test]
+    fn a_read_behind_an_acknowledged_write_finds_it_in_its_own_inbox() {
+        loom::model(|| {
+            let visible = Arc::new(Visible::new(Zxid(1)));
+            let inbox = Arc::new(loom::sync::atomic::AtomicU64::new(1));
+            let acknowledged = Arc::new(loom::sync::atomic::AtomicBool::new(false));
+            let replies = {
+                let (visible, acknowledged) = (visible.clone(), acknowledged.clone());
+                thread::spawn(move || {
+                    if visible.get() == Zxid(2) {
+                        acknowledged.store(true, Ordering::Release);
+                    }
+                })
+            };
+            let reads = {
+                let (visible, inbox) = (visible.clone(), inbox.clone());
+                thread::spawn(move || {
+                    let is_behind = acknowledged.load(Ordering::Acquire);
+                    let upto = visible.get();
+                    assert!(!is_behind || upto == Zxid(2));
+                    // As far as it has to be caught up with.
+                    assert!(upto.0 <= inbox.load(Ordering::Relaxed));
+                })
+            };
+            inbox.store(2, Ordering::Relaxed);
+            visible.set(Zxid(2));
+            replies.join().expect("it does not panic");
+            reads.join().expect("nothing was missing");
+        });
+    }
 }

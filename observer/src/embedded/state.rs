@@ -1,8 +1,29 @@
 //! What the observer's thread tells, and everybody else looks at.
+//!
+//! ```text
+//! who waits          waiting += 1 ─► ready? ─► sleep           from the look until it sleeps it holds `ended`
+//! observer's thread  applied, current ─► waiting += 0 ─► 0 < it? ─► lock and let go `ended` ─► wake all
+//! ```
+//!
+//! Both change `waiting` with a read-modify-write, so one of them comes first. Who waits first: the
+//! observer's thread sees that somebody does, and wakes it when it sleeps. The observer's thread first: who
+//! waits reads what that left, so it sees all that was told before, and does not sleep. A load there instead,
+//! be it `SeqCst`, would not do: the look of who waits is at other places, and only `Acquire`, so that both
+//! could miss the other.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+
+#[cfg(loom)]
+use loom::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
+#[cfg(not(loom))]
+use std::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
 
 use farwatch_core::tree::{Events, Reader, Tree, Visits};
 use farwatch_core::zxid::Zxid;
@@ -28,6 +49,7 @@ pub(super) struct State {
     tree_bytes: AtomicUsize,
     tree_bytes_max: Option<usize>,
     is_memory_out: fn() -> bool,
+    /// Changed by read-modify-writes only.
     waiting: AtomicUsize,
     ended: Mutex<Option<String>>,
     /// Why it follows nobody, as it was when somebody waited.
@@ -87,7 +109,7 @@ impl State {
 
     pub fn wait_ready(&self, min: Zxid, deadline: Instant) -> Result<(), WaitError> {
         // Counted before the look: whoever moves it behind the look sees somebody waiting.
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.waiting.fetch_add(1, Ordering::AcqRel);
         let mut ended = self.lock_ended();
         let result = loop {
             if self.is_ready(min) {
@@ -104,7 +126,7 @@ impl State {
             ended = waited.unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(ended);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
         result
     }
 
@@ -116,7 +138,7 @@ impl State {
         deadline: Instant,
         mut drive: impl FnMut(Duration),
     ) -> Result<(), WaitError> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.waiting.fetch_add(1, Ordering::AcqRel);
         let result = loop {
             if self.is_ready(min) {
                 break Ok(());
@@ -130,8 +152,13 @@ impl State {
             }
             drive(left);
         };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
         result
+    }
+
+    /// Whether somebody waits. Who begins to behind this sees all that the caller told before.
+    fn is_awaited(&self) -> bool {
+        0 < self.waiting.fetch_add(0, Ordering::AcqRel)
     }
 
     fn why_unlinked(&self) -> String {
@@ -234,7 +261,7 @@ impl Embedder for Beats {
     }
 
     fn asks_why(&self) -> bool {
-        0 < self.state.waiting.load(Ordering::SeqCst)
+        self.state.is_awaited()
     }
 
     fn unlinked(&mut self, why: String) {
@@ -250,9 +277,10 @@ impl Embedder for Beats {
         let was = state.current_ms.load(Ordering::Relaxed);
         if stands.follows || was != NEVER {
             let now_ms = state.began.elapsed().as_millis() as u64;
-            state.current_ms.store(now_ms.saturating_sub(stands.stale_ms), Ordering::SeqCst);
+            // Release: who sees itself to be current sees the state that it was current with.
+            state.current_ms.store(now_ms.saturating_sub(stands.stale_ms), Ordering::Release);
         }
-        if 0 < state.waiting.load(Ordering::SeqCst) {
+        if state.is_awaited() {
             let _looked = state.lock_ended(); // who has looked and not yet slept holds it
             state.moved.notify_all();
         }

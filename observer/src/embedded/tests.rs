@@ -1,0 +1,204 @@
+//! Every order of what the observer's thread tells and what others see of it. loom lets no wait time
+//! out: a wake-up that is lost leaves nobody to go on, and loom says so.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use farwatch_core::acl;
+use farwatch_core::snapshot::NodeImage;
+use farwatch_core::tree::{Applied, Restorer, Tree, TreeOptions, Writer};
+use farwatch_core::txn::{NodeKind, Txn, TxnHead};
+use farwatch_core::zxid::{SessionId, Zxid};
+use loom::thread;
+
+use super::feed::{Next, Subscription};
+use super::state::{Beats, State};
+use super::{Lost, Options, WaitError};
+use crate::drive::{Embedder, Stands};
+
+/// Where the tree begins, and what comes.
+const FIRST: Zxid = Zxid(1);
+const SECOND: Zxid = Zxid(2);
+const THIRD: Zxid = Zxid(3);
+
+const ROOT: NodeImage<'static> = NodeImage {
+    path: b"/",
+    data: Some(b""),
+    acl: acl::OPEN,
+    kind: NodeKind::Persistent,
+    czxid: Zxid::ZERO,
+    mzxid: Zxid::ZERO,
+    pzxid: Zxid::ZERO,
+    ctime: 0,
+    mtime: 0,
+    version: 0,
+    cversion: 0,
+    aversion: 0,
+};
+
+/// The root alone.
+fn tree_at(zxid: Zxid) -> (Writer, Arc<Tree>) {
+    let mut restorer = Restorer::new(TreeOptions { hash_seed: 1 });
+    restorer.push(&ROOT).expect("it is the first");
+    restorer.finish(zxid).expect("the root is there")
+}
+
+/// The observer's thread.
+struct Core {
+    writer: Writer,
+    beats: Beats,
+    applied: Applied,
+}
+
+impl Core {
+    fn new() -> (Self, Arc<State>) {
+        let (writer, tree) = tree_at(FIRST);
+        let state = Arc::new(State::new(&tree, &Options::of(Vec::new())));
+        let beats = Beats::new(Arc::clone(&state), tree.reader());
+        (Self { writer, beats, applied: Applied::default() }, state)
+    }
+
+    /// Sets the root's data, and says so.
+    fn apply(&mut self, zxid: Zxid) {
+        let head = TxnHead { zxid, time_ms: 0, session: SessionId(0), cxid: 0 };
+        let txn = Txn::SetData { path: b"/", data: Some(b"new"), version: zxid.0 as i32 };
+        self.applied.clear();
+        self.writer.apply(&head, &txn, &mut self.applied);
+        self.beats.applied(zxid, &self.applied.events);
+    }
+
+    fn stand(&mut self) {
+        self.beats.stands(Stands { follows: true, stale_ms: 0, versions_kept: 0, tree_bytes: 0 });
+    }
+}
+
+/// loom waits for it for ever.
+fn never() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
+
+#[test]
+fn nobody_sleeps_behind_the_turn_that_made_it_ready() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let waiter = thread::spawn(move || state.wait_ready(SECOND, never()));
+        // Nothing more happens behind it.
+        core.apply(SECOND);
+        core.stand();
+        assert_eq!(waiter.join().expect("it does not panic"), Ok(()));
+    });
+}
+
+#[test]
+fn two_that_wait_wake_both() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        core.apply(SECOND);
+        let waiters = [(); 2].map(|()| {
+            let state = Arc::clone(&state);
+            thread::spawn(move || state.wait_ready(SECOND, never()))
+        });
+        core.stand();
+        for waiter in waiters {
+            assert_eq!(waiter.join().expect("it does not panic"), Ok(()));
+        }
+    });
+}
+
+#[test]
+fn nobody_sleeps_behind_the_end() {
+    loom::model(|| {
+        let (_core, state) = Core::new();
+        let waited = Arc::clone(&state);
+        let waiter = thread::spawn(move || waited.wait_ready(SECOND, never()));
+        state.end("over".to_owned());
+        let ended = WaitError::Ended("over".to_owned());
+        assert_eq!(waiter.join().expect("it does not panic"), Err(ended));
+    });
+}
+
+#[test]
+fn a_lag_names_a_state_that_was_there_when_it_was_current() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let looker = thread::spawn(move || {
+            let lag = state.lag();
+            assert!(lag.stale.is_none() || SECOND <= lag.zxid);
+        });
+        core.apply(SECOND);
+        core.stand();
+        looker.join().expect("what it saw fits together");
+    });
+}
+
+/// Takes changes of `subscription` until nothing comes any more.
+fn changes_until_the_end(subscription: &Subscription) -> Result<Vec<Zxid>, Lost> {
+    let mut changes = Vec::new();
+    loop {
+        match subscription.next(never())? {
+            Next::Change(change) => changes.push(change.zxid),
+            Next::Nothing => unreachable!("it waits for ever"),
+            Next::Ended(_) => return Ok(changes),
+        }
+    }
+}
+
+#[test]
+fn between_where_a_subscription_begins_and_what_it_tells_is_no_gap() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let reader = Arc::clone(&state);
+        let reader = thread::spawn(move || {
+            let subscription =
+                Subscription::new(Arc::clone(&reader), b"/", None).expect("from now on");
+            let begins = subscription.zxid();
+            // What is read behind it shows what it will not tell.
+            assert!(begins <= reader.visits.enter().view().zxid());
+            let changes = changes_until_the_end(&subscription).expect("the window has room");
+            let missed = [SECOND, THIRD].into_iter().filter(|&zxid| begins < zxid);
+            assert_eq!(changes, missed.collect::<Vec<_>>());
+            assert_eq!(subscription.zxid(), THIRD);
+        });
+        core.apply(SECOND);
+        core.apply(THIRD);
+        state.end("over".to_owned());
+        reader.join().expect("nothing was missing");
+    });
+}
+
+#[test]
+fn each_change_goes_to_one_of_those_who_share_a_subscription() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let shared = Subscription::new(Arc::clone(&state), b"/", None).expect("from now on");
+        let shared = Arc::new(shared);
+        let other = Arc::clone(&shared);
+        let other =
+            thread::spawn(move || changes_until_the_end(&other).expect("the window has room"));
+        let core = thread::spawn(move || {
+            core.apply(SECOND);
+            state.end("over".to_owned());
+        });
+        let mut all = changes_until_the_end(&shared).expect("the window has room");
+        core.join().expect("it does not panic");
+        all.append(&mut other.join().expect("it does not panic"));
+        assert_eq!(all, [SECOND]);
+    });
+}
+
+/// As when the state is replaced: who has read all there was has missed something, too.
+#[test]
+fn who_waits_for_a_change_is_told_that_the_history_was_broken_off() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let subscription = Subscription::new(Arc::clone(&state), b"/", None).expect("from now on");
+        let reader = thread::spawn(move || {
+            let lost = changes_until_the_end(&subscription).expect_err("something was missed");
+            assert!(lost.from == FIRST || lost.from == SECOND);
+        });
+        core.apply(SECOND);
+        let (_next_writer, next) = tree_at(THIRD);
+        state.show(&next);
+        reader.join().expect("it was told");
+    });
+}
