@@ -25,17 +25,28 @@
 //!    large data are counted, and only the writer counts.
 #![allow(unsafe_code)]
 
+mod life;
 mod remains;
 pub(super) mod store;
+#[cfg(all(test, loom))]
+mod tests;
 pub(super) mod visits;
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+#[cfg(not(loom))]
+use std::alloc::dealloc;
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicPtr, AtomicU32 as Length, Ordering};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicPtr, AtomicU32 as Length, Ordering};
+
+use self::life::Life;
 use self::remains::Remains;
 use super::hash::hash;
 use super::registry::{Handle, Registry};
@@ -46,7 +57,7 @@ use crate::zxid::{SessionId, Zxid};
 /// Parts of the index that grow on their own: growth of one part of ten million nodes is the
 /// longest pause that the index causes (about 10,000 nodes are placed anew).
 const SHARDS: usize = 1 << SHARD_BITS;
-const SHARD_BITS: u32 = 10;
+const SHARD_BITS: u32 = if cfg!(loom) { 1 } else { 10 };
 
 const TOMBSTONE: u32 = 1;
 const HAS_DATA: u32 = 1 << 1;
@@ -93,6 +104,7 @@ struct Block {
     path_bytes: u32,
     data_bytes: u32,
     flags: u32,
+    life: Life,
 }
 
 /// What only a node has that has or had children.
@@ -105,7 +117,8 @@ struct Branch {
     num_children: i32,
 }
 
-const _: () = assert!(size_of::<Block>() == 80 && align_of::<Block>() == 8);
+const _: () = assert!(cfg!(loom) || size_of::<Block>() == 80);
+const _: () = assert!(align_of::<Block>() == 8);
 const _: () = assert!(size_of::<Branch>() == 24 && align_of::<Branch>() == 8);
 
 /// A list of access rights that nodes share.
@@ -129,13 +142,14 @@ struct DataBlock {
 struct Pointers {
     capacity: u32,
     /// Children: entries ever filled. Slots: entries that are not empty. Stored by the writer.
-    len: AtomicU32,
+    len: Length,
     /// Of those, the ones that hold nothing any more. The writer's own.
     free: AtomicU32,
+    life: Life,
 }
 
-const POINTERS_HEAD: usize = 16;
-const _: () = assert!(size_of::<Pointers>() == POINTERS_HEAD);
+const POINTERS_HEAD: usize = size_of::<Pointers>();
+const _: () = assert!(cfg!(loom) || POINTERS_HEAD == 16);
 
 impl Pointers {
     fn layout(capacity: usize) -> Layout {
@@ -152,6 +166,13 @@ impl Pointers {
                 handle_alloc_error(layout)
             };
             (*array.as_ptr()).capacity = count;
+            #[cfg(loom)] // there, none of these is zeroes
+            {
+                ptr::write(&raw mut (*array.as_ptr()).len, Length::new(0));
+                ptr::write(&raw mut (*array.as_ptr()).life, Life::new());
+                let first = array.cast::<u8>().add(POINTERS_HEAD).cast::<AtomicPtr<Block>>();
+                (0..capacity).for_each(|at| first.add(at).write(AtomicPtr::default()));
+            }
             array
         }
     }
@@ -162,6 +183,7 @@ impl Pointers {
         // SAFETY: `new` made room for `capacity` pointers behind the head, all initialized; they are
         // atomics, so shared references are sound while others store.
         unsafe {
+            array.as_ref().life.look();
             let first = array.cast::<u8>().add(POINTERS_HEAD).cast::<AtomicPtr<Block>>();
             slice::from_raw_parts(first.as_ptr(), array.as_ref().capacity as usize)
         }
@@ -173,10 +195,25 @@ impl Pointers {
         // SAFETY: allocated by `new` with this very layout; the caller is the last.
         unsafe {
             let layout = Self::layout(array.as_ref().capacity as usize);
-            dealloc(array.cast().as_ptr(), layout);
+            array.as_ref().life.end();
+            give_back(array.cast(), layout);
             layout.size()
         }
     }
+}
+
+/// Frees memory; under loom, only with a tree, so that no address comes twice while it lives.
+///
+/// # Safety
+/// It was allocated with this layout, and nobody can reach it any more.
+unsafe fn give_back(memory: NonNull<u8>, layout: Layout) {
+    #[cfg(loom)]
+    life::bury(memory, layout);
+    #[cfg(not(loom))]
+    // SAFETY: by the caller.
+    unsafe {
+        dealloc(memory.as_ptr(), layout)
+    };
 }
 
 /// A pointer in a slot carries 16 bits of the hash above its 48 bits of address.
@@ -213,7 +250,9 @@ impl Copy for VersionRef<'_> {}
 impl<'r> VersionRef<'r> {
     fn head(self) -> &'r Block {
         // SAFETY: alive for `'r` by construction, and unchanged since it was published (fact 1).
-        unsafe { self.block.as_ref() }
+        let head = unsafe { self.block.as_ref() };
+        head.life.look();
+        head
     }
 
     /// The bytes from `offset` on as a `T`.
@@ -474,8 +513,8 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let mut remains = self.remains.get_mut().expect("nothing panics under it").take();
         let remains = remains.get_or_insert_default();
-        for shard in &mut self.shards {
-            let Some(array) = NonNull::new(*shard.get_mut()) else { continue };
+        for shard in &self.shards {
+            let Some(array) = NonNull::new(shard.load(Ordering::Relaxed)) else { continue };
             // SAFETY: the last owner is dropping: nobody else reaches any block. The index owns its
             // arrays, newest versions and their children arrays; tombstones are the queue's (fact 5).
             unsafe {
@@ -497,6 +536,8 @@ impl Drop for Shared {
         // SAFETY: as above; each block is in the queue once.
         unsafe { remains.free_queue() };
         assert!(remains.acls_left() == 0); // every list was counted by the nodes that used it
+        #[cfg(loom)]
+        life::exhume();
     }
 }
 

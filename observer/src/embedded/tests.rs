@@ -144,6 +144,25 @@ fn changes_until_the_end(subscription: &Subscription) -> Result<Vec<Zxid>, Lost>
 }
 
 #[test]
+fn a_change_is_told_once_it_is_said_to_be_and_wakes_who_waits_for_it() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let subscription = Subscription::new(Arc::clone(&state), b"/", None).expect("from now on");
+        let reader = thread::spawn(move || {
+            let mut next = subscription.next(Instant::now());
+            if let Ok(Next::Nothing) = next {
+                assert_eq!(subscription.zxid(), FIRST);
+                next = subscription.next(never());
+            }
+            assert!(matches!(next, Ok(Next::Change(change)) if change.zxid == SECOND));
+        });
+        // Nothing more happens behind it.
+        core.apply(SECOND);
+        reader.join().expect("it was told");
+    });
+}
+
+#[test]
 fn between_where_a_subscription_begins_and_what_it_tells_is_no_gap() {
     loom::model(|| {
         let (mut core, state) = Core::new();

@@ -1,6 +1,6 @@
 //! Making blocks and freeing them, and the queue between the two.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{
-    AclBlock, BRANCH, Block, Branch, DETACHED, DataBlock, HAS_DATA, KIND_SHIFT, Meta, OWNER,
-    Offsets, Pointers, TOMBSTONE, VersionRef,
+    AclBlock, BRANCH, Block, Branch, DETACHED, DataBlock, HAS_DATA, KIND_SHIFT, Life, Meta, OWNER,
+    Offsets, Pointers, TOMBSTONE, VersionRef, give_back,
 };
 use crate::acl::{self, AclList, Perms};
 use crate::txn::NodeKind;
@@ -110,6 +110,7 @@ impl Draft<'_> {
             path_bytes: u32::try_from(self.path.len()).expect("a path fits a frame"),
             data_bytes: u32::try_from(data_bytes).expect("data fits a frame"),
             flags,
+            life: Life::new(),
         };
         let layout = block_layout(offsets.path + self.path.len() + inline.len());
         // SAFETY: the layout has room for all parts at their offsets, each aligned to 8 except the
@@ -234,8 +235,9 @@ impl Remains {
         }
         let layout = block_layout(freed.size());
         self.heap_bytes -= layout.size();
+        freed.head().life.end();
         // SAFETY: `Draft::make` allocated it with this very layout; the caller is the last.
-        unsafe { dealloc(block.cast().as_ptr(), layout) };
+        unsafe { give_back(block.cast(), layout) };
     }
 
     /// # Safety

@@ -1,8 +1,12 @@
 //! The writing half: what a transaction does to the index, the children and the queue.
 
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex};
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicPtr, Ordering};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::remains::{Draft, Payload, Remains, Retired, version};
 use super::{
@@ -21,7 +25,7 @@ use crate::zxid::Zxid;
 const RECLAIM_MIN: usize = 16 * 1024;
 
 /// Slots of a shard's first array.
-const SLOTS_MIN: usize = 8;
+const SLOTS_MIN: usize = if cfg!(loom) { 2 } else { 8 };
 
 /// Entries of a first array of children.
 const CHILDREN_MIN: usize = 2;

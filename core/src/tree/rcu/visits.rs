@@ -160,7 +160,6 @@ mod tests {
         model.preemption_bound = Some(2); // three take more than five minutes
         model.check(|| {
             let (_old_writer, old) = tree_at(5);
-            let (_next_writer, next) = tree_at(3);
             let visits = Visits::new(&old);
             // The writer's look, from which visitors have their floor.
             old.shared.registry.horizon();
@@ -169,6 +168,8 @@ mod tests {
                 let house = Arc::clone(&house);
                 thread::spawn(move || house.visit())
             });
+            // Behind their start: only what shows it says that it is there.
+            let (_next_writer, next) = tree_at(3);
             house.visits.show(&next);
             house.of_old.with_mut(|_| ());
             assert!(!house.visit());
