@@ -193,7 +193,9 @@ fn look(server: &Subject) -> Result<Look> {
         let (user, system) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
         let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         let waits = waits.and_then(|it| it.trim().parse().ok()).unwrap_or(0);
-        let known = threads.entry(name.trim().to_owned()).or_default();
+        // The kernel's own, whose names have a number.
+        let name = if name.starts_with("iou-wrk") { "the ring" } else { name.trim() };
+        let known = threads.entry(name.to_owned()).or_default();
         for (known, more) in known.iter_mut().zip([user, system, waits]) {
             *known += more;
         }

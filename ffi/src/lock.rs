@@ -29,6 +29,9 @@ impl Opaque for fw_lock {
     const IS_BOUND_TO_PROCESS: bool = true;
 }
 
+/// What gets a lock for a client, with nodes of these rights, until then.
+type Acquire<'a> = dyn Fn(&Client, Vec<Acl>, Instant) -> Result<LockGuard, RecipeError> + 'a;
+
 /// Gets a lock by what `acquire` does until the deadline, with the client's rights.
 ///
 /// # Safety
@@ -37,7 +40,7 @@ unsafe fn get(
     client: *mut fw_client,
     timeout_ms: i64,
     lock: *mut *mut fw_lock,
-    acquire: &dyn Fn(&Client, Vec<Acl>, Instant) -> Result<LockGuard, RecipeError>,
+    acquire: &Acquire<'_>,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise is the same.
     unsafe {
