@@ -14,6 +14,7 @@ mod crowds;
 mod ensembles;
 mod etcd;
 mod expiry;
+mod far;
 mod farewell;
 mod footprint;
 mod grid;
@@ -101,7 +102,7 @@ struct Instrument {
 const LOOK: Duration = Duration::from_secs(2);
 
 /// In the order in which they run: what is quick comes first.
-const INSTRUMENTS: [Instrument; 16] = [
+const INSTRUMENTS: [Instrument; 17] = [
     Instrument::new(&["P26"], 0.5, "binary, idle memory, time to listen", footprint::measure),
     Instrument::new(&["P25"], 1.5, "system calls of an operation", syscalls::measure),
     Instrument::new(
@@ -120,6 +121,7 @@ const INSTRUMENTS: [Instrument; 16] = [
     Instrument::new(&["P14", "P20"], 3.0, "a large tree, and its start", trees::memory_and_starts),
     Instrument::new(&["P21"], 5.0, "writes through snapshots", trees::snapshots),
     Instrument::new(&["P15", "P16"], 7.0, "the leader killed, frozen", ensembles::leaders),
+    Instrument::new(&["P17", "P18", "P19"], 14.0, "observers, and a way that is cut", far::measure),
     Instrument::new(&["P29"], 1.5, "double barriers", ensembles::double_barriers),
     Instrument::new(&["P30"], 13.0, "the grid of clients and reads", grid::measure),
     Instrument::new(&["P31"], 0.5, "durable puts beside etcd", etcd::measure),

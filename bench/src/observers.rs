@@ -12,7 +12,7 @@
 pub mod crowd;
 mod herd;
 mod link;
-mod report;
+pub(crate) mod report;
 mod restart;
 pub mod sink;
 mod throughput;
@@ -28,11 +28,14 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use self::crowd::Crowd;
-use self::report::{Findings, LinkBytes, Outages, Reads, Restarts, Throughput};
+pub(crate) use self::report::{CutFound, Findings};
+use self::report::{LinkBytes, Outages, Reads, Restarts, Throughput};
 use self::throughput::{Cell, WORKLOAD, cells_of_sinks, observers, slice};
 use self::transfer::Transfers;
 use self::way::{Quality, Way};
 use crate::load::report::{FARWATCH, ZOOKEEPER, replace_between};
+#[cfg(feature = "page")]
+use crate::load::servers::Servers;
 use crate::load::{Kind, Load, Nodes, ROOT, Workload};
 use crate::raw::request::{create, get_data, set_data};
 use crate::raw::{Connection, Handshake, ids};
@@ -55,7 +58,7 @@ const VOTERS: u32 = 3;
 const LISTED: usize = 8;
 
 /// Links as they are where they are short.
-const UNCOMPRESSED: &str = "farwatch.linkCompression=off";
+pub(crate) const UNCOMPRESSED: &str = "farwatch.linkCompression=off";
 
 /// So many learn from the one observer over the way.
 const RELAYED: [usize; 2] = [8, 32];
@@ -141,8 +144,43 @@ pub struct Observers {
 type Named = (&'static str, Ensemble);
 
 impl Observers {
+    /// The parts that bars need.
+    #[cfg(feature = "page")]
+    pub(crate) fn of_bars(
+        servers: &Servers,
+        rounds: usize,
+        slice: Duration,
+        parts: &[Part],
+    ) -> Self {
+        Self {
+            farwatch: servers.farwatch.clone(),
+            without_zookeeper: servers.without_zookeeper,
+            parts: parts.to_vec(),
+            sinks: vec![0, 10, 50, 200],
+            rounds,
+            seconds: slice.as_secs_f64(),
+            rtt_ms: 80,
+            way_bytes_per_second: 4_000_000,
+            missed: vec![1_000, 100_000],
+            snapshot_nodes: 0,
+            herd: Vec::new(),
+            slow: Vec::new(),
+            json: None,
+            plot: None,
+            cut_plot: None,
+            document: None,
+        }
+    }
+
     /// Measures, and prints what was found.
     pub fn run(&self) -> Result<()> {
+        let found = self.measure()?;
+        println!("\n{}", report::markdown(&found));
+        self.write(&found)
+    }
+
+    /// Measures, and writes what is there behind each part.
+    pub(crate) fn measure(&self) -> Result<Findings> {
         let plots_cut = self.cut_plot.is_some();
         ensure!(!plots_cut || self.measures(Part::Cut), "--cut-plot needs the part cut");
         let mut found = Findings::default();
@@ -166,8 +204,7 @@ impl Observers {
         if self.measures(Part::Herd) {
             self.herds(&mut found)?;
         }
-        println!("\n{}", report::markdown(&found));
-        self.write(&found)
+        Ok(found)
     }
 
     /// Writes what was found so far: a part that fails takes nothing of those before it along.

@@ -74,7 +74,7 @@ pub const CELLS: [Cell; 12] = [
     cell("set-1", Kind::Set, 1, 1),
     cell("set-64", Kind::Set, 64, 1),
     expecting(cell("set-16x64", Kind::Set, 16, 64), 5.0),
-    expecting(cell("set-64x32", Kind::Set, 64, 32), 6.0),
+    expecting(cell("set-64x32", Kind::Set, 64, 32), 5.0),
     cell("create-16x64", Kind::Create, 16, 64),
     cell("mix90-64", MIX, 64, 1),
     cell("mix90-16x64", MIX, 16, 64),

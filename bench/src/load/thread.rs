@@ -85,7 +85,7 @@ impl LoadThread {
         self.begin()?;
         let mut last = Duration::ZERO;
         while begin.elapsed() < duration {
-            let due = self.ask_what_is_due()?;
+            let due = self.ask_what_is_due(begin + duration)?;
             let left = duration.saturating_sub(begin.elapsed()).min(due);
             let before = slice.operations;
             self.turn(left, Some(&mut slice))?;
@@ -107,7 +107,11 @@ impl LoadThread {
             if deadline <= Instant::now() {
                 bail!("the server did not answer everything within {DRAIN_MAX:?}");
             }
+            let none_yet = late.operations == 0;
             self.turn(DRAIN_MAX, is_open.then_some(&mut late))?;
+            if none_yet && 0 < late.operations {
+                slice.longest_gap = slice.longest_gap.max(begin.elapsed() - last);
+            }
         }
         slice.reads.add(&late.reads)?;
         slice.writes.add(&late.writes)?;
@@ -120,7 +124,7 @@ impl LoadThread {
         let mut slice = Slice::empty();
         self.begin()?;
         while slice.operations < answered {
-            let due = self.ask_what_is_due()?;
+            let due = self.ask_what_is_due(Instant::now() + DRAIN_MAX)?;
             self.turn(due, Some(&mut slice))?;
         }
         Ok(slice)
@@ -141,9 +145,11 @@ impl LoadThread {
         Ok(())
     }
 
-    /// Asks all that an open loop should have asked by now. Returns how long nothing more is due.
-    fn ask_what_is_due(&mut self) -> Result<Duration> {
-        let now_ns = self.now_ns() as f64;
+    /// Asks all that an open loop should have asked by now, and before `end`. Returns how long nothing more is
+    /// due.
+    fn ask_what_is_due(&mut self, end: Instant) -> Result<Duration> {
+        let end_ns = end.saturating_duration_since(self.started).as_nanos() as f64;
+        let now_ns = (self.now_ns() as f64).min(end_ns);
         let Pace::Open { every_ns, due_ns, at } = &mut self.pace else { return Ok(DRAIN_MAX) };
         let first = *at;
         let mut asked = 0;

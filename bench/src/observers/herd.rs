@@ -9,7 +9,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, sleep};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use farwatch_core::zab::Recovered;
+use farwatch_core::zxid::Zxid;
 use farwatch_observer::peers::backoff::Backoff;
 use serde_json::{Value, json};
 
@@ -57,7 +58,9 @@ struct Herd {
 struct Shared {
     is_over: AtomicBool,
     sips: AtomicBool,
-    /// Of all that are linked, those that were told all that is committed.
+    /// Who is level has this.
+    goal: AtomicU64,
+    /// Of all that are linked, those that were told to serve, and are level.
     following: AtomicUsize,
     /// Those whose link has ended.
     lost: AtomicUsize,
@@ -71,6 +74,7 @@ impl Herd {
         let shared = Arc::new(Shared {
             is_over: AtomicBool::new(false),
             sips: AtomicBool::new(false),
+            goal: AtomicU64::new(0),
             following: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
             failure: Mutex::new(None),
@@ -166,7 +170,9 @@ impl Shared {
                 }
                 result.is_ok()
             });
-            let following = all.iter().filter(|it| it.follows()).count();
+            let goal = Zxid(self.goal.load(Ordering::Relaxed));
+            let is_level = |sink: &&Sink| sink.follows() && goal <= sink.history().log.zxid;
+            let following = all.iter().filter(is_level).count();
             self.following.store(following, Ordering::Relaxed);
             sleep(ROUND.saturating_sub(ticked.elapsed()));
         }
@@ -268,8 +274,10 @@ pub fn fall_behind(ensemble: &Ensemble, count: usize, stretch: Duration) -> Resu
         meanwhile.elapsed = elapsed;
         highest = highest.max(resident_bytes(pid)?);
     }
+    let goal = history(upstream)?.log.zxid;
+    herd.shared.goal.store(goal.0, Ordering::Relaxed);
+    sleep(ROUND * 5); // all have been counted against it
     herd.shared.sips.store(false, Ordering::Relaxed);
-    sleep(ROUND * 2);
     let level_after = until_level()?;
     Ok(Lag {
         count,

@@ -1,5 +1,7 @@
 //! What was found about observers, as tables, JSON and a plot.
 
+mod bars;
+
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -12,6 +14,8 @@ use super::transfer::{self, Transfers};
 use super::way::Quality;
 use crate::load::Slice;
 use crate::load::referee::Spread;
+
+pub use bars::CutFound;
 
 /// All that one run found.
 #[derive(Debug, Default)]

@@ -214,6 +214,10 @@ impl Sink {
         }
         self.plain = plain;
         self.plain.drain(..used);
+        if !self.plain.is_empty() || !self.input.is_empty() {
+            // A part of a message: its upstream is not silent, though it takes long to be heard.
+            self.step(Event::Arriving(self.upstream));
+        }
         Ok(())
     }
 

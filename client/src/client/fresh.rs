@@ -112,8 +112,7 @@ impl Client {
         state: MutexGuard<'_, State>,
         submitted: Submitted,
     ) -> Result<RequestId, ClientError> {
-        let patience = self.request_timeout.min(link::STALL);
-        link::flush_until(&self.handle.shared, state, link::after(patience));
+        link::flush_until(&self.handle.shared, state, link::after(self.request_timeout));
         submitted.map_err(|refused| refused.error)
     }
 

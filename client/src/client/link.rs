@@ -10,7 +10,7 @@ use super::names::Names;
 use super::nearest::{self, Comparison};
 use super::{Completion, EventHandler, Shared, State};
 use crate::event::Event;
-use crate::machine::{LinkAction, Output};
+use crate::machine::{CONNECT_MS_MIN, LinkAction, Output};
 
 /// One read takes at most so much, bytes: many replies of a pipeline, one part of a huge one.
 const READ_BYTES: usize = 64 * 1024;
@@ -30,6 +30,9 @@ const ROUNDS_MAX: usize = 16;
 /// What the reader has still to send, bytes, before more is taken from the machine, which has a limit.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
 
+/// A sender sends for no longer than this, though bytes still move: what is left the reader finds when its wait is over.
+const FLUSH_MAX: Duration = Duration::from_secs(10);
+
 /// Shortest wait of a blocked read, milliseconds: the kernel's own grain is about as large.
 const TICK_MS_MIN: u64 = 10;
 
@@ -40,7 +43,7 @@ const TICK_MS_MIN: u64 = 10;
 /// for it. A server that takes nothing for too long is found by its silence. So is what others go on adding: the
 /// answers to what was sent wake the reader.
 pub(super) fn flush<'s>(shared: &'s Shared, state: MutexGuard<'s, State>) {
-    flush_until(shared, state, after(STALL));
+    flush_until(shared, state, after(FLUSH_MAX));
 }
 
 /// As [`flush`], and not beyond `until`.
@@ -299,7 +302,8 @@ fn log(event: &Event) {
 fn dial(shared: &Shared, names: &mut Names, server: usize, deadline_ms: u64) {
     let name = &shared.servers[server];
     let dialled = connect(shared, || {
-        let left_ms = deadline_ms.saturating_sub(shared.now_ms());
+        // A callback before it may have taken its time.
+        let left_ms = deadline_ms.saturating_sub(shared.now_ms()).max(CONNECT_MS_MIN);
         names.resolve(server, name, Duration::from_millis(left_ms))
     });
     let mut state = shared.lock();

@@ -1,10 +1,15 @@
 //! A session outside of its client: what takes it up again, as a value and as text.
 
+use std::fmt::Write as _;
+
 use farwatch_core::wire::handshake::Password;
 use farwatch_core::zxid::SessionId;
 
 /// What the text of a token begins with; the number is that of its form.
 const TEXT_HEAD: &str = "farwatch-session-1";
+
+/// Longer than any text of a token.
+const TEXT_BYTES_MAX: usize = 128;
 
 /// A session that can be taken up again, here or in another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +40,13 @@ impl SessionToken {
     /// and delete what only it may, and end it. So keep it as you keep a password.
     pub fn to_secret_text(&self) -> String {
         let Self { id, password, last_zxid, timeout_ms } = self;
-        let password: String = password.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{TEXT_HEAD}:{:016x}:{password}:{last_zxid:x}:{timeout_ms}", id.0)
+        // One piece of memory, which whoever gets it can overwrite: growing would leave another behind.
+        let mut text = String::with_capacity(TEXT_BYTES_MAX);
+        let secret = u128::from_be_bytes(password.0);
+        write!(text, "{TEXT_HEAD}:{:016x}:{secret:032x}:{last_zxid:x}:{timeout_ms}", id.0)
+            .expect("a String takes every write");
+        debug_assert!(text.len() <= TEXT_BYTES_MAX);
+        text
     }
 
     /// The token that `text` was made of.

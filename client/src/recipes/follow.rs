@@ -174,10 +174,9 @@ pub(super) fn done<F: Follow>(follow: &Arc<F>, result: Result<F::Value, ClientEr
     let mut state = follow.followed().lock();
     if state.is_over || !state.is_poked {
         state.is_looking = false;
-        let is_refused = matches!(
-            state.error,
-            Some(ClientError::Server(_) | ClientError::UnknownCode(_) | ClientError::BadReply)
-        );
+        // Behind what cannot be decoded the connection ends: a look in each new one would end each.
+        let is_refused =
+            matches!(state.error, Some(ClientError::Server(_) | ClientError::UnknownCode(_)));
         // Nothing is watched now: nobody would tell when there is an answer.
         if is_refused && !state.is_over && !std::mem::replace(&mut state.is_retrying, true) {
             drop(state);

@@ -387,9 +387,18 @@ impl Mark {
         let sync = Operation::Sync { path: self.path.clone() };
         self.submit(&sync, move |mark, result| match result {
             Ok(_) => mark.read_back(until_ms),
-            Err(ClientError::ConnectionLoss { .. }) => mark.find_out(until_ms),
+            Err(error) if error.is_passing() => mark.find_out_again(until_ms),
             Err(error) => mark.not_now(Some(error)),
         });
+    }
+
+    /// When a server may answer that did not.
+    fn find_out_again(self: Arc<Self>, until_ms: u64) {
+        if self.client.upgrade().is_none() {
+            return self.not_now(Some(ClientError::Closed));
+        }
+        let client = self.client.clone();
+        client.again(move || self.find_out(until_ms));
     }
 
     fn read_back(self: Arc<Self>, until_ms: u64) {
@@ -405,7 +414,7 @@ impl Mark {
                     mark.overtaken();
                 }
             }
-            Err(ClientError::ConnectionLoss { .. }) => mark.find_out(until_ms),
+            Err(error) if error.is_passing() => mark.find_out_again(until_ms),
             Err(ClientError::Server(ErrorCode::NoNode)) => mark.overtaken(),
             Ok(_) => mark.not_now(Some(ClientError::BadReply)),
             Err(error) => mark.not_now(Some(error)),

@@ -272,8 +272,12 @@ impl Feed {
             link.stage = Stage::CatchUp { reading: None };
             behind.push(link.id);
         }
+        // Once for all of them: they may be a thousand, and this is asked behind every commit.
+        let limit = if behind.is_empty() { 0 } else { self.catch_up_share() };
         for id in behind {
-            self.continue_catch_up(base, id, out);
+            let votes = self.links.get(&id).is_some_and(|link| link.join.votes);
+            let own = base.timing.flight(votes);
+            self.catch_up_within(base, id, if votes { own } else { own.min(limit) }, out);
         }
     }
 

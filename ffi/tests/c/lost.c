@@ -67,7 +67,7 @@ static bool is_done(fw_status status, fw_error *error) {
 #define ASK(call)                                                                                  \
     for (int tries = 0;; tries++) {                                                                \
         fw_error *error = NULL;                                                                    \
-        CHECK(tries < 4);                                                                          \
+        CHECK(tries < 20);                                                                         \
         fw_status status = (call);                                                                 \
         if (is_done(status, error)) break;                                                         \
     }

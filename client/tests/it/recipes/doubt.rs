@@ -104,7 +104,7 @@ fn set_and_lose_the_session(options: Options) {
     let (root, observer) = fresh();
     observer.create("/config", b"", &Acl::open(), CreateMode::Persistent).unwrap();
     let way = Way::open();
-    let client = through(&way, &root, options.session_timeout(Duration::from_secs(1)));
+    let client = through(&way, &root, options.session_timeout(Duration::from_secs(4)));
     let _held = Lock::new(&client, "/one").acquire(soon()).unwrap();
     let cell = ConfigCell::open(&client, "/config");
     way.close_at_answer(MULTI);

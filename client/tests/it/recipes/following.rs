@@ -229,10 +229,11 @@ fn what_a_server_refuses_to_show_for_now_is_followed_later() {
     observer.set("/config", b"2", -1).unwrap();
     cell.wait_beyond(seen, soon()).unwrap();
     // One that is refused for what it is, is told, and looks again.
-    way.refuse(GET_DATA, &[NO_AUTH]);
+    way.refuse(GET_DATA, &[NO_AUTH; 100]);
     let cell = ConfigCell::open(&client, "/config");
     let refused = Err(ClientError::Server(ErrorCode::NoAuth).into());
     assert_eq!(cell.wait_beyond(0, soon()), refused);
+    way.refuse(GET_DATA, &[]);
     let deadline = soon();
     while cell.revision() == 0 && Instant::now() < deadline {
         std::thread::yield_now();

@@ -227,16 +227,21 @@ fn what_a_server_refuses_to_take_back_for_now_is_taken_back_later() {
     let lock = Lock::new(&client, "/one");
     let refusals = [THROTTLED, NOT_READ_ONLY, THROTTLED];
     let guard = lock.acquire(soon()).unwrap();
+    // Nothing of it is under way any more: what is refused would be answered before that.
+    client.sync("/").unwrap();
     way.refuse(DELETE, &refusals);
     drop(guard);
     await_children(&observer, "/one", 0);
     assert_eq!(way.still_refuses(), 0);
     let guard = lock.acquire(soon()).unwrap();
+    // Nothing of it is under way any more: what is refused would be answered before that.
+    client.sync("/").unwrap();
     way.refuse(DELETE, &refusals);
     guard.release(soon()).unwrap();
     assert_eq!(way.still_refuses(), 0);
     await_children(&observer, "/one", 0);
     let guard = lock.acquire(soon()).unwrap();
+    client.sync("/").unwrap();
     way.refuse(DELETE, &[NOT_READ_ONLY; 200]);
     assert_eq!(guard.release(shortly()), Err(RecipeError::Deadline));
     way.refuse(DELETE, &[NOT_READ_ONLY]);

@@ -139,8 +139,28 @@ impl Feed {
 
     /// Reads on for a learner, or ends its synchronisation when it has been sent everything.
     pub fn continue_catch_up(&mut self, base: &mut Base, id: ServerId, out: &mut Vec<Action>) {
+        let is_next = |link: &Link| {
+            let goal = if link.join.votes { base.log.zxid } else { base.committed };
+            link.stage == (Stage::CatchUp { reading: None }) && link.sent.zxid < goal
+        };
+        let link = self.links.get(&id).expect("looked up by the caller");
+        let own = base.timing.flight(link.join.votes);
+        let limit = match link.join.votes || !is_next(link) {
+            true => own,
+            false => own.min(self.catch_up_share()),
+        };
+        self.catch_up_within(base, id, limit, out);
+    }
+
+    /// The same, with no more than `limit` in flight.
+    pub fn catch_up_within(
+        &mut self,
+        base: &mut Base,
+        id: ServerId,
+        limit: u64,
+        out: &mut Vec<Action>,
+    ) {
         let epoch = self.epoch;
-        let share = self.catch_up_share();
         let link = self.links.get_mut(&id).expect("looked up by the caller");
         if link.stage != (Stage::CatchUp { reading: None }) {
             return;
@@ -158,8 +178,6 @@ impl Feed {
                 link.stage = Stage::Live;
                 return;
             }
-            let own = base.timing.flight(link.join.votes);
-            let limit = if link.join.votes { own } else { own.min(share) };
             if link.flight_bytes() <= limit {
                 read_on(base, link, limit, out);
             }
@@ -173,8 +191,8 @@ impl Feed {
         link.tell_commit(base.committed, out);
     }
 
-    /// What may be in flight to each of those who do not vote and catch up.
-    fn catch_up_share(&self) -> u64 {
+    /// What may be in flight to each of those who do not vote and catch up. Looks at every link.
+    pub fn catch_up_share(&self) -> u64 {
         let catches_up =
             |link: &&Link| !link.join.votes && matches!(link.stage, Stage::CatchUp { .. });
         let count = self.links.values().filter(catches_up).count() as u64;
