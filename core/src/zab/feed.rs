@@ -200,19 +200,8 @@ impl Feed {
         true
     }
 
-    /// Tells everybody what is committed: those who vote that it is, and behind them, as clients wait for those,
-    /// the others what it is.
+    /// Tells everybody what is committed: those who vote that it is, the others what it is.
     pub fn tell_commits(&mut self, base: &Base, committed: Zxid, out: &mut Vec<Action>) {
-        let past = base.planted(Mutant::CommitPastSent);
-        for link in self.links.values_mut() {
-            if past && link.up_to_date && link.votes {
-                link.say(ToLearner::Commit(committed), out);
-            } else if base.planted(Mutant::CommitForgotten) && committed.counter() % 8 == 5 {
-                link.commit_sent = committed;
-            } else if link.join.votes {
-                link.tell_commit(committed, out);
-            }
-        }
         while let Some(run) = self.uncommitted.pop_front() {
             let (done, open) = run.split(committed);
             if let Some(run) = &done {
@@ -221,6 +210,16 @@ impl Feed {
             if let Some(run) = open {
                 self.uncommitted.push_front(run);
                 break;
+            }
+        }
+        let past = base.planted(Mutant::CommitPastSent);
+        for link in self.links.values_mut() {
+            if past && link.up_to_date && link.votes {
+                link.say(ToLearner::Commit(committed), out);
+            } else if base.planted(Mutant::CommitForgotten) && committed.counter() % 8 == 5 {
+                link.commit_sent = committed;
+            } else if link.join.votes {
+                link.tell_commit(committed, out);
             }
         }
     }
