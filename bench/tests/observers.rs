@@ -8,19 +8,26 @@ use anyhow::{Context, Result, ensure};
 use farwatch_bench::subject::built_binary;
 use serde_json::Value;
 
-#[test]
-fn an_observer_that_has_nothing_is_sent_a_snapshot_over_the_way() -> Result<()> {
+/// What `farwatch-bench observers` writes into its file.
+fn found(arguments: &[&str]) -> Result<Value> {
     let directory = tempfile::tempdir()?;
     let json = directory.path().join("found.json");
     let output = Command::new(env!("CARGO_BIN_EXE_farwatch-bench"))
-        .args(["observers", "--part", "snapshot", "--without-zookeeper", "--rounds", "1"])
-        .args(["--snapshot-nodes", "2000", "--rtt-ms", "4", "--farwatch"])
+        .arg("observers")
+        .args(arguments)
+        .arg("--farwatch")
         .arg(built_binary()?)
         .arg("--json")
         .arg(&json)
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let found: Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
+    Ok(serde_json::from_str(&fs::read_to_string(&json)?)?)
+}
+
+#[test]
+fn an_observer_that_has_nothing_is_sent_a_snapshot_over_the_way() -> Result<()> {
+    let part = ["--part", "snapshot", "--without-zookeeper", "--rounds", "1"];
+    let found = found(&[&part[..], &["--snapshot-nodes", "2000", "--rtt-ms", "4"]].concat())?;
     let transfers = found["transfers"].as_array().context("no transfers")?;
     let bytes = |at: usize| transfers[at]["rounds"][0]["bytes"].as_u64().unwrap_or_default();
     ensure!(transfers.len() == 2, "{found:#}");
@@ -32,27 +39,7 @@ fn an_observer_that_has_nothing_is_sent_a_snapshot_over_the_way() -> Result<()> 
 #[test]
 fn learners_come_back_beside_writers_and_those_that_read_too_little_are_level_in_the_end()
 -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let json = directory.path().join("found.json");
-    let output = Command::new(env!("CARGO_BIN_EXE_farwatch-bench"))
-        .args([
-            "observers",
-            "--part",
-            "herd",
-            "--herd",
-            "7",
-            "--slow",
-            "2",
-            "--seconds",
-            "0.5",
-            "--farwatch",
-        ])
-        .arg(built_binary()?)
-        .arg("--json")
-        .arg(&json)
-        .output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let found: Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
+    let found = found(&["--part", "herd", "--herd", "7", "--slow", "2", "--seconds", "0.5"])?;
     let (back, slow) = (&found["returns"][0], &found["lags"][0]);
     let rate = |of: &Value| of["writes_per_second"].as_f64().unwrap_or_default();
     let meanwhile = &back["before_meanwhile_after"][1];

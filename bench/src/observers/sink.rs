@@ -152,39 +152,30 @@ impl Sink {
 
     /// Takes what has arrived, and answers. `scratch` is where it is read to.
     pub fn turn(&mut self, scratch: &mut [u8]) -> Result<()> {
-        loop {
-            match self.stream.read(scratch) {
-                Ok(0) => bail!("server {} ended the link of a sink", self.upstream),
-                Ok(count) => {
-                    self.taken.bytes += count as u64;
-                    self.input.extend_from_slice(&scratch[..count]);
-                    self.take()?;
-                    if count < scratch.len() {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("the link of a sink"),
-            }
-        }
+        while self.read(scratch)? {}
         self.write()
     }
 
     /// Takes no more than `scratch` holds of what has arrived.
     pub fn sip(&mut self, scratch: &mut [u8]) -> Result<()> {
+        self.read(scratch)?;
+        self.write()
+    }
+
+    /// Whether there may be more.
+    fn read(&mut self, scratch: &mut [u8]) -> Result<bool> {
         match self.stream.read(scratch) {
             Ok(0) => bail!("server {} ended the link of a sink", self.upstream),
             Ok(count) => {
                 self.taken.bytes += count as u64;
                 self.input.extend_from_slice(&scratch[..count]);
                 self.take()?;
+                Ok(count == scratch.len())
             }
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => return Err(error).context("the link of a sink"),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(error).context("the link of a sink"),
         }
-        self.write()
     }
 
     fn take(&mut self) -> Result<()> {
