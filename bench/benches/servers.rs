@@ -9,12 +9,12 @@
 //! It is `farwatch-bench compare` with few cells and short slices: the same referee, and the same page.
 
 use std::env;
-use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
+use farwatch_bench::cargo::Cargo;
 use farwatch_bench::ceiling;
 use farwatch_bench::load::compare::Compare;
 use farwatch_bench::load::servers::Servers;
@@ -109,9 +109,8 @@ fn results_directory(is_trial: bool) -> Result<PathBuf> {
 /// Farwatch as users have it. Cargo knows whether the one that is there is of this source, and says where
 /// it is.
 fn build() -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut command = Command::new(cargo);
-    command.args(["build", "--package", "farwatch-cli", "--bin", "farwatch"]);
+    let mut command = Cargo::again().command("build");
+    command.args(["--package", "farwatch-cli", "--bin", "farwatch"]);
     command.args(["--message-format", "json-render-diagnostics"]);
     // A trial of `cargo test` is of what that has built already.
     if !cfg!(debug_assertions) {

@@ -12,6 +12,7 @@
 
 #[cfg(feature = "page")]
 pub mod bars;
+pub mod cargo;
 pub mod ceiling;
 pub mod differential;
 pub mod load;
