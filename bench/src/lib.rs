@@ -15,6 +15,9 @@ pub mod bars;
 pub mod cargo;
 pub mod ceiling;
 pub mod differential;
+#[cfg(feature = "page")]
+pub mod disk;
+pub mod embedded;
 pub mod load;
 pub mod memory;
 pub mod observers;
