@@ -4,7 +4,10 @@
 //! mntr, /proc/PID/task ─► a slice of load ─► mntr, /proc/PID/task     differences, by operation
 //! ```
 //!
-//! The stages are averages over all records of the slice; what a client waits for is a median of its own.
+//! The stages are averages over all records of the slice; what a client waits for is a median of its own. With
+//! `--profile` each cell has a second slice, in which perf samples the servers: what it takes is in no figure.
+
+mod profile;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,6 +20,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
+use self::profile::{Profile, Recording};
 use crate::load::cells::{Cell, named};
 use crate::load::record::machine;
 use crate::load::report::replace_between;
@@ -50,11 +54,17 @@ pub struct Stages {
     /// The release binary of Farwatch.
     #[arg(long, default_value = "target/release/farwatch")]
     farwatch: PathBuf,
+    /// Cells to measure, by whole names, of one server and of three; all of them by default.
+    #[arg(long = "cell", value_name = "NAME")]
+    cells: Vec<String>,
     /// Seconds of each cell.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// A document whose table is replaced.
+    /// Loads each cell once more while perf samples the servers, and tells which functions took the time.
     #[arg(long)]
+    profile: bool,
+    /// A document whose table is replaced, and with `--profile` that of the profiles.
+    #[arg(long, conflicts_with = "cells")]
     document: Option<PathBuf>,
     /// A file that all figures are written into, as JSON.
     #[arg(long, value_name = "FILE")]
@@ -82,6 +92,8 @@ struct Found {
     threads: BTreeMap<String, [f64; 2]>,
     /// How often a thread gave up its processor, an operation.
     waits: f64,
+    /// Where samples of a slice of its own fell, or why there are none; nothing where nobody asked.
+    profile: Option<Result<Profile, String>>,
 }
 
 impl Stages {
@@ -89,10 +101,14 @@ impl Stages {
     pub fn run(&self) -> Result<()> {
         let binary = &self.farwatch;
         ensure!(binary.exists(), "{} is missing: cargo build --release", binary.display());
+        for asked in &self.cells {
+            let is_known = ALONE.iter().chain(&THREE).any(|name| name == asked);
+            ensure!(is_known, "there is no cell {asked}; there are: {ALONE:?} and {THREE:?}");
+        }
         let mut all = Vec::new();
         {
             let alone = Subject::farwatch(binary, Options::new())?;
-            for name in ALONE {
+            for name in ALONE.into_iter().filter(|name| self.wants(name)) {
                 all.push(self.measure(name, 1, &[&alone], vec![alone.address()])?);
             }
         }
@@ -100,7 +116,7 @@ impl Stages {
         let leader = ensemble.leader()?;
         let mut servers = vec![ensemble.server(leader)];
         servers.extend(ensemble.numbers().filter(|&it| it != leader).map(|it| ensemble.server(it)));
-        for name in THREE {
+        for name in THREE.into_iter().filter(|name| self.wants(name)) {
             all.push(self.measure(name, 3, &servers, ensemble.addresses())?);
         }
         let text = table(&all);
@@ -108,12 +124,23 @@ impl Stages {
         if let Some(document) = &self.document {
             replace_between(MARKS, document, &text)?;
         }
+        if self.profile {
+            let text = profiles(&all);
+            print!("\n{text}");
+            if let Some(document) = &self.document {
+                replace_between(profile::MARKS, document, &text)?;
+            }
+        }
         if let Some(file) = &self.json {
             let cells: Vec<Value> = all.iter().map(Found::json).collect();
             let text = json!({ "machine": machine(), "cells": cells });
             fs::write(file, format!("{text:#}\n"))?;
         }
         Ok(())
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.cells.is_empty() || self.cells.iter().any(|asked| asked == name)
     }
 
     /// The leader comes first.
@@ -162,9 +189,21 @@ impl Stages {
             }
         }
         let stages = [of(0, 1), of(1, servers.len())];
-        let found = Found { cell, voters, slice, stages, threads, waits };
+        let mut found = Found { cell, voters, slice, stages, threads, waits, profile: None };
         eprintln!("{}", found.row());
+        if self.profile {
+            let profile = self.sample(servers, &mut load);
+            found.profile = Some(profile.map_err(|error| format!("{error:#}")));
+        }
         Ok(found)
+    }
+
+    /// One more slice of the same load.
+    fn sample(&self, servers: &[&Subject], load: &mut Load) -> Result<Profile> {
+        let pids: Vec<u32> = servers.iter().filter_map(|it| it.pid()).collect();
+        let recording = Recording::start(&pids)?;
+        load.run(Duration::from_secs_f64(self.seconds))?;
+        recording.end()
     }
 }
 
@@ -204,6 +243,10 @@ fn look(server: &Subject) -> Result<Look> {
 }
 
 impl Found {
+    fn name(&self) -> String {
+        format!("{}, {}", self.cell.name, if self.voters == 1 { "alone" } else { "three" })
+    }
+
     fn row(&self) -> String {
         let stage = |name: &str| {
             let of = |which: usize| self.stages[which].get(name);
@@ -221,9 +264,8 @@ impl Found {
             .map(|(name, [user, system])| format!("{name} {user:.2} + {system:.2}"))
             .collect();
         format!(
-            "| {}, {} | {:.1} | {:.0} | {} | {} | {:.2} |",
-            self.cell.name,
-            if self.voters == 1 { "alone" } else { "three" },
+            "| {} | {:.1} | {:.0} | {} | {} | {:.2} |",
+            self.name(),
             self.slice.rate() / 1e3,
             self.slice.quantile_us(0.5),
             stages.join(" | "),
@@ -242,8 +284,25 @@ impl Found {
             "followers_stages_us": self.stages[1],
             "threads_user_and_system_us": self.threads,
             "waits": self.waits,
+            "profile": self.profile.as_ref().map(|it| match it {
+                Ok(profile) => profile.json(),
+                Err(why) => json!({ "not_run": why }),
+            }),
         })
     }
+}
+
+fn profiles(all: &[Found]) -> String {
+    let mut text = String::from("| cell | of all samples | and by function |\n|---|---|---|\n");
+    for found in all {
+        let cells = match &found.profile {
+            Some(Ok(profile)) => profile.cells(),
+            Some(Err(why)) => format!("not run: {} | ", why.replace('|', "/")),
+            None => continue,
+        };
+        writeln!(text, "| {} | {cells} |", found.name()).expect("a String takes every write");
+    }
+    text
 }
 
 fn table(all: &[Found]) -> String {
