@@ -10,10 +10,14 @@ pub mod cells;
 #[cfg(feature = "page")]
 pub mod compare;
 mod connection;
+#[cfg(feature = "page")]
+pub mod curve;
 pub mod failover;
+#[cfg(feature = "page")]
+pub(crate) mod page;
 pub(crate) mod plan;
 #[cfg(feature = "page")]
-mod plots;
+pub(crate) mod plots;
 pub mod process;
 #[cfg(feature = "page")]
 pub mod record;

@@ -28,11 +28,15 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use self::crowd::Crowd;
-pub(crate) use self::report::{CutFound, Findings};
+pub(crate) use self::report::Findings;
+#[cfg(feature = "page")]
+pub(crate) use self::report::{CutFound, page::plots_of_observers};
 use self::report::{LinkBytes, Outages, Reads, Restarts, Throughput};
 use self::throughput::{Cell, WORKLOAD, cells_of_sinks, observers, slice};
 use self::transfer::Transfers;
 use self::way::{Quality, Way};
+#[cfg(feature = "page")]
+use crate::load::record::machine_and_others;
 use crate::load::report::{FARWATCH, ZOOKEEPER, replace_between};
 #[cfg(feature = "page")]
 use crate::load::servers::Servers;
@@ -59,9 +63,6 @@ const LISTED: usize = 8;
 
 /// Links as they are where they are short.
 pub(crate) const UNCOMPRESSED: &str = "farwatch.linkCompression=off";
-
-/// So many learn from the one observer over the way.
-const RELAYED: [usize; 2] = [8, 32];
 
 /// Java's compiler needs this much before a figure means something.
 const JVM_WARM_UP: Duration = Duration::from_secs(8);
@@ -117,6 +118,9 @@ pub struct Observers {
     /// Writes that are missed in each cut.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 100_000])]
     missed: Vec<u64>,
+    /// Learners behind the one observer over the way, whose number must not show in its bytes.
+    #[arg(long, value_delimiter = ',', default_values_t = [8, 32])]
+    behind: Vec<usize>,
     /// Nodes of the tree that crosses the way as a snapshot.
     #[arg(long, default_value_t = 200_000)]
     snapshot_nodes: usize,
@@ -138,6 +142,15 @@ pub struct Observers {
     /// A document whose tables are replaced by what was found.
     #[arg(long)]
     document: Option<PathBuf>,
+    /// Writes a page with the tables and plots of rates, latencies and cuts.
+    #[cfg(feature = "page")]
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Writes one page of Markdown: the machine, what others took of it, the bars that were measured with their
+    /// verdicts, and the tables.
+    #[cfg(feature = "page")]
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
 }
 
 /// An ensemble by the name that tables have for it.
@@ -162,6 +175,7 @@ impl Observers {
             rtt_ms: 80,
             way_bytes_per_second: 4_000_000,
             missed: vec![1_000, 100_000],
+            behind: Vec::new(),
             snapshot_nodes: 0,
             herd: Vec::new(),
             slow: Vec::new(),
@@ -169,42 +183,47 @@ impl Observers {
             plot: None,
             cut_plot: None,
             document: None,
+            html: None,
+            summary: None,
         }
     }
 
     /// Measures, and prints what was found.
     pub fn run(&self) -> Result<()> {
-        let found = self.measure()?;
+        #[cfg(feature = "page")]
+        let mut found = Findings { machine: machine_and_others()?, ..Findings::default() };
+        #[cfg(not(feature = "page"))]
+        let mut found = Findings::default();
+        self.measure(&mut found)?;
         println!("\n{}", report::markdown(&found));
         self.write(&found)
     }
 
     /// Measures, and writes what is there behind each part.
-    pub(crate) fn measure(&self) -> Result<Findings> {
+    pub(crate) fn measure(&self, found: &mut Findings) -> Result<()> {
         let plots_cut = self.cut_plot.is_some();
         ensure!(!plots_cut || self.measures(Part::Cut), "--cut-plot needs the part cut");
-        let mut found = Findings::default();
         if self.measures(Part::Sinks) {
             found.sinks = self.sinks()?;
             print!("{}", report::throughput("Voters with sinks", &found.sinks));
-            self.write(&found)?;
+            self.write(found)?;
         }
         if self.measures(Part::Observers) {
             found.observers = self.observers()?;
             print!("{}", report::throughput("Voters with observers", &found.observers));
-            self.write(&found)?;
+            self.write(found)?;
         }
         let far = [Part::Link, Part::Cut, Part::Restart, Part::Reads];
         if far.into_iter().any(|part| self.measures(part)) {
-            self.site(&mut found)?;
+            self.site(found)?;
         }
         if self.measures(Part::Snapshot) {
             found.transfers = self.transfers()?;
         }
         if self.measures(Part::Herd) {
-            self.herds(&mut found)?;
+            self.herds(found)?;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Writes what was found so far: a part that fails takes nothing of those before it along.
@@ -222,6 +241,14 @@ impl Observers {
         }
         if let Some(document) = &self.document {
             replace_between(MARKS, document, &report::markdown(found))?;
+        }
+        #[cfg(feature = "page")]
+        if let Some(file) = &self.html {
+            report::page::write_page(file, found)?;
+        }
+        #[cfg(feature = "page")]
+        if let Some(file) = &self.summary {
+            report::page::write_summary(file, found)?;
         }
         Ok(())
     }
@@ -362,12 +389,13 @@ impl Observers {
         let mut all = Vec::new();
         let quality = self.quality(0);
         for (name, ensemble) in ensembles {
-            let variants: &[(&str, usize)] = match *name == FARWATCH {
+            let mut variants = vec![("", 0)];
+            if *name == FARWATCH {
                 // What crosses the way once serves however many are behind the one who is there.
-                true => &[("", 0), (UNCOMPRESSED, 0), ("", RELAYED[0]), ("", RELAYED[1])],
-                false => &[("", 0)],
-            };
-            for &(line, behind) in variants {
+                variants.push((UNCOMPRESSED, 0));
+                variants.extend(self.behind.iter().map(|&behind| ("", behind)));
+            }
+            for (line, behind) in variants {
                 let options = options();
                 let options = if line.is_empty() { options } else { options.line(line) };
                 let way = link::route(ensemble, [0], quality, &options)?;

@@ -9,7 +9,7 @@ use super::sync_probe::sync_p50;
 use super::table::{Line, Verdict, beside, shown};
 use super::{Alone, Setup, Voters};
 use crate::load::cells::named;
-use crate::load::referee::{self, CellResult, Contestant, Measured, Spread};
+use crate::load::referee::{CellResult, Contestant, Measured, Spread};
 use crate::load::report::{CEILING, FARWATCH, ZOOKEEPER};
 use crate::subject::Options;
 
@@ -77,7 +77,7 @@ impl Results {
         for (name, bars) in cells {
             if bars.iter().any(|bar| setup.wants(bar)) {
                 let cell = named(name).with_context(|| format!("no cell {name}"))?;
-                results.push(referee::measure(cell, contestants, setup.pace)?);
+                results.push(setup.cell(cell, contestants)?);
             }
         }
         Ok(Self(results))

@@ -20,7 +20,7 @@ const CLIENTS: [usize; 7] = [1, 2, 4, 8, 16, 64, 256];
 const READS: [u8; 6] = [0, 25, 50, 75, 90, 100];
 
 /// A slice of a cell is this part of what other bars take: there are many cells.
-const SLICE_PART: u32 = 4;
+pub const SLICE_PART: u32 = 4;
 
 /// Few, as every cell makes them for itself.
 const KEYS: usize = 1_000;

@@ -14,7 +14,7 @@ use super::{Alone, Setup};
 use crate::load::cells::Cell;
 use crate::load::referee::Spread;
 use crate::load::report::{FARWATCH, ZOOKEEPER};
-use crate::load::{Kind, Workload, referee};
+use crate::load::{Kind, Workload};
 use crate::memory::{self, Grown};
 use crate::subject::Options;
 
@@ -73,7 +73,7 @@ fn heartbeat(setup: &Setup) -> Result<Line> {
     let workload = Workload { kind: Kind::Ping, connections: 64, ..Workload::default() };
     let cell = Cell { name: "ping-64", workload, expected: None };
     // Heartbeats have one number for all; a canned server that knows nothing answers with it.
-    let found = referee::measure(cell, &alone.contestants(), setup.pace)?;
+    let found = setup.cell(cell, &alone.contestants())?;
     let cpu = |name: &str| Some(found.figure(found.place(name)?, |it| it.cpu_us));
     let ours = cpu(FARWATCH).context("Farwatch is measured")?;
     let ceiling = found.figure(0, |it| it.cpu_us);
@@ -81,7 +81,7 @@ fn heartbeat(setup: &Setup) -> Result<Line> {
         cpu(ZOOKEEPER).map_or_else(String::new, |it| format!(", ZooKeeper {:.1} µs", it.median));
     Ok(Line {
         bar: "P12",
-        what: "CPU of a heartbeat, 64 connections".to_owned(),
+        what: format!("CPU of a heartbeat, 64 connections, {}", found.turns()),
         wanted: "≤ 1.5 µs".to_owned(),
         measured: format!("{} µs", shown(ours, 2)),
         beside: format!("ceiling {:.1} µs{theirs}", ceiling.median),

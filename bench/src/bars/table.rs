@@ -44,7 +44,7 @@ impl Verdict {
         }
     }
 
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Met => "met",
             Self::Missed => "**missed**",
@@ -56,7 +56,7 @@ impl Verdict {
 /// One figure beside its bar.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// Which bar: `P1`.
+    /// Which bar: `P1`, or a part of it that is measured by itself: `P20-disk`.
     pub bar: &'static str,
     /// What was measured.
     pub what: String,
@@ -75,10 +75,11 @@ pub struct Line {
 /// When and how a line was measured: the same for all lines of one instrument.
 #[derive(Clone, Debug)]
 pub struct Taken {
-    /// Whether this program measured it; else its line says what does.
-    pub here: bool,
-    /// The day, and how much of the processors others took before it began.
+    /// The day, how often and how long where that is one for all, and how much of the processors others took before it
+    /// began.
     pub when: String,
+    /// The last by itself, as a share.
+    pub others: f64,
 }
 
 impl Line {
@@ -86,7 +87,7 @@ impl Line {
     #[must_use]
     pub fn row(&self, taken: &Taken) -> String {
         let Self { bar, what, wanted, measured, beside, verdict, .. } = self;
-        let (verdict, when, command) = (verdict.word(), &taken.when, self.command(taken));
+        let (verdict, when, command) = (verdict.word(), &taken.when, self.command());
         let cell = |text: &str| text.replace('|', "/");
         format!(
             "| {bar} | {} | {} | {} | {} | {verdict} | {command} | {when} |",
@@ -97,8 +98,8 @@ impl Line {
         )
     }
 
-    fn command(&self, taken: &Taken) -> String {
-        if taken.here { format!("`bars --bar {}`", self.bar) } else { "see there".to_owned() }
+    fn command(&self) -> String {
+        format!("`bars --bar {}`", self.bar)
     }
 
     /// As a value of the file of figures.
@@ -111,20 +112,23 @@ impl Line {
             "measured": self.measured,
             "beside": self.beside,
             "verdict": format!("{:?}", self.verdict).to_lowercase(),
-            "command": self.command(taken),
+            "command": self.command(),
             "when": taken.when,
+            "in_use_by_others": taken.others,
             "rounds": self.rounds,
         })
     }
 }
 
-/// The table with new rows in the place of all that it had of their bars; rows of other bars stay.
+/// The table with new rows in the place of all that it had of their bars; rows of other bars stay, and of other parts
+/// of the same.
 #[must_use]
 pub fn merged(old: &str, new: &[String]) -> String {
-    let replaced: BTreeSet<u32> = new.iter().filter_map(|row| number(row)).collect();
-    let kept = old.lines().filter(|row| number(row).is_some_and(|it| !replaced.contains(&it)));
+    let replaced: BTreeSet<&str> = new.iter().filter_map(|row| bar(row)).collect();
+    let kept = old.lines().filter(|row| bar(row).is_some_and(|it| !replaced.contains(it)));
     let mut rows: Vec<&str> = kept.chain(new.iter().map(String::as_str)).collect();
-    rows.sort_by_key(|row| number(row)); // stable: lines of one bar stay as they were said
+    // Stable: lines of one bar stay as they were said.
+    rows.sort_by_key(|row| bar(row).map(|it| (number(it), it)));
     let mut text = HEAD.to_owned();
     for row in rows {
         writeln!(text, "{row}").expect("a String takes it");
@@ -132,9 +136,15 @@ pub fn merged(old: &str, new: &[String]) -> String {
     text
 }
 
-/// The number of the bar of a row; `None` of any other line.
-fn number(row: &str) -> Option<u32> {
-    row.strip_prefix("| P")?.split(' ').next()?.parse().ok()
+/// The bar of a row; `None` of any other line.
+fn bar(row: &str) -> Option<&str> {
+    let bar = row.strip_prefix("| ")?.split(' ').next()?;
+    number(bar).map(|_| bar)
+}
+
+/// 20 of `P20` and of `P20-disk`.
+fn number(bar: &str) -> Option<u32> {
+    bar.strip_prefix('P')?.split('-').next()?.parse().ok()
 }
 
 /// A median with its least and greatest, with so many decimals.
@@ -153,20 +163,6 @@ pub fn beside(parts: &[(&str, Option<Spread>)]) -> String {
         Some(format!("{name} {}x", shown(it, if it.median < 0.1 { 3 } else { 2 })))
     });
     told.collect::<Vec<_>>().join(", ")
-}
-
-/// The day of a Unix time, as 2026-11-28.
-#[must_use]
-pub fn day(unix_seconds: u64) -> String {
-    // Days are counted from 1 March of the year 0, so that leap days end a year.
-    let days = unix_seconds / 86_400 + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    format!("{:04}-{month:02}-{day:02}", era * 400 + year_of_era + next)
 }
 
 #[cfg(test)]
@@ -188,7 +184,7 @@ mod tests {
 
     #[test]
     fn new_rows_replace_all_of_their_bar_and_others_stay_in_the_order_of_bars() {
-        let taken = Taken { here: true, when: "today".to_owned() };
+        let taken = Taken { when: "today".to_owned(), others: 0.0 };
         let row = |bar, what: &str| line(bar, what).row(&taken);
         let old = merged("", &[row("P10", "fan-out"), row("P2", "a"), row("P2", "b")]);
         let rows: Vec<&str> = old.lines().skip(2).collect();
@@ -200,17 +196,25 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_bar_leaves_the_rows_of_its_other_parts_alone() {
+        let taken = Taken { when: "today".to_owned(), others: 0.0 };
+        let row = |bar, what: &str| line(bar, what).row(&taken);
+        let old = merged(
+            "",
+            &[row("P21", "d"), row("P20-disk", "b"), row("P20", "a"), row("P20-10M", "c")],
+        );
+        let new = merged(&old, &[row("P20-disk", "B")]);
+        let starts: Vec<&str> =
+            new.lines().skip(2).map(|row| row.split(" | x").next().unwrap_or("")).collect();
+        assert_eq!(starts, ["| P20 | a", "| P20-10M | c", "| P20-disk | B", "| P21 | d"]);
+        let whole = merged(&new, &[row("P20", "A")]);
+        assert!(whole.contains("| P20 | A |") && whole.contains("| P20-disk | B |"), "{whole}");
+    }
+
+    #[test]
     fn what_cannot_be_told_is_open_unless_something_else_is_missed() {
         assert_eq!(Verdict::all(&[Some(true), None]), Verdict::Open);
         assert_eq!(Verdict::all(&[Some(false), None]), Verdict::Missed);
         assert_eq!(Verdict::all(&[Some(true), Some(true)]), Verdict::Met);
-    }
-
-    #[test]
-    fn days_are_told_around_leap_days_and_ends_of_years() {
-        let days = [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (1_798_761_599, "2026-12-31")];
-        for (seconds, expected) in days {
-            assert_eq!(day(seconds), expected);
-        }
     }
 }

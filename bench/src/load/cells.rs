@@ -65,6 +65,17 @@ pub fn named(name: &str) -> Option<Cell> {
     CELLS.iter().chain(&MORE).find(|cell| cell.name == name).copied()
 }
 
+/// Of the cells of the curve of ZooKeeper's paper, before the percentage of reads.
+const CURVE: &str = "curve-";
+
+impl Cell {
+    /// How many of a hundred requests are reads, of a cell of the curve; `None` of all others.
+    #[must_use]
+    pub fn percent_of_curve(&self) -> Option<u8> {
+        self.name.strip_prefix(CURVE)?.parse().ok()
+    }
+}
+
 /// In the order in which they are measured.
 pub const CELLS: [Cell; 12] = [
     cell("read-1", Kind::Get, 1, 1),

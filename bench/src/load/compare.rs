@@ -2,15 +2,15 @@
 //! terminal, as JSON, as a page with plots, and as Markdown.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cells::{CELLS, Cell, MORE, VALUE_BYTES, named};
-use super::process::{QUIET_MAX, busy_share};
+use super::curve;
 use super::record;
 use super::referee::{self, CellResult, Contestant, Pace};
 use super::report::{self, CEILING, ZOOKEEPER};
@@ -21,9 +21,6 @@ use crate::subject::{Ensemble, Options, Subject};
 
 /// Starts of each server with a filled tree.
 const START_ROUNDS: usize = 3;
-
-/// How long a look at what others do takes, before anything of this run does.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// Compares Farwatch with ZooKeeper and the ceiling in one run.
 #[derive(Args, Clone, Debug)]
@@ -53,7 +50,7 @@ pub struct Compare {
     /// Also measures starts with so many nodes on disk; 0 does not.
     #[arg(long, default_value_t = 0)]
     pub start_nodes: usize,
-    /// A document whose table is replaced by what was found.
+    /// A document whose table is replaced by what was found; the curve has one of its own.
     #[arg(long)]
     pub document: Option<PathBuf>,
     /// Writes every round, and what machine it was.
@@ -93,7 +90,7 @@ impl Compare {
     /// Measures cell by cell, prints each as soon as it is known, and writes what was asked for.
     pub fn run(&self) -> Result<()> {
         let cells = self.chosen()?;
-        let machine = machine()?;
+        let machine = record::machine_and_others()?;
         let results = self.measure(&cells)?;
         let starts = if self.start_nodes > 0 { self.starts()? } else { Vec::new() };
         self.write(&machine, &results, &starts)
@@ -152,11 +149,33 @@ impl Compare {
             record::write_summary(file, &run, &format!("{table}\n{latencies}"))?;
         }
         if let Some(document) = &self.document {
-            let marks = if self.voters == 1 { report::MARKS } else { report::ENSEMBLE_MARKS };
-            report::replace_between(marks, document, &table)?;
+            self.write_tables(document, machine, results, starts)?;
         }
         if let Some(file) = &self.html {
             record::write_page(file, &run, &format!("{table}\n{latencies}"), results)?;
+        }
+        Ok(())
+    }
+
+    /// The curve has a place of its own: it takes the table of the other cells along as little as they do it.
+    fn write_tables(
+        &self,
+        document: &Path,
+        machine: &Value,
+        results: &[CellResult],
+        starts: &[StartUp],
+    ) -> Result<()> {
+        let (marks, marks_of_curve) = match self.voters {
+            1 => (report::MARKS, curve::MARKS),
+            _ => (report::ENSEMBLE_MARKS, curve::ENSEMBLE_MARKS),
+        };
+        if let Some(table) = curve::markdown(self.voters, machine, results) {
+            report::replace_between(marks_of_curve, document, &table)?;
+        }
+        let others = results.iter().filter(|it| it.cell.percent_of_curve().is_none());
+        let others: Vec<CellResult> = others.cloned().collect();
+        if !others.is_empty() {
+            report::replace_between(marks, document, &report::markdown(&others, starts))?;
         }
         Ok(())
     }
@@ -217,18 +236,6 @@ fn is_asked(name: &str, asked: &str) -> bool {
         Some(cell) => cell.name == name,
         None => name.starts_with(asked),
     }
-}
-
-/// The machine before the run, and how much of its processors others use, which is told at once.
-fn machine() -> Result<Value> {
-    let (mut machine, others) = (record::machine(), busy_share(LOOK)?);
-    machine["in_use_by_others"] = json!(others);
-    let told = match QUIET_MAX < others {
-        true => ": ratios and CPU stand, rates and latencies are those of a busy machine",
-        false => "",
-    };
-    println!("others use {:.0} % of the processors{told}", others * 100.0);
-    Ok(machine)
 }
 
 #[cfg(test)]

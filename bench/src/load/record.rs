@@ -1,16 +1,19 @@
 //! One run of the referee as JSON, with the machine that it ran on, and as a page with plots.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::plots;
+use super::page::{Page, machine_sentence};
+use super::process::{QUIET_MAX, busy_share};
 use super::referee::{CellResult, DRIFT_MAX, Measured};
+
+/// How long a look at what others do takes, before anything of this run does.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What figures of this machine depend on.
 #[must_use]
@@ -30,6 +33,45 @@ pub fn machine() -> Value {
         "load_average": read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>(),
         "unix_seconds": since.as_secs(),
     })
+}
+
+/// The machine before the run, and how much of its processors others use, which is told at once.
+pub(crate) fn machine_and_others() -> Result<Value> {
+    let (mut machine, others) = (machine(), busy_share(LOOK)?);
+    machine["in_use_by_others"] = json!(others);
+    let told = match QUIET_MAX < others {
+        true => ": ratios and CPU stand, rates and latencies are those of a busy machine",
+        false => "",
+    };
+    println!("others use {:.0} % of the processors{told}", others * 100.0);
+    Ok(machine)
+}
+
+/// The machine of what was measured last, in a sentence.
+pub(crate) fn described(machine: &Value) -> String {
+    let text = |name: &str| machine[name].as_str().unwrap_or("unknown").to_owned();
+    format!(
+        "Latest on: {}, {} processors, {} of memory, Linux {}.\n",
+        text("processor"),
+        machine["processors"],
+        text("memory"),
+        // Behind the dash is whose build it is.
+        text("kernel").split('-').next().unwrap_or_default()
+    )
+}
+
+/// The day of a Unix time, as 2026-11-28.
+#[must_use]
+pub(crate) fn day(unix_seconds: u64) -> String {
+    // Days are counted from 1 March of the year 0, so that leap days end a year.
+    let days = unix_seconds / 86_400 + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year_of_era + next)
 }
 
 /// The run: the machine before and after it, and each round of each cell.
@@ -77,54 +119,26 @@ fn one(measured: &Measured) -> Value {
 /// Writes a page that needs nothing else: the table, what is seen over all cells, and for each cell the
 /// rates round by round and the latencies of all rounds.
 pub fn write_page(file: &Path, run: &Value, table: &str, results: &[CellResult]) -> Result<()> {
-    let mut page = String::from(
-        "<!doctype html><meta charset=\"utf-8\"><title>farwatch-bench</title>\n\
-         <style>body{font:15px sans-serif;max-width:84em;margin:2em auto}\
-         pre{overflow-x:auto;background:#f4f4f4;padding:1em}</style>\n<h1>farwatch-bench compare</h1>\n",
-    );
-    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;");
-    let facts = serde_json::to_string_pretty(&run["machine"])?;
-    writeln!(page, "<pre>{}</pre>\n<pre>{}</pre>", escaped(table), escaped(&facts))?;
-    for (title, plot) in plots::over_cells(results).context("plotting what is seen over cells")? {
-        writeln!(page, "<h2>{title}</h2>\n{plot}")?;
-    }
-    for result in results {
-        let name = result.cell.name;
-        let rates =
-            plots::rates(result).with_context(|| format!("plotting the rates of {name}"))?;
-        let latencies = plots::latencies(result).with_context(|| format!("plotting {name}"))?;
-        writeln!(page, "<h2>{name}</h2>\n{rates}\n{latencies}")?;
-    }
-    fs::write(file, page).with_context(|| format!("{} cannot be written", file.display()))
+    let mut page = Page::new("farwatch-bench compare");
+    page.text(table);
+    page.text(&serde_json::to_string_pretty(&run["machine"])?);
+    page.cells(results)?;
+    page.write(file)
 }
 
 /// Writes one page of Markdown: what ran where, the table, and how to read it.
 pub fn write_summary(file: &Path, run: &Value, table: &str) -> Result<()> {
-    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    let before = &run["machine"]["before"];
-    let load = |at: &str| run["machine"][at]["load_average"][0].as_str().unwrap_or("?").to_owned();
-    let others = before["in_use_by_others"].as_f64();
-    let others = others.map_or_else(String::new, |share| {
-        format!(" Before it began others used {:.0} % of the processors.", share * 100.0)
-    });
     let summary = format!(
-        "# farwatch-bench compare\n\n\
-         `{}`\n\n\
-         Servers of each subject: {}. {} processors, {}, {}, Linux {}; load average {} before and {} after.{others}\n\n\
+        "# farwatch-bench compare\n\n{}\n\
+         Servers of each subject: {}.\n\n\
          {table}\n\
          Rates, latencies and CPU are medians of the rounds that count; a ratio is the median of what it is in each \
          round, with the least and the greatest. A round in which the canned server (ceiling), which only \
          answers, strayed by more than {:.0} % from its median is void and was repeated; where the table says \
          *unsteady* too few rounds were calm, and void ones are counted. In `NxM`, N connections have M requests under \
          way each.\n",
-        text(&before["command"]),
+        machine_sentence(&run["machine"]),
         run["voters"],
-        before["processors"],
-        text(&before["processor"]),
-        text(&before["memory"]),
-        text(&before["kernel"]),
-        load("before"),
-        load("after"),
         DRIFT_MAX * 100.0,
     );
     fs::write(file, summary).with_context(|| format!("{} cannot be written", file.display()))
@@ -143,6 +157,14 @@ mod tests {
         (slice.operations, slice.elapsed) = (4, Duration::from_secs(2));
         slice.reads.record_n(nanos, 4).expect("within bounds");
         Measured { slice, cpu_us: 1.5, resident_bytes: 2_000_000 }
+    }
+
+    #[test]
+    fn days_are_told_around_leap_days_and_ends_of_years() {
+        let days = [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (1_798_761_599, "2026-12-31")];
+        for (seconds, expected) in days {
+            assert_eq!(day(seconds), expected);
+        }
     }
 
     #[test]

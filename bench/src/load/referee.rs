@@ -94,6 +94,14 @@ pub struct Spread {
     pub max: f64,
 }
 
+impl Pace {
+    /// As a table says it: `5 × 3 s`.
+    #[must_use]
+    pub fn said(&self) -> String {
+        format!("{} × {} s", self.rounds, self.slice.as_secs_f64())
+    }
+}
+
 impl Spread {
     /// Of at least one value.
     #[must_use]
@@ -219,6 +227,15 @@ impl CellResult {
     #[must_use]
     pub fn ratio(&self, above: usize, below: usize, of: impl Fn(&Measured) -> f64) -> Spread {
         Spread::of(self.rounds.iter().map(|round| of(&round[above]) / of(&round[below])))
+    }
+
+    /// How often and how long, as a table says it: `5 × 3 s`, of the rounds that count.
+    #[must_use]
+    pub fn turns(&self) -> String {
+        // A slice ends behind its last reply, which comes a little later than it was meant to.
+        let length = |round: &Vec<Measured>| round[0].slice.elapsed.as_secs_f64();
+        let seconds = Spread::of(self.rounds.iter().map(length)).median;
+        format!("{} × {} s", self.rounds.len(), (seconds * 10.0).round() / 10.0)
     }
 
     /// The place of a contestant.

@@ -91,6 +91,7 @@ pub fn markdown(results: &[CellResult], starts: &[StartUp]) -> String {
             text.push_str(&row);
         }
     }
+    text.push_str(&other_binaries(results));
     for start in starts {
         let seconds = start.seconds();
         writeln!(
@@ -125,10 +126,7 @@ fn row(result: &CellResult) -> Option<String> {
     let of_ceiling = ceiling.map_or_else(dash, |at| spread(result.ratio(ours, at, rate)));
     let cheaper =
         theirs.map_or_else(dash, |at| format!("{:.3}", result.ratio(ours, at, cpu).median));
-    let rounds = match (result.unsteady, result.void) {
-        (true, void) => format!("{}, unsteady in {void}", result.rounds.len()),
-        (false, void) => format!("{} + {void} void", result.rounds.len()),
-    };
+    let rounds = rounds(result);
     Some(format!(
         "| {} | {} | {} | {} | {times} | {expected} | {of_ceiling} | {} → {} | {}, {} → {} | {cheaper} | \
          {rounds} |\n",
@@ -142,6 +140,53 @@ fn row(result: &CellResult) -> Option<String> {
         figure(theirs, cpu, 1.0, 2),
         figure(Some(ours), cpu, 1.0, 2),
     ))
+}
+
+/// How many rounds of which length count, and how many did not.
+pub(super) fn rounds(result: &CellResult) -> String {
+    let turns = result.turns();
+    match (result.unsteady, result.void) {
+        (true, void) => format!("{turns}, unsteady in {void}"),
+        (false, void) => format!("{turns} + {void} void"),
+    }
+}
+
+/// Farwatch beside each other binary of the same run, such as that of the commit before; nothing where there was
+/// none.
+fn other_binaries(results: &[CellResult]) -> String {
+    let mut text = String::new();
+    for result in results {
+        let Some(ours) = result.place(FARWATCH) else { continue };
+        for (at, name) in result.names.iter().enumerate() {
+            if [CEILING, ZOOKEEPER, FARWATCH].contains(&name.as_str()) {
+                continue;
+            }
+            let median = |at, of: fn(&Measured) -> f64| result.figure(at, of).median;
+            writeln!(
+                text,
+                "| {} | {name} | {:.1} → {:.1} | **{}x** | {:.2} → {:.2} | {}x | {:.2} → {:.2} | {}x | {} |",
+                result.cell.name,
+                median(at, rate) / 1e3,
+                median(ours, rate) / 1e3,
+                spread(result.ratio(ours, at, rate)),
+                median(at, p99) / 1e3,
+                median(ours, p99) / 1e3,
+                spread(result.ratio(ours, at, p99)),
+                median(at, cpu),
+                median(ours, cpu),
+                spread(result.ratio(ours, at, cpu)),
+                rounds(result)
+            )
+            .expect("a String");
+        }
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!(
+        "\n| load | beside | k/s, it → Farwatch | Farwatch / it | p99 ms | Farwatch's / its | CPU µs/op | \
+         Farwatch's / its | rounds |\n|---|---|---|---|---|---|---|---|---|\n{text}"
+    )
 }
 
 /// Latencies of all cells and contestants, medians of the rounds, each of which has a histogram of its own.
@@ -208,6 +253,19 @@ mod tests {
         let row = latencies.lines().last().expect("a row");
         assert_eq!(row, "| read-1 | farwatch | 4 | 4 | 4 | 4 |");
         assert!(terminal(&results[0]).contains("farwatch / ceiling: rate 0.70 (0.50-0.90)"));
+    }
+
+    #[test]
+    fn another_binary_of_the_run_has_a_row_with_the_ratio_of_the_two() {
+        let rounds = [1_000, 3_000].map(|ours| {
+            [1_000, 2_000, ours].map(|operations| measured(operations, 8_000)).to_vec()
+        });
+        let results = [result(&[CEILING, "before", FARWATCH], rounds.to_vec())];
+        let table = markdown(&results, &[]);
+        let row = table.lines().last().expect("a row");
+        let expected = "| read-1 | before | 2.0 → 2.0 | **1.00 (0.50-1.50)x** | 0.01 → 0.01 | \
+                        1.00 (1.00-1.00)x | 2.00 → 2.00 | 1.00 (1.00-1.00)x | 2 × 1 s + 0 void |";
+        assert_eq!(row, expected, "{table}");
     }
 
     #[test]

@@ -206,6 +206,22 @@ pub struct Lag {
     level_after: Duration,
 }
 
+#[cfg(feature = "page")]
+impl Return {
+    /// How many there were, what writers saw, and the bytes for each: of plots.
+    pub(super) fn seen(&self) -> (usize, &[Slice], f64) {
+        (self.count, &self.slices, self.link_bytes)
+    }
+}
+
+#[cfg(feature = "page")]
+impl Lag {
+    /// The same.
+    pub(super) fn seen(&self) -> (usize, &[Slice], f64) {
+        (self.count, &self.slices, self.behind_bytes)
+    }
+}
+
 /// Lets `count` come back to all voters beside writers.
 pub fn come_back(ensemble: &Ensemble, count: usize, stretch: Duration) -> Result<Return> {
     let workload = Workload { outstanding: 1, rate: Some(WRITES_PER_SECOND), ..WORKLOAD };

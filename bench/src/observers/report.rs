@@ -1,6 +1,9 @@
 //! What was found about observers, as tables, JSON and a plot.
 
+#[cfg(feature = "page")]
 mod bars;
+#[cfg(feature = "page")]
+pub(super) mod page;
 
 use std::fmt::Write as _;
 
@@ -15,11 +18,14 @@ use super::way::Quality;
 use crate::load::Slice;
 use crate::load::referee::Spread;
 
+#[cfg(feature = "page")]
 pub use bars::CutFound;
 
 /// All that one run found.
 #[derive(Debug, Default)]
 pub struct Findings {
+    /// Before it began; nothing where nobody looked.
+    pub machine: Value,
     pub sinks: Vec<Throughput>,
     pub observers: Vec<Throughput>,
     pub reads: Vec<Reads>,
@@ -387,6 +393,7 @@ fn restart_table(text: &mut String, all: &[Restarts]) {
 /// Every round of everything.
 pub fn json(found: &Findings) -> Value {
     json!({
+        "machine": machine(found),
         "sinks": found.sinks.iter().map(throughput_json).collect::<Vec<_>>(),
         "observers": found.observers.iter().map(throughput_json).collect::<Vec<_>>(),
         "link": found.link.iter().map(link_json).collect::<Vec<_>>(),
@@ -397,6 +404,15 @@ pub fn json(found: &Findings) -> Value {
         "returns": found.returns.iter().map(Return::json).collect::<Vec<_>>(),
         "lags": found.lags.iter().map(Lag::json).collect::<Vec<_>>(),
     })
+}
+
+/// Before and after; nothing where nobody looked before.
+fn machine(found: &Findings) -> Value {
+    #[cfg(feature = "page")]
+    if !found.machine.is_null() {
+        return json!({ "before": found.machine, "after": crate::load::record::machine() });
+    }
+    found.machine.clone()
 }
 
 fn throughput_json(found: &Throughput) -> Value {

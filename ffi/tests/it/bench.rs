@@ -4,6 +4,8 @@
 //! cargo build --release
 //! FARWATCH_BENCH=1 cargo test --release -p farwatch-ffi --test it -- --nocapture bench
 //! ```
+//!
+//! `FARWATCH_BENCH_ROWS` names a file that the rows are written into for a machine.
 
 use std::hint::black_box;
 use std::net::TcpListener;
@@ -122,6 +124,13 @@ fn print(rows: &[Row]) {
     }
 }
 
+/// As the programs in C say them: `farwatch-bench bars --bar P28` reads that.
+fn write(file: &Path, rows: &[Row]) {
+    let line = |row: &Row| format!("{}: p50 {:.1}, p99 {:.1}\n", row.name, row.p50, row.p99);
+    let text: String = rows.iter().map(line).collect();
+    std::fs::write(file, text).expect("the file that was asked for");
+}
+
 #[test]
 fn a_read_from_memory_is_far_faster_than_any_through_a_socket() {
     if std::env::var("FARWATCH_BENCH").as_deref() != Ok("1") {
@@ -149,6 +158,9 @@ fn a_read_from_memory_is_far_faster_than_any_through_a_socket() {
         println!("not run: Apache's C client, because {HEADER} is not installed");
     }
     print(&found);
+    if let Some(file) = std::env::var_os("FARWATCH_BENCH_ROWS") {
+        write(Path::new(&file), &found);
+    }
     // Even here, where nothing is optimized and others take the processor.
     let of_memory = found.iter().filter(|row| row.name.contains("get")).map(|row| row.p50);
     let of_sockets = found.iter().filter(|row| row.name.contains("client")).map(|row| row.p50);

@@ -20,6 +20,8 @@ pub struct CutFound {
     pub rtt: Duration,
     /// See there.
     pub bytes_per_second: u64,
+    /// How many cuts.
+    pub cuts: usize,
 }
 
 impl Findings {
@@ -35,6 +37,7 @@ impl Findings {
             caught_up: it.spread(|round| round.caught_up.as_secs_f64()),
             rtt: it.quality.rtt,
             bytes_per_second: it.quality.bytes_per_second,
+            cuts: it.rounds.len(),
         })
     }
 
@@ -45,6 +48,11 @@ impl Findings {
                 && it.outstanding == outstanding
                 && it.behind == 0
         })
+    }
+
+    /// How often the bytes of a link of these servers were counted; `None` where they were not.
+    pub fn link_rounds(&self, name: &str) -> Option<usize> {
+        Some(self.link_of(name, "", 1)?.rounds.len())
     }
 
     /// Bytes over the way for a write.
@@ -67,6 +75,11 @@ impl Findings {
 impl Throughput {
     fn place_of(&self, cell: Cell) -> Option<usize> {
         self.cells.iter().position(|(it, _)| *it == cell)
+    }
+
+    /// Of each cell.
+    pub fn rounds(&self) -> usize {
+        self.cells.first().map_or(0, |(_, rounds)| rounds.len())
     }
 
     /// What each of so many sinks adds to the processor time of a write, percent.
