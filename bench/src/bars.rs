@@ -186,8 +186,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// In the order in which they run: what is quick comes first.
 const INSTRUMENTS: [Instrument; 22] = [
-    Instrument::new(&["P26"], 0.5, "binary, idle memory, time to listen", footprint::measure)
-        .turns(Turns::Rounds),
+    Instrument::new(&["P26"], 0.5, "binary, idle memory, time to listen", footprint::measure),
     Instrument::new(&["P25"], 2.5, "system calls of an operation", syscalls::measure)
         .turns(Turns::Slices(1)),
     Instrument::new(

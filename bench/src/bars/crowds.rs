@@ -201,7 +201,8 @@ pub fn watches(setup: &Setup) -> Result<Vec<Line>> {
         bar: "P11",
         what: format!(
             "one transaction of {WATCHES_EACH} changes, {count} watches on {connections} connections, half \
-             of them recursive"
+             of them recursive, {} rounds",
+            found.rounds.len()
         ),
         wanted: "all told ≤ 250 ms".to_owned(),
         measured: format!("{} ms{}", shown(ours, 0), found.note()),

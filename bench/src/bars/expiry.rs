@@ -106,7 +106,9 @@ pub fn measure(setup: &Setup) -> Result<Vec<Line>> {
     Ok(vec![Line {
         bar: "P22",
         what: format!(
-            "{sessions} sessions with {EACH} ephemeral nodes each end at once, beside {RATE:.0} operations/s"
+            "{sessions} sessions with {EACH} ephemeral nodes each end at once, beside {RATE:.0} operations/s, \
+             {} rounds",
+            ours.took.len()
         ),
         wanted: "all gone ≤ 2 s, others' p99 ≤ 2x".to_owned(),
         measured: format!("{} s, others' p99 {}x", shown(took, 2), shown(slower, 1)),

@@ -46,6 +46,9 @@ fn lines(setup: &Setup, parts: &[Part], all: &[OfFindings]) -> Result<Vec<Line>>
 pub(crate) fn observer_bars(found: &Findings) -> String {
     let all: [OfFindings; 3] = [catch_up, bytes, writes];
     let lines: Vec<Line> = all.iter().filter_map(|of| of(found).ok().flatten()).collect();
+    if lines.is_empty() {
+        return "What was measured decides no bar by itself.\n".to_owned();
+    }
     verdicts(lines.iter().map(|line| (line, "")))
 }
 

@@ -64,7 +64,7 @@ pub fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let part_of = |name| Some(resident.median / spread(name, |it| &it.resident_mb)?.median);
     lines.push(Line {
         bar: "P26",
-        what: "memory of an idle server".to_owned(),
+        what: format!("memory of an idle server, {} starts", setup.pace.rounds),
         wanted: "≤ 10 MB, ≤ 0.1x ZooKeeper's, ≤ 0.45x etcd's".to_owned(),
         measured: format!("{} MB", shown(resident, 1)),
         beside: beside("MB", |it| &it.resident_mb),
@@ -78,7 +78,10 @@ pub fn measure(setup: &Setup) -> Result<Vec<Line>> {
     let listens = spread(FARWATCH, |it| &it.listens_ms).context("Farwatch is measured")?;
     lines.push(Line {
         bar: "P26",
-        what: "from its start until it listens, empty directory".to_owned(),
+        what: format!(
+            "from its start until it listens, empty directory, {} starts",
+            setup.pace.rounds
+        ),
         wanted: "≤ 100 ms".to_owned(),
         measured: format!("{} ms", shown(listens, 1)),
         beside: beside("ms", |it| &it.listens_ms),
