@@ -184,6 +184,13 @@ impl Transfers {
         )
     }
 
+    /// Its name, and seconds round by round: of plots.
+    #[cfg(feature = "page")]
+    pub(super) fn seconds(&self) -> (String, Vec<f64>) {
+        let name = format!("{} {}", self.name, self.variant).trim().to_owned();
+        (name, self.rounds.iter().map(|it| it.took.as_secs_f64()).collect())
+    }
+
     /// Every round.
     #[must_use]
     pub fn json(&self) -> Value {

@@ -66,6 +66,12 @@ fn plots_of(page: &mut Page, found: &Findings) -> Result<()> {
         });
         rounds(page, "seconds from the heal until all is shown", level.collect())?;
     }
+    let transfers = found.transfers.iter().map(|it| it.seconds());
+    rounds(
+        page,
+        "seconds until an observer that had nothing shows everything",
+        transfers.collect(),
+    )?;
     let restarts = found.restarts.iter().map(|it| {
         let seconds = it.rounds.iter().map(|round| round.caught_up.as_secs_f64());
         (it.name.clone(), seconds.collect())
