@@ -792,26 +792,10 @@ typedef struct fw_watch fw_watch;
 typedef struct fw_worker_ids fw_worker_ids;
 
 /**
- * Called once with what became of a request, on the client's own thread: return soon, block never.
- * `result` is null unless `status` is `FW_OK`, `error` unless it is not; both are yours to free.
+ * Told a child's name, `len` bytes as they are, **not** ended by a zero; false ends the telling. Valid until
+ * this returns, of a view until that is freed.
  */
-typedef void (*fw_done_fn)(void *context, fw_status status, fw_result *result, fw_error *error);
-
-/**
- * Ends the life of a `context`: called once, when nothing will be called with it any more, on
- * whichever thread finds out. Null when there is nothing to do.
- */
-typedef void (*fw_destroy_fn)(void *context);
-
-/**
- * Called at each change of standing, on the client's own thread: return soon, block never.
- */
-typedef void (*fw_standing_fn)(void *context, fw_standing standing);
-
-/**
- * Called with each event, in order, on the client's own thread: return soon, block never.
- */
-typedef void (*fw_event_fn)(void *context, const fw_event *event);
+typedef bool (*fw_child_fn)(void *context, const char *name, size_t len);
 
 /**
  * Metadata of a node. Set `size` to `sizeof(fw_stat)` before it is filled, or begin with
@@ -867,6 +851,28 @@ typedef struct {
    */
   int64_t ephemeral_owner;
 } fw_stat;
+
+/**
+ * Called once with what became of a request, on the client's own thread: return soon, block never.
+ * `result` is null unless `status` is `FW_OK`, `error` unless it is not; both are yours to free.
+ */
+typedef void (*fw_done_fn)(void *context, fw_status status, fw_result *result, fw_error *error);
+
+/**
+ * Ends the life of a `context`: called once, when nothing will be called with it any more, on
+ * whichever thread finds out. Null when there is nothing to do.
+ */
+typedef void (*fw_destroy_fn)(void *context);
+
+/**
+ * Called at each change of standing, on the client's own thread: return soon, block never.
+ */
+typedef void (*fw_standing_fn)(void *context, fw_standing standing);
+
+/**
+ * Called with each event, in order, on the client's own thread: return soon, block never.
+ */
+typedef void (*fw_event_fn)(void *context, const fw_event *event);
 
 /**
  * How far an observer is, and how sure of it. Set `size` to `sizeof(fw_lag)` before it is filled, or
@@ -949,6 +955,36 @@ fw_status fw_acl_add(fw_acl *acl,
  * Frees `acl`. Null is allowed. Any thread, never blocks.
  */
 fw_status fw_acl_free(fw_acl *acl);
+
+/**
+ * Calls `told` with the name of each child of the node at `path`, in the order of their creation, in this
+ * thread, until it says false, which is a success too. All of them are of one state. `stat` is filled before the
+ * first call; it may be null, else its `size` must be set. `told` must return at once, and must not read from an
+ * observer, as with `fw_observer_read`: that answers `FW_IN_CALLBACK`. Takes no lock and, up to 64 reads
+ * at once, waits for nobody; allocates nothing, so also in a signal handler (where `error` is null); any thread.
+ * Fails with `FW_NO_NODE`, `FW_NULL`, `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_observer_children_each(const fw_observer *observer,
+                                    const char *path,
+                                    size_t path_len,
+                                    fw_child_fn told,
+                                    void *context,
+                                    fw_stat *stat,
+                                    fw_error **error);
+
+/**
+ * Calls `told` with the name of each child that the node at `path` has in this state, in the order of their
+ * creation, in this thread, until it says false, which is a success too. `stat` is filled before the first call; it
+ * may be null, else its `size` must be set. `told` must not free `view`, and may read from it. Allocates nothing.
+ * Fails with `FW_NO_NODE`, `FW_NULL`, `FW_BAD_ARGUMENT`.
+ */
+fw_status fw_view_children_each(const fw_view *view,
+                                const char *path,
+                                size_t path_len,
+                                fw_child_fn told,
+                                void *context,
+                                fw_stat *stat,
+                                fw_error **error);
 
 /**
  * Opens a client. Returns at once; the session is established in the background, and operations
@@ -1735,8 +1771,8 @@ fw_status fw_observer_exists(const fw_observer *observer,
 
 /**
  * The names of a node's children, in the order of their creation, and its stat. Free the result with
- * `fw_result_free`. Takes no lock of the observer and allocates the list, so not in a signal handler; any
- * thread. Fails with `FW_NO_NODE`, `FW_NULL`.
+ * `fw_result_free`. Takes no lock of the observer and allocates the list, so not in a signal handler, where
+ * `fw_observer_children_each` may be called; any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
  */
 fw_status fw_observer_children(const fw_observer *observer,
                                const char *path,
@@ -1769,15 +1805,15 @@ const char *fw_observer_ended(const fw_observer *observer,
  * Stops the observer and waits for its threads; reads still show what it knew. Twice is once. In a
  * process that was forked from the one that opened it this does nothing. One without a thread ends here
  * when the thread that drives it calls, and otherwise when that thread ends, or drives or opens another.
- * May block, any thread. Fails with `FW_IN_CALLBACK` in what `fw_observer_read` calls: a thread of its could
- * wait for that read.
+ * May block, any thread. Fails with `FW_IN_CALLBACK` in what `fw_observer_read` and
+ * `fw_observer_children_each` call: a thread of its could wait for that read.
  */
 fw_status fw_observer_close(fw_observer *observer,
                             fw_error **error);
 
 /**
  * Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block. In what
- * `fw_observer_read` calls it answers `FW_IN_CALLBACK`, and frees nothing.
+ * `fw_observer_read` and `fw_observer_children_each` call it answers `FW_IN_CALLBACK`, and frees nothing.
  */
 fw_status fw_observer_free(fw_observer *observer);
 
@@ -2927,7 +2963,7 @@ fw_status fw_observer_scan(const fw_observer *observer,
 
 /**
  * Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long. In what
- * `fw_view_scan` calls for this view it answers `FW_IN_CALLBACK`, and frees nothing.
+ * `fw_view_scan` and `fw_view_children_each` call for this view it answers `FW_IN_CALLBACK`, and frees nothing.
  */
 fw_status fw_view_free(fw_view *view);
 

@@ -189,6 +189,23 @@ template <class V, class F, class G> expected<std::optional<V>> found(F &&f, G &
     return std::move(answer).error();
 }
 
+/** Calls `f(&error)`: whether it found something. */
+template <class F> expected<bool> is_there(F &&f) noexcept {
+    auto there = found<bool>(std::forward<F>(f), [] { return true; });
+    if (!there) return std::move(there).error();
+    return there->has_value();
+}
+
+/** Passes a child's name on to what `context_of` was given. */
+template <class F> bool tell_name(void *context, const char *name, std::size_t size) noexcept {
+    return (*static_cast<F *>(context))(std::string_view(name, size));
+}
+
+/** A callable that is called before its caller returns. */
+template <class F> void *context_of(F &f) noexcept {
+    return const_cast<void *>(static_cast<const void *>(std::addressof(f)));
+}
+
 /** Calls `f(&value, &error)`. */
 template <class T, class F> expected<T> number(F &&f) noexcept {
     T value = 0;
@@ -1223,6 +1240,15 @@ public:
             return fw_view_children(raw_.get(), detail::chars(path), path.size(), result, why);
         });
     }
+    /** Calls `told(std::string_view name)` with each child's name, in place, until it returns false; false if there is
+     * no node, or it cannot be read. Allocates nothing. Names are valid as long as this. */
+    template <class F> bool each_child(std::string_view path, F &&told) const noexcept {
+        return children_in_place(path, told, nullptr) == FW_OK;
+    }
+    /** The same; false only if there is no node, and why where it cannot be read. */
+    template <class F> expected<bool> try_each_child(std::string_view path, F &&told) const noexcept {
+        return detail::is_there([&](fw_error **why) { return children_in_place(path, told, why); });
+    }
     /** Calls `told(node)` with the node at `path` and all below it, until it returns false. */
     template <class F> expected<done> scan(std::string_view path, F &&told) const noexcept {
         return detail::attempt([&](fw_error **why) {
@@ -1231,11 +1257,16 @@ public:
                 [](void *context, const fw_node *raw) noexcept -> bool {
                     return (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
                 },
-                const_cast<void *>(static_cast<const void *>(std::addressof(told))), why);
+                detail::context_of(told), why);
         });
     }
 
 private:
+    template <class F>
+    fw_status children_in_place(std::string_view path, F &told, fw_error **why) const noexcept {
+        return fw_view_children_each(raw_.get(), detail::chars(path), path.size(), detail::tell_name<F>,
+                                   detail::context_of(told), nullptr, why);
+    }
     handle<fw_view, fw_view_free> raw_;
 };
 
@@ -1322,7 +1353,7 @@ public:
     }
     /** The same; false only if there is no node, and why where it cannot be read. */
     template <class F> expected<bool> try_read(std::string_view path, F &&read) const noexcept {
-        return is_there([&](fw_error **why) { return read_in_place(path, read, why); });
+        return detail::is_there([&](fw_error **why) { return read_in_place(path, read, why); });
     }
     /** A copy of the data; nothing if there is no node, or it cannot be read. */
     std::optional<std::string> get(std::string_view path) const {
@@ -1363,7 +1394,7 @@ public:
     }
     /** Whether there is a node, and why where that cannot be read. */
     expected<bool> try_exists(std::string_view path) const noexcept {
-        return is_there([&](fw_error **why) {
+        return detail::is_there([&](fw_error **why) {
             return fw_observer_exists(raw_.get(), detail::chars(path), path.size(), nullptr, why);
         });
     }
@@ -1393,6 +1424,15 @@ public:
             return fw_observer_children(raw_.get(), detail::chars(path), path.size(), result, why);
         });
     }
+    /** Calls `told(std::string_view name)` with each child's name, in place, until it returns false; false if there is
+     * no node, or it cannot be read. It must return at once. Allocates nothing. */
+    template <class F> bool each_child(std::string_view path, F &&told) const noexcept {
+        return children_in_place(path, told, nullptr) == FW_OK;
+    }
+    /** The same; false only if there is no node, and why where it cannot be read. */
+    template <class F> expected<bool> try_each_child(std::string_view path, F &&told) const noexcept {
+        return detail::is_there([&](fw_error **why) { return children_in_place(path, told, why); });
+    }
     /** Calls `told(node)` with the node at `path` and all below it, as they are now, until it returns false. */
     template <class F> expected<done> scan(std::string_view path, F &&told) const noexcept {
         return detail::attempt([&](fw_error **why) {
@@ -1401,7 +1441,7 @@ public:
                 [](void *context, const fw_node *raw) noexcept -> bool {
                     return (*static_cast<std::remove_reference_t<F> *>(context))(node(raw));
                 },
-                const_cast<void *>(static_cast<const void *>(std::addressof(told))), why);
+                detail::context_of(told), why);
         });
     }
     /** Keeps the present state. */
@@ -1448,18 +1488,18 @@ public:
 
 private:
     template <class F>
+    fw_status children_in_place(std::string_view path, F &told, fw_error **why) const noexcept {
+        return fw_observer_children_each(raw_.get(), detail::chars(path), path.size(), detail::tell_name<F>,
+                                   detail::context_of(told), nullptr, why);
+    }
+    template <class F>
     fw_status read_in_place(std::string_view path, F &read, fw_error **why) const noexcept {
         return fw_observer_read(
             raw_.get(), detail::chars(path), path.size(),
             [](void *context, const fw_node *raw) noexcept {
                 (*static_cast<F *>(context))(node(raw));
             },
-            const_cast<void *>(static_cast<const void *>(std::addressof(read))), why);
-    }
-    template <class F> static expected<bool> is_there(F &&ask) noexcept {
-        auto there = detail::found<bool>(std::forward<F>(ask), [] { return true; });
-        if (!there) return std::move(there).error();
-        return there->has_value();
+            detail::context_of(read), why);
     }
     expected<farwatch::client> client_with(const fw_config *settings,
                                            std::string_view chroot) const noexcept {

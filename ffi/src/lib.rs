@@ -17,6 +17,7 @@ pub mod guard;
 pub mod acl;
 pub mod bytes;
 pub mod callback;
+pub mod children;
 pub mod client;
 pub mod config;
 pub mod election;

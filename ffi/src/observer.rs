@@ -6,7 +6,7 @@ use std::mem::size_of;
 use std::time::{Duration, Instant};
 
 use farwatch_client::Outcome;
-use farwatch_core::tree::Visit;
+use farwatch_core::tree::{Node, Visit};
 use farwatch_core::zxid::Zxid;
 use farwatch_observer::config::UpstreamChoice;
 use farwatch_observer::data_dir::DataDirError;
@@ -460,7 +460,7 @@ thread_local! {
     static LOOKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A callback of `fw_observer_read` must not wait: a thread of the observer may wait for it.
+/// A callback of `fw_observer_read` or `_children_each` must not wait: a thread of the observer may wait for it.
 pub fn refuse_inside_read() -> Result<(), Failure> {
     LOOKS.with(refuse_inside)
 }
@@ -471,6 +471,27 @@ fn refuse_inside(looks: &Cell<bool>) -> Result<(), Failure> {
         return Err(Failure::new(fw_status::FW_IN_CALLBACK, text));
     }
     Ok(())
+}
+
+/// Has C look at the node at `path` where it lies, by what `told` calls; false where there is none. Meanwhile this
+/// thread reads from no observer.
+#[inline]
+pub fn look_at(
+    observer: &ObserverBody,
+    path: &[u8],
+    told: impl FnOnce(&Node<'_>) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    // Looked up once: in a shared library a thread's own place costs a call.
+    LOOKS.with(|looks| {
+        refuse_inside(looks)?;
+        let visit = observer.observer.visit();
+        let Some(node) = visit.view().get(path) else { return Ok(false) };
+        // It returns, as C does not throw.
+        looks.set(true);
+        let seen = told(&node);
+        looks.set(false);
+        seen.map(|()| true)
+    })
 }
 
 fn visit(observer: &ObserverBody) -> Result<Visit<'_>, Failure> {
@@ -507,17 +528,10 @@ pub unsafe extern "C" fn fw_observer_read(
         // SAFETY: as in `border`.
         let path = unsafe { path_bytes(path, path_len)? };
         let read = read.ok_or_else(|| Failure::new(fw_status::FW_NULL, "read is null"))?;
-        // Looked up once: in a shared library a thread's own place costs a call.
-        LOOKS.with(|looks| {
-            refuse_inside(looks)?;
-            let visit = observer.observer.visit();
-            let Some(node) = visit.view().get(path) else { return Ok(false) };
-            // It returns, as C does not throw.
-            looks.set(true);
+        look_at(&observer, path, |node| {
             // SAFETY: the function is C's for this context; the node lives while it runs.
-            lend_node(&node, |node| unsafe { read(context, node) });
-            looks.set(false);
-            Ok(true)
+            lend_node(node, |node| unsafe { read(context, node) });
+            Ok(())
         })
     };
     // SAFETY: as in `border`.
@@ -551,8 +565,8 @@ pub unsafe extern "C" fn fw_observer_exists(
 }
 
 /// The names of a node's children, in the order of their creation, and its stat. Free the result with
-/// `fw_result_free`. Takes no lock of the observer and allocates the list, so not in a signal handler; any
-/// thread. Fails with `FW_NO_NODE`, `FW_NULL`.
+/// `fw_result_free`. Takes no lock of the observer and allocates the list, so not in a signal handler, where
+/// `fw_observer_children_each` may be called; any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_children(
     observer: *const fw_observer,
@@ -631,8 +645,8 @@ pub unsafe extern "C" fn fw_observer_ended(
 /// Stops the observer and waits for its threads; reads still show what it knew. Twice is once. In a
 /// process that was forked from the one that opened it this does nothing. One without a thread ends here
 /// when the thread that drives it calls, and otherwise when that thread ends, or drives or opens another.
-/// May block, any thread. Fails with `FW_IN_CALLBACK` in what `fw_observer_read` calls: a thread of its could
-/// wait for that read.
+/// May block, any thread. Fails with `FW_IN_CALLBACK` in what `fw_observer_read` and
+/// `fw_observer_children_each` call: a thread of its could wait for that read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_close(
     observer: *mut fw_observer,
@@ -651,7 +665,7 @@ pub unsafe extern "C" fn fw_observer_close(
 }
 
 /// Closes the observer and frees it; views and feeds of it stay valid. Null is allowed. May block. In what
-/// `fw_observer_read` calls it answers `FW_IN_CALLBACK`, and frees nothing.
+/// `fw_observer_read` and `fw_observer_children_each` call it answers `FW_IN_CALLBACK`, and frees nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_free(observer: *mut fw_observer) -> fw_status {
     if !observer.is_null() && LOOKS.get() {

@@ -29,10 +29,11 @@ pub struct ViewBody {
 }
 
 /// A scan that is under way.
-struct Scan<'a>(&'a AtomicUsize);
+pub struct Scan<'a>(&'a AtomicUsize);
 
 impl<'a> Scan<'a> {
-    fn of(view: &'a ViewBody) -> Self {
+    /// Until it is dropped the view is not freed.
+    pub fn of(view: &'a ViewBody) -> Self {
         view.scans.fetch_add(1, Ordering::Relaxed);
         Self(&view.scans)
     }
@@ -50,7 +51,8 @@ impl ViewBody {
         Self { still, process: std::process::id(), scans: AtomicUsize::new(0) }
     }
 
-    fn view(&self) -> farwatch_core::tree::View<'_> {
+    /// The state.
+    pub fn view(&self) -> farwatch_core::tree::View<'_> {
         self.still.view()
     }
 }
@@ -215,7 +217,7 @@ pub unsafe extern "C" fn fw_observer_scan(
 }
 
 /// Frees `view`, and what only it kept in memory. Null is allowed. Never blocks for long. In what
-/// `fw_view_scan` calls for this view it answers `FW_IN_CALLBACK`, and frees nothing.
+/// `fw_view_scan` and `fw_view_children_each` call for this view it answers `FW_IN_CALLBACK`, and frees nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_view_free(view: *mut fw_view) -> fw_status {
     let is_scanned = |view: &ViewBody| view.scans.load(Ordering::Relaxed) != 0;

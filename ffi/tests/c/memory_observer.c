@@ -15,6 +15,9 @@ static void look(void *given, const fw_node *node) {
     count_call("fw_node_stat", left <= 0, false, false);
 }
 static bool count_node(void *given, const fw_node *node) { return (void)node, ++*(int *)given < 2; }
+static bool count_name(void *given, const char *name, size_t len) {
+    return (void)name, (void)len, ++*(int *)given < 2;
+}
 
 static void open_one(void) {
     OK(fw_observer_open(learner, &observer, &error));
@@ -87,6 +90,8 @@ static void reads(void) {
     fw_result_free(names);
     SCARCE(fw_observer_scan(observer, "/", FW_CSTR, count_node, &told, &error));
     CHECK(told == 2);
+    SCARCE(fw_observer_children_each(observer, "/", FW_CSTR, count_name, &(int){0}, &stat, &error));
+    SCARCE_UNTIL(FW_NO_NODE, fw_observer_children_each(observer, "/none", FW_CSTR, count_name, NULL, NULL, &error));
     close_one();
 }
 
@@ -103,6 +108,8 @@ static void views(void) {
     fw_result_free(names);
     SCARCE(fw_view_scan(view, "/", FW_CSTR, count_node, &told, &error));
     CHECK(told == 2);
+    SCARCE(fw_view_children_each(view, "/", FW_CSTR, count_name, &(int){0}, &stat, &error));
+    SCARCE_UNTIL(FW_NO_NODE, fw_view_children_each(view, "/none", FW_CSTR, count_name, NULL, NULL, &error));
     SCARCE(fw_view_free(view));
     close_one();
 }

@@ -79,6 +79,34 @@ static void lent(void) {
     CHECK(looks == 1);
 }
 
+/* Names that were told, one after the other. */
+static char told[64];
+
+static bool name_to(void *wanted, const char *name, size_t len) {
+    CHECK(len < sizeof told - strlen(told));
+    strncat(told, name, len);
+    return --*(int *)wanted > 0;
+}
+
+/* The same of an observer and of a view. */
+#define CHILDREN(each, of)                                                                         \
+    do {                                                                                           \
+        fw_stat stat = FW_STAT_INIT, wrong = {.size = 1};                                          \
+        int all = 9, two = 2, none = 0;                                                            \
+        told[0] = 0;                                                                               \
+        READ(FW_OK, each(of, "/reads", FW_CSTR, name_to, &all, &stat, NULL));                      \
+        CHECK(strcmp(told, "onetwothree") == 0 && stat.num_children == 3);                         \
+        told[0] = 0;                                                                               \
+        READ(FW_OK, each(of, "/reads", FW_CSTR, name_to, &two, NULL, NULL));                       \
+        CHECK(strcmp(told, "onetwo") == 0 && two == 0);                                            \
+        READ(FW_OK, each(of, "/reads/one", FW_CSTR, name_to, &none, NULL, NULL));                  \
+        READ(FW_NO_NODE, each(of, "/none", FW_CSTR, name_to, &none, NULL, NULL));                  \
+        READ(FW_NULL, each(of, "/reads", FW_CSTR, NULL, &none, NULL, NULL));                       \
+        READ(FW_TOO_LARGE, each(of, long_path, FW_CSTR, name_to, &none, NULL, NULL));              \
+        READ(FW_BAD_ARGUMENT, each(of, "/reads", FW_CSTR, name_to, &none, &wrong, NULL));          \
+        CHECK(none == 0 && wrong.size == 1);                                                       \
+    } while (0)
+
 static void of_a_view(fw_view *view) {
     const uint8_t *data = NULL;
     size_t len = 0;
@@ -94,6 +122,8 @@ static void of_a_view(fw_view *view) {
 /* Also the first reads of a thread. */
 static void *in_a_new_thread(void *view) {
     copies(), lent(), of_a_view(view);
+    CHILDREN(fw_observer_children_each, observer);
+    CHILDREN(fw_view_children_each, (fw_view *)view);
     return NULL;
 }
 
@@ -107,6 +137,10 @@ int main(int count, char **arguments) {
     fw_stat stat = FW_STAT_INIT;
     const uint8_t *const data = (const uint8_t *)"data";
     OK(fw_client_create(writer, "/reads", FW_CSTR, data, 4, FW_PERSISTENT, 60000, &made, &error));
+    fw_result_free(made);
+    OK(fw_client_create(writer, "/reads/one", FW_CSTR, data, 4, FW_PERSISTENT, 60000, NULL, &error));
+    OK(fw_client_create(writer, "/reads/two", FW_CSTR, data, 4, FW_PERSISTENT, 60000, NULL, &error));
+    OK(fw_client_create(writer, "/reads/three", FW_CSTR, data, 4, FW_PERSISTENT, 60000, &made, &error));
     OK(fw_result_stat(made, &stat, &error));
     OK(fw_config_new(&config, &error));
     OK(fw_config_set(config, "upstreams", FW_CSTR, arguments[2], FW_CSTR, &error));

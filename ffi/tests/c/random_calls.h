@@ -216,6 +216,12 @@ static bool on_fw_scan_fn(void *context, const fw_node *node) {
     return draw(4) != 0;
 }
 
+static bool on_fw_child_fn(void *context, const char *name, size_t len) {
+    (void)context, call_back();
+    CHECK(len > 0 && memchr(name, '/', len) == NULL);
+    return draw(4) != 0;
+}
+
 #define CALLBACK(type) (draw(8) ? on_##type : NULL)
 
 /* Outputs, which stay as they are when a call fails: what of them is written is looked at afterwards. */

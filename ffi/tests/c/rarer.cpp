@@ -107,6 +107,32 @@ void sessions(const char *connect) {
     GOT(ended.close());
 }
 
+// Names are told in place, by an observer and by a view, as long as the callable wants more.
+template <class Replica> void children_of(const Replica &replica) {
+    std::string told;
+    const auto all = [&](std::string_view name) { return told.append(name).append(";"), true; };
+    CHECK(replica.each_child("/rarer", all) && told == "one;two;");
+    CHECK(GOT(replica.try_each_child("/rarer", [&](std::string_view name) {
+        told = name;
+        return false;
+    })) && told == "one");
+    CHECK(replica.each_child("/seen", all) && told == "one");
+    CHECK(!replica.each_child("/absent", all) && !GOT(replica.try_each_child("/absent", all)));
+}
+
+void children(const farwatch::observer &observer, const farwatch::view &view) {
+    children_of(observer);
+    children_of(view);
+    const auto none = [](std::string_view) { return true; };
+    bool is_refused = false;
+    CHECK(observer.each_child("/", [&](std::string_view) {
+        is_refused = refused(observer.try_each_child("/", none)) == FW_IN_CALLBACK
+            && !observer.each_child("/", none) && view.each_child("/", none);
+        return false;
+    }));
+    CHECK(is_refused);
+}
+
 // That a node is not there is an answer; that it cannot be read is told.
 void reads(const farwatch::observer &observer, const farwatch::view &view) {
     char buffer[4] = "xyz";
@@ -134,7 +160,9 @@ void reads(const farwatch::observer &observer, const farwatch::view &view) {
             && !observer.get("/seen") && !observer.exists("/seen");
     })));
     CHECK(is_refused && !GOT(observer.try_read("/absent", [](farwatch::node) {})));
+    children(observer, view);
     const std::string much((1 << 20) + 1, '/');
+    CHECK(refused(view.try_each_child(much, [](std::string_view) { return true; })) == FW_TOO_LARGE);
     CHECK(refused(view.try_get(much)) == FW_TOO_LARGE && refused(view.try_stat(much)) == FW_TOO_LARGE);
 }
 
