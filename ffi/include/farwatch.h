@@ -607,8 +607,8 @@ typedef struct fw_change fw_change;
 typedef struct fw_client fw_client;
 
 /**
- * One entry of a queue: a result or an event. Belongs to whoever took it; what is asked of it stays
- * valid until `fw_completion_free`. All functions on it: any thread, never block.
+ * One entry of a queue: a result, an event, or what the program has posted itself. Belongs to whoever took it;
+ * what is asked of it stays valid until `fw_completion_free`. All functions on it: any thread, never block.
  */
 typedef struct fw_completion fw_completion;
 
@@ -2039,6 +2039,15 @@ fw_status fw_queue_new(fw_queue **queue, fw_error **error);
 int32_t fw_queue_fd(const fw_queue *queue);
 
 /**
+ * Puts an entry of the program's own at the end: a completion with `tag` and `FW_OK`, without a result and without an
+ * event. So a thread that waits in a recipe tells a loop that it has what it waited for, and a callback that
+ * something has changed. Never blocks. Fails with `FW_NULL`, `FW_OVERLOADED` (100,000 of them wait).
+ */
+fw_status fw_queue_post(fw_queue *queue,
+                        void *tag,
+                        fw_error **error);
+
+/**
  * Takes the first entry, for which it waits up to `timeout_ms`: 0 does not wait, and a negative one
  * has no limit. May block, any thread, and within a callback only looks. Fails with `FW_TIMEOUT` when there
  * is none, `FW_NULL`, `FW_BAD_HANDLE`, `FW_IN_CALLBACK`.
@@ -2055,12 +2064,12 @@ fw_status fw_queue_next(fw_queue *queue,
 fw_status fw_queue_free(fw_queue *queue);
 
 /**
- * The tag that the request, or the choice of the queue for events, was given.
+ * The tag that the request, the choice of the queue for events, or the post was given.
  */
 void *fw_completion_tag(const fw_completion *completion);
 
 /**
- * The event, if this is one, else null: then it is a result.
+ * The event, if this is one, else null: then it is a result, or was posted.
  */
 const fw_event *fw_completion_event(const fw_completion *completion);
 

@@ -651,7 +651,7 @@ private:
     handle<fw_op, fw_op_free> raw_;
 };
 
-/** One entry of a queue: a result or an event. */
+/** One entry of a queue: a result, an event, or what was posted. */
 class completion {
 public:
     explicit completion(fw_completion *raw) noexcept : raw_(raw) {}
@@ -677,6 +677,10 @@ public:
     explicit queue(fw_queue *raw) noexcept : raw_(raw) {}
     static expected<queue> make() noexcept { return detail::receive<queue, fw_queue>(fw_queue_new); }
     int descriptor() const noexcept { return fw_queue_fd(raw_.get()); }
+    /** Puts an entry of the program's own at the end: from a thread that waited, from a callback. */
+    expected<done> post(void *tag) noexcept {
+        return detail::attempt([&](fw_error **why) { return fw_queue_post(raw_.get(), tag, why); });
+    }
     /** The first entry, for which it waits at most so long. */
     expected<completion> next(std::chrono::milliseconds patience) noexcept {
         return detail::receive<completion, fw_completion>(

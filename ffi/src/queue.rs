@@ -21,6 +21,9 @@ use crate::status::fw_status;
 /// come by themselves, and a program that does not look must not fill the memory.
 pub const QUEUED_EVENTS_MAX: usize = 100_000;
 
+/// Entries of the program's own that wait in one queue.
+const QUEUED_POSTS_MAX: usize = 100_000;
+
 /// A queue of results and events, for any number of clients. All functions on it: any thread.
 pub struct fw_queue {
     _private: [u8; 0],
@@ -32,8 +35,8 @@ impl Opaque for fw_queue {
     const IS_BOUND_TO_PROCESS: bool = true;
 }
 
-/// One entry of a queue: a result or an event. Belongs to whoever took it; what is asked of it stays
-/// valid until `fw_completion_free`. All functions on it: any thread, never block.
+/// One entry of a queue: a result, an event, or what the program has posted itself. Belongs to whoever took it;
+/// what is asked of it stays valid until `fw_completion_free`. All functions on it: any thread, never block.
 pub struct fw_completion {
     _private: [u8; 0],
 }
@@ -66,6 +69,15 @@ pub struct CompletionBody {
     result: Option<Owned<fw_result>>,
     error: Option<Owned<fw_error>>,
     event: Option<Owned<fw_event>>,
+    is_posted: bool,
+}
+
+impl CompletionBody {
+    /// One with nothing but its tag.
+    fn of(tag: Tag) -> Self {
+        let status = fw_status::FW_OK;
+        Self { tag, status, result: None, error: None, event: None, is_posted: false }
+    }
 }
 
 /// The program's end of a queue.
@@ -95,6 +107,7 @@ pub struct Line {
 struct LineState {
     waiting: VecDeque<CompletionBody>,
     events: usize,
+    posts: usize,
     has_overflown: bool,
     /// The queue was freed: nobody will look.
     is_closed: bool,
@@ -117,13 +130,7 @@ impl Line {
 
     /// The result of a request.
     pub fn push_result(&self, tag: Tag, result: Result<ResultBody, Failure>) {
-        let none = CompletionBody {
-            tag,
-            status: fw_status::FW_OK,
-            result: None,
-            error: None,
-            event: None,
-        };
+        let none = CompletionBody::of(tag);
         let entry = match result {
             Ok(result) => CompletionBody { result: Some(Owned::new(result)), ..none },
             Err(failure) => CompletionBody {
@@ -146,9 +153,21 @@ impl Line {
                 EventBody::overflow()
             }
         };
-        let (event, status) = (Some(Owned::new(event)), fw_status::FW_OK);
+        let event = Some(Owned::new(event));
         state.events += 1;
-        self.push(&mut state, CompletionBody { tag, status, result: None, error: None, event });
+        self.push(&mut state, CompletionBody { event, ..CompletionBody::of(tag) });
+    }
+
+    /// The program's own word, unless too many wait already.
+    fn post(&self, tag: Tag) -> Result<(), Failure> {
+        let mut state = self.lock();
+        if QUEUED_POSTS_MAX <= state.posts {
+            let text = "too much that was posted waits in the queue: take it out, and post again";
+            return Err(Failure::retriable(fw_status::FW_OVERLOADED, text));
+        }
+        state.posts += 1;
+        self.push(&mut state, CompletionBody { is_posted: true, ..CompletionBody::of(tag) });
+        Ok(())
     }
 
     fn push(&self, state: &mut LineState, entry: CompletionBody) {
@@ -169,6 +188,7 @@ impl Line {
             state.events -= 1;
             state.has_overflown &= QUEUED_EVENTS_MAX <= state.events;
         }
+        state.posts -= usize::from(entry.is_posted);
         if state.waiting.is_empty() {
             let _empty = rustix::io::read(&self.descriptor, &mut [0; 8]);
         }
@@ -226,6 +246,18 @@ pub unsafe extern "C" fn fw_queue_fd(queue: *const fw_queue) -> i32 {
     accessor!(view(queue, -1, |queue| queue.0.descriptor.as_raw_fd()))
 }
 
+/// Puts an entry of the program's own at the end: a completion with `tag` and `FW_OK`, without a result and without an
+/// event. So a thread that waits in a recipe tells a loop that it has what it waited for, and a callback that
+/// something has changed. Never blocks. Fails with `FW_NULL`, `FW_OVERLOADED` (100,000 of them wait).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_queue_post(
+    queue: *mut fw_queue,
+    tag: *mut c_void,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, { borrow(queue.cast_const())?.0.post(Tag::new(tag)) })
+}
+
 /// Takes the first entry, for which it waits up to `timeout_ms`: 0 does not wait, and a negative one
 /// has no limit. May block, any thread, and within a callback only looks. Fails with `FW_TIMEOUT` when there
 /// is none, `FW_NULL`, `FW_BAD_HANDLE`, `FW_IN_CALLBACK`.
@@ -257,13 +289,13 @@ pub unsafe extern "C" fn fw_queue_free(queue: *mut fw_queue) -> fw_status {
     accessor!(free(queue))
 }
 
-/// The tag that the request, or the choice of the queue for events, was given.
+/// The tag that the request, the choice of the queue for events, or the post was given.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_completion_tag(completion: *const fw_completion) -> *mut c_void {
     accessor!(view(completion, std::ptr::null_mut(), |completion| completion.tag.0))
 }
 
-/// The event, if this is one, else null: then it is a result.
+/// The event, if this is one, else null: then it is a result, or was posted.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_completion_event(completion: *const fw_completion) -> *const fw_event {
     accessor!(view(completion, std::ptr::null(), |completion| {
@@ -331,6 +363,25 @@ mod tests {
         }
         assert!(!is_readable(&line));
         assert!(line.next(Some(Duration::ZERO)).is_none());
+    }
+
+    #[test]
+    fn what_is_posted_has_a_limit_of_its_own_and_its_place_among_the_others() {
+        let line = Line::new().unwrap();
+        line.push_result(tag(1), Ok(ResultBody::default()));
+        for _ in 0..QUEUED_POSTS_MAX {
+            line.post(tag(2)).unwrap();
+        }
+        assert_eq!(line.post(tag(3)).unwrap_err().status, fw_status::FW_OVERLOADED);
+        line.push_result(tag(4), Ok(ResultBody::default()));
+        assert_eq!(line.next(Some(Duration::ZERO)).unwrap().tag.0.addr(), 1);
+        assert!(line.post(tag(3)).is_err(), "a result makes no room");
+        assert_eq!(line.next(Some(Duration::ZERO)).unwrap().tag.0.addr(), 2);
+        line.post(tag(5)).unwrap();
+        let rest: Vec<_> = std::iter::from_fn(|| line.next(Some(Duration::ZERO))).collect();
+        let last: Vec<usize> = rest.iter().rev().take(2).map(|it| it.tag.0.addr()).collect();
+        assert_eq!((rest.len(), last), (QUEUED_POSTS_MAX + 1, vec![5, 4]));
+        assert!(!is_readable(&line));
     }
 
     #[test]

@@ -123,6 +123,9 @@ static void answers_elsewhere(void) {
     OK(fw_op_sync("/", FW_CSTR, &op, &error));
     SCARCE(fw_client_submit(client, op, on_answer, context(), destroy, NULL, &error));
     SCARCE(fw_queue_new(&queue, &error));
+    SCARCE(fw_queue_post(queue, NULL, &error));
+    SCARCE(fw_queue_next(queue, 0, &completion, &error));
+    fw_completion_free(completion);
     SCARCE(fw_client_enqueue(client, op, queue, NULL, NULL, &error));
     SCARCE(fw_queue_next(queue, 20000, &completion, &error));
     CHECK(fw_completion_status(completion) == FW_OK);
