@@ -2616,6 +2616,42 @@ fw_status fw_snowflake_next(fw_snowflake *snowflake,
 int64_t fw_snowflake_worker_id(const fw_snowflake *snowflake);
 
 /**
+ * The fencing token of its worker id: it grows from owner to owner. 0 once closed. Ids need none, as no two are
+ * equal; what else is marked with the worker id is sent along with it. Never blocks.
+ */
+int64_t fw_snowflake_token(const fw_snowflake *snowflake);
+
+/**
+ * How it stands with the worker id. While it is suspended, ids go on for the seconds that were confirmed. Never
+ * blocks.
+ */
+fw_standing fw_snowflake_standing(const fw_snowflake *snowflake);
+
+/**
+ * For how many milliseconds from now the worker id cannot have passed to anybody else: as `fw_lock_lease_ms`.
+ */
+uint64_t fw_snowflake_lease_ms(const fw_snowflake *snowflake);
+
+/**
+ * Succeeds if it is certain at this moment that the worker id is nobody else's: ask before what is done under
+ * it, which making ids is not. `token` may be null. Never blocks. Fails with `FW_LEASE_OVER` (stop for now) and
+ * `FW_LOST`.
+ */
+fw_status fw_snowflake_check(const fw_snowflake *snowflake,
+                             int64_t *token,
+                             fw_error **error);
+
+/**
+ * Calls `callback` at each change of the worker id's standing, until it is closed: as `fw_lock_on_change`. One
+ * that is lost makes no ids: open another one.
+ */
+fw_status fw_snowflake_on_change(fw_snowflake *snowflake,
+                                 fw_standing_fn callback,
+                                 void *context,
+                                 fw_destroy_fn destroy,
+                                 fw_error **error);
+
+/**
  * Gives the worker id back so that its next owner need not wait, and makes no more ids; free the handle
  * afterwards. One that is only freed leaves its worker id unused for some seconds. Another thread that
  * waits for an id is told `FW_LOST`. May block, so not in a callback. Fails with `FW_LOST` when it was lost
@@ -2626,7 +2662,8 @@ fw_status fw_snowflake_close(fw_snowflake *snowflake,
                              fw_error **error);
 
 /**
- * Frees `snowflake`. Null is allowed. Never blocks.
+ * Frees `snowflake`. Null is allowed. Waits for a callback that is running, up to two seconds, unless it is
+ * called from one.
  */
 fw_status fw_snowflake_free(fw_snowflake *snowflake);
 

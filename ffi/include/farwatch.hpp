@@ -2072,6 +2072,22 @@ public:
         });
     }
     std::int64_t worker_id() const noexcept { return fw_snowflake_worker_id(raw_.get()); }
+    /** Of the worker id, for what else is marked with it: ids need none. */
+    std::int64_t token() const noexcept { return fw_snowflake_token(raw_.get()); }
+    fw_standing standing() const noexcept { return fw_snowflake_standing(raw_.get()); }
+    std::chrono::milliseconds lease() const noexcept {
+        return std::chrono::milliseconds(fw_snowflake_lease_ms(raw_.get()));
+    }
+    /** The token, if the worker id is nobody else's for certain at this moment. */
+    expected<std::int64_t> check() const noexcept {
+        return detail::number<std::int64_t>([&](std::int64_t *token, fw_error **why) {
+            return fw_snowflake_check(raw_.get(), token, why);
+        });
+    }
+    /** Calls `f(fw_standing)` at each change, on the client's thread: it must not wait. */
+    template <class F> expected<done> on_change(F f) noexcept {
+        return detail::on_change(fw_snowflake_on_change, raw_.get(), std::move(f));
+    }
     /** Gives the worker id back so that its next owner need not wait. */
     expected<done> close(timeout patience = {}) noexcept {
         return detail::attempt([&](fw_error **why) {

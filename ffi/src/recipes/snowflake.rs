@@ -1,10 +1,10 @@
 //! `fw_snowflake`: unique numbers from memory.
 
 use std::ffi::{c_char, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Deref;
 
 use farwatch_client::Acl;
-use farwatch_client::recipes::{SNOWFLAKE_EPOCH_MS, Snowflake, SnowflakeOptions};
+use farwatch_client::recipes::{SNOWFLAKE_EPOCH_MS, Snowflake, SnowflakeOptions, Tenure};
 
 use super::Asker;
 use crate::acl::{fw_acl, optional_list};
@@ -12,8 +12,9 @@ use crate::bytes::text;
 use crate::callback::{Context, fw_destroy_fn};
 use crate::client::fw_client;
 use crate::error::{Failure, fw_error};
-use crate::guard::{Opaque, borrow, free, give, out, view};
+use crate::guard::{Opaque, borrow, free, give, out, set_optional, view};
 use crate::status::fw_status;
+use crate::tenure::{Holding, fw_standing, fw_standing_fn};
 
 /// What ids count from unless a program has reasons of its own: the year 2020, milliseconds since 1970.
 pub const FW_SNOWFLAKE_EPOCH_MS: u64 = 1_577_836_800_000;
@@ -27,21 +28,19 @@ pub struct fw_snowflake {
 }
 
 impl Opaque for fw_snowflake {
-    type Body = SnowflakeBody;
+    type Body = Holding<Flakes>;
     const TAG: u64 = u64::from_le_bytes(*b"fw_snowf");
     const IS_BOUND_TO_PROCESS: bool = true;
 }
 
-/// A snowflake, until it is closed.
-pub struct SnowflakeBody {
-    open: Mutex<Option<Arc<Snowflake>>>,
-    asker: Asker,
-}
+/// A snowflake that is open; what it holds is its worker id.
+pub struct Flakes(Snowflake);
 
-impl SnowflakeBody {
-    fn get(&self) -> Result<Arc<Snowflake>, Failure> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        open.ok_or_else(|| Failure::fatal(fw_status::FW_LOST, "it was closed by an earlier call"))
+impl Deref for Flakes {
+    type Target = Tenure;
+
+    fn deref(&self) -> &Tenure {
+        self.0.worker()
     }
 }
 
@@ -62,8 +61,7 @@ unsafe fn open(
     let (asker, options) = (Asker::new(&client), options.acl(client.rights(acl)));
     let opened = asker
         .ask(timeout_ms, |deadline| Snowflake::open(client.client(), path, options, deadline))?;
-    let open = Mutex::new(Some(Arc::new(opened)));
-    snowflake.set(give(SnowflakeBody { open, asker }));
+    snowflake.set(give(Holding::of(asker, Flakes(opened))));
     Ok(())
 }
 
@@ -136,7 +134,7 @@ pub unsafe extern "C" fn fw_snowflake_try_next(
 ) -> fw_status {
     border!(error, {
         let (id, snowflake) = (out(id)?, borrow(snowflake.cast_const())?);
-        id.set(snowflake.get()?.try_next()?);
+        id.set(snowflake.get()?.0.try_next()?);
         Ok(())
     })
 }
@@ -153,8 +151,8 @@ pub unsafe extern "C" fn fw_snowflake_next(
 ) -> fw_status {
     border!(error, {
         let (id, snowflake) = (out(id)?, borrow(snowflake.cast_const())?);
-        let deadline = snowflake.asker.deadline(timeout_ms)?;
-        id.set(snowflake.get()?.next(deadline)?);
+        let deadline = snowflake.deadline(timeout_ms)?;
+        id.set(snowflake.get()?.0.next(deadline)?);
         Ok(())
     })
 }
@@ -163,8 +161,61 @@ pub unsafe extern "C" fn fw_snowflake_next(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_snowflake_worker_id(snowflake: *const fw_snowflake) -> i64 {
     accessor!(view(snowflake, -1, |snowflake| {
-        snowflake.get().map_or(-1, |open| open.worker().id().into())
+        snowflake.get().map_or(-1, |open| open.0.worker().id().into())
     }))
+}
+
+/// The fencing token of its worker id: it grows from owner to owner. 0 once closed. Ids need none, as no two are
+/// equal; what else is marked with the worker id is sent along with it. Never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_token(snowflake: *const fw_snowflake) -> i64 {
+    accessor!(view(snowflake, 0, Holding::token))
+}
+
+/// How it stands with the worker id. While it is suspended, ids go on for the seconds that were confirmed. Never
+/// blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_standing(snowflake: *const fw_snowflake) -> fw_standing {
+    accessor!(view(snowflake, fw_standing::FW_STANDING_LOST, Holding::standing))
+}
+
+/// For how many milliseconds from now the worker id cannot have passed to anybody else: as `fw_lock_lease_ms`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_lease_ms(snowflake: *const fw_snowflake) -> u64 {
+    accessor!(view(snowflake, 0, Holding::lease_ms))
+}
+
+/// Succeeds if it is certain at this moment that the worker id is nobody else's: ask before what is done under
+/// it, which making ids is not. `token` may be null. Never blocks. Fails with `FW_LEASE_OVER` (stop for now) and
+/// `FW_LOST`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_check(
+    snowflake: *const fw_snowflake,
+    token: *mut i64,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let found = borrow(snowflake)?.check()?;
+        set_optional(token, found);
+        Ok(())
+    })
+}
+
+/// Calls `callback` at each change of the worker id's standing, until it is closed: as `fw_lock_on_change`. One
+/// that is lost makes no ids: open another one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_snowflake_on_change(
+    snowflake: *mut fw_snowflake,
+    callback: fw_standing_fn,
+    context: *mut c_void,
+    destroy: fw_destroy_fn,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    ending!(error, {
+        let context = Context::new(context, destroy);
+        crate::reserve::refuse_if_out()?;
+        borrow(snowflake.cast_const())?.on_change(callback, context)
+    })
 }
 
 /// Gives the worker id back so that its next owner need not wait, and makes no more ids; free the handle
@@ -179,14 +230,13 @@ pub unsafe extern "C" fn fw_snowflake_close(
 ) -> fw_status {
     border!(error, {
         let snowflake = borrow(snowflake.cast_const())?;
-        let deadline = snowflake.asker.deadline(timeout_ms)?;
-        let open = snowflake.get()?;
-        snowflake.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok(open.close(deadline)?)
+        let deadline = snowflake.deadline(timeout_ms)?;
+        Ok(snowflake.take()?.0.close(deadline)?)
     })
 }
 
-/// Frees `snowflake`. Null is allowed. Never blocks.
+/// Frees `snowflake`. Null is allowed. Waits for a callback that is running, up to two seconds, unless it is
+/// called from one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_snowflake_free(snowflake: *mut fw_snowflake) -> fw_status {
     accessor!(free(snowflake))

@@ -143,6 +143,9 @@ int main(int count, char **arguments) {
         CHECK(fw_tenure_lease_ms(held[i]) == 0);
         CHECK(fw_tenure_standing(held[i]) == FW_STANDING_SUSPENDED && told[i][FW_STANDING_LOST] == 0);
     }
+    while (fw_snowflake_check(flake, NULL, NULL) == FW_OK) continue;
+    CHECK(fw_snowflake_check(flake, NULL, NULL) == FW_LEASE_OVER && fw_snowflake_lease_ms(flake) == 0);
+    CHECK(fw_snowflake_standing(flake) == FW_STANDING_SUSPENDED && fw_snowflake_token(flake) > 0);
     hold(other, taken);
     for (int i = 0; i < KINDS; i++) CHECK(fw_tenure_token(taken[i]) > fw_tenure_token(held[i]));
     OK(fw_client_create(other, "/config", FW_CSTR, NULL, 0, 0, -1, NULL, &error));
@@ -174,6 +177,7 @@ int main(int count, char **arguments) {
     fw_assignment *none = NULL;
     CHECK(fw_worker_take(held[WORKER], -1, &none, NULL) == FW_LOST);
     CHECK(fw_snowflake_try_next(flake, &id, NULL) == FW_LOST);
+    CHECK(fw_snowflake_check(flake, NULL, NULL) == FW_LOST && fw_snowflake_standing(flake) == FW_STANDING_LOST);
     for (int i = 0; i < KINDS; i++) {
         CHECK(fw_tenure_check(held[i], NULL, NULL) == FW_LOST);
         CHECK(fw_tenure_release(held[i], -1, NULL) == FW_LOST);

@@ -7,6 +7,7 @@ static fw_client *client;
 static const uint8_t *const data = (const uint8_t *)"data";
 
 static void on_state(void *given, const fw_result *state) { (void)given, (void)state; }
+static void on_standing(void *given, fw_standing standing) { (void)given, (void)standing; }
 static uint64_t tell_time(void *given) {
     (void)given;
     return FW_SNOWFLAKE_EPOCH_MS + 1000;
@@ -61,8 +62,11 @@ static void snowflakes(void) {
     SCARCE(fw_snowflake_open(client, "/flakes", FW_CSTR, FW_SNOWFLAKE_EPOCH_MS, NULL, 20000, &flake, &error));
     SCARCE(fw_snowflake_try_next(flake, &id, &error));
     SCARCE(fw_snowflake_next(flake, 20000, &id, &error));
+    SCARCE(fw_snowflake_check(flake, NULL, &error));
+    SCARCE(fw_snowflake_on_change(flake, on_standing, context(), destroy, &error));
     SCARCE(fw_snowflake_close(flake, 20000, &error));
     SCARCE(fw_snowflake_free(flake));
+    each_context_was_destroyed();
 }
 
 static void snowflakes_by_a_clock(void) {

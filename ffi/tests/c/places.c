@@ -94,6 +94,36 @@ static void queues(fw_client *client) {
     CHECK(second > first && third > second && fw_fifo_free(fifo) == FW_OK);
 }
 
+static atomic_int standings_told, standings_destroyed;
+static void on_standing(void *context, fw_standing standing) {
+    (void)context;
+    CHECK(standing == FW_STANDING_LOST);
+    standings_told++;
+}
+static void destroy_standing(void *context) { (void)context, standings_destroyed++; }
+
+/* Both are open, and the second was opened later; somebody deletes its claim. */
+static void held_by_its_token(fw_client *client, fw_snowflake *flake, fw_snowflake *other) {
+    int64_t token = 0, none = 77;
+    uint64_t id = 0;
+    char path[64];
+    OK(fw_snowflake_check(flake, &token, &error));
+    CHECK(token > 0 && token == fw_snowflake_token(flake) && fw_snowflake_token(other) > token);
+    CHECK(fw_snowflake_standing(flake) == FW_STANDING_HELD && fw_snowflake_lease_ms(flake) > 0);
+    OK(fw_snowflake_on_change(flake, on_standing, NULL, destroy_standing, &error));
+    OK(fw_snowflake_on_change(other, on_standing, NULL, destroy_standing, &error));
+    CHECK(fw_snowflake_on_change(other, NULL, NULL, destroy_standing, NULL) == FW_NULL);
+    CHECK(standings_destroyed == 1);
+    snprintf(path, sizeof path, "/flakes/claims/%d", (int)fw_snowflake_worker_id(other));
+    OK(fw_client_delete(client, path, FW_CSTR, FW_ANY_VERSION, -1, &error));
+    while (standings_told == 0) OK(fw_client_sync(client, "/", 1, -1, &error));
+    CHECK(fw_snowflake_standing(other) == FW_STANDING_LOST && fw_snowflake_lease_ms(other) == 0);
+    CHECK(fw_snowflake_check(other, &none, NULL) == FW_LOST && none == 77);
+    CHECK(fw_snowflake_try_next(other, &id, NULL) == FW_LOST);
+    OK(fw_snowflake_check(flake, NULL, &error));
+    CHECK(standings_told == 1 && fw_snowflake_standing(flake) == FW_STANDING_HELD);
+}
+
 static void snowflakes(fw_client *client) {
     fw_snowflake *flake = NULL, *other = NULL;
     uint64_t id = 0, last = 0;
@@ -108,10 +138,13 @@ static void snowflakes(fw_client *client) {
         last = id;
     }
     CHECK(fw_snowflake_next(flake, -1, NULL, NULL) == FW_NULL);
+    held_by_its_token(client, flake, other);
     OK(fw_snowflake_close(flake, -1, &error));
     CHECK(fw_snowflake_close(flake, -1, NULL) == FW_LOST && fw_snowflake_worker_id(flake) == -1);
     CHECK(fw_snowflake_try_next(flake, &id, NULL) == FW_LOST && id == last);
     CHECK(fw_snowflake_next(flake, -1, &id, NULL) == FW_LOST);
+    CHECK(fw_snowflake_check(flake, NULL, NULL) == FW_LOST && fw_snowflake_token(flake) == 0);
+    CHECK(fw_snowflake_lease_ms(flake) == 0 && fw_snowflake_standing(flake) == FW_STANDING_LOST);
     CHECK(fw_snowflake_free(flake) == FW_OK && fw_snowflake_free(other) == FW_OK);
     /* A time to count from that has not come yet. */
     OK(fw_snowflake_open(client, "/later", FW_CSTR, UINT64_MAX, NULL, -1, &flake, &error));

@@ -51,9 +51,17 @@ void what_is_held(farwatch::client &client) {
     CHECK(GOT(ids.claim()).worker_id() == 0);
     auto flake = GOT(farwatch::snowflake::open(client, "/cpp/flakes"));
     CHECK(GOT(flake.next()) < GOT(flake.next()) && flake.worker_id() >= 0);
+    CHECK(GOT(flake.check()) == flake.token() && flake.token() > permit.token());
+    CHECK(flake.standing() == FW_STANDING_HELD && flake.lease().count() > 0);
+    auto queue = GOT(farwatch::queue::make());
+    GOT(queue.post(&queue));
+    auto posted = GOT(queue.next(std::chrono::milliseconds(0)));
+    CHECK(posted.tag() == &queue && !posted.is_event() && posted.status() == FW_OK);
+    GOT(flake.on_change([](fw_standing) { CHECK(!"closed is not lost"); }));
     auto id = flake.try_next();
     CHECK(id || id.error().status() == FW_TAKEN);
     GOT(flake.close());
+    CHECK(flake.check().error().status() == FW_LOST && flake.token() == 0);
     auto selector = GOT(farwatch::selector::make(client, "/cpp/selector", "me"));
     CHECK(GOT(selector.leader()).is_null());
     auto round = GOT(selector.lead());
