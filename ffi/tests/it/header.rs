@@ -3,7 +3,8 @@
 use expect_test::expect_file;
 
 use crate::hostile::functions;
-use crate::program::{check_syntax, has, own};
+use crate::program::{check_syntax, check_syntax_with, has, own};
+use crate::programs::recipes_of_the_document;
 
 /// `UPDATE_EXPECT=1 cargo test -p farwatch-ffi header` writes it.
 #[test]
@@ -42,12 +43,14 @@ fn clang_takes_the_programs_and_the_examples_too() {
     if !has("clang") || !has("clang++") {
         return;
     }
+    let folder = recipes_of_the_document();
+    let document = ["-I", folder.path().to_str().expect("text")];
     let files =
         ["tests/c", "examples"].map(|folder| std::fs::read_dir(own(folder)).expect("it is there"));
     for file in files.into_iter().flatten().map(|entry| entry.expect("an entry").path()) {
         match file.extension().and_then(|extension| extension.to_str()) {
-            Some("c") => check_syntax("clang", "gnu11", &file),
-            Some("cpp") => check_syntax("clang++", "c++17", &file),
+            Some("c") => check_syntax_with("clang", "gnu11", &document, &file),
+            Some("cpp") => check_syntax_with("clang++", "c++17", &document, &file),
             Some(_) | None => {}
         }
     }

@@ -18,11 +18,41 @@ fn every_operation_answers_what_it_should() {
     assert_eq!(Program::compile("operations.c").run(&[&connect()]), "");
 }
 
+/// What stands in a document in this language, in order.
+fn blocks_of(document: &str, language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(own("..").join(document)).expect("a document");
+    let begin = format!("```{language}\n");
+    let blocks = text.split(&begin).skip(1);
+    blocks.filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}
+
 /// The programs for `farwatch.h` in a document, in order.
 pub fn programs_of(document: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(own("..").join(document)).expect("a document");
-    let blocks = text.split("```c\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.filter(|code| code.contains("<farwatch.h>")).map(str::to_owned).collect()
+    let programs = blocks_of(document, "c").into_iter();
+    programs.filter(|code| code.contains("<farwatch.h>")).collect()
+}
+
+/// What stands in `docs/recipes.md`, as the headers that `document.c` and `document.cpp` include.
+pub fn recipes_of_the_document() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (language, header) in [("c", "document.h"), ("cpp", "document.hpp")] {
+        let blocks = blocks_of("docs/recipes.md", language);
+        assert!(!blocks.is_empty(), "nothing in {language}");
+        std::fs::write(folder.path().join(header), blocks.concat()).expect("a file");
+    }
+    folder
+}
+
+#[test]
+fn the_recipes_of_the_document_work_as_they_are_written() {
+    let folder = recipes_of_the_document();
+    let arguments = ["-I", folder.path().to_str().expect("text")];
+    let said = [("cc", "document.c"), ("c++", "document.cpp")].map(|(compiler, program)| {
+        Program::compile_by(compiler, &arguments, program).run(&[&connect()])
+    });
+    let (token, who) = said[0].split_once('\n').expect("two lines");
+    assert_eq!(who, format!("winner does it, under token {token}\n"));
+    assert_eq!(said[1], "");
 }
 
 #[test]
