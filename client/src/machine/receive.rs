@@ -114,8 +114,13 @@ impl<C> Machine<C> {
     /// The session is over, and its owner hears so exactly once: a new session, if one was asked
     /// for, has another id.
     fn expire(&mut self, now_ms: u64) {
-        if !self.settings.renew_expired || self.session.id == SessionId::NONE {
+        if !self.settings.renew_expired {
             self.finish(ClientError::SessionExpired, SessionState::Expired);
+            return;
+        }
+        if self.session.id == SessionId::NONE {
+            // Nothing has expired: this server gives no session. Another one may, or this one later.
+            self.lose_link(now_ms);
             return;
         }
         self.session.id = SessionId::NONE;

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use thiserror::Error;
-use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
+use zstd::zstd_safe::zstd_sys::{ZSTD_EndDirective, ZSTD_ErrorCode};
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, compress_bound};
 
 use super::admission::Bucket;
@@ -61,6 +61,10 @@ const PASSED_BYTES_MIN: usize = 256 << 10;
 
 /// At most so many: what is sent may change, from a snapshot of images to records.
 const PASSED_BYTES_MAX: usize = 4 << 20;
+
+/// What zstd answers where it was given no memory: its errors are numbers below zero, in a type that has none.
+const NO_MEMORY: usize =
+    0_usize.wrapping_sub(ZSTD_ErrorCode::ZSTD_error_memory_allocation as usize);
 
 /// Why what arrives is no block. Nothing behind it can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -273,7 +277,7 @@ impl Unpacker {
         while input.pos() < payload.len() {
             let (before, taken) = (plain.len(), input.pos());
             let mut output = OutBuffer::around_pos(&mut plain, before);
-            stream.decompress_stream(&mut output, &mut input).map_err(|_| BlockError::Malformed)?;
+            stream.decompress_stream(&mut output, &mut input).map_err(refused)?;
             if plain.len() > PLAIN_BYTES_MAX {
                 return Err(BlockError::Bomb);
             }
@@ -284,6 +288,11 @@ impl Unpacker {
         out.extend_from_slice(&plain);
         Ok(())
     }
+}
+
+/// Why a piece was not decompressed. The window's memory is asked for with the first of them.
+fn refused(code: usize) -> BlockError {
+    if code == NO_MEMORY { BlockError::NoMemory } else { BlockError::Malformed }
 }
 
 /// None where there is no memory for it.

@@ -1,4 +1,4 @@
-use super::{EventType, Settings, Stage, WatcherEvent, data, get};
+use super::{EventType, Settings, Stage, WatcherEvent, data, get, set};
 use expect_test::expect;
 use farwatch_core::wire::ErrorCode;
 
@@ -106,4 +106,33 @@ fn a_slow_resolver_takes_no_time_from_the_server() {
     stage.note("time");
     stage.accept(0x51, 6000);
     assert!(stage.machine.is_connected());
+}
+
+#[test]
+fn a_server_that_gives_no_session_ends_nobody_who_wants_a_new_one() {
+    let settings = Settings { renew_expired: true, ..Settings::new(1, 1) };
+    let mut stage = Stage::new(settings);
+    stage.start();
+    stage.submit("waits", set("/a"));
+    stage.connect();
+    stage.accept(0, 0);
+    stage.pass();
+    stage.connect();
+    stage.accept(0x51, 6000);
+    stage.check(expect![[r#"
+        [0] start
+            Dial { server: 0, deadline_ms: 30000 }
+        [0] submit waits
+        [0] connected
+            -> connect session 0x0 known password false zxid 0 timeout 30000 ro Some(false)
+        [0] accept session 0x0, 0 ms
+            HangUp
+        [47] time
+            Dial { server: 0, deadline_ms: 30047 }
+        [47] connected
+            -> connect session 0x0 known password false zxid 0 timeout 30000 ro Some(false)
+        [47] accept session 0x51, 6000 ms
+            -> SetData xid 1
+            Session(Connected)
+    "#]]);
 }

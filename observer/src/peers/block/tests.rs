@@ -231,6 +231,13 @@ fn a_stream_with_a_larger_window_than_ours_is_refused() {
 }
 
 #[test]
+fn a_window_without_memory_is_not_taken_for_changed_bytes() {
+    assert_eq!(zstd::zstd_safe::get_error_name(NO_MEMORY), "Allocation error : not enough memory");
+    assert_eq!(refused(NO_MEMORY), BlockError::NoMemory);
+    assert_eq!(refused(NO_MEMORY + 1), BlockError::Malformed);
+}
+
+#[test]
 fn a_length_beyond_the_limit_is_refused_before_it_is_waited_for() {
     let mut out = Vec::new();
     for (head, length) in [
