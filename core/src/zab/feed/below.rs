@@ -61,8 +61,10 @@ impl Below {
 }
 
 impl Feed {
-    /// Of a leader: whether what came through `via` is its server's newest session. One that it
-    /// replaces is dismissed, and so is this one if it is not.
+    /// Whether what came through `via` is its server's newest session, to which answers go this way from now on.
+    /// One that it replaces is dismissed, and so is this one if it is not: by the leader, and by each server on
+    /// the way up as far as it knows, as an answer would else follow what was late to where its server has gone
+    /// from.
     pub fn takes_relayed(
         &mut self,
         base: &Base,
@@ -96,17 +98,6 @@ impl Feed {
         }
         if self.below.newest.contains_key(&server) {
             self.below.note(server, session);
-        }
-    }
-
-    /// Of a relay: answers to `server` go this way from now on, unless it has come on another one since and this
-    /// was late.
-    pub fn came_through(&mut self, via: ServerId, server: ServerId, session: u64) {
-        let known = self.below.ways.get(&server).map(|&(_, known)| known);
-        let direct = self.links.get(&server).map(|link| link.session);
-        let is_late = |known: u64| same_start(known, session) && session < known;
-        if !known.into_iter().chain(direct).any(is_late) {
-            self.below.ways.insert(server, (via, session));
         }
     }
 

@@ -98,8 +98,9 @@ impl Learning {
                 }
             }
             ToLeader::Relayed(relayed) => {
-                if self.feed.takes_asks(base, from, out) {
-                    self.feed.came_through(from, relayed.server, relayed.session);
+                if self.feed.takes_asks(base, from, out)
+                    && self.feed.takes_relayed(base, from, &relayed, out)
+                {
                     self.say(base, ToLeader::Relayed(relayed), out);
                 }
             }

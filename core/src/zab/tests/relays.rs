@@ -215,6 +215,29 @@ fn what_was_asked_on_a_way_that_its_server_has_left_is_not_taken() {
     assert!(room.servers[0].serves(server), "its newer way is forgotten");
 }
 
+/// Lets time pass in which nothing that one server says to another arrives there, but that something comes. What
+/// would have arrived.
+fn pass_holding_back(room: &mut Room, (from, to): (u32, u32)) -> Vec<Event> {
+    let (from, to) = (ServerId(from), to as usize - 1);
+    let mut late = Vec::new();
+    for tick in 0..3 * Timing::default().observer_silence_ticks {
+        if tick % 20 == 0 {
+            room.step(to, Event::Arriving(from));
+        }
+        while let Some((server, event)) = room.waiting.pop_front() {
+            let is_from =
+                |event: &Event| matches!(event, Event::Received { from: it, .. } if *it == from);
+            if server == to && is_from(&event) {
+                late.push(event);
+            } else {
+                room.step(server, event);
+            }
+        }
+        room.tick();
+    }
+    late
+}
+
 /// Server 5 has asked through server 3, and moves to server 4 before that arrives at the relay that feeds both.
 #[test]
 fn an_answer_goes_where_its_server_is_though_what_it_asked_elsewhere_comes_late() {
@@ -223,21 +246,7 @@ fn an_answer_goes_where_its_server_is_though_what_it_asked_elsewhere_comes_late(
     // All that server 3 says to server 2 takes long to arrive, and server 5 leaves it meanwhile.
     room.step(4, Event::Request((*b"old").into()));
     room.step(4, Event::Disconnected(ServerId(3)));
-    let mut late = Vec::new();
-    for tick in 0..3 * Timing::default().observer_silence_ticks {
-        if tick % 20 == 0 {
-            room.step(1, Event::Arriving(ServerId(3)));
-        }
-        while let Some((to, event)) = room.waiting.pop_front() {
-            let waits = matches!(event, Event::Received { from: ServerId(3), .. }) && to == 1;
-            if waits {
-                late.push(event);
-            } else {
-                room.step(to, event);
-            }
-        }
-        room.tick();
-    }
+    let late = pass_holding_back(&mut room, (3, 2));
     assert_eq!(path(&room, 5), [1, 2, 4]);
     let asked = step(&mut room, 5, Event::Request((*b"new").into()));
     let passed = carry(&mut room, &asked, 5, 4);
@@ -249,6 +258,70 @@ fn an_answer_goes_where_its_server_is_though_what_it_asked_elsewhere_comes_late(
     let passed = carry(&mut room, &said, 1, 2);
     let passed = carry(&mut room, &passed, 2, 4);
     assert_eq!(carry(&mut room, &passed, 4, 5), [Action::Responded(bytes)]);
+}
+
+/// Server 5 dies and starts again with this list of one.
+fn starts_again(room: &mut Room, upstream: u32) {
+    let zab = &room.servers[4];
+    let (me, quorum, timing) = (zab.me(), zab.base.quorum.clone(), Timing::default());
+    let membership = Membership::Learner;
+    let options = Options { me, quorum, membership, listed: true, timing, seed: 0x5eed };
+    room.servers[4] = Zab::with(options, Recovered::default());
+    room.step(4, Event::Start);
+    room.step(4, Event::Upstream { peer: ServerId(upstream), rank: 0 });
+}
+
+/// What of server 5's asks arrives at server 2 through server 4 arrives at the leader too, and the answer comes back.
+fn is_answered(room: &mut Room) -> bool {
+    let bytes: Arc<[u8]> = (*b"answer").into();
+    let said = step(room, 1, Event::Respond { to: ServerId(5), bytes: bytes.clone() });
+    let passed = carry(room, &said, 1, 2);
+    let passed = carry(room, &passed, 2, 4);
+    carry(room, &passed, 4, 5).contains(&Action::Responded(bytes))
+}
+
+/// Server 5 has asked through server 3 and starts again, at server 4, before that arrives at the relay that feeds both.
+#[test]
+fn a_late_word_of_an_earlier_start_turns_no_way() {
+    let mut room = room(&[&[1], &[2], &[2], &[3]]);
+    room.step(4, Event::Request((*b"old").into()));
+    room.settle(5_000); // its session is known all the way up
+    room.step(4, Event::Request((*b"late").into()));
+    let to_3 = room.waiting.pop_front().expect("it asks server 3");
+    room.step(to_3.0, to_3.1);
+    step(&mut room, 3, Event::Disconnected(ServerId(5)));
+    starts_again(&mut room, 4);
+    let late = pass_holding_back(&mut room, (3, 2));
+    assert_eq!(path(&room, 5), [1, 2, 4]);
+    let session = room.servers[4].session();
+    room.step(4, Event::Request((*b"new").into()));
+    room.settle(5_000);
+    late.into_iter().for_each(|event| room.step(1, event));
+    assert!(is_answered(&mut room), "its answer went where it was before it started again");
+    pass(&mut room);
+    assert_eq!(room.servers[4].session(), session, "nothing was lost on its way");
+}
+
+/// The same, where nobody above server 3 had heard of its earlier start.
+#[test]
+fn who_lost_its_way_to_an_earlier_start_of_itself_is_told() {
+    let mut room = room(&[&[1], &[2], &[2], &[3]]);
+    room.step(4, Event::Request((*b"late").into()));
+    let to_3 = room.waiting.pop_front().expect("it asks server 3");
+    room.step(to_3.0, to_3.1);
+    step(&mut room, 3, Event::Disconnected(ServerId(5)));
+    starts_again(&mut room, 4);
+    let late = pass_holding_back(&mut room, (3, 2));
+    room.step(4, Event::Request((*b"new").into()));
+    room.settle(5_000);
+    let session = room.servers[4].session();
+    late.into_iter().for_each(|event| room.step(1, event));
+    let answered = is_answered(&mut room);
+    pass(&mut room);
+    assert!(answered || room.servers[4].session() != session, "it waits for what never comes");
+    room.step(4, Event::Request((*b"again").into()));
+    room.settle(5_000);
+    assert!(is_answered(&mut room), "the earlier start is gone, and counts for good");
 }
 
 /// Ends the link of a learner to an upstream; it looks for another one, and the link comes back.
