@@ -34,7 +34,7 @@ mod learner;
 mod role;
 mod seeking;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::log::epochs::Epochs;
 use crate::prng::Prng;
@@ -176,6 +176,7 @@ impl Zab {
             peers: BTreeMap::new(),
             listed,
             upstreams: BTreeMap::new(),
+            known: VecDeque::new(),
             age: Age::default(),
             word: None,
             parted: BTreeSet::new(),

@@ -1,6 +1,6 @@
 //! What a server keeps through every phase: who it is, what is durable, whom it hears.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::age::Age;
 use super::event::{Action, Anomaly};
@@ -50,6 +50,8 @@ pub(super) struct Upstream {
     pub round_trip: u64,
     /// How many of its last offers were good ones, one after the other.
     pub good_offers: u32,
+    /// How many of its last offers, one after the other, lacked much of what others had long before.
+    pub lags: u32,
     /// What it offered last, and when.
     pub offer: Option<(u64, Offer)>,
 }
@@ -126,6 +128,8 @@ pub(super) struct Base {
     pub listed: bool,
     /// Those of the list to which there is a link.
     pub upstreams: BTreeMap<ServerId, Upstream>,
+    /// What was known to be committed here or at one of those, and when, the newest last.
+    pub known: VecDeque<(u64, Zxid)>,
     /// How old what this server has is, as its shell says.
     pub age: Age,
     /// How long ago whoever feeds this learner says that what it has sent was current, milliseconds, where

@@ -19,7 +19,7 @@ use crate::zxid::{Epoch, ServerId, Zxid};
 use below::Below;
 #[cfg(test)]
 pub(super) use catch_up::SNAPSHOTS_SENT_MAX;
-pub(super) use catch_up::locate;
+pub(super) use catch_up::{CATCH_UP_BYTES_MIN, locate};
 pub(super) use link::{Link, Stage};
 
 #[derive(Clone, Debug, Default)]

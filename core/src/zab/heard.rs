@@ -187,8 +187,14 @@ impl Zab {
         if base.upstreams.contains_key(&peer) {
             return Next::Stay;
         }
-        let upstream =
-            Upstream { rank, asked_at: base.now, round_trip: 0, good_offers: 0, offer: None };
+        let upstream = Upstream {
+            rank,
+            asked_at: base.now,
+            round_trip: 0,
+            good_offers: 0,
+            lags: 0,
+            offer: None,
+        };
         base.upstreams.insert(peer, upstream);
         if base.listed {
             base.seek(peer, out);

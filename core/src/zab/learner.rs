@@ -48,6 +48,8 @@ pub(super) struct Learning {
     seek_at: u64,
     /// How old what this server was sent is, where that was said right before, milliseconds.
     aged: Option<u32>,
+    /// By the last word that told of it that was much.
+    lags: bool,
     /// Who learns from this server.
     feed: Feed,
 }
@@ -94,6 +96,7 @@ impl Learning {
             path: base.way_to(leader),
             seek_at: base.now + base.timing.seek_ticks,
             aged: None,
+            lags: false,
             feed: Feed::default(),
         };
         learning.join_anew(base, out);
@@ -161,7 +164,7 @@ impl Learning {
         self.session = (base.boot << 32) | base.sessions;
         (self.sent, self.received) = (0, 0);
         self.acknowledged = Zxid::ZERO;
-        self.aged = None;
+        (self.aged, self.lags) = (None, false);
         self.deadline = base.now + base.timing.join_ticks;
         self.phase = Phase::Joining { resend_at: base.now };
         // What is still being written counts only once all of it is known to be durable.
@@ -638,7 +641,7 @@ impl Learning {
     /// so when it is asked, and before what is sent to it could be held up.
     fn acknowledge(&mut self, base: &Base, asked: bool, out: &mut Vec<Action>) {
         let joined = self.has_joined();
-        let little = self.unacknowledged < base.timing.flight_bytes / 8;
+        let little = self.unacknowledged < self.unacknowledged_max(base);
         if !asked && little && self.is_following() && !base.is_voter() {
             return;
         }

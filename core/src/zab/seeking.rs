@@ -7,6 +7,10 @@
 //! The first of the list that serves is followed as soon as all before it have answered that they do
 //! not; whoever does not answer is waited for a little. One whose log begins behind what this server has
 //! would send it a snapshot: it is followed only where no other has offered to serve in that time.
+//!
+//! One that lags is the last choice, and is left for another one that does not: by its offers it lacks
+//! [`LAG_RECORDS`] of what others had a while before. It is taken for level again when it lacks few of what they
+//! had in half of that time, so that nobody goes to and fro between it and others.
 
 use super::base::{Base, Upstream};
 use super::event::Action;
@@ -16,6 +20,15 @@ use crate::zxid::{ServerId, Zxid};
 
 /// Servers from the leader to an upstream, at most. A longer way is slower than any other.
 pub const HOPS_MAX: usize = 8;
+
+/// Records that who lags lacks, at least: what fewer are is sooner there than another way is taken.
+pub const LAG_RECORDS: u64 = 100;
+
+/// Offers in a row after which an upstream is taken to lag: one may have been made in a hiccup.
+const LAG_OFFERS: u32 = 2;
+
+/// Times at which it is remembered what was known: as many as lie between two askings, and more.
+const KNOWN_MAX: usize = 8;
 
 #[derive(Clone, Debug)]
 pub(super) struct Seeking {
@@ -35,6 +48,7 @@ impl Seeking {
     }
 
     fn ask(&mut self, base: &mut Base, out: &mut Vec<Action>) {
+        base.note_known();
         let jitter = base.prng.below(base.timing.ballot_ticks / 2 + 1);
         self.ask_at = base.now + base.timing.ballot_ticks - jitter;
         let all: Vec<ServerId> = base.upstreams.keys().copied().collect();
@@ -53,13 +67,15 @@ impl Seeking {
     /// Follows the best of what is offered, when there is nothing better to wait for.
     pub fn consider(&mut self, base: &Base) -> Next {
         let good = base.upstreams.iter().filter(|(_, upstream)| is_good(base, upstream));
-        let place = |id: ServerId, it: &Upstream| (!base.can_go_on_from(it), it.order(id));
+        let place =
+            |id: ServerId, it: &Upstream| (!base.can_go_on_from(it), it.is_lagging(), it.order(id));
         let Some((&id, best)) = good.min_by_key(|(id, upstream)| place(**id, upstream)) else {
             self.since = None;
             return Next::Stay;
         };
         let since = *self.since.get_or_insert(base.now);
-        let unheard = |it: &Upstream| it.offer.is_none() && it.rank <= best.rank;
+        let beside = |it: &Upstream| it.rank <= best.rank || best.is_lagging();
+        let unheard = |it: &Upstream| it.offer.is_none() && beside(it);
         let waits = match base.can_go_on_from(best) {
             true if base.upstreams.values().any(unheard) => base.timing.heard_ticks,
             true => 0,
@@ -86,6 +102,19 @@ fn is_acceptable(base: &Base, offer: &Offer) -> bool {
         && base.log.zxid.epoch() <= offer.epoch
         && offer.path.len() < HOPS_MAX
         && !offer.path.contains(&base.me)
+}
+
+/// Records that who has all up to `has` lacks of `all`; of an older epoch, those of the newer one at least.
+fn records_between(has: Zxid, all: Zxid) -> u64 {
+    let counted = if has.epoch() == all.epoch() { has.counter() } else { 0 };
+    if all <= has { 0 } else { u64::from(all.counter() - counted) }
+}
+
+impl Upstream {
+    /// Whether it has lagged for long enough to be left for another one.
+    fn is_lagging(&self) -> bool {
+        LAG_OFFERS <= self.lags
+    }
 }
 
 impl Base {
@@ -122,10 +151,60 @@ impl Base {
         let now = self.now;
         let Some(upstream) = self.upstreams.get_mut(&from) else { return false };
         upstream.round_trip = now - upstream.asked_at;
+        let has = offer.committed;
         upstream.offer = Some((now, offer));
+        let (lacks_much, lacks_little) = self.compare_with_known(has);
         let upstream = &self.upstreams[&from];
-        let good = if is_good(self, upstream) { upstream.good_offers + 1 } else { 0 };
-        self.upstreams.get_mut(&from).expect("it was there").good_offers = good;
+        let lags = match (lacks_much, lacks_little) {
+            (true, _) => upstream.lags + 1,
+            (false, true) => 0,
+            (false, false) => upstream.lags,
+        };
+        let good = is_good(self, upstream) && lags == 0;
+        let good = if good { upstream.good_offers + 1 } else { 0 };
+        let upstream = self.upstreams.get_mut(&from).expect("it was there");
+        (upstream.good_offers, upstream.lags) = (good, lags);
         true
+    }
+
+    /// Remembers what is known to be committed anywhere, unless it is too soon to. What is offered is compared with
+    /// what was known a while before: how long an offer takes to come, and who of several was asked first, is no
+    /// lag then.
+    pub fn note_known(&mut self) {
+        let apart = self.timing.seek_ticks / 4;
+        if self.known.back().is_some_and(|(at, _)| self.now < at + apart) {
+            return;
+        }
+        let offers = self.upstreams.values().filter_map(|it| it.offer.as_ref());
+        let offers = offers.filter(|(_, offer)| is_acceptable(self, offer));
+        let best = offers.map(|(_, offer)| offer.committed).fold(self.committed, Zxid::max);
+        self.known.push_back((self.now, best));
+        if KNOWN_MAX < self.known.len() {
+            self.known.pop_front();
+        }
+    }
+
+    /// Whether who has this lacks much of what was known half of the time between two askings ago; and whether it
+    /// lacks little of what was known half of that time ago.
+    fn compare_with_known(&self, has: Zxid) -> (bool, bool) {
+        let lacks = |ticks: u64| {
+            let known = self.known.iter().rev().find(|(at, _)| at + ticks <= self.now);
+            known.map_or(0, |(_, known)| records_between(has, *known))
+        };
+        let ticks = self.timing.seek_ticks / 2;
+        (LAG_RECORDS < lacks(ticks), lacks(ticks / 2) <= LAG_RECORDS)
+    }
+
+    /// Whom this server should rather learn from than from `own`, which lags: nobody who lags too, or would send a
+    /// snapshot.
+    pub fn ahead_of(&self, own: ServerId) -> Option<ServerId> {
+        let lagging = self.upstreams.get(&own).filter(|it| it.is_lagging())?;
+        let (_, has) = lagging.offer.as_ref()?;
+        let is_ahead = |it: &Upstream| {
+            let offer = it.offer.as_ref().filter(|_| is_good(self, it) && self.prefers(it));
+            offer.is_some_and(|(_, it)| LAG_RECORDS < records_between(has.committed, it.committed))
+        };
+        let ahead = self.upstreams.iter().filter(|(_, it)| is_ahead(it));
+        ahead.min_by_key(|(id, it)| it.order(**id)).map(|(&id, _)| id)
     }
 }

@@ -1,6 +1,7 @@
 //! A voter that is alone, and what one machine does by itself.
 
 mod guests;
+mod lagging;
 mod relays;
 mod snapshots;
 
@@ -103,6 +104,8 @@ struct Room {
     servers: Vec<Zab>,
     waiting: std::collections::VecDeque<(usize, Event)>,
     delivered: usize,
+    /// The first server's log.
+    runs: Vec<run::Run>,
 }
 
 impl Room {
@@ -122,12 +125,17 @@ impl Room {
                 Zab::with(options, recovered)
             })
             .collect();
-        Self { servers, waiting: std::collections::VecDeque::new(), delivered: 0 }
+        let waiting = std::collections::VecDeque::new();
+        Self { servers, waiting, delivered: 0, runs: Vec::new() }
     }
 
     fn step(&mut self, server: usize, event: Event) {
         let mut out = Vec::new();
         self.servers[server].step(event, &mut out);
+        self.act(server, out);
+    }
+
+    fn act(&mut self, server: usize, out: Vec<Action>) {
         let from = self.servers[server].me();
         for action in out {
             if let Action::Send { to, message } = action {
@@ -136,11 +144,40 @@ impl Room {
             } else if let Action::SaveEpochs(epochs) = action {
                 self.waiting.push_back((server, Event::EpochsSaved(epochs)));
             } else if let Action::ReadLog { ticket, from, .. } = action {
-                let log = self.servers[server].log();
-                let at = Some(if from == log.zxid { log } else { Position::ROOT });
-                self.waiting.push_back((server, Event::LogRead { ticket, at, run: None }));
+                let (at, run) = self.read(server, from);
+                self.waiting.push_back((server, Event::LogRead { ticket, at: Some(at), run }));
+            } else if let Action::Append { ticket, run } = action {
+                let upto = run.upto().zxid;
+                if server == 0 {
+                    self.runs.push(run);
+                }
+                self.waiting.push_back((server, Event::Durable { ticket, upto }));
             }
         }
+    }
+
+    /// What is in a log at `from` and behind it: a part of what the first server has written.
+    fn read(&self, server: usize, from: Zxid) -> (Position, Option<run::Run>) {
+        let log = self.servers[server].log();
+        if from == log.zxid {
+            return (log, None);
+        }
+        let (mut at, mut bytes) = (Position::ROOT, Vec::new());
+        for run in self.runs.iter().filter(|run| run.upto().zxid <= log.zxid) {
+            if run.upto().zxid <= from {
+                at = run.upto();
+            } else {
+                bytes.extend_from_slice(run.bytes());
+            }
+        }
+        (at, run::Run::read(at, bytes.into()).ok())
+    }
+
+    /// The first server, which leads, writes a record.
+    fn write(&mut self) {
+        let mut out = Vec::new();
+        propose(&mut self.servers[0], &mut out);
+        self.act(0, out);
     }
 
     /// Delivers all that is said, and all that is said to it. Panics when it never ends.

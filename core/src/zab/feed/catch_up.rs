@@ -29,7 +29,7 @@ pub const SNAPSHOTS_SENT_MAX: usize = 2;
 /// What may be in flight to all who do not vote and catch up: each is read its own part of the log. One of
 /// many still has its least.
 const CATCH_UP_BYTES: u64 = 64 << 20;
-const CATCH_UP_BYTES_MIN: u64 = 256 << 10;
+pub const CATCH_UP_BYTES_MIN: u64 = 256 << 10;
 
 impl Feed {
     pub fn on_have(

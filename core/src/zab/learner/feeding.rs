@@ -11,11 +11,16 @@ use crate::zab::message::{Join, Message, Offer, Relayed, ToLeader};
 use crate::zab::mutant::Mutant;
 use crate::zxid::ServerId;
 
+/// Who is told that what it was sent is as old as this lags: a relay is current to within some pings of those
+/// above it.
+const LAGS_MS: u32 = 1000;
+
 impl Learning {
     /// Whoever feeds this server spoke: what it has said right before is how old all that it sent is, and a
     /// leader that has said nothing has sent all that there is.
     pub(super) fn note_word(&mut self, base: &mut Base) {
         let aged = self.aged.take();
+        self.lags = aged.is_some_and(|ms| LAGS_MS <= ms);
         let leaders = self.learns_from_leader().then_some(0);
         let ms = if base.planted(Mutant::AgeFromReceipt) { aged.map(|_| 0) } else { aged };
         if self.is_following() {
@@ -142,22 +147,29 @@ impl Learning {
         self.feed.grant_snapshots(base, out);
     }
 
-    /// Asks those of the list that stand before the one that this server learns from, or beside it.
+    /// Asks those of the list that stand before the one that this server learns from, or beside it; and where what
+    /// that one sends is old, all of them: it may be the one that lags.
     pub(super) fn seek_better(&mut self, base: &mut Base, out: &mut Vec<Action>) {
-        if !base.listed || base.now < self.seek_at {
+        if !base.listed {
             return;
         }
+        base.note_known();
+        let (due, lags, leader) = (self.seek_at <= base.now, self.lags, self.leader);
+        let Some(own) = base.upstreams.get_mut(&leader).filter(|_| due) else { return };
         self.seek_at = base.now + base.timing.seek_ticks;
-        let Some(rank) = base.upstreams.get(&self.leader).map(|own| own.rank) else { return };
-        let others = base.upstreams.iter().filter(|(id, _)| **id != self.leader);
-        let others = others.filter(|(_, upstream)| upstream.rank <= rank);
-        let others: Vec<ServerId> = others.map(|(&id, _)| id).collect();
-        for to in others {
+        if !lags {
+            own.lags = 0;
+        }
+        let rank = own.rank;
+        let asked = |id: ServerId, rank_of: u32| lags || (id != leader && rank_of <= rank);
+        let all = base.upstreams.iter().filter(|(id, upstream)| asked(**id, upstream.rank));
+        let all: Vec<ServerId> = all.map(|(&id, _)| id).collect();
+        for to in all {
             base.seek(to, out);
         }
     }
 
-    /// An upstream has said what it offers: this server's own, that it has lost its way, or one that it
+    /// An upstream has said what it offers: this server's own, that it has lost its way or lags, or one that it
     /// prefers, that it can be learned from.
     pub fn on_offer(&mut self, base: &mut Base, from: ServerId, out: &mut Vec<Action>) -> Next {
         if from == self.leader {
@@ -166,16 +178,17 @@ impl Learning {
             if self.is_following() && lost.is_some_and(|(_, offer)| !offer.serving) {
                 return self.leave(base, out);
             }
+        }
+        if !self.is_following() {
             return Next::Stay;
         }
         let [own, other] = [self.leader, from].map(|id| base.upstreams.get(&id));
         let is_better =
             own.zip(other).is_some_and(|(own, other)| other.is_before(own) && base.prefers(other));
-        if is_better && self.is_following() {
-            base.send(self.leader, Message::Reset { session: self.session }, out);
-            let _looking = self.leave(base, out);
-            return Next::Follow(from);
-        }
-        Next::Stay
+        let better = if is_better { Some(from) } else { base.ahead_of(self.leader) };
+        let Some(better) = better else { return Next::Stay };
+        base.send(self.leader, Message::Reset { session: self.session }, out);
+        let _looking = self.leave(base, out);
+        Next::Follow(better)
     }
 }

@@ -2,6 +2,7 @@
 //! on which one message may take longer than either would bear silence.
 
 use super::{Action, Anomaly, Base, Learning, Phase};
+use crate::zab::feed::CATCH_UP_BYTES_MIN;
 use crate::zab::message::ToLeader;
 
 impl Learning {
@@ -37,6 +38,13 @@ impl Learning {
             return self.violation(base, Anomaly::Phase, out);
         }
         self.deadline = base.now + base.timing.join_ticks;
+    }
+
+    /// Bytes of records that this learner, if it does not vote, takes without being asked before it acknowledges
+    /// them. One that lags may be one of many, of which none may have more under way than its share.
+    pub(super) fn unacknowledged_max(&self, base: &Base) -> u64 {
+        let usual = base.timing.flight_bytes / 8;
+        if self.lags { usual.min(CATCH_UP_BYTES_MIN / 2) } else { usual }
     }
 
     pub(super) const fn has_joined(&self) -> bool {
