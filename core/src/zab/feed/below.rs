@@ -76,6 +76,11 @@ impl Feed {
         if self.below.ways.get(&server) == Some(&(via, session)) {
             return true;
         }
+        if base.quorum.contains(server) {
+            // A voter learns from its leader itself. Whoever says otherwise must not take its place.
+            self.dismiss(via, server, session, out);
+            return false;
+        }
         let direct = self.links.get(&server).map(|link| link.session);
         let beaten = direct.is_some_and(|it| same_start(it, session) && session <= it);
         let known = self.below.newest.get(&server).is_some_and(|all| all.contains(&session));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::message::{Join, ToLeader, ToLearner};
+use super::super::message::{Join, Relayed, ToLeader, ToLearner};
 use super::*;
 
 const GUEST: ServerId = ServerId(0x8000_1234);
@@ -168,4 +168,27 @@ fn who_was_never_told_to_serve_asks_nothing_and_a_new_epoch_takes_the_leave_of_n
     // What a server asked before it heard of the epoch is still on its way.
     link.greet(Epoch(2), &mut Vec::new());
     assert!(link.was_served && !link.up_to_date);
+}
+
+#[test]
+fn a_guest_that_passes_on_what_a_voter_is_said_to_ask_takes_no_voters_place() {
+    let mut room = three();
+    room.settle(500);
+    let leader = &mut room.servers[2];
+    leader.step(join(Epoch::ZERO), &mut Vec::new());
+    let role::Role::Leading(leading) = &mut leader.role else { panic!("it leads") };
+    leading.feed_mut().links.get_mut(&GUEST).expect("it joined").was_served = true;
+    let session = leading.feed().links[&ServerId(1)].session;
+    for claimed in [session + 1, SESSION] {
+        let role::Role::Leading(leading) = &leader.role else { panic!("it leads") };
+        let sequence = leading.feed().links[&GUEST].received;
+        let bytes = Arc::from(&b"any"[..]);
+        let relayed = Relayed { server: ServerId(1), session: claimed, bytes };
+        let mut out = Vec::new();
+        leader.step(said(sequence, ToLeader::Relayed(relayed)), &mut out);
+        let taken = out.iter().any(|it| matches!(it, Action::Requested { .. }));
+        assert!(!taken, "it asks in a voter's name");
+        let role::Role::Leading(leading) = &leader.role else { panic!("it leads") };
+        assert_eq!(leading.feed().links[&ServerId(1)].session, session, "the voter is gone");
+    }
 }
