@@ -130,8 +130,13 @@ impl Leading {
         let mut link = Link::new(from, session, join, votes, base.now);
         if self.feed.epoch != Epoch::ZERO {
             link.greet(self.feed.epoch, out);
+            // A voter that lost its disk promises again when it has the history.
+            if !base.quorum.contains(from) {
+                link.skip_promise();
+            }
         }
         self.feed.links.insert(from, link);
+        self.begin_sync(base, from, out);
         let owned = matches!(self.stage, LeaderStage::Syncing { .. } | LeaderStage::Broadcast);
         let newest = join.accepted;
         if self.feed.epoch != Epoch::ZERO

@@ -1,6 +1,7 @@
 //! A voter that is alone, and what one machine does by itself.
 
 mod guests;
+mod joining;
 mod lagging;
 mod relays;
 mod snapshots;

@@ -137,6 +137,15 @@ impl Link {
         self.say(ToLearner::NewEpoch(epoch), out);
     }
 
+    /// Who does not vote promises nothing, and has said all that its answer to the epoch would say when it joined:
+    /// it joins only when all of its log is durable, and changes nothing of it before it has heard of the epoch.
+    /// Over a long way that round trip is saved. One that knows a newer epoch says so.
+    pub fn skip_promise(&mut self) {
+        if self.join.current.max(self.join.accepted) <= self.epoch {
+            self.stage = Stage::Promised;
+        }
+    }
+
     /// Whether it waits for this read of the log.
     pub fn reads(&self, ticket: u64) -> bool {
         match self.stage {

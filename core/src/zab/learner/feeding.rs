@@ -48,7 +48,7 @@ impl Learning {
     /// A server wants to learn from this one.
     pub fn on_join(
         &mut self,
-        base: &Base,
+        base: &mut Base,
         from: ServerId,
         session: u64,
         join: Join,
@@ -61,8 +61,10 @@ impl Learning {
         let mut link = Link::new(from, session, join, false, base.now);
         self.feed.epoch = self.epoch;
         link.greet(self.epoch, out);
+        link.skip_promise();
         self.feed.came_here(from, session, out);
         self.feed.links.insert(from, link);
+        self.feed_promised(base, out);
     }
 
     /// A server that learns from this one says something.

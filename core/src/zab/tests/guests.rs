@@ -17,7 +17,11 @@ fn three() -> Room {
 }
 
 fn join(accepted: Epoch) -> Event {
-    let join = Join { accepted, current: Epoch::ZERO, last: Position::ROOT, votes: false };
+    join_at(accepted, Position::ROOT)
+}
+
+fn join_at(accepted: Epoch, last: Position) -> Event {
+    let join = Join { accepted, current: Epoch::ZERO, last, votes: false };
     Event::Received { from: GUEST, message: Message::Join { session: SESSION, join } }
 }
 
@@ -80,10 +84,9 @@ fn claimed(room: &mut Room, claim: impl FnOnce(&Zab) -> Position) -> (Position, 
     assert!(leader.is_leading());
     let mut out = Vec::new();
     let open = propose(leader, &mut out);
-    leader.step(join(Epoch::ZERO), &mut out);
     out.clear();
-    let epoch = leader.base.epochs.current;
-    let last = claim(leader);
+    let (epoch, last) = (leader.base.epochs.current, claim(leader));
+    leader.step(join_at(Epoch::ZERO, last), &mut out);
     let promised = ToLeader::Promised { epoch, counted: false, current: Epoch::ZERO, last };
     leader.step(said(0, promised), &mut out);
     (open, out)
