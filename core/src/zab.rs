@@ -214,7 +214,9 @@ impl Zab {
                 self.base.begins = behind;
                 Next::Stay
             }
-            Event::Upstream { peer, rank } => self.linked(peer, rank, out),
+            Event::Upstream { peer, rank } => self.linked(peer, rank, None, out),
+            Event::AskedUpstream { peer, rank, ticks } => self.linked(peer, rank, Some(ticks), out),
+            Event::Asked(from) => self.asked_who_leads(from, out),
             Event::Disconnected(peer) => self.disconnected(peer, out),
             Event::EpochsSaved(_)
             | Event::Durable { .. }
@@ -313,6 +315,8 @@ impl Zab {
             | Event::Arriving(_)
             | Event::LogBegins(_)
             | Event::Upstream { .. }
+            | Event::AskedUpstream { .. }
+            | Event::Asked(_)
             | Event::Disconnected(_)
             | Event::Proposed(_)
             | Event::Confirm
@@ -359,6 +363,8 @@ impl Zab {
             | Event::Arriving(_)
             | Event::LogBegins(_)
             | Event::Upstream { .. }
+            | Event::AskedUpstream { .. }
+            | Event::Asked(_)
             | Event::Disconnected(_)
             | Event::EpochsSaved(_)
             | Event::Durable { .. }

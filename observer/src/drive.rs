@@ -324,9 +324,14 @@ impl Core {
                     self.take_step(Event::Heard { from, message, clock });
                 }
                 PeerEvent::Arriving(from) => self.step(ZabEvent::Arriving(from)),
-                PeerEvent::Upstream { peer, rank } => {
+                PeerEvent::Upstream { peer, rank, asked: None } => {
                     self.step(ZabEvent::Upstream { peer, rank });
                 }
+                PeerEvent::Upstream { peer, rank, asked: Some(ago) } => {
+                    let ticks = (ago.as_millis() / TICK_MEMBER.as_millis()) as u64;
+                    self.step(ZabEvent::AskedUpstream { peer, rank, ticks });
+                }
+                PeerEvent::Asked(from) => self.step(ZabEvent::Asked(from)),
                 PeerEvent::Disconnected(peer) => self.step(ZabEvent::Disconnected(peer)),
                 PeerEvent::Adopt { cluster, firm } => self.adopt(cluster, firm),
             }

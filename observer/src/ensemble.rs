@@ -1,6 +1,7 @@
 //! The rest of an ensemble as a server's core sees it: whoever carries its messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use farwatch_core::log::epochs::Epochs;
 use farwatch_core::log::format::ClusterId;
@@ -27,7 +28,11 @@ pub enum PeerEvent {
         peer: ServerId,
         /// Its place in the list.
         rank: u32,
+        /// How long ago it was asked what it offers, where it was with the first word of the connection.
+        asked: Option<Duration>,
     },
+    /// A server that does not vote asks who leads.
+    Asked(ServerId),
     /// The connection with a server ended.
     Disconnected(ServerId),
     /// The others belong to another ensemble than this server, which is new, took itself to.

@@ -211,6 +211,8 @@ pub enum PeerEvent {
     /// A part of a message has come within the last tenth of a second, and not its end: only between
     /// servers of which one observes, which may be far from each other.
     Arriving(ServerId),
+    /// A server that does not vote asks, with the first word of its link, who leads.
+    Asked(ServerId),
     /// A link is over; what was sent and not acknowledged may be lost.
     Disconnected(ServerId),
     /// A peer's id of the ensemble counts more than this server's. It is to be stored, and then
@@ -341,6 +343,12 @@ impl Peers {
         if is_slow {
             self.0.cut(&link, &format!("too slow: {waiting} bytes wait for it"));
         }
+    }
+
+    /// How long ago `peer` was asked, with the first word of its link, what it offers; `None` where it was not. Its
+    /// answer comes as if [`Message::Seek`] had been sent.
+    pub fn asked(&self, peer: ServerId) -> Option<Duration> {
+        self.0.peer(peer)?.link()?.asked.get().map(|asked| asked.elapsed())
     }
 
     /// Appends to `out` what happened since the last call. Readers that waited for it go on.

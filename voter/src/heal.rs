@@ -191,7 +191,10 @@ fn happened(
             out.push((from, Message::Fetched { after, bytes }));
         }
         // A log makes an ensemble's id firm, and what is said of elections is for later.
-        PeerEvent::Adopt { .. } | PeerEvent::Arriving(_) | PeerEvent::Received { .. } => {}
+        PeerEvent::Adopt { .. }
+        | PeerEvent::Arriving(_)
+        | PeerEvent::Asked(_)
+        | PeerEvent::Received { .. } => {}
     }
     Ok(Progress::Open)
 }

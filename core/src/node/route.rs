@@ -97,6 +97,8 @@ impl Node {
             | zab::Event::Arriving(_)
             | zab::Event::LogBegins(_)
             | zab::Event::Upstream { .. }
+            | zab::Event::AskedUpstream { .. }
+            | zab::Event::Asked(_)
             | zab::Event::Disconnected(_)
             | zab::Event::EpochsSaved(_)
             | zab::Event::Durable { .. }

@@ -32,6 +32,17 @@ pub enum Event {
         /// Its place in the list: smaller ones are preferred.
         rank: u32,
     },
+    /// The same, of a server that was asked with the first word of the link what it offers.
+    AskedUpstream {
+        /// Which.
+        peer: ServerId,
+        /// Its place in the list.
+        rank: u32,
+        /// How long ago it was asked.
+        ticks: u64,
+    },
+    /// A server that does not vote asks who leads, with the first word of its link.
+    Asked(ServerId),
     /// This server's log begins behind this record now: what came before has been purged. Until it is said,
     /// it has all of its history. Told to those who look for a server to learn from.
     LogBegins(Zxid),

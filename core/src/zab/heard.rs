@@ -181,22 +181,44 @@ impl Zab {
         }
     }
 
-    /// There is a link to an upstream.
-    pub(super) fn linked(&mut self, peer: ServerId, rank: u32, out: &mut Vec<Action>) -> Next {
+    /// A server that does not vote has a link to this one, and asks who leads.
+    pub(super) fn asked_who_leads(&mut self, from: ServerId, out: &mut Vec<Action>) -> Next {
+        let base = &mut self.base;
+        base.hear(from, None);
+        match &self.role {
+            Role::Leading(_) => {
+                let own = base.ballot(Stance::Leading, None);
+                base.send(from, Message::Ballot(own), out);
+                Next::Stay
+            }
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) | Role::Learning(_) => {
+                self.decline(from, out)
+            }
+        }
+    }
+
+    /// There is a link to an upstream, which may have been asked so many ticks ago what it offers.
+    pub(super) fn linked(
+        &mut self,
+        peer: ServerId,
+        rank: u32,
+        asked: Option<u64>,
+        out: &mut Vec<Action>,
+    ) -> Next {
         let base = &mut self.base;
         if base.upstreams.contains_key(&peer) {
             return Next::Stay;
         }
         let upstream = Upstream {
             rank,
-            asked_at: base.now,
+            asked_at: base.now.saturating_sub(asked.unwrap_or(0)),
             round_trip: 0,
             good_offers: 0,
             lags: 0,
             offer: None,
         };
         base.upstreams.insert(peer, upstream);
-        if base.listed {
+        if base.listed && asked.is_none() {
             base.seek(peer, out);
         }
         Next::Stay

@@ -122,9 +122,10 @@ impl Ensemble for Links {
         self.peers.take_events(&mut events);
         out.extend(events.into_iter().filter_map(|event| match event {
             peers::PeerEvent::Connected(peer) => {
-                let rank = self.rank(peer);
-                rank.map(|rank| PeerEvent::Upstream { peer, rank })
+                let (rank, asked) = (self.rank(peer), self.peers.asked(peer));
+                rank.map(|rank| PeerEvent::Upstream { peer, rank, asked })
             }
+            peers::PeerEvent::Asked(from) => Some(PeerEvent::Asked(from)),
             peers::PeerEvent::Received { from, message } => {
                 Some(PeerEvent::Received { from, message })
             }

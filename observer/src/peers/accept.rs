@@ -5,10 +5,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::runtime::{self, Listener, Socket};
+use farwatch_core::zab::message::Message;
+use farwatch_core::zxid::ServerId;
 use tracing::warn;
 
+use super::PeerEvent;
 use super::greeting::{Greeting, read_whole};
-use super::handshake::{Answer, Hello};
+use super::handshake::{Answer, Hello, QUESTIONS};
 use super::hub::Hub;
 use super::link::{self, Link};
 use super::peer::Peer;
@@ -81,6 +84,9 @@ async fn greet(
             let link =
                 Link::new(&peer, (&own, &hello), (address, None), &hub.limits, socket.clone());
             hub.install(&link, &hello);
+            if let Some(question) = question(&own, &hello) {
+                hub.tell(question);
+            }
             Some((link, answer, input))
         }
         Err(refusal) => {
@@ -94,6 +100,18 @@ async fn greet(
             None
         }
     }
+}
+
+/// What who dials asks with its hello, now that it is accepted.
+fn question(own: &Hello, hello: &Hello) -> Option<PeerEvent> {
+    if hello.votes || own.capabilities & hello.capabilities & QUESTIONS == 0 {
+        return None;
+    }
+    let from = hello.me;
+    Some(match hello.you {
+        ServerId::ANYONE => PeerEvent::Received { from, message: Message::Seek },
+        _this_server => PeerEvent::Asked(from),
+    })
 }
 
 /// Judges a hello, and takes what an acceptance takes: a place among the guests, and that of an old

@@ -12,14 +12,14 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::port::{Port, Receiver};
 use farwatch_core::zxid::ServerId;
 
 use super::backoff::{Backoff, When};
 use super::greeting::{Greeting, read_whole};
-use super::handshake::{Answer, Attempt, Hello, Rejection};
+use super::handshake::{Answer, Attempt, Hello, QUESTIONS, Rejection};
 use super::hub::{Hub, SETTLED};
 use super::link::{self, Link};
 use super::peer::Peer;
@@ -224,6 +224,7 @@ async fn serve(
 ) -> Result<(Duration, Option<Duration>), Failure> {
     let (mut read, mut write, socket) = wire::open(stream).map_err(|error| error.to_string())?;
     let greeting = hub.greet(&socket, false);
+    let asked = Instant::now();
     let greeted = greet(hub, (target, attempt), &greeting, &mut read, &mut write).await;
     hub.greeted(&greeting);
     let linked = greeted.and_then(|(answer, input)| {
@@ -236,6 +237,10 @@ async fn serve(
         }
         let (own, from) = (hub.hello(target.sought()), (address, Some(target.clone())));
         let link = Link::new(&peer, (&own, &answer.hello), from, &hub.limits, socket.clone());
+        let is_answered = answer.hello.capabilities & own.capabilities & QUESTIONS != 0;
+        if is_answered && target.sought() == ServerId::ANYONE {
+            link.asked.set(Some(asked));
+        }
         hub.install(&link, &answer.hello);
         Ok((link, input))
     });

@@ -49,6 +49,13 @@ pub const ECHOES: u64 = 1;
 /// handshake.
 pub const BLOCKS: u64 = 2;
 
+/// The capability to take a hello for its sender's first question, which is answered as the first thing behind the
+/// acceptance: of a server that does not vote and dials whoever is there, what is offered to who learns
+/// ([`Message::Seek`]); of one that dials a server of its list, who leads.
+///
+/// [`Message::Seek`]: farwatch_core::zab::message::Message::Seek
+pub const QUESTIONS: u64 = 4;
+
 const HELLO_MAGIC: [u8; 4] = *b"FWPH";
 const ANSWER_MAGIC: [u8; 4] = *b"FWPA";
 

@@ -69,6 +69,8 @@ pub struct Link {
     pub unwritten: Cell<usize>,
     /// Notified when what was received was taken, and at the end.
     pub room: Signal,
+    /// When the other side was asked with the hello what it offers, if it was.
+    pub asked: Cell<Option<Instant>>,
     /// Whether either side observes.
     observes: bool,
     made: Instant,
@@ -116,6 +118,7 @@ impl Link {
             work: Signal::default(),
             unwritten: Cell::new(0),
             room: Signal::default(),
+            asked: Cell::new(None),
             made: now,
             echoes: both & ECHOES != 0,
             echo: Cell::new(None),

@@ -3,6 +3,7 @@
 mod bounds;
 mod far;
 mod guests;
+mod questions;
 mod refusals;
 mod upstreams;
 
@@ -51,6 +52,8 @@ struct Server {
     events: RefCell<VecDeque<PeerEvent>>,
     /// How often a part of a message had come.
     arriving: Cell<usize>,
+    /// What was asked with hellos.
+    questions: RefCell<Vec<PeerEvent>>,
     at: SocketAddr,
 }
 
@@ -95,7 +98,12 @@ impl Server {
         options.listeners = vec![listener];
         let wake = Signal::default();
         let peers = Peers::start(options, wake.clone()).expect("links start");
-        Self { peers, wake, events: RefCell::default(), arriving: Cell::default(), at }
+        Self::of(peers, wake, at)
+    }
+
+    fn of(peers: Peers, wake: Signal, at: SocketAddr) -> Self {
+        let (events, arriving, questions) = Default::default();
+        Self { peers, wake, events, arriving, questions, at }
     }
 
     /// The next event.
@@ -109,6 +117,9 @@ impl Server {
             let heard = taken.len();
             taken.retain(|event| !matches!(event, PeerEvent::Arriving(_)));
             self.arriving.set(self.arriving.get() + heard - taken.len());
+            // What who dials asks with its hello: what most tests are about is said behind that.
+            let questions = taken.extract_if(.., |event| is_question(event));
+            self.questions.borrow_mut().extend(questions);
             if heard == 0 {
                 self.wake.wait().await;
             }
@@ -153,6 +164,10 @@ impl Server {
         self.peers.ended().await;
         listen::bind(self.at, -1).expect("its port is free")
     }
+}
+
+fn is_question(event: &PeerEvent) -> bool {
+    matches!(event, PeerEvent::Asked(_) | PeerEvent::Received { message: Message::Seek, .. })
 }
 
 /// Looks again and again: for what is only reported, and no event.

@@ -86,8 +86,7 @@ fn two_addresses_of_one_server_make_one_link_which_is_left_alone() {
         let wake = Signal::default();
         let listeners = vec![first, second];
         let peers = Peers::start(PeerOptions { listeners, ..own }, wake.clone()).unwrap();
-        let five =
-            Server { peers, wake, events: RefCell::default(), arriving: Cell::default(), at };
+        let five = Server::of(peers, wake, at);
         let own = Server::start(listener(), guest(GUEST, &[at, again]));
         assert_eq!(own.next().await, connected(5));
         let states = || [upstream(&own, at), upstream(&own, again)];
