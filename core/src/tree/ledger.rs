@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::hash::{hash, mix};
-use super::rcu::VersionRef;
 use super::rcu::store::{Change, Replaced};
+use super::rcu::{Meta, VersionRef};
 use crate::txn::NodeKind;
 
 /// Sums that any thread may look at.
@@ -85,11 +85,11 @@ const CHILDREN_SEED: u64 = 0x6b69_6473;
 
 /// All of a node: what it is itself, and its children's doings.
 fn node_digest(version: VersionRef<'_>) -> u64 {
-    own_digest(version).wrapping_add(children_digest(version))
+    let meta = version.meta();
+    own_digest(version, &meta).wrapping_add(doings_digest(version, &meta))
 }
 
-fn own_digest(version: VersionRef<'_>) -> u64 {
-    let meta = version.meta();
+fn own_digest(version: VersionRef<'_>, meta: &Meta) -> u64 {
     let (kind, owner) = match meta.kind {
         NodeKind::Persistent => (0, 0),
         NodeKind::Ephemeral(session) => (1, session.0),
@@ -114,7 +114,10 @@ fn own_digest(version: VersionRef<'_>) -> u64 {
 }
 
 fn children_digest(version: VersionRef<'_>) -> u64 {
-    let meta = version.meta();
+    doings_digest(version, &version.meta())
+}
+
+fn doings_digest(version: VersionRef<'_>, meta: &Meta) -> u64 {
     let path = hash(version.path(), CHILDREN_SEED);
     fold(CHILDREN_SEED, &[path, meta.pzxid.0, u64::from(meta.cversion as u32)])
 }

@@ -41,6 +41,7 @@ impl<'r> Node<'r> {
 
     /// The metadata in the wire's form: cversion counts creates and deletes of children, and only an
     /// ephemeral node has an owner. Source: ZooKeeper 3.9, `DataNode.copyStat`.
+    #[inline(always)] // a reply to a read is of little else
     pub fn stat(&self) -> Stat {
         let meta = self.version.meta();
         let ephemeral_owner = match meta.kind {

@@ -59,15 +59,26 @@ use crate::zxid::{SessionId, Zxid};
 const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = if cfg!(loom) { 1 } else { 10 };
 
-const TOMBSTONE: u32 = 1;
-const HAS_DATA: u32 = 1 << 1;
-/// The data is in its own block.
-const DETACHED: u32 = 1 << 2;
+const TOMBSTONE: u16 = 1;
+const HAS_DATA: u16 = 1 << 1;
+/// [`Detached`] is present: the data is in its own block.
+const DETACHED: u16 = 1 << 2;
 /// [`Branch`] is present: the node has or had children.
-const BRANCH: u32 = 1 << 3;
+const BRANCH: u16 = 1 << 3;
 /// The owning session or the time to live is present.
-const OWNER: u32 = 1 << 4;
-const KIND_SHIFT: u32 = 8;
+const OWNER: u16 = 1 << 4;
+/// [`Later`] is present: this is not the first version of its path, or of the path's present life.
+const LATER: u16 = 1 << 5;
+/// [`Changed`] is present: the data was set since the node was made.
+const CHANGED: u16 = 1 << 6;
+/// [`Rights`] is present: not `world:anyone:31`, or not as when the node was made.
+const RIGHTS: u16 = 1 << 7;
+/// Without [`Later`]: the transaction that made the node made this version, and not a snapshot.
+const BORN: u16 = 1 << 8;
+const KIND_SHIFT: u32 = 9;
+const KIND: u16 = 0b11;
+/// Above it, where the path begins, in units of 8 bytes.
+const PATH_AT_SHIFT: u32 = 11;
 
 /// The numbers of a node.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,27 +95,47 @@ pub(super) struct Meta {
     pub(super) num_children: i32,
 }
 
-/// The fixed start of a version. Behind it, as the flags say: owner (8), [`Branch`] (24), pointer to
-/// detached data (8); then the path; then the data unless it is detached.
+/// The fixed start of a version: what every node has, as most are never changed. Behind it, as the flags say:
+/// [`Later`], [`Changed`], the owner (8 bytes), [`Rights`], [`Branch`], [`Detached`]; then the path; then the data
+/// unless it is detached.
 #[repr(C)]
 struct Block {
-    prev: *const Block,
-    /// The transaction that made this version; 0 when it came from a snapshot.
-    zxid: u64,
     czxid: u64,
-    mzxid: u64,
     ctime: i64,
-    mtime: i64,
-    /// Null for `world:anyone:31`.
-    acl: *const AclBlock,
     version: i32,
-    aversion: i32,
     /// Place among the parent's children. The writer's own; moves when the array is packed.
     child_index: AtomicU32,
     path_bytes: u32,
-    data_bytes: u32,
-    flags: u32,
+    /// Of the data that is not detached.
+    data_bytes: u16,
+    flags: u16,
     life: Life,
+}
+
+/// What only a version has that replaced another one, or a tombstone.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Later {
+    prev: *const Block,
+    /// The transaction that made this version; 0 when it came from a snapshot.
+    zxid: u64,
+}
+
+/// What only a node has whose data was set.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Changed {
+    mzxid: u64,
+    mtime: i64,
+}
+
+/// What only a node has whose list is not the one that most have, or was set.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Rights {
+    /// Null for `world:anyone:31`.
+    acl: *const AclBlock,
+    aversion: i32,
 }
 
 /// What only a node has that has or had children.
@@ -117,9 +148,23 @@ struct Branch {
     num_children: i32,
 }
 
-const _: () = assert!(cfg!(loom) || size_of::<Block>() == 80);
-const _: () = assert!(align_of::<Block>() == 8);
+/// Where data is that is not in the block.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Detached {
+    block: NonNull<DataBlock>,
+    bytes: u32,
+}
+
+const OWNER_BYTES: usize = size_of::<u64>();
+
+const _: () = assert!(cfg!(loom) || size_of::<Block>() == 32);
+const _: () = assert!(align_of::<Block>() == 8 && size_of::<Block>() % 8 == 0);
+const _: () = assert!(size_of::<Later>() == 16 && align_of::<Later>() == 8);
+const _: () = assert!(size_of::<Changed>() == 16 && align_of::<Changed>() == 8);
+const _: () = assert!(size_of::<Rights>() == 16 && align_of::<Rights>() == 8);
 const _: () = assert!(size_of::<Branch>() == 24 && align_of::<Branch>() == 8);
+const _: () = assert!(size_of::<Detached>() == 16 && align_of::<Detached>() == 8);
 
 /// A list of access rights that nodes share.
 struct AclBlock {
@@ -264,37 +309,58 @@ impl<'r> VersionRef<'r> {
         unsafe { self.block.cast::<u8>().add(offset).cast::<T>().read() }
     }
 
-    fn has(self, flag: u32) -> bool {
+    fn has(self, flag: u16) -> bool {
         self.head().flags & flag != 0
     }
 
+    fn later(self) -> Option<Later> {
+        // SAFETY: the flag says that it is there.
+        self.has(LATER).then(|| unsafe { self.part(size_of::<Block>()) })
+    }
+
+    fn rights(self) -> Option<Rights> {
+        let offset = Offsets::of(self.head().flags).rights();
+        // SAFETY: the flag says that it is there.
+        self.has(RIGHTS).then(|| unsafe { self.part(offset) })
+    }
+
     fn branch(self) -> Option<Branch> {
-        let offset = Offsets::of(self.head().flags).branch;
+        let offset = Offsets::of(self.head().flags).branch();
         // SAFETY: the flag says that it is there.
         self.has(BRANCH).then(|| unsafe { self.part(offset) })
+    }
+
+    fn detached(self) -> Option<Detached> {
+        let offset = Offsets::of(self.head().flags).detached();
+        // SAFETY: the flag says that it is there.
+        self.has(DETACHED).then(|| unsafe { self.part(offset) })
+    }
+
+    /// The transaction that made this version; 0 when it came from a snapshot.
+    fn zxid(self) -> u64 {
+        let unreplaced = || if self.has(BORN) { self.head().czxid } else { 0 };
+        self.later().map_or_else(unreplaced, |later| later.zxid)
+    }
+
+    /// What this version replaced, which may be gone.
+    fn prev(self) -> *const Block {
+        self.later().map_or(ptr::null(), |later| later.prev)
     }
 
     fn children_array(self) -> *const Pointers {
         self.branch().map_or(ptr::null(), |branch| branch.children)
     }
 
-    fn detached(self) -> Option<NonNull<DataBlock>> {
-        let offset = Offsets::of(self.head().flags).detached;
-        // SAFETY: the flag says that it is there.
-        self.has(DETACHED).then(|| unsafe { self.part(offset) })
-    }
-
     fn size(self) -> usize {
         let head = self.head();
-        let inline = if self.has(DETACHED) { 0 } else { head.data_bytes as usize };
-        Offsets::of(head.flags).path + head.path_bytes as usize + inline
+        Offsets::of(head.flags).path() + head.path_bytes as usize + usize::from(head.data_bytes)
     }
 
     pub(super) fn path(self) -> &'r [u8] {
         let head = self.head();
         // SAFETY: `allocate` wrote the path there.
         unsafe {
-            let first = self.block.cast::<u8>().add(Offsets::of(head.flags).path);
+            let first = self.block.cast::<u8>().add(Offsets::of(head.flags).path());
             slice::from_raw_parts(first.as_ptr(), head.path_bytes as usize)
         }
     }
@@ -306,23 +372,28 @@ impl<'r> VersionRef<'r> {
         }
         if let Some(detached) = self.detached() {
             // SAFETY: this version counts as a reference, and it lives for `'r`.
-            return Some(unsafe { &detached.as_ref().bytes });
+            return Some(unsafe { &detached.block.as_ref().bytes });
         }
         // SAFETY: `allocate` wrote the data behind the path.
         unsafe {
-            let offset = Offsets::of(head.flags).path + head.path_bytes as usize;
+            let offset = Offsets::of(head.flags).path() + head.path_bytes as usize;
             let first = self.block.cast::<u8>().add(offset);
-            Some(slice::from_raw_parts(first.as_ptr(), head.data_bytes as usize))
+            Some(slice::from_raw_parts(first.as_ptr(), usize::from(head.data_bytes)))
         }
     }
 
     pub(super) fn data_bytes(self) -> usize {
-        self.head().data_bytes as usize
+        let inline = usize::from(self.head().data_bytes);
+        self.detached().map_or(inline, |detached| detached.bytes as usize)
+    }
+
+    fn acl_pointer(self) -> *const AclBlock {
+        self.rights().map_or(ptr::null(), |rights| rights.acl)
     }
 
     fn acl_block(self) -> Option<&'r AclBlock> {
         // SAFETY: this version counts as a reference, and it lives for `'r`.
-        unsafe { self.head().acl.as_ref() }
+        unsafe { self.acl_pointer().as_ref() }
     }
 
     pub(super) fn acl(self) -> AclList<'r> {
@@ -336,32 +407,55 @@ impl<'r> VersionRef<'r> {
 
     pub(super) fn kind(self) -> NodeKind {
         let flags = self.head().flags;
-        // SAFETY: an ephemeral or TTL node has the owner right behind its head.
-        let owner = || unsafe { self.part::<u64>(size_of::<Block>()) };
-        match flags >> KIND_SHIFT {
-            0 => NodeKind::Persistent,
-            1 => NodeKind::Ephemeral(SessionId(owner())),
-            2 => NodeKind::Container,
-            3 => NodeKind::Ttl(owner() as i64),
-            other => unreachable!("kind {other} was never written"),
-        }
+        // SAFETY: the flag says that it is there.
+        let owner = self.has(OWNER).then(|| unsafe { self.part(Offsets::of(flags).owner()) });
+        kind(flags, owner.unwrap_or(0))
     }
 
+    #[inline]
     pub(super) fn meta(self) -> Meta {
         let head = self.head();
-        let branch = self.branch();
-        Meta {
-            kind: self.kind(),
+        let mut meta = Meta {
+            kind: kind(head.flags, 0),
             czxid: Zxid(head.czxid),
-            mzxid: Zxid(head.mzxid),
-            pzxid: Zxid(branch.map_or(head.czxid, |branch| branch.pzxid)),
+            mzxid: Zxid(head.czxid),
+            pzxid: Zxid(head.czxid),
             ctime: head.ctime,
-            mtime: head.mtime,
+            mtime: head.ctime,
             version: head.version,
-            cversion: branch.map_or(0, |branch| branch.cversion),
-            aversion: head.aversion,
-            num_children: branch.map_or(0, |branch| branch.num_children),
+            cversion: 0,
+            aversion: 0,
+            num_children: 0,
+        };
+        if head.flags & (CHANGED | OWNER | RIGHTS | BRANCH) == 0 {
+            return meta; // as most nodes
         }
+        let mut parts = self.parts();
+        // SAFETY: each is asked for once, in their order.
+        unsafe {
+            parts.take::<Later>(LATER);
+            if let Some(changed) = parts.take::<Changed>(CHANGED) {
+                (meta.mzxid, meta.mtime) = (Zxid(changed.mzxid), changed.mtime);
+            }
+            if let Some(owner) = parts.take::<u64>(OWNER) {
+                meta.kind = kind(head.flags, owner);
+            }
+            if let Some(rights) = parts.take::<Rights>(RIGHTS) {
+                meta.aversion = rights.aversion;
+            }
+            if let Some(branch) = parts.take::<Branch>(BRANCH) {
+                meta.pzxid = Zxid(branch.pzxid);
+                (meta.cversion, meta.num_children) = (branch.cversion, branch.num_children);
+            }
+        }
+        meta
+    }
+
+    fn parts(self) -> Parts<'r> {
+        let first = self.block.cast::<u8>();
+        // SAFETY: behind the head is the path at least.
+        let at = unsafe { first.add(size_of::<Block>()) };
+        Parts { at, flags: self.head().flags, alive: PhantomData }
     }
 
     /// The children of this node in this view, in the order in which they were created.
@@ -383,17 +477,50 @@ impl<'r> VersionRef<'r> {
     /// Going back further, into a life that ended before this one began, would list a child twice
     /// that was deleted and created again: that life has an entry of its own.
     fn in_view(mut self) -> Option<Self> {
-        loop {
-            let head = self.head();
-            if head.zxid <= self.view {
-                return (!self.has(TOMBSTONE)).then_some(self);
-            }
-            if head.czxid > self.view {
+        while self.zxid() > self.view {
+            if self.head().czxid > self.view {
                 return None;
             }
             // SAFETY: made by a transaction that this view does not see, and its node is older than
             // the view: so it replaced something, which this view keeps alive (fact 3).
-            self.block = unsafe { NonNull::new_unchecked(head.prev.cast_mut()) };
+            self.block = unsafe { NonNull::new_unchecked(self.prev().cast_mut()) };
+        }
+        (!self.has(TOMBSTONE)).then_some(self)
+    }
+}
+
+/// The kind that `flags` say; `owner` is the session or the time to live of those that have one.
+fn kind(flags: u16, owner: u64) -> NodeKind {
+    match flags >> KIND_SHIFT & KIND {
+        0 => NodeKind::Persistent,
+        1 => NodeKind::Ephemeral(SessionId(owner)),
+        2 => NodeKind::Container,
+        _ => NodeKind::Ttl(owner as i64),
+    }
+}
+
+/// The parts behind a head, one behind the other: cheaper than to look for each by itself.
+struct Parts<'r> {
+    at: NonNull<u8>,
+    flags: u16,
+    alive: PhantomData<&'r Block>,
+}
+
+impl Parts<'_> {
+    /// The next part, if the flag says that it is there.
+    ///
+    /// # Safety
+    /// `T` is what is there with this flag, and parts with flags before it were asked for.
+    #[inline(always)]
+    unsafe fn take<T: Copy>(&mut self, flag: u16) -> Option<T> {
+        if self.flags & flag == 0 {
+            return None;
+        }
+        // SAFETY: by the caller, a `T` was written here; all parts are aligned to 8, and so are their sizes.
+        unsafe {
+            let part = self.at.cast::<T>().read();
+            self.at = self.at.add(size_of::<T>());
+            Some(part)
         }
     }
 }
@@ -443,21 +570,68 @@ fn fetch(block: *const Block) {
     let _ = block;
 }
 
-/// Where the parts of a block begin.
+/// Where the parts of a block begin, counted from the head or from the path, whichever is nearer.
+#[derive(Clone, Copy)]
 struct Offsets {
-    branch: usize,
-    detached: usize,
-    path: usize,
+    flags: u16,
 }
 
 impl Offsets {
-    const fn of(flags: u32) -> Self {
-        let branch = size_of::<Block>() + if flags & OWNER != 0 { 8 } else { 0 };
-        let detached = branch + if flags & BRANCH != 0 { size_of::<Branch>() } else { 0 };
-        let path = detached + if flags & DETACHED != 0 { 8 } else { 0 };
-        Self { branch, detached, path }
+    const fn of(flags: u16) -> Self {
+        Self { flags }
+    }
+
+    /// `bytes` if the part with this flag is there.
+    const fn taken(self, flag: u16, bytes: usize) -> usize {
+        if self.flags & flag != 0 { bytes } else { 0 }
+    }
+
+    const fn changed(self) -> usize {
+        size_of::<Block>() + self.taken(LATER, size_of::<Later>())
+    }
+
+    const fn owner(self) -> usize {
+        self.changed() + self.taken(CHANGED, size_of::<Changed>())
+    }
+
+    /// Of a block that has them; so the next two.
+    const fn rights(self) -> usize {
+        self.path()
+            - self.taken(DETACHED, size_of::<Detached>())
+            - self.taken(BRANCH, size_of::<Branch>())
+            - size_of::<Rights>()
+    }
+
+    const fn branch(self) -> usize {
+        self.path() - self.taken(DETACHED, size_of::<Detached>()) - size_of::<Branch>()
+    }
+
+    const fn detached(self) -> usize {
+        self.path() - size_of::<Detached>()
+    }
+
+    const fn path(self) -> usize {
+        (self.flags >> PATH_AT_SHIFT << 3) as usize
+    }
+
+    /// `flags`, which say what parts there are, and where the path begins behind them.
+    const fn complete(flags: u16) -> u16 {
+        let parts = Self { flags };
+        let path = parts.owner()
+            + parts.taken(OWNER, OWNER_BYTES)
+            + parts.taken(RIGHTS, size_of::<Rights>())
+            + parts.taken(BRANCH, size_of::<Branch>())
+            + parts.taken(DETACHED, size_of::<Detached>());
+        flags | (path as u16 >> 3) << PATH_AT_SHIFT
     }
 }
+
+/// Wherever the path begins, the flags can say it.
+const _: () = {
+    let all = LATER | CHANGED | OWNER | RIGHTS | BRANCH | DETACHED;
+    let offsets = Offsets::of(Offsets::complete(all));
+    assert!(offsets.rights() == offsets.owner() + OWNER_BYTES);
+};
 
 /// What readers and the writer share.
 pub(super) struct Shared {
@@ -595,9 +769,9 @@ impl<'r> Pin<'r> {
         // SAFETY: a pin borrows a slot that announced this view or an earlier one, or the writer.
         let (_, block) = unsafe { self.shared.find(path)? };
         let mut version = VersionRef { block, view: self.view, alive: PhantomData };
-        while version.head().zxid > self.view {
+        while version.zxid() > self.view {
             // SAFETY: what a transaction behind this view replaced is kept alive by it (fact 3).
-            version.block = NonNull::new(version.head().prev.cast_mut())?;
+            version.block = NonNull::new(version.prev().cast_mut())?;
         }
         (!version.has(TOMBSTONE)).then_some(version)
     }

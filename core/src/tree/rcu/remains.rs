@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{
-    AclBlock, BRANCH, Block, Branch, DETACHED, DataBlock, HAS_DATA, KIND_SHIFT, Life, Meta, OWNER,
-    Offsets, Pointers, TOMBSTONE, VersionRef, give_back,
+    AclBlock, BORN, BRANCH, Block, Branch, CHANGED, Changed, DETACHED, DataBlock, Detached,
+    HAS_DATA, KIND_SHIFT, LATER, Later, Life, Meta, OWNER, Offsets, Pointers, RIGHTS, Rights,
+    TOMBSTONE, VersionRef, give_back,
 };
 use crate::acl::{self, AclList, Perms};
 use crate::txn::NodeKind;
@@ -63,7 +64,7 @@ pub(super) enum Payload<'a> {
 }
 
 impl Draft<'_> {
-    fn flags(&self) -> u32 {
+    fn flags(&self) -> u16 {
         let meta = &self.meta;
         let (kind, owner) = match meta.kind {
             NodeKind::Persistent => (0, 0),
@@ -81,52 +82,87 @@ impl Draft<'_> {
             || meta.cversion != 0
             || meta.pzxid != meta.czxid;
         let branch = if had_children { BRANCH } else { 0 };
+        let was_set = meta.mzxid != meta.czxid || meta.mtime != meta.ctime;
+        let changed = if was_set { CHANGED } else { 0 };
+        let rights = if self.acl.is_null() && meta.aversion == 0 { 0 } else { RIGHTS };
         let tombstone = if self.tombstone { TOMBSTONE } else { 0 };
-        kind << KIND_SHIFT | owner | data | branch | tombstone
+        let parts = owner | data | branch | changed | rights | self.made();
+        Offsets::complete(kind << KIND_SHIFT | parts | tombstone)
+    }
+
+    /// How the version tells which transaction made it.
+    fn made(&self) -> u16 {
+        match self.zxid {
+            _ if !self.prev.is_null() => LATER,
+            0 => 0,
+            zxid if zxid == self.meta.czxid.0 => BORN,
+            _ => LATER,
+        }
     }
 
     /// Makes the block; nobody knows it yet.
     fn make(&self) -> NonNull<Block> {
         let flags = self.flags();
         let offsets = Offsets::of(flags);
-        let (inline, data_bytes): (&[u8], usize) = match self.data {
-            Payload::Null => (&[], 0),
-            Payload::Inline(bytes) => (bytes, bytes.len()),
-            // SAFETY: counted for this draft, so alive.
-            Payload::Detached(block) => (&[], unsafe { block.as_ref() }.bytes.len()),
+        let inline: &[u8] = match self.data {
+            Payload::Null | Payload::Detached(_) => &[],
+            Payload::Inline(bytes) => bytes,
         };
         let meta = &self.meta;
         let head = Block {
-            prev: self.prev,
-            zxid: self.zxid,
             czxid: meta.czxid.0,
-            mzxid: meta.mzxid.0,
             ctime: meta.ctime,
-            mtime: meta.mtime,
-            acl: self.acl,
             version: meta.version,
-            aversion: meta.aversion,
             child_index: AtomicU32::new(self.child_index),
             path_bytes: u32::try_from(self.path.len()).expect("a path fits a frame"),
-            data_bytes: u32::try_from(data_bytes).expect("data fits a frame"),
+            data_bytes: u16::try_from(inline.len()).expect("more is detached"),
             flags,
             life: Life::new(),
         };
-        let layout = block_layout(offsets.path + self.path.len() + inline.len());
+        let layout = block_layout(offsets.path() + self.path.len() + inline.len());
         // SAFETY: the layout has room for all parts at their offsets, each aligned to 8 except the
         // bytes at the end; the memory is new, so nothing overlaps and nobody else looks.
         unsafe {
             let Some(block) = NonNull::new(alloc(layout)) else { handle_alloc_error(layout) };
             block.cast::<Block>().write(head);
+            self.write_parts(block, flags);
+            let path = block.add(offsets.path());
+            ptr::copy_nonoverlapping(self.path.as_ptr(), path.as_ptr(), self.path.len());
+            let data = path.add(self.path.len());
+            ptr::copy_nonoverlapping(inline.as_ptr(), data.as_ptr(), inline.len());
+            block.cast()
+        }
+    }
+
+    /// Writes what is between the head and the path.
+    ///
+    /// # Safety
+    /// `block` is new and has room for all parts that `flags` name; nobody else looks.
+    unsafe fn write_parts(&self, block: NonNull<u8>, flags: u16) {
+        let (meta, offsets) = (&self.meta, Offsets::of(flags));
+        // SAFETY: by the caller; each part has its place, which is aligned to 8 as all parts are.
+        unsafe {
+            if flags & LATER != 0 {
+                let later = Later { prev: self.prev, zxid: self.zxid };
+                block.add(size_of::<Block>()).cast::<Later>().write(later);
+            }
+            if flags & CHANGED != 0 {
+                let changed = Changed { mzxid: meta.mzxid.0, mtime: meta.mtime };
+                block.add(offsets.changed()).cast::<Changed>().write(changed);
+            }
             match meta.kind {
                 NodeKind::Persistent | NodeKind::Container => {}
                 NodeKind::Ephemeral(session) => {
-                    block.add(size_of::<Block>()).cast::<u64>().write(session.0);
+                    block.add(offsets.owner()).cast::<u64>().write(session.0);
                 }
-                NodeKind::Ttl(ms) => block.add(size_of::<Block>()).cast::<i64>().write(ms),
+                NodeKind::Ttl(ms) => block.add(offsets.owner()).cast::<i64>().write(ms),
+            }
+            if flags & RIGHTS != 0 {
+                let rights = Rights { acl: self.acl, aversion: meta.aversion };
+                block.add(offsets.rights()).cast::<Rights>().write(rights);
             }
             if flags & BRANCH != 0 {
-                block.add(offsets.branch).cast::<Branch>().write(Branch {
+                block.add(offsets.branch()).cast::<Branch>().write(Branch {
                     pzxid: meta.pzxid.0,
                     children: self.children,
                     cversion: meta.cversion,
@@ -134,13 +170,10 @@ impl Draft<'_> {
                 });
             }
             if let Payload::Detached(data) = self.data {
-                block.add(offsets.detached).cast::<NonNull<DataBlock>>().write(data);
+                let bytes = u32::try_from(data.as_ref().bytes.len()).expect("data fits a frame");
+                let detached = Detached { block: data, bytes };
+                block.add(offsets.detached()).cast::<Detached>().write(detached);
             }
-            let path = block.add(offsets.path);
-            ptr::copy_nonoverlapping(self.path.as_ptr(), path.as_ptr(), self.path.len());
-            let data = path.add(self.path.len());
-            ptr::copy_nonoverlapping(inline.as_ptr(), data.as_ptr(), inline.len());
-            block.cast()
         }
     }
 }
@@ -214,7 +247,7 @@ impl Remains {
     /// Nobody can reach `block` any more.
     pub(super) unsafe fn free_version(&mut self, block: NonNull<Block>) {
         let freed = version(block);
-        if let Some(list) = NonNull::new(freed.head().acl.cast_mut()) {
+        if let Some(list) = NonNull::new(freed.acl_pointer().cast_mut()) {
             // SAFETY: this version was counted; the last one takes the list with it.
             unsafe {
                 if list.as_ref().refs.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -224,7 +257,7 @@ impl Remains {
                 }
             }
         }
-        if let Some(data) = freed.detached() {
+        if let Some(Detached { block: data, .. }) = freed.detached() {
             // SAFETY: as above.
             unsafe {
                 if data.as_ref().refs.fetch_sub(1, Ordering::Relaxed) == 1 {

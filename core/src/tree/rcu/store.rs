@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::remains::{Draft, Payload, Remains, Retired, version};
 use super::{
-    ADDRESS, AclBlock, Block, Meta, Pin, Pointers, SHARDS, Shared, TOMBSTONE, UNLINKED, VersionRef,
-    first_slot, tagged,
+    ADDRESS, AclBlock, Block, Detached, Meta, Pin, Pointers, SHARDS, Shared, TOMBSTONE, UNLINKED,
+    VersionRef, first_slot, tagged,
 };
 use crate::acl::AclList;
 use crate::path;
@@ -516,7 +516,7 @@ impl Drop for Store {
 
 /// The data of `before` for one more version of it.
 fn kept_payload<'s>(before: NonNull<Block>) -> Payload<'s> {
-    if let Some(block) = version(before).detached() {
+    if let Some(Detached { block, .. }) = version(before).detached() {
         // SAFETY: `before` is counted, so the block is alive.
         unsafe { block.as_ref() }.refs.fetch_add(1, Ordering::Relaxed);
         return Payload::Detached(block);
@@ -529,7 +529,7 @@ fn kept_acl(before: NonNull<Block>) -> *const AclBlock {
     if let Some(block) = version(before).acl_block() {
         block.refs.fetch_add(1, Ordering::Relaxed);
     }
-    version(before).head().acl
+    version(before).acl_pointer()
 }
 
 /// Makes `block` the child at `index`, behind all others.

@@ -1,7 +1,10 @@
 //! What the tree costs, and that it gives back.
 
-use super::Rig;
+use std::sync::Arc;
+
+use super::{OPTIONS, Rig};
 use crate::acl::{self, AclEntry, AclList, Perms};
+use crate::tree::{Restorer, Tree, Writer};
 use crate::txn::{NodeKind, Txn};
 use crate::zxid::{SessionId, Zxid};
 
@@ -57,6 +60,8 @@ fn memory_returns_to_where_it_was() {
 fn a_reader_keeps_what_it_sees_and_only_that() {
     let mut rig = Rig::new();
     rig.create("/a", &[0; 2000]);
+    // A node that was set holds more numbers than one that never was.
+    rig.set("/a", &[0; 2000]);
     settle(&mut rig);
     let mut reader = rig.tree.reader();
     let start = rig.writer.heap_bytes();
@@ -116,25 +121,47 @@ fn a_parents_large_data_is_not_copied_for_a_child() {
     drop(reader);
 }
 
+/// What a node of a path of 22 bytes and data of 100 takes, its places in the index and among its parent's
+/// children included; when it was made, when its data was set, and when the tree was restored with it.
 #[test]
-fn a_node_of_122_bytes_takes_less_than_260() {
+fn a_node_that_was_never_set_holds_the_numbers_of_its_making_only() {
     let mut rig = Rig::new();
     let nodes = if cfg!(miri) { 100 } else { 20_000 };
-    rig.create("/app", b"");
     let parents = 10;
+    let path = |node: usize| format!("/app/{:04}/node-{node:07}", node % parents);
+    rig.create("/app", b"");
     for parent in 0..parents {
         rig.create(&format!("/app/{parent:04}"), b"");
     }
     settle(&mut rig);
     let before = rig.writer.heap_bytes();
+    let each = |rig: &Rig| (rig.writer.heap_bytes() - before) / nodes;
     for node in 0..nodes {
-        rig.create(&format!("/app/{:04}/node-{node:07}", node % parents), &[7; 100]);
+        rig.create(&path(node), &[7; 100]);
         rig.writer.reclaim();
     }
     settle(&mut rig);
-    let each = (rig.writer.heap_bytes() - before) / nodes;
-    println!("{each} bytes for a path of 22 and data of 100, index and parent's entry included");
-    assert!(each <= 260, "{each}");
+    let made = each(&rig);
+    let (restored, _tree) = restored(&rig);
+    let again = restored.heap_bytes().abs_diff(rig.writer.heap_bytes());
+    for node in 0..nodes {
+        rig.set(&path(node), &[8; 100]);
+        rig.writer.reclaim();
+    }
+    settle(&mut rig);
+    let set = each(&rig);
+    println!("{made} bytes when it was made, {set} when it was set");
+    assert!(cfg!(miri) || made <= 122 + 32 + 40, "{made}");
+    assert!(set == made + 32, "{made} became {set}"); // what replaced what, and when
+    assert!(again < 64 * nodes / 10, "restored, {again} bytes more or less");
+}
+
+/// The same tree anew, as from a snapshot.
+fn restored(rig: &Rig) -> (Writer, Arc<Tree>) {
+    let mut restorer = Restorer::new(OPTIONS);
+    let reader = rig.tree.reader();
+    reader.view().walk(&mut |image| restorer.push(image).expect("parents come first"));
+    restorer.finish(Zxid(rig.last)).expect("the root is there")
 }
 
 #[test]
