@@ -6,9 +6,10 @@
 //!                   └─► entries ─► newest version of /a/b ──prev──► …
 //! ```
 //!
-//! All `unsafe` code of the tree is here, in [`store`], its writing half, in [`remains`], which makes and
-//! frees blocks, and in [`visits`], reads of any thread. [`store::Store`] is the only writer (it is not `Clone`, and
-//! every change takes `&mut`); a [`Pin`] is a reader's view at one zxid. The proofs rest on five facts:
+//! How a version lies in memory is drawn in [`block`]. All `unsafe` code of the tree is here, in [`store`], its
+//! writing half, in [`remains`], which makes and frees blocks, and in [`visits`], reads of any thread.
+//! [`store::Store`] is the only writer (it is not `Clone`, and every change takes `&mut`); a [`Pin`] is a reader's
+//! view at one zxid. The proofs rest on five facts:
 //!
 //! 1. **A block never changes once it is published**, except for atomics. Publishing is a Release
 //!    store of its pointer; finding it is an Acquire load.
@@ -25,6 +26,7 @@
 //!    large data are counted, and only the writer counts.
 #![allow(unsafe_code)]
 
+mod block;
 mod life;
 mod remains;
 pub(super) mod store;
@@ -46,6 +48,10 @@ use loom::sync::atomic::{AtomicPtr, AtomicU32 as Length, Ordering};
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicPtr, AtomicU32 as Length, Ordering};
 
+use self::block::{
+    BORN, BRANCH, Block, Branch, CHANGED, Changed, DETACHED, Detached, HAS_DATA, KIND, KIND_SHIFT,
+    LATER, Later, OWNER, Offsets, RIGHTS, Rights, TOMBSTONE,
+};
 use self::life::Life;
 use self::remains::Remains;
 use super::hash::hash;
@@ -58,27 +64,6 @@ use crate::zxid::{SessionId, Zxid};
 /// longest pause that the index causes (about 10,000 nodes are placed anew).
 const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = if cfg!(loom) { 1 } else { 10 };
-
-const TOMBSTONE: u16 = 1;
-const HAS_DATA: u16 = 1 << 1;
-/// [`Detached`] is present: the data is in its own block.
-const DETACHED: u16 = 1 << 2;
-/// [`Branch`] is present: the node has or had children.
-const BRANCH: u16 = 1 << 3;
-/// The owning session or the time to live is present.
-const OWNER: u16 = 1 << 4;
-/// [`Later`] is present: this is not the first version of its path, or of the path's present life.
-const LATER: u16 = 1 << 5;
-/// [`Changed`] is present: the data was set since the node was made.
-const CHANGED: u16 = 1 << 6;
-/// [`Rights`] is present: not `world:anyone:31`, or not as when the node was made.
-const RIGHTS: u16 = 1 << 7;
-/// Without [`Later`]: the transaction that made the node made this version, and not a snapshot.
-const BORN: u16 = 1 << 8;
-const KIND_SHIFT: u32 = 9;
-const KIND: u16 = 0b11;
-/// Above it, where the path begins, in units of 8 bytes.
-const PATH_AT_SHIFT: u32 = 11;
 
 /// The numbers of a node.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,77 +79,6 @@ pub(super) struct Meta {
     pub(super) aversion: i32,
     pub(super) num_children: i32,
 }
-
-/// The fixed start of a version: what every node has, as most are never changed. Behind it, as the flags say:
-/// [`Later`], [`Changed`], the owner (8 bytes), [`Rights`], [`Branch`], [`Detached`]; then the path; then the data
-/// unless it is detached.
-#[repr(C)]
-struct Block {
-    czxid: u64,
-    ctime: i64,
-    version: i32,
-    /// Place among the parent's children. The writer's own; moves when the array is packed.
-    child_index: AtomicU32,
-    path_bytes: u32,
-    /// Of the data that is not detached.
-    data_bytes: u16,
-    flags: u16,
-    life: Life,
-}
-
-/// What only a version has that replaced another one, or a tombstone.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Later {
-    prev: *const Block,
-    /// The transaction that made this version; 0 when it came from a snapshot.
-    zxid: u64,
-}
-
-/// What only a node has whose data was set.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Changed {
-    mzxid: u64,
-    mtime: i64,
-}
-
-/// What only a node has whose list is not the one that most have, or was set.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Rights {
-    /// Null for `world:anyone:31`.
-    acl: *const AclBlock,
-    aversion: i32,
-}
-
-/// What only a node has that has or had children.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Branch {
-    pzxid: u64,
-    children: *const Pointers,
-    cversion: i32,
-    num_children: i32,
-}
-
-/// Where data is that is not in the block.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Detached {
-    block: NonNull<DataBlock>,
-    bytes: u32,
-}
-
-const OWNER_BYTES: usize = size_of::<u64>();
-
-const _: () = assert!(cfg!(loom) || size_of::<Block>() == 32);
-const _: () = assert!(align_of::<Block>() == 8 && size_of::<Block>() % 8 == 0);
-const _: () = assert!(size_of::<Later>() == 16 && align_of::<Later>() == 8);
-const _: () = assert!(size_of::<Changed>() == 16 && align_of::<Changed>() == 8);
-const _: () = assert!(size_of::<Rights>() == 16 && align_of::<Rights>() == 8);
-const _: () = assert!(size_of::<Branch>() == 24 && align_of::<Branch>() == 8);
-const _: () = assert!(size_of::<Detached>() == 16 && align_of::<Detached>() == 8);
 
 /// A list of access rights that nodes share.
 struct AclBlock {
@@ -569,69 +483,6 @@ fn fetch(block: *const Block) {
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = block;
 }
-
-/// Where the parts of a block begin, counted from the head or from the path, whichever is nearer.
-#[derive(Clone, Copy)]
-struct Offsets {
-    flags: u16,
-}
-
-impl Offsets {
-    const fn of(flags: u16) -> Self {
-        Self { flags }
-    }
-
-    /// `bytes` if the part with this flag is there.
-    const fn taken(self, flag: u16, bytes: usize) -> usize {
-        if self.flags & flag != 0 { bytes } else { 0 }
-    }
-
-    const fn changed(self) -> usize {
-        size_of::<Block>() + self.taken(LATER, size_of::<Later>())
-    }
-
-    const fn owner(self) -> usize {
-        self.changed() + self.taken(CHANGED, size_of::<Changed>())
-    }
-
-    /// Of a block that has them; so the next two.
-    const fn rights(self) -> usize {
-        self.path()
-            - self.taken(DETACHED, size_of::<Detached>())
-            - self.taken(BRANCH, size_of::<Branch>())
-            - size_of::<Rights>()
-    }
-
-    const fn branch(self) -> usize {
-        self.path() - self.taken(DETACHED, size_of::<Detached>()) - size_of::<Branch>()
-    }
-
-    const fn detached(self) -> usize {
-        self.path() - size_of::<Detached>()
-    }
-
-    const fn path(self) -> usize {
-        (self.flags >> PATH_AT_SHIFT << 3) as usize
-    }
-
-    /// `flags`, which say what parts there are, and where the path begins behind them.
-    const fn complete(flags: u16) -> u16 {
-        let parts = Self { flags };
-        let path = parts.owner()
-            + parts.taken(OWNER, OWNER_BYTES)
-            + parts.taken(RIGHTS, size_of::<Rights>())
-            + parts.taken(BRANCH, size_of::<Branch>())
-            + parts.taken(DETACHED, size_of::<Detached>());
-        flags | (path as u16 >> 3) << PATH_AT_SHIFT
-    }
-}
-
-/// Wherever the path begins, the flags can say it.
-const _: () = {
-    let all = LATER | CHANGED | OWNER | RIGHTS | BRANCH | DETACHED;
-    let offsets = Offsets::of(Offsets::complete(all));
-    assert!(offsets.rights() == offsets.owner() + OWNER_BYTES);
-};
 
 /// What readers and the writer share.
 pub(super) struct Shared {

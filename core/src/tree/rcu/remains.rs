@@ -7,11 +7,11 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{
-    AclBlock, BORN, BRANCH, Block, Branch, CHANGED, Changed, DETACHED, DataBlock, Detached,
-    HAS_DATA, KIND_SHIFT, LATER, Later, Life, Meta, OWNER, Offsets, Pointers, RIGHTS, Rights,
-    TOMBSTONE, VersionRef, give_back,
+use super::block::{
+    BORN, BRANCH, Block, Branch, CHANGED, Changed, DETACHED, Detached, HAS_DATA, KIND_SHIFT, LATER,
+    Later, OWNER, Offsets, RIGHTS, Rights, TOMBSTONE,
 };
+use super::{AclBlock, DataBlock, Life, Meta, Pointers, VersionRef, give_back};
 use crate::acl::{self, AclList, Perms};
 use crate::txn::NodeKind;
 

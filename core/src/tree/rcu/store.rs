@@ -8,10 +8,11 @@ use loom::sync::atomic::{AtomicPtr, Ordering};
 #[cfg(not(loom))]
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use super::block::{Block, Detached, TOMBSTONE};
 use super::remains::{Draft, Payload, Remains, Retired, version};
 use super::{
-    ADDRESS, AclBlock, Block, Detached, Meta, Pin, Pointers, SHARDS, Shared, TOMBSTONE, UNLINKED,
-    VersionRef, first_slot, tagged,
+    ADDRESS, AclBlock, Meta, Pin, Pointers, SHARDS, Shared, UNLINKED, VersionRef, first_slot,
+    tagged,
 };
 use crate::acl::AclList;
 use crate::path;
