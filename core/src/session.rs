@@ -11,19 +11,18 @@
 //!
 //! Source: client-protocol rules of ZooKeeper 3.9 (`SessionTrackerImpl`, `ExpiryQueue`).
 
-use std::collections::BTreeMap;
-
 use thiserror::Error;
 
-use crate::txn::{Txn, TxnHead};
 use crate::wire::handshake::Password;
 use crate::zxid::{ServerId, SessionId};
 
 mod expiry;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub use expiry::{Due, Expiry};
+pub use table::SessionTable;
 
 /// What every server knows about a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,76 +32,6 @@ pub struct Session {
     pub timeout_ms: i32,
     /// The secret that a client shows to go on with the session.
     pub password: Password,
-}
-
-/// The sessions that exist at one zxid, by id, the same on every server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SessionTable {
-    sessions: BTreeMap<SessionId, Session>,
-}
-
-impl SessionTable {
-    /// No session.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Applies a transaction. Only the begin and the end of a session change anything here.
-    pub fn apply(&mut self, head: &TxnHead, txn: &Txn<'_>) {
-        match *txn {
-            Txn::CreateSession { timeout_ms, password } => {
-                self.insert(head.session, Session { timeout_ms, password });
-            }
-            Txn::CloseSession => {
-                self.sessions.remove(&head.session);
-            }
-            Txn::Create(_)
-            | Txn::Delete { .. }
-            | Txn::SetData { .. }
-            | Txn::SetAcl { .. }
-            | Txn::Check { .. }
-            | Txn::Error(_)
-            | Txn::Multi(_) => {}
-        }
-    }
-
-    /// Adds a session, as from a snapshot. The id that stands for none is none whatever says so: what
-    /// is durable is applied by every server at every start, and must not end it.
-    pub fn insert(&mut self, id: SessionId, session: Session) {
-        if id != SessionId::NONE {
-            self.sessions.insert(id, session);
-        }
-    }
-
-    /// The session with this id.
-    pub fn get(&self, id: SessionId) -> Option<&Session> {
-        self.sessions.get(&id)
-    }
-
-    /// Whether there is such a session.
-    pub fn contains(&self, id: SessionId) -> bool {
-        self.sessions.contains_key(&id)
-    }
-
-    /// Whether `password` is what the session was given. An unknown session matches nothing.
-    pub fn verify(&self, id: SessionId, password: Option<&[u8]>) -> bool {
-        self.get(id).is_some_and(|session| session.password.matches(password))
-    }
-
-    /// All sessions, by id.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (SessionId, &Session)> {
-        self.sessions.iter().map(|(&id, session)| (id, session))
-    }
-
-    /// How many sessions there are.
-    pub fn len(&self) -> usize {
-        self.sessions.len()
-    }
-
-    /// Whether there is no session.
-    pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
-    }
 }
 
 /// Which sessions stay on the server that they were opened at.

@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::txn::{Txn, TxnHead};
 use crate::zxid::Zxid;
 
 fn head(session: u64) -> TxnHead {
