@@ -127,6 +127,7 @@ impl LogFile {
     /// blocks. What is in memory is answered at once; for the rest [`LogFile::event_fd`] is rung.
     /// Answers come in any order.
     pub fn begin_read(&mut self, ticket: u64, from: Zxid, bytes_max: u64) {
+        self.window.ask();
         self.read_again(Ask { ticket, from, bytes_max });
     }
 

@@ -10,20 +10,32 @@ use farwatch_core::zxid::Zxid;
 /// the disk; enough for one that pauses a few seconds under a steady load of small writes.
 pub const WINDOW_BYTES: usize = 16 << 20;
 
+/// The same where no learner ever asked for records: on a server alone, which else would keep for good what
+/// nobody reads.
+const UNASKED_BYTES: usize = 1 << 20;
+
 /// The runs that were submitted last, one behind the other without a hole.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     runs: VecDeque<Run>,
     bytes: usize,
+    /// There is, or was, a learner.
+    is_asked: bool,
 }
 
 impl Window {
+    /// A learner asks for records.
+    pub(crate) fn ask(&mut self) {
+        self.is_asked = true;
+    }
+
     /// Adds what was submitted; what is durable and too old goes.
     pub(crate) fn push(&mut self, run: Run, durable: Zxid) {
         assert!(self.runs.back().is_none_or(|last| last.upto() == run.after()), "without a hole");
         self.bytes += run.bytes().len();
         self.runs.push_back(run);
-        while self.bytes > WINDOW_BYTES
+        let bytes_max = if self.is_asked { WINDOW_BYTES } else { UNASKED_BYTES };
+        while self.bytes > bytes_max
             && self.runs.front().is_some_and(|oldest| oldest.upto().zxid <= durable)
         {
             let oldest = self.runs.pop_front().expect("just looked at");
@@ -33,7 +45,7 @@ impl Window {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { is_asked: self.is_asked, ..Self::default() };
     }
 
     /// What stands before the oldest record in it.
@@ -132,6 +144,7 @@ mod tests {
     #[test]
     fn what_is_not_durable_stays_and_what_is_goes_when_there_is_too_much() {
         let mut window = Window::default();
+        window.ask();
         let mut at = Position { zxid: Zxid::new(Epoch(1), 4), chain: Chain(9) };
         for _ in 0..40 {
             let run = run(at, 1, 1 << 20);
@@ -142,5 +155,26 @@ mod tests {
         window.push(run(at, 1, 1), at.zxid);
         assert!(window.bytes <= WINDOW_BYTES && window.runs.len() < 17);
         assert_eq!(window.read(Zxid::new(Epoch(1), 5), 1), None);
+    }
+    #[test]
+    fn little_is_kept_where_nobody_ever_asked_and_more_as_soon_as_somebody_does() {
+        let mut window = Window::default();
+        let mut at = Position { zxid: Zxid::new(Epoch(1), 4), chain: Chain(9) };
+        let mut push = |window: &mut Window, runs: usize, is_durable: bool| {
+            for _ in 0..runs {
+                let run = run(at, 1, 256 << 10);
+                at = run.upto();
+                window.push(run, if is_durable { at.zxid } else { Zxid::ZERO });
+            }
+        };
+        push(&mut window, 40, false);
+        assert_eq!(window.runs.len(), 40, "what is not durable is read nowhere else");
+        push(&mut window, 40, true);
+        assert!(window.bytes <= UNASKED_BYTES && window.runs.len() == 3);
+        window.ask();
+        window.clear();
+        push(&mut window, 80, true);
+        assert!(UNASKED_BYTES < window.bytes && window.bytes <= WINDOW_BYTES);
+        assert_eq!(window.runs.len(), 63);
     }
 }
