@@ -73,8 +73,8 @@ impl Node {
     }
 
     /// Whether a session that is due lives on, because its server does not vote and may be cut off. Its
-    /// client may be well there: it ends with its timeout and the grace behind what was last heard of that
-    /// server, whoever is to blame.
+    /// client may be well there: it ends with its timeout and the grace, of which there may be none, behind what
+    /// was last heard of that server, whoever is to blame.
     fn patience(&self, due: Due) -> Patience {
         let grace_ms = self.options.learner_grace_ms;
         // Whose connection is known to be gone is silent by himself.
@@ -85,7 +85,7 @@ impl Node {
             return Patience::None;
         };
         let learns = !self.zab.votes(held.server);
-        if grace_ms == 0 || !learns || self.zab.planted(Mutant::GraceForgotten) {
+        if !learns || self.zab.planted(Mutant::GraceForgotten) {
             return Patience::None;
         }
         let now_ms = self.clock.mono_ms;

@@ -245,9 +245,6 @@ impl Cluster {
         let asked = self.witness.asked_by.get(&(leader, server));
         let Some(&(_, heard_ms)) = asked.filter(|it| it.0 == life) else { return };
         let services = &self.plan.services;
-        if services.grace_ms == 0 {
-            return; // nobody is spared: what counts is when the session itself was heard
-        }
         let (timeout_ms, grace_ms) = (i64::from(client.timeout_ms), i64::from(services.grace_ms));
         // One that came to office since knows nobody, and counts anew.
         let since_ms = process.led_since_ms.unwrap_or(process.clock.mono_ms);

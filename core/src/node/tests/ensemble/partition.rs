@@ -232,6 +232,24 @@ fn no_session_outlives_timeout_and_grace_after_its_server_was_last_heard() {
 }
 
 #[test]
+fn a_cut_shorter_than_its_timeout_ends_no_session_of_a_learner_where_no_grace_is_given() {
+    for (cut_ms, lives) in [(TIMEOUT - 500, true), (60_000, false)] {
+        let mut cluster = Cluster::observed(OnPartition::Serve);
+        for server in &mut cluster.servers {
+            server.process.as_mut().expect("it runs").node.options.learner_grace_ms = 0;
+        }
+        let session = cluster.session(PLAIN);
+        // Its client was last heard well before the cut, and its server until then.
+        cluster.run(TIMEOUT / 2);
+        cluster.cut_off(cut_ms);
+        cluster.stay(TIMEOUT - 500);
+        assert!(cluster.node_of(0).sessions.contains(session), "it has its timeout in the cut");
+        cluster.stay(500 + ROUNDING_MS);
+        assert_eq!(cluster.node_of(0).sessions.contains(session), lives, "a cut of {cut_ms} ms");
+    }
+}
+
+#[test]
 fn a_voters_session_has_no_grace() {
     let mut cluster = Cluster::observed(OnPartition::Bounded);
     let follower = (1..CUT).find(|&at| !cluster.node_of(at).is_leading()).expect("one of two");
