@@ -298,6 +298,8 @@ pub struct Node {
     guests: Vec<(SessionId, Origin)>,
     /// Of a leader: when those that it serves were last heard from.
     heard: BTreeMap<ServerId, i64>,
+    /// When a part of something that is long on its way was last there, by who says it.
+    coming: BTreeMap<ServerId, i64>,
     /// Sessions that a follower heard from since it told its leader.
     touched: BTreeMap<SessionId, i32>,
     digests: VecDeque<(Zxid, u64)>,
@@ -367,6 +369,7 @@ impl Node {
             reads_only: false,
             guests: Vec::new(),
             heard: BTreeMap::new(),
+            coming: BTreeMap::new(),
             touched: BTreeMap::new(),
             digests: VecDeque::new(),
             recent: VecDeque::new(),
@@ -386,7 +389,12 @@ impl Node {
     /// Acts on `event`; what comes of it is added to `out`.
     pub fn step(&mut self, event: Event<'_>, out: &mut Output) {
         match event {
-            Event::Zab(event) => self.drive(event, out),
+            Event::Zab(event) => {
+                if let zab::Event::Arriving(from) = event {
+                    self.note_coming(from);
+                }
+                self.drive(event, out);
+            }
             Event::Heard { from, message, clock } => {
                 self.clock = clock;
                 self.note_time();

@@ -555,6 +555,16 @@ impl Zab {
         self.feed().is_some_and(|feed| feed.serves(id))
     }
 
+    /// Who learns from this server itself and passes on what `id` says; `id`, where that learns from it itself.
+    pub fn way_to(&self, id: ServerId) -> ServerId {
+        self.feed().map_or(id, |feed| feed.way_to(id))
+    }
+
+    /// A server that learns from this one itself, and all whose words it passes on.
+    pub fn behind(&self, id: ServerId) -> impl Iterator<Item = ServerId> + '_ {
+        self.feed().into_iter().flat_map(move |feed| feed.behind(id))
+    }
+
     /// Everybody who learns from this server itself and may serve.
     pub fn served(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.feed().into_iter().flat_map(Feed::served)

@@ -20,9 +20,11 @@ use crate::acl::Identity;
 use crate::codec::{Decoder, Encoder, Malformed};
 use crate::wire::handshake::Password;
 use crate::wire::{ErrorCode, OpCode};
-use crate::zxid::{SessionId, Zxid};
+use crate::zxid::{ServerId, SessionId, Zxid};
 
-/// The layout of requests. The first one knew no local sessions.
+/// The layout of requests. The first one knew no local sessions; the last one is that of those which say what is
+/// coming.
+const REQUEST_VERSION_COMING: u8 = 3;
 const REQUEST_VERSION: u8 = 2;
 const REQUEST_VERSION_ALL_GLOBAL: u8 = 1;
 
@@ -86,6 +88,8 @@ pub(super) struct Request {
     pub touched: Vec<(SessionId, i32)>,
     /// Connections that held a session and are gone.
     pub left: Vec<(SessionId, Origin)>,
+    /// Servers whose words come to this one behind something that is long on its way.
+    pub coming: Vec<ServerId>,
     /// How much of the history the server had applied when it said so: which local sessions it knew
     /// to be global.
     pub applied: Zxid,
@@ -182,12 +186,15 @@ impl Request {
             && self.asks.is_empty()
             && self.touched.is_empty()
             && self.left.is_empty()
+            && self.coming.is_empty()
     }
 
     pub fn encode(&self) -> Arc<[u8]> {
         let mut out = Vec::with_capacity(64);
         let e = &mut Encoder(&mut out);
-        e.u8(REQUEST_VERSION).u64(self.applied.0).u8(self.hosted.is_some().into());
+        let says_coming = !self.coming.is_empty();
+        let version = if says_coming { REQUEST_VERSION_COMING } else { REQUEST_VERSION };
+        e.u8(version).u64(self.applied.0).u8(self.hosted.is_some().into());
         if let Some(hosted) = &self.hosted {
             e.all(hosted, |e, it| {
                 origin(e.u64(it.session.0).u64(it.hold.0).i32(it.timeout_ms), it.origin);
@@ -227,13 +234,19 @@ impl Request {
         e.all(&self.left, |e, &(session, left)| {
             origin(e.u64(session.0), left);
         });
+        if says_coming {
+            e.all(&self.coming, |e, id| {
+                e.u32(id.0);
+            });
+        }
         out.into()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let d = &mut Decoder(bytes);
-        let (applied, scoped) = match d.u8()? {
-            REQUEST_VERSION => (Zxid(d.u64()?), true),
+        let version = d.u8()?;
+        let (applied, scoped) = match version {
+            REQUEST_VERSION | REQUEST_VERSION_COMING => (Zxid(d.u64()?), true),
             REQUEST_VERSION_ALL_GLOBAL => (Zxid::ZERO, false),
             _unknown => return Err(Malformed),
         };
@@ -271,8 +284,10 @@ impl Request {
         })?;
         let touched = d.all(|d| Ok((SessionId(d.u64()?), get_timeout(d)?)))?;
         let left = d.all(|d| Ok((SessionId(d.u64()?), get_origin(d)?)))?;
+        let says_coming = version == REQUEST_VERSION_COMING;
+        let coming = if says_coming { d.all(|d| Ok(ServerId(d.u32()?)))? } else { Vec::new() };
         d.end()?;
-        Ok(Self { hosted, asks, touched, left, applied })
+        Ok(Self { hosted, asks, touched, left, coming, applied })
     }
 }
 

@@ -514,8 +514,10 @@ impl Node {
             out.warnings.push(format!("server {from} asks what this version does not understand"));
             return;
         };
-        let Request { hosted, asks, touched, left, applied } = request;
+        let Request { hosted, asks, touched, left, coming, applied } = request;
         self.heard.insert(from, self.clock.mono_ms);
+        let coming = coming.into_iter().filter(|id| self.zab.serves(*id));
+        self.coming.extend(coming.map(|id| (id, self.clock.mono_ms)));
         // What waits to be decided was asked before that.
         if self.deferred.is_empty() {
             self.upgrades.applied(from, applied);

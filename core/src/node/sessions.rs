@@ -89,12 +89,17 @@ impl Node {
             return Patience::None;
         }
         let now_ms = self.clock.mono_ms;
+        let coming_ms = self.coming_ms(held.server);
+        let heard_ms = coming_ms.map_or(heard_ms, |ms| heard_ms.max(ms));
         let over_ms = due.heard_ms + i64::from(due.timeout_ms) + HELD_BACK_MS_MAX;
         // One that is about to learn again is heard, and cannot say yet whom it has.
         let serves = self.zab.serves(held.server);
         if serves && now_ms - heard_ms < SILENT_SERVER_MS {
-            // What was heard of it since says that its client is silent.
-            let told = over_ms <= heard_ms || self.zab.planted(Mutant::SilenceOfServerCounts);
+            // What was heard of it since says that its client is silent, unless it was long on its way: what
+            // was said meanwhile is behind it.
+            let comes = coming_ms.is_some_and(|ms| now_ms - ms < SILENT_SERVER_MS);
+            let told =
+                over_ms <= heard_ms && !comes || self.zab.planted(Mutant::SilenceOfServerCounts);
             return if told { Patience::None } else { Patience::UntilHeard };
         }
         let timeout_ms = held.timeout_ms.saturating_add(grace_ms);
@@ -108,6 +113,31 @@ impl Node {
         if self.zab.serves(from) {
             self.heard.insert(from, self.clock.mono_ms);
         }
+    }
+
+    /// A part of what another server says has come. Nothing else of it has for longer than servers hold back whom
+    /// they heard: then what it says is long on its way. Its leader, if that is not this one, is told so often enough.
+    pub(super) fn note_coming(&mut self, from: ServerId) {
+        let now_ms = self.clock.mono_ms;
+        let is_long = |heard_ms: &i64| TOUCH_INTERVAL_MS <= now_ms - heard_ms;
+        if !self.zab.serves(from) || !self.heard.get(&from).is_some_and(is_long) {
+            return;
+        }
+        let told_ms = self.coming.get(&from).copied();
+        if self.zab.is_following() {
+            if told_ms.is_some_and(|ms| now_ms - ms < SILENT_SERVER_MS / 4) {
+                return;
+            }
+            self.request.coming.extend(self.zab.behind(from));
+        }
+        self.coming.insert(from, now_ms);
+    }
+
+    /// When a part of something long was last there that comes, here or at a relay, before this server's words.
+    fn coming_ms(&self, server: ServerId) -> Option<i64> {
+        let way = self.zab.way_to(server);
+        let coming_ms = [way, server].iter().filter_map(|id| self.coming.get(id).copied()).max();
+        coming_ms.filter(|_| !self.zab.planted(Mutant::LongWordIsSilence))
     }
 
     /// A server that learns from another one than its leader is not heard by that but when it asks

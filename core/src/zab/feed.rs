@@ -122,6 +122,16 @@ impl Feed {
         self.links.get(&id).is_some_and(|link| link.up_to_date) || self.below.contains(id)
     }
 
+    /// The learner through which a server speaks: itself, where it is no other.
+    pub fn way_to(&self, id: ServerId) -> ServerId {
+        self.below.via(id).unwrap_or(id)
+    }
+
+    /// A learner, and all that speak through it.
+    pub fn behind(&self, id: ServerId) -> impl Iterator<Item = ServerId> + '_ {
+        std::iter::once(id).chain(self.below.through(id))
+    }
+
     /// Learners that were told to serve.
     pub fn served(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.links.values().filter(|link| link.up_to_date).map(|link| link.id)
@@ -283,7 +293,8 @@ impl Feed {
     /// A learner is saying something that takes long to come: its answers wait behind that. Of one that votes
     /// others wait for those.
     pub fn arriving(&mut self, base: &Base, from: ServerId) {
-        if let Some(link) = self.links.get_mut(&from).filter(|link| !link.join.votes) {
+        let forgets = base.planted(Mutant::LongWordGivenUp);
+        if let Some(link) = self.links.get_mut(&from).filter(|it| !it.join.votes && !forgets) {
             link.heard = base.now;
         }
     }

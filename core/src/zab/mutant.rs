@@ -127,6 +127,8 @@ mutants! {
     AcksInOldSession,
 
     // Those who do not vote.
+    /// A learner is given up while something that it says is longer on its way than silence is borne.
+    LongWordGivenUp,
     /// They are sent what is not committed.
     InformsUncommitted,
     /// They are served from the log beyond what is committed.
@@ -248,6 +250,8 @@ mutants! {
     GraceForgotten,
     /// A session that is due ends while nothing is heard of its server, until that is taken to be cut off.
     SilenceOfServerCounts,
+    /// A session ends for its silence while something that its server says is long on its way.
+    LongWordIsSilence,
 
     // Connections: all *shell*, as a server's reactor has them.
     /// *Shell:* whoever comes back with a session that is over is given another one.

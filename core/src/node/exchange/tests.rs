@@ -5,6 +5,7 @@ use crate::prng::Prng;
 use crate::zxid::Epoch;
 
 const GOLDEN: &[u8] = include_bytes!("../../../../fixtures/node-exchange-v2");
+const GOLDEN_V3: &[u8] = include_bytes!("../../../../fixtures/node-exchange-v3");
 const GOLDEN_V1: &[u8] = include_bytes!("../../../../fixtures/node-exchange-v1");
 
 const AT: Origin = Origin { reactor: 1, connection: 2, generation: 3, sequence: 4 };
@@ -40,6 +41,7 @@ fn request() -> Request {
         ],
         touched: vec![(SessionId(1), 2)],
         left: vec![(SessionId(3), AT)],
+        coming: Vec::new(),
         applied: Zxid::ZERO,
     }
 }
@@ -65,11 +67,13 @@ fn response() -> Response {
 #[test]
 fn what_is_exchanged_comes_back_and_no_prefix_of_it_is_anything() {
     let [.., local] = requests();
-    let bytes = local.encode();
-    let back = Request::decode(&bytes).expect("it was encoded here");
-    assert_eq!(format!("{back:?}"), format!("{local:?}"));
-    for length in 0..bytes.len() {
-        assert!(Request::decode(&bytes[..length]).is_err());
+    for request in [local, coming()] {
+        let bytes = request.encode();
+        let back = Request::decode(&bytes).expect("it was encoded here");
+        assert_eq!(format!("{back:?}"), format!("{request:?}"));
+        for length in 0..bytes.len() {
+            assert!(Request::decode(&bytes[..length]).is_err());
+        }
     }
     let bytes = response().encode();
     let back = Response::decode(&bytes).expect("it was encoded here");
@@ -91,6 +95,12 @@ fn requests() -> [Request; 3] {
     local.asks[0].scope = Scope::Upgradable { timeout_ms: 4000, password: Password([7; 16]) };
     local.asks[1].scope = Scope::Local;
     [first, second, local]
+}
+
+/// What the third version says, and no other is written for.
+fn coming() -> Request {
+    let [.., local] = requests();
+    Request { coming: vec![ServerId(4), ServerId(0x0123_4567)], ..local }
 }
 
 fn responses() -> [Response; 2] {
@@ -143,6 +153,16 @@ fn what_was_exchanged_in_version_2_is_understood_for_ever_and_is_what_is_said_to
     }
     is_understood(GOLDEN, &requests());
     assert!(written() == GOLDEN, "the layout changed without a new version");
+}
+
+#[test]
+fn what_is_coming_is_said_in_version_3_and_nothing_else_is() {
+    if let Ok(target) = std::env::var("FARWATCH_WRITE_FIXTURES") {
+        std::fs::write(format!("{target}/node-exchange-v3"), coming().encode()).unwrap();
+    }
+    let asked = Request::decode(GOLDEN_V3).expect("a request");
+    assert_eq!(format!("{asked:?}"), format!("{:?}", coming()));
+    assert!(*coming().encode() == *GOLDEN_V3, "the layout changed without a new version");
 }
 
 #[test]

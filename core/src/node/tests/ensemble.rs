@@ -15,6 +15,7 @@ mod clients;
 pub mod disk;
 mod faults;
 mod judge;
+mod long_words;
 mod moves;
 mod partition;
 mod plan;

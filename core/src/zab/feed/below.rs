@@ -54,6 +54,16 @@ impl Below {
         self.ways.retain(|_, way| way.0 != via);
     }
 
+    /// The learner through which a server speaks.
+    pub fn via(&self, server: ServerId) -> Option<ServerId> {
+        self.ways.get(&server).map(|way| way.0)
+    }
+
+    /// Everybody who speaks through this learner.
+    pub fn through(&self, via: ServerId) -> impl Iterator<Item = ServerId> + '_ {
+        self.ways.iter().filter(move |(_, way)| way.0 == via).map(|(&id, _)| id)
+    }
+
     /// Servers that can be answered.
     pub fn contains(&self, server: ServerId) -> bool {
         self.ways.contains_key(&server)

@@ -73,7 +73,7 @@ impl Cluster {
 
     /// Three voters, an observer that learns from the first of them, and one that learns from that
     /// observer and has two clients.
-    fn chained(policy: OnPartition) -> Self {
+    pub(super) fn chained(policy: OnPartition) -> Self {
         let mut plan = Self::observed(policy).plan;
         (plan.servers, plan.learners) = (3, 0);
         plan.observers = vec![vec![0], vec![CUT]];
@@ -128,7 +128,7 @@ impl Cluster {
         self.place(client).is_some()
     }
 
-    fn session(&self, client: usize) -> SessionId {
+    pub(super) fn session(&self, client: usize) -> SessionId {
         let Client { session, .. } = &self.clients[client];
         session.as_ref().expect("it has one").0
     }
