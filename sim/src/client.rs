@@ -161,7 +161,7 @@ impl Client {
         let value = self.fresh_value();
         let compared = |prng: &mut Prng| format!("/c{}", prng.below(COMPARED)).into_bytes();
         let request = match prng.below(100) {
-            0..34 => Request::Set { path: key, value, version: -1 },
+            0..34 => Request::Set { path: key, value, version: -1, padding: 0 },
             34..54 => return vec![Request::Sync, Request::Get { path: key, watch }],
             54..64 => Request::Get { path: key, watch },
             64..70 => Request::Exists { path: self.somebodys(prng), watch },
@@ -184,7 +184,7 @@ impl Client {
             },
             90..94 => {
                 let version = prng.below(12) as i32;
-                Request::Set { path: compared(prng), value, version }
+                Request::Set { path: compared(prng), value, version, padding: 0 }
             }
             94..98 => {
                 let (paths, version) = ([compared(prng), compared(prng)], prng.below(12) as i32);

@@ -8,7 +8,7 @@ mod load;
 mod serving;
 mod shell;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use farwatch_core::prng::Prng;
@@ -35,6 +35,9 @@ use load::Wire;
 use serving::Said;
 pub use serving::Word;
 
+/// Between two looks of a server at its links. Source: `observer/src/peers.rs`.
+const SWEEP_US: u64 = 100_000;
+
 /// Something that happens.
 #[derive(Clone, Debug)]
 pub enum Happening {
@@ -47,6 +50,15 @@ pub enum Happening {
         to: usize,
         said: Said,
         bytes: Arc<[u8]>,
+        /// Of its link, when it was sent.
+        breaks: u64,
+    },
+    /// A part of a message is there that is whole at `until`.
+    Arriving {
+        from: usize,
+        to: usize,
+        until: u64,
+        breaks: u64,
     },
     LinkBroke {
         server: usize,
@@ -175,6 +187,9 @@ pub struct Cluster {
     mutant: Option<Mutant>,
     /// Clients act only when a scenario says so.
     pub idle_clients: bool,
+    /// How many writes were asked that take long over a link with a rate, and at which servers in the calm.
+    long_writes: u64,
+    long_writes_in_calm: BTreeSet<usize>,
     /// Those of a scenario that only read, and where.
     pub readers: BTreeMap<usize, usize>,
     /// What became of what they ask.
@@ -233,12 +248,24 @@ impl Cluster {
             unled_ticks: BTreeMap::new(),
             mutant,
             idle_clients: false,
+            long_writes: 0,
+            long_writes_in_calm: BTreeSet::new(),
             readers: BTreeMap::new(),
             tally: Tally::default(),
             plan,
         };
+        cluster.narrow_links();
         cluster.furnish();
         cluster
+    }
+
+    /// The links between learners that are far away and voters.
+    fn narrow_links(&mut self) {
+        for learner in self.plan.voters..self.servers.len() {
+            if let Some(rate) = self.plan.rate_of(learner) {
+                (0..self.plan.voters).for_each(|voter| self.network.narrow(voter, learner, rate));
+            }
+        }
     }
 
     fn furnish(&mut self) {
@@ -369,7 +396,18 @@ impl Cluster {
                     }
                 }
             }
-            Happening::Arrival { from, to, said, bytes } => self.arrive(from, to, said, &bytes),
+            Happening::Arrival { from, to, said, bytes, breaks } => {
+                if self.network.breaks((from, to)) == breaks {
+                    self.arrive(from, to, said, &bytes);
+                }
+            }
+            Happening::Arriving { from, to, breaks, .. } => {
+                if self.network.breaks((from, to)) == breaks {
+                    self.trace.note(self.now, 10, to, &[]);
+                    self.step(to, Event::Arriving(self.servers[from].id));
+                    self.part_arrives(self.now, happening);
+                }
+            }
             Happening::LinkBroke { server, peer, .. } => {
                 self.step(server, Event::Disconnected(peer));
             }
@@ -420,6 +458,14 @@ impl Cluster {
         let before = self.before(to);
         self.step(to, Event::Received { from: id, message: message.clone() });
         self.note_heard((from, to), (said, before), &message);
+    }
+
+    /// At the next look at its links a server sees that a message has come in part, if it is not whole by then.
+    pub(super) fn part_arrives(&mut self, since: u64, arriving: Happening) {
+        let Happening::Arriving { until, .. } = arriving else { return };
+        if since + SWEEP_US < until {
+            self.schedule(since + SWEEP_US, arriving);
+        }
     }
 
     /// Whom a learner learns from.
@@ -504,7 +550,7 @@ fn subject_of(happening: &Happening) -> (Option<usize>, Option<u64>) {
         | Happening::LogRead { server, life, .. }
         | Happening::Submit { server, life }
         | Happening::SnapshotRead { server, life, .. } => (Some(server), Some(life)),
-        Happening::Arrival { to, .. } => (Some(to), None),
+        Happening::Arrival { to, .. } | Happening::Arriving { to, .. } => (Some(to), None),
         Happening::ToServer { server, .. } => (Some(server), None),
         Happening::Start { .. }
         | Happening::Client { .. }
@@ -530,6 +576,9 @@ fn is_telling(message: &Message) -> bool {
         Message::ToLearner { body, .. } => !matches!(body, ToLearner::Ping(_) | ToLearner::Age(_)),
     }
 }
+
+/// A transcript shows whole requests up to here.
+const WHOLE_BYTES: usize = 1024;
 
 fn brief(message: &Message) -> String {
     use farwatch_core::zab::message::{ToLeader, ToLearner};
@@ -557,6 +606,14 @@ fn brief(message: &Message) -> String {
         } => {
             let last = last.zxid;
             format!("promise of {epoch}, counted {counted}; in {current}, log up to {last:?}")
+        }
+        Message::ToLeader { body: ToLeader::Request(bytes), .. } if bytes.len() > WHOLE_BYTES => {
+            format!("request, {} bytes", bytes.len())
+        }
+        Message::ToLeader { body: ToLeader::Relayed(relayed), .. }
+            if relayed.bytes.len() > WHOLE_BYTES =>
+        {
+            format!("request of {} passed on, {} bytes", relayed.server, relayed.bytes.len())
         }
         Message::ToLeader { body, .. } => format!("{body:?}"),
         Message::Seek => "seek".to_owned(),

@@ -70,7 +70,7 @@ pub struct Model {
 
 /// Data as a number: that is what clients of the simulator write.
 pub fn value_of(data: Option<&[u8]>) -> u64 {
-    data.and_then(|data| data.try_into().ok()).map_or(0, u64::from_le_bytes)
+    data.and_then(|data| data.first_chunk()).map_or(0, |value| u64::from_le_bytes(*value))
 }
 
 fn parent_of(path: &[u8]) -> (&[u8], &[u8]) {

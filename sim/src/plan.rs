@@ -133,6 +133,9 @@ pub struct Plan {
     pub learners: usize,
     /// Whom each learner learns from, in its order of preference; where it is missing, from the leader.
     pub lists: Vec<Vec<usize>>,
+    /// How many bytes a second each learner's links with voters carry, 0 for any number; none where no learner is
+    /// far away.
+    pub rates: Vec<u64>,
     /// Whether all of a list are as good, so that the nearest is learned from.
     pub nearest: bool,
     pub services: Services,
@@ -177,6 +180,9 @@ pub const LAST_ACT_US: u64 = 4_000_000;
 /// its deadline are in it.
 const CALM_US: u64 = 15_000_000;
 
+/// How much longer where a history, or a snapshot, goes over a link with a rate.
+const FAR_CALM_US: u64 = 45_000_000;
+
 /// How long a quorum is watched that makes progress among servers that are broken.
 const WATCHED_US: u64 = 12_000_000;
 
@@ -184,6 +190,12 @@ const WATCHED_US: u64 = 12_000_000;
 const FAIR_ONE_IN: u64 = 12;
 
 impl Plan {
+    /// How many bytes a second a server's links with voters carry, if that is bounded.
+    pub fn rate_of(&self, server: usize) -> Option<u64> {
+        let rate = server.checked_sub(self.voters).and_then(|learner| self.rates.get(learner));
+        rate.copied().filter(|&rate| 0 < rate)
+    }
+
     /// Whether nothing ever goes wrong but what clients do themselves.
     pub fn is_fair(&self) -> bool {
         self.shares == Shares::NONE
@@ -217,10 +229,12 @@ impl Plan {
         };
         let learners = [1, 1, 2, 3][p.below(4) as usize];
         let lists = lists(seed, voters, learners);
+        let rates = rates(seed, learners);
+        let far_us = if rates.is_empty() { 0 } else { FAR_CALM_US };
         let calm_at_us = seconds * 1_000_000;
         let end_us = calm_at_us
             + match mode {
-                Mode::Safety => CALM_US,
+                Mode::Safety => CALM_US + far_us,
                 Mode::Liveness => WATCHED_US,
             };
         let drawn = Self {
@@ -228,6 +242,7 @@ impl Plan {
             voters,
             learners,
             lists,
+            rates,
             nearest: Prng::new(seed ^ 0x6e65_6172).one_in(3),
             services: Services::drawn(seed, voters, learners),
             weather,
@@ -293,6 +308,18 @@ impl Plan {
             ..self
         }
     }
+}
+
+/// Rates of one seed in five: of one learner at least, bytes a second.
+fn rates(seed: u64, learners: usize) -> Vec<u64> {
+    let p = &mut Prng::new(seed ^ 0x0072_6174_6573);
+    if !p.one_in(5) {
+        return Vec::new();
+    }
+    let mut rates: Vec<u64> =
+        (0..learners).map(|_| if p.one_in(2) { 0 } else { p.between(12_000, 40_000) }).collect();
+    rates[p.below(learners as u64) as usize] = p.between(12_000, 40_000);
+    rates
 }
 
 /// Lists of one seed in three: of voters, and of other learners. Each ends with a voter, or some could

@@ -39,6 +39,8 @@ pub enum Request {
         path: Vec<u8>,
         value: u64,
         version: i32,
+        /// Bytes behind the value, which say nothing.
+        padding: usize,
     },
     Delete {
         path: Vec<u8>,
@@ -97,8 +99,9 @@ impl Request {
                 let (data, acl, flags) = (Some(&data[..]), Some(acl::OPEN), mode.flags());
                 Wire::Create(CreateRequest { path, data, acl, flags, ttl: -1 }).encode(out);
             }
-            Self::Set { path, value, version } => {
-                let data = value.to_le_bytes();
+            Self::Set { path, value, version, padding } => {
+                let mut data = value.to_le_bytes().to_vec();
+                data.resize(data.len() + padding, 0);
                 set(path, &data, *version).encode(out);
             }
             Self::Delete { path } => {

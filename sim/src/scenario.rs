@@ -118,6 +118,7 @@ impl Stage {
             voters,
             learners,
             lists,
+            rates: Vec::new(),
             nearest: false,
             services,
             weather: Weather::CLEAR,

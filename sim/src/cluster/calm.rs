@@ -1,6 +1,7 @@
 //! The end of the faults, for all or for a bare quorum, and what is expected of it.
 
 use super::Cluster;
+use crate::client::Link;
 use crate::invariants::digests_equal;
 use crate::network::Weather;
 use crate::plan::Mode;
@@ -88,6 +89,14 @@ impl Cluster {
                     .is_some_and(|process| process.applied_at.zxid == self.witness.committed())
             })
             && self.servers.iter().all(|server| !server.votes || self.is_known_whole(server))
+            && self.waits().is_none()
+    }
+
+    /// A client that is served and waits for an answer, and how many it waits for.
+    fn waits(&self) -> Option<(usize, usize)> {
+        let served =
+            self.clients.iter().enumerate().filter(|it| matches!(it.1.link, Link::Open(..)));
+        served.map(|(at, client)| (at, client.sent.len())).find(|&(_, count)| 0 < count)
     }
 
     /// Whether no leader takes a voter for one that lacks something: leadership could not be handed over to it.
@@ -140,7 +149,13 @@ impl Cluster {
             }
         } else if !self.is_done() {
             let states = self.describe();
-            self.witness.violate("convergence", format!("servers differ in the end: {states}"));
+            let text = match self.waits() {
+                Some((client, count)) => {
+                    format!("client {client} waits for {count} answers: {states}")
+                }
+                None => format!("servers differ in the end: {states}"),
+            };
+            self.witness.violate("convergence", text);
         }
     }
 }

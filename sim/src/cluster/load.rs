@@ -13,6 +13,13 @@ use crate::request::{Request, ToClient, ToServer};
 /// How long a client waits for the answer to its handshake.
 const HANDSHAKE_US: u64 = 400_000;
 
+/// Where links have a rate all clients act so much more seldom, or what they write would not go over those.
+const FAR_PACE: u64 = 6;
+
+/// One in so many requests at the end of a link with a rate is a long write, and so many are at most.
+const LONG_WRITE_IN: u64 = 40;
+const LONG_WRITES_MAX: u64 = 4;
+
 /// The way between one client and one server, from its first message on.
 #[derive(Clone, Copy, Debug)]
 pub struct Wire {
@@ -29,7 +36,8 @@ impl Cluster {
     /// One look of a client at its situation.
     pub(super) fn client_acts(&mut self, client: usize) {
         let wait = self.prng.between(2_000, 30_000);
-        self.schedule(self.now + wait, Happening::Client { client });
+        let pace = if self.plan.rates.is_empty() { 1 } else { FAR_PACE };
+        self.schedule(self.now + pace * wait, Happening::Client { client });
         self.leave_if_silent(client);
         if self.idle_clients {
             if let Some(&server) = self.readers.get(&client) {
@@ -44,7 +52,7 @@ impl Cluster {
                 }
             }
             Link::Opening(..) => {}
-            Link::Open(id, _) => {
+            Link::Open(id, server) => {
                 let often = self.is_being_upgraded(client) && self.prng.one_in(3);
                 if self.is_rough() && (often || self.prng.one_in(self.plan.link_breaks)) {
                     return self.link_breaks(client, id);
@@ -55,12 +63,32 @@ impl Cluster {
                 let ends = it.sent.back().is_some_and(|sent| sent.request == Request::Close);
                 if !self.is_quiet() && it.sent.len() < it.depth && !ends {
                     let told = if self.calm { None } else { self.told_to_ask(client) };
+                    let told = told.or_else(|| self.long_write(client, server));
                     let requests =
                         told.unwrap_or_else(|| self.clients[client].choose(&mut self.prng));
                     self.ask(client, requests);
                 }
             }
         }
+    }
+
+    /// At a server behind a link with a rate now and then, and once in the calm, a write that is longer on its way
+    /// than anybody there bears silence.
+    fn long_write(&mut self, client: usize, server: usize) -> Option<Vec<Request>> {
+        let rate = self.plan.rate_of(server)?;
+        let due = match self.calm {
+            true => self.long_writes_in_calm.insert(server),
+            false => self.long_writes < LONG_WRITES_MAX && self.prng.one_in(LONG_WRITE_IN),
+        };
+        if !due {
+            return None;
+        }
+        self.long_writes += 1;
+        let silence_ms = self.plan.timing.observer_silence_ticks * self.plan.tick_us / 1_000;
+        let long_ms = silence_ms * self.prng.between(120, 300) / 100;
+        let padding = (rate * long_ms / 1_000) as usize;
+        let (path, value) = (key_path(self.prng.below(KEYS)), self.clients[client].fresh_value());
+        Some(vec![Request::Set { path, value, version: -1, padding }])
     }
 
     /// In the end clients of a bare quorum know of nobody else.
@@ -275,6 +303,7 @@ impl Cluster {
 
     /// A process is no more, and its connections with it.
     pub(super) fn connections_end(&mut self, server: usize) {
+        self.network.end(server);
         let lost: Vec<ConnectionId> =
             self.wires.iter().filter(|it| it.1.server == server).map(|it| *it.0).collect();
         // Half the time the machine still says so.
@@ -316,7 +345,8 @@ impl Cluster {
                 if self.clients[client].sent.is_empty() {
                     let value = self.clients[client].fresh_value();
                     let (path, version) = (key_path(0), -1);
-                    self.ask(client, vec![Request::Set { path, value, version }]);
+                    let set = Request::Set { path, value, version, padding: 0 };
+                    self.ask(client, vec![set]);
                 }
             }
             Link::Opening(_, at, since) if at == server && self.now < since + 50_000 => {}

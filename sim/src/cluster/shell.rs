@@ -329,8 +329,15 @@ impl Cluster {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         let bytes: std::sync::Arc<[u8]> = bytes.into();
-        for at in self.network.arrivals(self.now, (from, to), &mut self.prng) {
-            self.schedule(at, Happening::Arrival { from, to, said, bytes: bytes.clone() });
+        let length = bytes.len() as u64;
+        let way = self.network.send(self.now, (from, to), length, &mut self.prng);
+        let breaks = way.breaks;
+        if let Some(&until) = way.arrives_at.first() {
+            self.part_arrives(way.begins_at, Happening::Arriving { from, to, until, breaks });
+        }
+        for at in way.arrives_at {
+            let bytes = bytes.clone();
+            self.schedule(at, Happening::Arrival { from, to, said, bytes, breaks });
         }
     }
 
