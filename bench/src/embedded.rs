@@ -106,8 +106,8 @@ impl Embedded {
                 node.data().expect("not null").first().copied()
             }),
             Look::GetInHeldView => {
-                let reader = self.tree.reader();
-                let view = reader.view();
+                let still = self.tree.still();
+                let view = still.view();
                 timed(keys, count, |key| {
                     view.get(key)
                         .expect("every key is there")

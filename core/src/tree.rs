@@ -70,7 +70,7 @@ impl Tree {
 
     /// The present state, to be kept. Takes a lock, once.
     pub fn still(self: &Arc<Self>) -> Still {
-        Still { slot: rcu::Slot::join(&self.shared) }
+        Still { point: rcu::Point::hold(&self.shared) }
     }
 
     /// The last transaction that is completely in the tree.
@@ -94,16 +94,19 @@ impl Tree {
     }
 }
 
-/// One state, for as long as this lives and for any number of threads. What is replaced meanwhile stays
-/// in memory.
+/// One state, for as long as this lives and for any number of threads. Of what is replaced meanwhile, what
+/// is of this state stays in memory: at most as much as the tree took then, however often it changes.
+///
+/// Reads take no lock, make no system call and allocate nothing. When more than 64 are under way at one
+/// moment in all stills of the tree, a further one waits until one of them ends.
 pub struct Still {
-    slot: rcu::Slot,
+    point: rcu::Point,
 }
 
 impl Still {
     /// The state.
     pub fn view(&self) -> View<'_> {
-        View { pin: self.slot.pin(self.slot.view()) }
+        View { pin: self.point.pin() }
     }
 }
 

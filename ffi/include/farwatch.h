@@ -773,9 +773,10 @@ typedef struct fw_task_board fw_task_board;
 typedef struct fw_tenure fw_tenure;
 
 /**
- * The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile
- * stays in memory (`versions_kept` of `fw_lag` counts it): free it when the reads are done. It outlives
- * its observer. All functions on it: any thread, at once; no lock, no system call.
+ * The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile and
+ * is of this state stays in memory (`versions_kept` of `fw_lag` counts it), at most as much as the replica
+ * took: free it when the reads are done. It outlives its observer. All functions on it: any thread, at
+ * once; no lock and, up to 64 reads at once, no system call.
  */
 typedef struct fw_view fw_view;
 

@@ -272,8 +272,9 @@ impl Observer {
         self.state.visits.enter()
     }
 
-    /// The present state for as long as it is kept, for any number of threads; what is replaced
-    /// meanwhile stays in memory and is counted by [`Lag::versions_kept`]. Takes a lock, once.
+    /// The present state for as long as it is kept, for any number of threads. What is replaced
+    /// meanwhile and is of this state stays in memory, once for each node, and is counted by
+    /// [`Lag::versions_kept`]. Takes a lock, once.
     pub fn hold(&self) -> Still {
         self.state.tree().still()
     }

@@ -37,13 +37,14 @@ const CORE_ORDER: [&[&str]; 11] = [
 const ZAB_KNOWS: [&str; 6] = ["codec", "zab", "zxid", "log", "record", "prng"];
 
 /// The only files with `unsafe` in them.
-const UNSAFE_FILES: [&str; 15] = [
+const UNSAFE_FILES: [&str; 16] = [
     "cli/src/main.rs",
     "cli/src/signals.rs",
     "cli/tests/it/process/seccomp.rs",
     "core/src/tree/places.rs",
     "core/src/tree/rcu.rs",
     "core/src/tree/rcu/life.rs",
+    "core/src/tree/rcu/reclaim.rs",
     "core/src/tree/rcu/remains.rs",
     "core/src/tree/rcu/store.rs",
     "core/src/tree/rcu/visits.rs",

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! How a version lies in memory is drawn in [`block`]. All `unsafe` code of the tree is here, in [`store`], its
-//! writing half, in [`remains`], which makes and frees blocks, and in [`visits`], reads of any thread.
-//! [`store::Store`] is the only writer (it is not `Clone`, and every change takes `&mut`); a [`Pin`] is a reader's
-//! view at one zxid. The proofs rest on five facts:
+//! writing half, in [`reclaim`], which says what goes when, in [`remains`], which makes and frees blocks, and in
+//! [`visits`], reads of any thread. [`store::Store`] is the only writer (it is not `Clone`, and every change takes
+//! `&mut`); a [`Pin`] is a reader's view at one zxid. The proofs rest on five facts, and on those of [`reclaim`] for
+//! views that are held, which need less than all that was replaced behind them:
 //!
 //! 1. **A block never changes once it is published**, except for atomics. Publishing is a Release
 //!    store of its pointer; finding it is an Acquire load.
@@ -22,13 +23,16 @@
 //!    view is ≥ its zxid (no view needs what is behind it), and only then queued, with the tag
 //!    `applied + 1`: a view that large was announced after the unlinking (facts 1, 2).
 //! 5. **Every block has one owner**: newest versions belong to the index, replaced ones, tombstones
-//!    and replaced arrays to the queue, an array in use to its node's newest version. Lists and
-//!    large data are counted, and only the writer counts.
+//!    and replaced arrays to the queue or to what is kept for views that are held, an array in use to its
+//!    node's newest version. Lists and large data are counted, and only the writer counts.
 #![allow(unsafe_code)]
 
 mod block;
+mod kept;
 mod life;
+mod reclaim;
 mod remains;
+mod stills;
 pub(super) mod store;
 #[cfg(all(test, loom))]
 mod tests;
@@ -49,16 +53,19 @@ use loom::sync::atomic::{AtomicPtr, AtomicU32 as Length, Ordering};
 use std::sync::atomic::{AtomicPtr, AtomicU32 as Length, Ordering};
 
 use self::block::{
-    BORN, BRANCH, Block, Branch, CHANGED, Changed, DETACHED, Detached, HAS_DATA, KIND, KIND_SHIFT,
-    LATER, Later, OWNER, Offsets, RIGHTS, Rights, TOMBSTONE,
+    BORN, BRANCH, Block, Branch, CHANGED, Changed, DETACHED, Detached, HAS_DATA, LATER, Later,
+    OWNER, Offsets, RIGHTS, Rights, TOMBSTONE, kind,
 };
 use self::life::Life;
 use self::remains::Remains;
+pub(super) use self::stills::Point;
+use self::stills::{HeldChildren, Walk};
 use super::hash::hash;
+use super::places::Places;
 use super::registry::{Handle, Registry};
 use crate::acl::{self, AclList};
 use crate::txn::NodeKind;
-use crate::zxid::{SessionId, Zxid};
+use crate::zxid::Zxid;
 
 /// Parts of the index that grow on their own: growth of one part of ten million nodes is the
 /// longest pause that the index causes (about 10,000 nodes are placed anew).
@@ -99,6 +106,8 @@ struct DataBlock {
 /// An array of pointers behind a short head: the slots of a shard, or the children of a node.
 #[repr(C, align(8))]
 struct Pointers {
+    /// Children: the transaction from which on a parent has this array.
+    born: u64,
     capacity: u32,
     /// Children: entries ever filled. Slots: entries that are not empty. Stored by the writer.
     len: Length,
@@ -108,7 +117,7 @@ struct Pointers {
 }
 
 const POINTERS_HEAD: usize = size_of::<Pointers>();
-const _: () = assert!(cfg!(loom) || POINTERS_HEAD == 16);
+const _: () = assert!(cfg!(loom) || POINTERS_HEAD == 24);
 
 impl Pointers {
     fn layout(capacity: usize) -> Layout {
@@ -116,7 +125,7 @@ impl Pointers {
             .expect("far below isize::MAX")
     }
 
-    fn new(capacity: usize) -> NonNull<Self> {
+    fn new(capacity: usize, born: u64) -> NonNull<Self> {
         let count = u32::try_from(capacity).expect("fewer than 2^32 children or slots");
         let layout = Self::layout(capacity);
         // SAFETY: the layout is not of size zero. Zeroes are a valid head and valid null pointers.
@@ -125,6 +134,7 @@ impl Pointers {
                 handle_alloc_error(layout)
             };
             (*array.as_ptr()).capacity = count;
+            (*array.as_ptr()).born = born;
             #[cfg(loom)] // there, none of these is zeroes
             {
                 ptr::write(&raw mut (*array.as_ptr()).len, Length::new(0));
@@ -195,6 +205,8 @@ fn first_slot(hash: u64, mask: usize) -> usize {
 pub(super) struct VersionRef<'r> {
     block: NonNull<Block>,
     view: u64,
+    /// Where to announce walks, if the view is held.
+    walks: Option<&'r Places>,
     alive: PhantomData<&'r Block>,
 }
 
@@ -207,6 +219,19 @@ impl Clone for VersionRef<'_> {
 impl Copy for VersionRef<'_> {}
 
 impl<'r> VersionRef<'r> {
+    /// As the newest view sees it.
+    ///
+    /// # Safety
+    /// `block` is alive for `'r`.
+    unsafe fn new(block: NonNull<Block>) -> Self {
+        Self { block, view: u64::MAX, walks: None, alive: PhantomData }
+    }
+
+    fn prev(self) -> Option<NonNull<Block>> {
+        // Acquire: it may have been set behind the publishing of this block (fact 1).
+        NonNull::new(self.later()?.prev.load(Ordering::Acquire))
+    }
+
     fn head(self) -> &'r Block {
         // SAFETY: alive for `'r` by construction, and unchanged since it was published (fact 1).
         let head = unsafe { self.block.as_ref() };
@@ -227,9 +252,9 @@ impl<'r> VersionRef<'r> {
         self.head().flags & flag != 0
     }
 
-    fn later(self) -> Option<Later> {
-        // SAFETY: the flag says that it is there.
-        self.has(LATER).then(|| unsafe { self.part(size_of::<Block>()) })
+    fn later(self) -> Option<&'r Later> {
+        // SAFETY: the flag says that it is there; what changes in it is atomic.
+        self.has(LATER).then(|| unsafe { self.block.add(1).cast::<Later>().as_ref() })
     }
 
     fn rights(self) -> Option<Rights> {
@@ -254,11 +279,6 @@ impl<'r> VersionRef<'r> {
     fn zxid(self) -> u64 {
         let unreplaced = || if self.has(BORN) { self.head().czxid } else { 0 };
         self.later().map_or_else(unreplaced, |later| later.zxid)
-    }
-
-    /// What this version replaced, which may be gone.
-    fn prev(self) -> *const Block {
-        self.later().map_or(ptr::null(), |later| later.prev)
     }
 
     fn children_array(self) -> *const Pointers {
@@ -347,7 +367,7 @@ impl<'r> VersionRef<'r> {
         let mut parts = self.parts();
         // SAFETY: each is asked for once, in their order.
         unsafe {
-            parts.take::<Later>(LATER);
+            parts.skip::<Later>(LATER);
             if let Some(changed) = parts.take::<Changed>(CHANGED) {
                 (meta.mzxid, meta.mtime) = (Zxid(changed.mzxid), changed.mtime);
             }
@@ -383,7 +403,11 @@ impl<'r> VersionRef<'r> {
             },
             None => &[],
         };
-        Children { entries: entries.iter(), view: self.view }
+        Children {
+            entries: entries.iter(),
+            view: self.view,
+            held: self.walks.map(HeldChildren::new),
+        }
     }
 
     /// The version of the same life of this node that `view` sees, going back from this one.
@@ -395,21 +419,11 @@ impl<'r> VersionRef<'r> {
             if self.head().czxid > self.view {
                 return None;
             }
-            // SAFETY: made by a transaction that this view does not see, and its node is older than
-            // the view: so it replaced something, which this view keeps alive (fact 3).
-            self.block = unsafe { NonNull::new_unchecked(self.prev().cast_mut()) };
+            // Made by a transaction that this view does not see, and its node is older than the view:
+            // so it replaced something, which this view keeps alive (fact 3).
+            self.block = self.prev()?;
         }
         (!self.has(TOMBSTONE)).then_some(self)
-    }
-}
-
-/// The kind that `flags` say; `owner` is the session or the time to live of those that have one.
-fn kind(flags: u16, owner: u64) -> NodeKind {
-    match flags >> KIND_SHIFT & KIND {
-        0 => NodeKind::Persistent,
-        1 => NodeKind::Ephemeral(SessionId(owner)),
-        2 => NodeKind::Container,
-        _ => NodeKind::Ttl(owner as i64),
     }
 }
 
@@ -421,6 +435,18 @@ struct Parts<'r> {
 }
 
 impl Parts<'_> {
+    /// Passes over the next part, if the flag says that it is there.
+    ///
+    /// # Safety
+    /// As for `take`.
+    #[inline(always)]
+    unsafe fn skip<T>(&mut self, flag: u16) {
+        if self.flags & flag != 0 {
+            // SAFETY: by the caller, a `T` is there.
+            self.at = unsafe { self.at.add(size_of::<T>()) };
+        }
+    }
+
     /// The next part, if the flag says that it is there.
     ///
     /// # Safety
@@ -444,23 +470,38 @@ impl Parts<'_> {
 pub(super) struct Children<'r> {
     entries: slice::Iter<'r, AtomicPtr<Block>>,
     view: u64,
+    /// In a view that is held.
+    held: Option<HeldChildren<'r>>,
 }
 
 impl<'r> Iterator for Children<'r> {
     type Item = VersionRef<'r>;
 
+    #[inline]
     fn next(&mut self) -> Option<VersionRef<'r>> {
-        loop {
-            let entry = self.entries.next()?.load(Ordering::Acquire);
-            if let Some(ahead) = self.entries.as_slice().get(CHILDREN_AHEAD) {
-                fetch(ahead.load(Ordering::Relaxed));
-            }
-            let Some(block) = NonNull::new(entry) else { continue };
-            // An entry holds the newest version or a tombstone, both alive for this view (facts 3, 4).
-            let newest = VersionRef { block, view: self.view, alive: PhantomData };
-            if let Some(child) = newest.in_view() {
-                return Some(child);
-            }
+        match &mut self.held {
+            None => next_of(&mut self.entries, self.view),
+            Some(held) => held.next(&mut self.entries, self.view),
+        }
+    }
+}
+
+/// The next child of these that `view` sees; in a view that is held, within a walk.
+#[inline(always)]
+fn next_of<'r>(
+    entries: &mut slice::Iter<'r, AtomicPtr<Block>>,
+    view: u64,
+) -> Option<VersionRef<'r>> {
+    loop {
+        let entry = entries.next()?.load(Ordering::Acquire);
+        if let Some(ahead) = entries.as_slice().get(CHILDREN_AHEAD) {
+            fetch(ahead.load(Ordering::Relaxed));
+        }
+        let Some(block) = NonNull::new(entry) else { continue };
+        // An entry holds the newest version or a tombstone, both alive for this view (facts 3, 4).
+        let newest = VersionRef { block, view, walks: None, alive: PhantomData };
+        if let Some(child) = newest.in_view() {
+            return Some(child);
         }
     }
 }
@@ -489,6 +530,8 @@ pub(super) struct Shared {
     seed: u64,
     pub(super) registry: Registry,
     shards: Box<[AtomicPtr<Pointers>]>,
+    /// Reads of views that are held, while they go through what those views do not keep.
+    walks: Places,
     /// What the writer left behind when it went while readers stayed.
     remains: Mutex<Option<Remains>>,
 }
@@ -503,7 +546,7 @@ impl Shared {
     /// The slot of `path` and the newest version in it.
     ///
     /// # Safety
-    /// For `'s`, the caller is the writer and changes nothing, or has announced a view.
+    /// For `'s`, the caller is the writer and changes nothing, or has announced a view, or a walk.
     unsafe fn find<'s>(&'s self, path: &[u8]) -> Option<(&'s AtomicPtr<Block>, NonNull<Block>)> {
         let hash = hash(path, self.seed);
         let array = NonNull::new(self.shard(hash).load(Ordering::Acquire))?;
@@ -519,8 +562,10 @@ impl Shared {
             let address = found.addr() & ADDRESS;
             if found.addr() >> ADDRESS_BITS == hash as usize & 0xffff && address != UNLINKED {
                 // SAFETY: not null and not the mark, so a block; alive as it was found (facts 3, 4).
-                let block = unsafe { NonNull::new_unchecked(found.map_addr(|_| address)) };
-                let version = VersionRef { block, view: u64::MAX, alive: PhantomData };
+                let (block, version) = unsafe {
+                    let block = NonNull::new_unchecked(found.map_addr(|_| address));
+                    (block, VersionRef::new(block))
+                };
                 if version.path() == path {
                     return Some((&slots[at], block));
                 }
@@ -546,7 +591,7 @@ impl Drop for Shared {
                 for slot in Pointers::entries(array) {
                     let found = slot.load(Ordering::Relaxed).map_addr(|address| address & ADDRESS);
                     let Some(block) = NonNull::new(found) else { continue };
-                    let version = VersionRef { block, view: u64::MAX, alive: PhantomData };
+                    let version = VersionRef::new(block);
                     if found.addr() == UNLINKED || version.has(TOMBSTONE) {
                         continue;
                     }
@@ -558,8 +603,8 @@ impl Drop for Shared {
                 Pointers::free(array);
             }
         }
-        // SAFETY: as above; each block is in the queue once.
-        unsafe { remains.free_queue() };
+        // SAFETY: as above; each block is in the queue or among what is kept, once.
+        unsafe { remains.free_all() };
         assert!(remains.acls_left() == 0); // every list was counted by the nodes that used it
         #[cfg(loom)]
         life::exhume();
@@ -594,7 +639,7 @@ impl Slot {
     pub(super) fn pin(&self, view: u64) -> Pin<'_> {
         assert!(self.view <= view);
         assert!(view <= self.shared.registry.applied());
-        Pin { shared: &self.shared, view }
+        Pin { shared: &self.shared, view, walks: None }
     }
 }
 
@@ -609,6 +654,8 @@ impl Drop for Slot {
 pub(super) struct Pin<'r> {
     shared: &'r Shared,
     view: u64,
+    /// Where to announce walks, if the view is held.
+    walks: Option<&'r Places>,
 }
 
 impl<'r> Pin<'r> {
@@ -616,13 +663,35 @@ impl<'r> Pin<'r> {
         self.view
     }
 
+    #[inline]
     pub(super) fn get(self, path: &[u8]) -> Option<VersionRef<'r>> {
-        // SAFETY: a pin borrows a slot that announced this view or an earlier one, or the writer.
+        match self.walks {
+            // SAFETY: a pin borrows a slot that announced this view or an earlier one, or the writer.
+            None => unsafe { self.walk(path) },
+            Some(walks) => self.get_held(path, walks),
+        }
+    }
+
+    /// In a view that is held. By itself: the other way stays as short as it can be.
+    #[inline(never)]
+    fn get_held(self, path: &[u8], walks: &'r Places) -> Option<VersionRef<'r>> {
+        let _walk = Walk::begin(walks);
+        // SAFETY: of this view, and the walk is announced.
+        let found = unsafe { self.walk(path)? };
+        Some(VersionRef { walks: Some(walks), ..found })
+    }
+
+    /// # Safety
+    /// The caller is the writer, or announced this view or an earlier one, or holds this one and announced
+    /// a walk.
+    #[inline(always)]
+    unsafe fn walk(self, path: &[u8]) -> Option<VersionRef<'r>> {
+        // SAFETY: by the caller.
         let (_, block) = unsafe { self.shared.find(path)? };
-        let mut version = VersionRef { block, view: self.view, alive: PhantomData };
+        let mut version = VersionRef { block, view: self.view, walks: None, alive: PhantomData };
         while version.zxid() > self.view {
-            // SAFETY: what a transaction behind this view replaced is kept alive by it (fact 3).
-            version.block = NonNull::new(version.prev().cast_mut())?;
+            // What a transaction behind this view replaced is kept alive by it, or by the walk (fact 3).
+            version.block = version.prev()?;
         }
         (!version.has(TOMBSTONE)).then_some(version)
     }

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! reader   announce(z): "I hold nothing, and will look only at views ≥ z"
-//! writer   horizon():   the smallest announcement; what a transaction ≤ horizon replaced is free
+//! holder   hold():      "I look at this view, and at no other"
+//! writer   look():      the smallest announcement, and all that are held; what a transaction ≤ the
+//!                       smallest replaced is free, unless it is of a view that is held
 //! ```
 //!
 //! A reader announces with one store and never waits. Joining and leaving take a lock, which the
-//! writer takes once per batch: the lock orders a reader that joins behind everything that the
-//! writer did before its last look, so that the reader can only begin at what is still there.
+//! writer takes once per batch: the lock orders a reader that joins, and a view that is held, behind
+//! everything that the writer did before its last look, so that it can only begin at what is still there.
 
 #[cfg(loom)]
 use loom::sync::{
@@ -19,6 +21,8 @@ use std::sync::{
     Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
+
+use std::collections::BTreeMap;
 
 use super::places::Places;
 
@@ -37,10 +41,18 @@ impl Announcement {
 /// A reader's and the registry's hold on one announcement.
 pub(super) type Handle = Arc<Announcement>;
 
-/// The applied zxid and the announcements of all readers.
+/// Whoever stays for longer than a read.
+#[derive(Default)]
+struct Joined {
+    readers: Vec<Handle>,
+    /// The views that are held, and by how many.
+    held: BTreeMap<u64, usize>,
+}
+
+/// The applied zxid, the announcements of all readers, and the views that are held.
 pub(super) struct Registry {
     applied: AtomicU64,
-    readers: Mutex<Vec<Handle>>,
+    joined: Mutex<Joined>,
     /// Of those who come for an instant and do not join, where there are any.
     visitors: Mutex<Option<std::sync::Arc<Places>>>,
 }
@@ -49,7 +61,7 @@ impl Registry {
     pub(super) fn new() -> Self {
         Self {
             applied: AtomicU64::new(0),
-            readers: Mutex::new(Vec::new()),
+            joined: Mutex::new(Joined::default()),
             visitors: Mutex::new(None),
         }
     }
@@ -74,29 +86,56 @@ impl Registry {
 
     /// A new reader's announcement, with the view that it begins with.
     pub(super) fn join(&self) -> (Handle, u64) {
-        let mut readers = self.readers.lock().expect("nothing panics under this lock");
+        let mut joined = self.joined.lock().expect("nothing panics under this lock");
         // Under the lock: a look of the writer comes either before, and then this load sees at
         // least what was applied at that look, or after, and then it finds the announcement.
         let view = self.applied();
         let announcement = Arc::new(Announcement(AtomicU64::new(view)));
-        readers.push(Arc::clone(&announcement));
+        joined.readers.push(Arc::clone(&announcement));
         (announcement, view)
     }
 
     /// Takes a reader's announcement out. The reader holds nothing any more.
     pub(super) fn leave(&self, announcement: &Handle) {
-        let mut readers = self.readers.lock().expect("nothing panics under this lock");
-        readers.retain(|other| !Arc::ptr_eq(other, announcement));
+        let mut joined = self.joined.lock().expect("nothing panics under this lock");
+        joined.readers.retain(|other| !Arc::ptr_eq(other, announcement));
     }
 
-    /// The smallest view that a reader may look at, or `u64::MAX` when there is no reader.
-    pub(super) fn horizon(&self) -> u64 {
+    /// Holds the present view, which is returned, until [`Registry::let_go`].
+    pub(super) fn hold(&self) -> u64 {
+        let mut joined = self.joined.lock().expect("nothing panics under this lock");
+        let view = self.applied(); // as in `join`
+        *joined.held.entry(view).or_default() += 1;
+        view
+    }
+
+    /// Nobody looks at the view any more by this hold on it.
+    pub(super) fn let_go(&self, view: u64) {
+        let mut joined = self.joined.lock().expect("nothing panics under this lock");
+        let holders = joined.held.get_mut(&view).expect("it is held");
+        *holders -= 1;
+        if *holders == 0 {
+            joined.held.remove(&view);
+        }
+    }
+
+    /// The smallest view that a reader may look at, or `u64::MAX` when there is no reader; and in `held`
+    /// the views that are held, in their order.
+    pub(super) fn look(&self, held: &mut Vec<u64>) -> u64 {
         let visitors = self.visitors.lock().expect("nothing panics under this lock");
         let floor = visitors.as_ref().map_or(u64::MAX, |places| places.floor(self.applied()));
         drop(visitors);
-        let readers = self.readers.lock().expect("nothing panics under this lock");
-        let views = readers.iter().map(|reader| reader.0.load(Ordering::Acquire));
+        held.clear();
+        let joined = self.joined.lock().expect("nothing panics under this lock");
+        held.extend(joined.held.keys());
+        let views = joined.readers.iter().map(|reader| reader.0.load(Ordering::Acquire));
         views.min().unwrap_or(u64::MAX).min(floor)
+    }
+
+    /// [`Registry::look`] for the smallest alone.
+    #[cfg(all(test, loom))]
+    pub(super) fn horizon(&self) -> u64 {
+        self.look(&mut Vec::new())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tree against an obvious model, against threads, and against its own memory.
 
+mod held;
 mod memory;
 mod model;
 mod rules;
@@ -15,6 +16,15 @@ use crate::txn::{CreateTxn, MultiTxn, NodeKind, Txn, TxnHead};
 use crate::zxid::{SessionId, Zxid};
 
 const OPTIONS: TreeOptions = TreeOptions { hash_seed: 0x5eed };
+
+/// Looks until nothing is kept that nobody looks at.
+fn settle(rig: &mut Rig) {
+    // A tombstone is unlinked by one call and freed by a later one.
+    for _ in 0..100 {
+        rig.writer.reclaim();
+    }
+    assert_eq!(rig.writer.retired(), 0);
+}
 
 /// A writer with its next zxid, and short words for transactions.
 struct Rig {

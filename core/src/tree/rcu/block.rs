@@ -12,7 +12,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
 use super::life::Life;
-use super::{AclBlock, DataBlock, Pointers};
+use super::{AclBlock, AtomicPtr, DataBlock, Pointers};
+use crate::txn::NodeKind;
+use crate::zxid::SessionId;
 
 pub(super) const TOMBSTONE: u16 = 1;
 pub(super) const HAS_DATA: u16 = 1 << 1;
@@ -54,9 +56,9 @@ pub(super) struct Block {
 
 /// What only a version has that replaced another one, or a tombstone.
 #[repr(C)]
-#[derive(Clone, Copy)]
 pub(super) struct Later {
-    pub(super) prev: *const Block,
+    /// Changes when what it names is taken out of the chain.
+    pub(super) prev: AtomicPtr<Block>,
     /// The transaction that made this version; 0 when it came from a snapshot.
     pub(super) zxid: u64,
 }
@@ -96,11 +98,22 @@ pub(super) struct Detached {
     pub(super) bytes: u32,
 }
 
+/// The kind that `flags` say; `owner` is the session or the time to live of those that have one.
+pub(super) fn kind(flags: u16, owner: u64) -> NodeKind {
+    match flags >> KIND_SHIFT & KIND {
+        0 => NodeKind::Persistent,
+        1 => NodeKind::Ephemeral(SessionId(owner)),
+        2 => NodeKind::Container,
+        _ => NodeKind::Ttl(owner as i64),
+    }
+}
+
 pub(super) const OWNER_BYTES: usize = size_of::<u64>();
 
 const _: () = assert!(cfg!(loom) || size_of::<Block>() == 32);
 const _: () = assert!(align_of::<Block>() == 8 && size_of::<Block>().is_multiple_of(8));
-const _: () = assert!(size_of::<Later>() == 16 && align_of::<Later>() == 8);
+const _: () = assert!(cfg!(loom) || size_of::<Later>() == 16);
+const _: () = assert!(align_of::<Later>() == 8 && size_of::<Later>().is_multiple_of(8));
 const _: () = assert!(size_of::<Changed>() == 16 && align_of::<Changed>() == 8);
 const _: () = assert!(size_of::<Rights>() == 16 && align_of::<Rights>() == 8);
 const _: () = assert!(size_of::<Branch>() == 24 && align_of::<Branch>() == 8);

@@ -2,7 +2,6 @@
 
 use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::collections::{BTreeMap, VecDeque};
-use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +10,8 @@ use super::block::{
     BORN, BRANCH, Block, Branch, CHANGED, Changed, DETACHED, Detached, HAS_DATA, KIND_SHIFT, LATER,
     Later, OWNER, Offsets, RIGHTS, Rights, TOMBSTONE,
 };
-use super::{AclBlock, DataBlock, Life, Meta, Pointers, VersionRef, give_back};
+use super::kept::Kept;
+use super::{AclBlock, AtomicPtr, DataBlock, Life, Meta, Pointers, VersionRef, give_back};
 use crate::acl::{self, AclList, Perms};
 use crate::txn::NodeKind;
 
@@ -21,12 +21,30 @@ const DATA_INLINE_BYTES_MAX: usize = 1024;
 
 /// A block that views before a certain one may still see.
 pub(super) enum Retired {
-    /// Replaced, or a tombstone that was unlinked.
-    Version(NonNull<Block>),
+    /// Replaced by `next`.
+    Version { block: NonNull<Block>, next: NonNull<Block> },
     /// To be unlinked once no view needs what is behind it.
     Tombstone(NonNull<Block>),
+    /// The children of a parent that has other ones, or none.
+    Children(NonNull<Pointers>),
+    /// Found by nobody who begins to look, except from views before its tag; and free once every walk that
+    /// began before the writer's look `walks` is over.
+    Unlinked { memory: Memory, walks: u64 },
+}
+
+/// What can be freed.
+#[derive(Clone, Copy)]
+pub(super) enum Memory {
+    Version(NonNull<Block>),
     /// Slots or children.
     Array(NonNull<Pointers>),
+}
+
+/// The version that begins the next life of a node, and its transaction.
+#[derive(Clone, Copy)]
+pub(super) struct Heir {
+    pub(super) block: NonNull<Block>,
+    pub(super) zxid: u64,
 }
 
 /// The queue and the lists: all blocks that are not in the index belong to it.
@@ -34,12 +52,17 @@ pub(super) enum Retired {
 pub(super) struct Remains {
     /// Tags never decrease from front to back.
     pub(super) queue: VecDeque<(u64, Retired)>,
+    /// What was in the queue and is of a view that is held.
+    pub(super) kept: Kept,
+    /// Of the tombstones that have one, what replaced them in their chain.
+    pub(super) heirs: BTreeMap<NonNull<Block>, Heir>,
     acls: BTreeMap<Arc<[u8]>, NonNull<AclBlock>>,
     /// Bytes of all blocks that are not freed.
     pub(super) heap_bytes: usize,
 }
 
-// SAFETY: the pointers in the queue and the lists are owned, and the blocks are plain memory.
+// SAFETY: the pointers in the queue, in what is kept and in the lists are owned, the heirs' are looked at by
+// the writer alone, and the blocks are plain memory.
 unsafe impl Send for Remains {}
 
 /// A version to make.
@@ -143,7 +166,8 @@ impl Draft<'_> {
         // SAFETY: by the caller; each part has its place, which is aligned to 8 as all parts are.
         unsafe {
             if flags & LATER != 0 {
-                let later = Later { prev: self.prev, zxid: self.zxid };
+                let prev = AtomicPtr::new(self.prev.cast_mut());
+                let later = Later { prev, zxid: self.zxid };
                 block.add(size_of::<Block>()).cast::<Later>().write(later);
             }
             if flags & CHANGED != 0 {
@@ -233,9 +257,10 @@ impl Remains {
         Payload::Detached(NonNull::from(Box::leak(block)))
     }
 
-    pub(super) fn make_array(&mut self, capacity: usize) -> NonNull<Pointers> {
+    /// An array that a parent has from the transaction `born` on, or slots.
+    pub(super) fn make_array(&mut self, capacity: usize, born: u64) -> NonNull<Pointers> {
         self.heap_bytes += Pointers::layout(capacity).size();
-        Pointers::new(capacity)
+        Pointers::new(capacity, born)
     }
 
     pub(super) fn retire(&mut self, tag: u64, retired: Retired) {
@@ -274,28 +299,40 @@ impl Remains {
     }
 
     /// # Safety
-    /// Nobody can reach what was retired any more; a tombstone is not in the index.
-    pub(super) unsafe fn free(&mut self, retired: Retired) {
+    /// Nobody can reach it any more.
+    pub(super) unsafe fn free(&mut self, memory: Memory) {
         // SAFETY: by the caller.
         unsafe {
-            match retired {
-                Retired::Version(block) | Retired::Tombstone(block) => self.free_version(block),
-                Retired::Array(array) => self.heap_bytes -= Pointers::free(array),
+            match memory {
+                Memory::Version(block) => self.free_version(block),
+                Memory::Array(array) => self.heap_bytes -= Pointers::free(array),
             }
         }
     }
 
     /// # Safety
     /// The whole tree is being dropped.
-    pub(super) unsafe fn free_queue(&mut self) {
+    pub(super) unsafe fn free_all(&mut self) {
         while let Some((_, retired)) = self.queue.pop_front() {
+            let memory = match retired {
+                Retired::Version { block, next: _ } | Retired::Tombstone(block) => {
+                    Memory::Version(block)
+                }
+                Retired::Children(array) => Memory::Array(array),
+                Retired::Unlinked { memory, walks: _ } => memory,
+            };
             // SAFETY: each block is in the queue once, and nobody else is left.
-            unsafe { self.free(retired) };
+            unsafe { self.free(memory) };
+        }
+        for memory in std::mem::take(&mut self.kept).into_all() {
+            // SAFETY: what is kept is not in the queue, and is kept once.
+            unsafe { self.free(memory) };
         }
     }
 }
 
 /// The writer's own look at a block that it knows to be alive.
 pub(super) fn version<'s>(block: NonNull<Block>) -> VersionRef<'s> {
-    VersionRef { block, view: u64::MAX, alive: PhantomData }
+    // SAFETY: by whoever asks: it is in the index, or the writer did not free it yet.
+    unsafe { VersionRef::new(block) }
 }

@@ -9,7 +9,7 @@ use loom::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::block::{Block, Detached, TOMBSTONE};
-use super::remains::{Draft, Payload, Remains, Retired, version};
+use super::remains::{Draft, Heir, Memory, Payload, Remains, Retired, version};
 use super::{
     ADDRESS, AclBlock, Meta, Pin, Pointers, SHARDS, Shared, UNLINKED, VersionRef, first_slot,
     tagged,
@@ -17,13 +17,10 @@ use super::{
 use crate::acl::AclList;
 use crate::path;
 use crate::tree::hash::hash;
+use crate::tree::places::Places;
 use crate::tree::registry::Registry;
 use crate::txn::NodeKind;
 use crate::zxid::Zxid;
-
-/// Queue entries that one call of `reclaim` frees at least, if they are due. Bounds the pause when a
-/// long view ends and millions come due at once.
-const RECLAIM_MIN: usize = 16 * 1024;
 
 /// Slots of a shard's first array.
 const SLOTS_MIN: usize = if cfg!(loom) { 2 } else { 8 };
@@ -49,16 +46,19 @@ pub(in crate::tree) struct Change<'s> {
 
 /// The one writer.
 pub(in crate::tree) struct Store {
-    shared: Arc<Shared>,
-    own: Remains,
+    pub(super) shared: Arc<Shared>,
+    pub(super) own: Remains,
+    /// Looks at who reads, so far: what is unlinked now was so before the next one.
+    pub(super) looks: u64,
 }
 
 impl Store {
     pub(in crate::tree) fn new(seed: u64) -> Self {
         let shards = (0..SHARDS).map(|_| AtomicPtr::new(ptr::null_mut())).collect();
         let registry = Registry::new();
-        let shared = Shared { seed, registry, shards, remains: Mutex::new(None) };
-        Self { shared: Arc::new(shared), own: Remains::default() }
+        let (walks, remains) = (Places::new(), Mutex::new(None));
+        let shared = Shared { seed, registry, shards, walks, remains };
+        Self { shared: Arc::new(shared), own: Remains::default(), looks: 0 }
     }
 
     pub(in crate::tree) fn shared(&self) -> &Arc<Shared> {
@@ -67,7 +67,7 @@ impl Store {
 
     /// The newest state. The borrow keeps the writer from changing or freeing anything.
     pub(in crate::tree) fn latest(&self) -> Pin<'_> {
-        Pin { shared: &self.shared, view: u64::MAX }
+        Pin { shared: &self.shared, view: u64::MAX, walks: None }
     }
 
     pub(in crate::tree) fn publish(&mut self, zxid: Zxid) {
@@ -79,7 +79,7 @@ impl Store {
     }
 
     pub(in crate::tree) fn retired(&self) -> usize {
-        self.own.queue.len()
+        self.own.queue.len() + self.own.kept.len()
     }
 
     /// Makes a node that does not exist. `parent_meta` derives the parent's new numbers.
@@ -117,7 +117,10 @@ impl Store {
             unsafe { put_child(children, child_index, block) };
         }
         match self.find(path) {
-            Some((slot, _)) => slot.store(tagged(block, self.hash(path)), Ordering::Release),
+            Some((slot, tombstone)) => {
+                slot.store(tagged(block, self.hash(path)), Ordering::Release);
+                self.own.heirs.insert(tombstone, Heir { block, zxid: zxid.0 });
+            }
             None => self.insert(block, zxid.0),
         }
         let parent = parent.map(|parent| {
@@ -230,10 +233,10 @@ impl Store {
         };
         let tombstone = self.own.make(&draft);
         if let Some(array) = NonNull::new(version(before).children_array().cast_mut()) {
-            self.own.retire(zxid.0, Retired::Array(array));
+            self.own.retire(zxid.0, Retired::Children(array));
         }
         self.link(before, tombstone);
-        self.own.retire(zxid.0, Retired::Version(before));
+        self.own.retire(zxid.0, Retired::Version { block: before, next: tombstone });
         self.own.retire(zxid.0, Retired::Tombstone(tombstone));
         let meta = parent_meta(version(parent).meta());
         let children = self.packed(parent, zxid.0);
@@ -244,51 +247,24 @@ impl Store {
         }
     }
 
-    /// Frees what no view can see any more. To be called between transactions, once per batch.
-    pub(in crate::tree) fn reclaim(&mut self) {
-        if self.own.queue.is_empty() {
-            return;
-        }
-        let horizon = self.shared.registry.horizon();
-        let unlinked = self.shared.registry.applied() + 1;
-        // Only what was in the queue at the look: a reader that joined since may have found a
-        // tombstone that is unlinked here.
-        let most = self.own.queue.len().min(RECLAIM_MIN + self.own.queue.len() / 8);
-        for _ in 0..most {
-            let Some((tag, retired)) = self.own.queue.pop_front() else { return };
-            if horizon < tag {
-                self.own.queue.push_front((tag, retired));
-                return;
-            }
-            match retired {
-                Retired::Tombstone(block) => {
-                    self.unlink(block);
-                    self.own.retire(unlinked, Retired::Version(block));
-                }
-                // SAFETY: every view is at least the tag (facts 3 and 4).
-                Retired::Version(_) | Retired::Array(_) => unsafe { self.own.free(retired) },
-            }
-        }
-    }
-
     /// A change belongs to a transaction that no view sees, or to a tree that no reader knows yet.
     fn check(&self, zxid: Zxid) {
         assert!(self.shared.registry.applied() < zxid.0 || Arc::strong_count(&self.shared) == 1);
     }
 
-    fn hash(&self, path: &[u8]) -> u64 {
+    pub(super) fn hash(&self, path: &[u8]) -> u64 {
         hash(path, self.shared.seed)
     }
 
     /// The newest version, be it a tombstone.
-    fn find(&self, path: &[u8]) -> Option<(&AtomicPtr<Block>, NonNull<Block>)> {
+    pub(super) fn find(&self, path: &[u8]) -> Option<(&AtomicPtr<Block>, NonNull<Block>)> {
         // SAFETY: the writer, which changes nothing meanwhile.
         unsafe { self.shared.find(path) }
     }
 
     /// The newest version of a node that exists. Callers know that it does: the leader checked, and
     /// every server applies the same history.
-    fn live(&self, path: &[u8]) -> NonNull<Block> {
+    pub(super) fn live(&self, path: &[u8]) -> NonNull<Block> {
         let (_, block) = self.find(path).expect("the transaction's node exists");
         assert!(!version(block).has(TOMBSTONE));
         block
@@ -328,7 +304,7 @@ impl Store {
         };
         let after = self.own.make(&draft);
         self.link(before, after);
-        self.own.retire(zxid, Retired::Version(before));
+        self.own.retire(zxid, Retired::Version { block: before, next: after });
         Replaced { before: Some(version(before)), after: Some(version(after)) }
     }
 
@@ -347,7 +323,7 @@ impl Store {
 
     /// The entry among the parent's children at the index that `block` has: `Some(None)` for the
     /// root, `None` when the parent is gone or has no such entry.
-    fn entry(&self, block: NonNull<Block>) -> Option<Option<&AtomicPtr<Block>>> {
+    pub(super) fn entry(&self, block: NonNull<Block>) -> Option<Option<&AtomicPtr<Block>>> {
         let Some(parent) = path::parent(version(block).path()) else { return Some(None) };
         let (_, parent) = self.find(parent)?;
         let array = NonNull::new(version(parent).children_array().cast_mut())?;
@@ -369,7 +345,7 @@ impl Store {
         zxid: u64,
     ) -> (NonNull<Pointers>, u32) {
         let Some(array) = children else {
-            return (self.own.make_array(CHILDREN_MIN), 0);
+            return (self.own.make_array(CHILDREN_MIN, zxid), 0);
         };
         // SAFETY: in use, or new.
         let head = unsafe { array.as_ref() };
@@ -377,9 +353,9 @@ impl Store {
         if len < head.capacity {
             return (array, len);
         }
-        let grown = self.pack(array);
+        let grown = self.pack(array, zxid);
         // An array that `packed` has just made has room, so the full one is the parent's.
-        self.own.retire(zxid, Retired::Array(array));
+        self.own.retire(zxid, Retired::Children(array));
         // SAFETY: new.
         (grown, unsafe { grown.as_ref() }.len.load(Ordering::Relaxed))
     }
@@ -394,19 +370,19 @@ impl Store {
         if free < CHILDREN_FREE_MIN || free <= held {
             return Some(array);
         }
-        let packed = (held != 0).then(|| self.pack(array));
-        self.own.retire(zxid, Retired::Array(array));
+        let packed = (held != 0).then(|| self.pack(array, zxid));
+        self.own.retire(zxid, Retired::Children(array));
         packed
     }
 
     /// A copy of `array` without what holds nothing, with room for half as many more.
-    fn pack(&mut self, array: NonNull<Pointers>) -> NonNull<Pointers> {
+    fn pack(&mut self, array: NonNull<Pointers>, zxid: u64) -> NonNull<Pointers> {
         // SAFETY: both arrays are in use, and so are the newest versions and tombstones in them.
         unsafe {
             let head = array.as_ref();
             let held = head.len.load(Ordering::Relaxed) - head.free.load(Ordering::Relaxed);
             let held = held as usize;
-            let packed = self.own.make_array((held + held / 2 + 1).max(CHILDREN_MIN));
+            let packed = self.own.make_array((held + held / 2 + 1).max(CHILDREN_MIN), zxid);
             let mut places = Pointers::entries(packed).iter().zip(0_u32..);
             for entry in Pointers::entries(array) {
                 let child = entry.load(Ordering::Relaxed);
@@ -436,7 +412,8 @@ impl Store {
                 let grown = self.grown(current);
                 self.shared.shard(hash).store(grown.as_ptr(), Ordering::Release);
                 if let Some(array) = current {
-                    self.own.retire(zxid, Retired::Array(array));
+                    let memory = Memory::Array(array);
+                    self.own.retire(zxid, Retired::Unlinked { memory, walks: self.looks + 1 });
                 }
                 grown
             }
@@ -455,7 +432,7 @@ impl Store {
             head.len.load(Ordering::Relaxed) - head.free.load(Ordering::Relaxed)
         });
         let capacity = ((held as usize + 1) * 2).next_power_of_two().max(SLOTS_MIN);
-        let grown = self.own.make_array(capacity);
+        let grown = self.own.make_array(capacity, 0);
         for slot in slots {
             let found = slot.load(Ordering::Relaxed);
             let Some(block) = NonNull::new(found.map_addr(|address| address & ADDRESS)) else {
@@ -467,27 +444,6 @@ impl Store {
             }
         }
         grown
-    }
-
-    /// Takes a tombstone out of the index and out of its parent's children, wherever it still is.
-    fn unlink(&mut self, tombstone: NonNull<Block>) {
-        let path = version(tombstone).path();
-        if let Some((slot, newest)) = self.find(path)
-            && newest == tombstone
-        {
-            slot.store(ptr::without_provenance_mut(UNLINKED), Ordering::Release);
-            let array = self.shared.shard(self.hash(path)).load(Ordering::Relaxed);
-            // SAFETY: the array of a shard is in use, and this one has a slot.
-            unsafe { (*array).free.fetch_add(1, Ordering::Relaxed) };
-        }
-        let Some(Some(entry)) = self.entry(tombstone) else { return };
-        if entry.load(Ordering::Relaxed) != tombstone.as_ptr() {
-            return; // the parent is another one than at that time
-        }
-        entry.store(ptr::null_mut(), Ordering::Release);
-        let parent = self.live(path::parent(path).expect("the entry is a parent's"));
-        // SAFETY: the array of a newest version is in use, and this one has an entry.
-        unsafe { (*version(parent).children_array()).free.fetch_add(1, Ordering::Relaxed) };
     }
 }
 

@@ -1,5 +1,5 @@
-//! Every order of a visit and what the one writer does to the index, the versions and the children
-//! meanwhile. All that is found must be alive, see [`super::life`].
+//! Every order of a visit, or of reads of a view that is held, and what the one writer does to the index, the
+//! versions and the children meanwhile. All that is found must be alive, see [`super::life`].
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const FIRST: u64 = 1;
 /// The writer, and the door for visitors.
 struct Rig {
     writer: Writer,
-    _tree: Arc<Tree>,
+    tree: Arc<Tree>,
     visits: Arc<Visits>,
     last: u64,
 }
@@ -36,7 +36,7 @@ impl Rig {
         let visits = Arc::new(Visits::new(&tree));
         // The writer's look, from which visitors have their floor.
         tree.shared.registry.horizon();
-        Self { writer, _tree: tree, visits, last: FIRST }
+        Self { writer, tree, visits, last: FIRST }
     }
 
     /// As a batch of one: the writer looks for what it may free behind it.
@@ -131,5 +131,76 @@ fn a_list_of_children_is_whole_while_its_arrays_are_replaced() {
     check(&[b"/a", b"/b"], read, |rig| {
         rig.create(b"/c");
         rig.delete(b"/c");
+    });
+}
+
+/// Tries `write` with a thread beside it that does `read` so often in a view that is held from before it, and
+/// lets it go. Nothing is kept in the end.
+fn check_held(
+    paths: &'static [&'static [u8]],
+    reads: usize,
+    read: fn(View<'_>),
+    write: fn(&mut Rig),
+) {
+    let mut model = loom::model::Builder::new();
+    model.max_branches = 10_000;
+    model.preemption_bound = Some(2); // one finds no walk whose end is not waited for; three take too long
+    model.check(move || {
+        let mut rig = Rig::new(paths);
+        let still = rig.tree.still();
+        let holder = thread::spawn(move || {
+            for _ in 0..reads {
+                read(still.view());
+            }
+        });
+        write(&mut rig);
+        holder.join().expect("it found what is of its view");
+        for _ in 0..3 {
+            rig.writer.reclaim();
+        }
+        assert_eq!(rig.writer.retired(), 0);
+    });
+}
+
+#[test]
+fn a_held_view_is_whole_while_what_it_passes_is_taken_out_and_freed() {
+    let read = |view: View<'_>| {
+        assert_eq!(view.get(b"/a").and_then(|node| node.data()), Some(&b"1"[..]));
+    };
+    check_held(&[b"/a"], 2, read, |rig| {
+        for data in [b"2", b"3", b"4", b"5"] {
+            rig.set(b"/a", data);
+        }
+    });
+}
+
+#[test]
+fn a_held_view_lists_a_node_that_goes_and_comes_again() {
+    let read = |view: View<'_>| {
+        assert_eq!(view.get(b"/a").and_then(|node| node.data()), Some(&b"1"[..]));
+        let root = view.get(b"/").expect("nobody deletes the root");
+        assert_eq!(root.children().collect::<Vec<_>>(), [b"a"]);
+    };
+    check_held(&[b"/a"], 1, read, |rig| {
+        rig.delete(b"/a");
+        rig.create(b"/a");
+        rig.delete(b"/a");
+    });
+}
+
+/// The first array of children has room for two.
+#[test]
+fn a_held_view_lists_its_children_from_an_array_that_was_replaced() {
+    let read = |view: View<'_>| {
+        let root = view.get(b"/").expect("nobody deletes the root");
+        assert_eq!(root.children().collect::<Vec<_>>(), [b"a", b"b"]);
+        assert!(view.get(b"/c").is_none());
+    };
+    check_held(&[b"/a", b"/b"], 2, read, |rig| {
+        rig.set(b"/a", b"2");
+        // The old array has the version that is passed.
+        rig.create(b"/c");
+        rig.set(b"/a", b"3");
+        rig.writer.reclaim();
     });
 }

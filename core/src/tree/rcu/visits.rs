@@ -91,7 +91,7 @@ impl Visit<'_> {
     /// The tree as it was when the visit began.
     #[inline]
     pub fn view(&self) -> View<'_> {
-        View { pin: Pin { shared: self.shared, view: self.view } }
+        View { pin: Pin { shared: self.shared, view: self.view, walks: None } }
     }
 }
 
@@ -104,7 +104,7 @@ impl Drop for Visit<'_> {
 
 /// Where this thread looks for a place first: another one than its neighbours do.
 #[inline]
-fn start() -> usize {
+pub(super) fn start() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     // No destructor: a thread may end, and the library be unloaded, at any time.
     thread_local!(static START: Cell<usize> = const { Cell::new(usize::MAX) });

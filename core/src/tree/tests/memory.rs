@@ -2,19 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{OPTIONS, Rig};
+use super::{OPTIONS, Rig, settle};
 use crate::acl::{self, AclEntry, AclList, Perms};
 use crate::tree::{Restorer, Tree, Writer};
 use crate::txn::{NodeKind, Txn};
 use crate::zxid::{SessionId, Zxid};
-
-fn settle(rig: &mut Rig) {
-    // A tombstone is unlinked by one call and freed by a later one.
-    for _ in 0..100 {
-        rig.writer.reclaim();
-    }
-    assert_eq!(rig.writer.retired(), 0);
-}
 
 fn churn(rig: &mut Rig, nodes: usize) {
     let mut bytes = Vec::new();

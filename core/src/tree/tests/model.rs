@@ -9,7 +9,7 @@ use crate::acl::{self, AclList};
 use crate::path;
 use crate::record::push_part;
 use crate::snapshot::NodeImage;
-use crate::tree::{Applied, Reader, Restorer, View, Writer};
+use crate::tree::{Applied, Reader, Restorer, Still, View, Writer};
 use crate::txn::{CreateTxn, MultiTxn, NodeKind, Txn, TxnHead};
 use crate::wire::Stat;
 use crate::zxid::{SessionId, Zxid};
@@ -47,6 +47,9 @@ enum Turn {
     /// Let a reader go on to the newest state, or go.
     Advance(usize),
     Close(usize),
+    /// Hold this moment, or let one go.
+    Hold,
+    LetGo(usize),
 }
 
 fn paths() -> impl Strategy<Value = String> {
@@ -82,6 +85,8 @@ fn turns() -> impl Strategy<Value = Turn> {
         1 => Just(Turn::Open),
         1 => (0..4_usize).prop_map(Turn::Advance),
         1 => (0..4_usize).prop_map(Turn::Close),
+        2 => Just(Turn::Hold),
+        2 => (0..6_usize).prop_map(Turn::LetGo),
     ]
 }
 
@@ -238,6 +243,8 @@ struct Run {
     model: Model,
     /// Readers with the model as it was when they came, or last went on.
     readers: Vec<(Reader, Model)>,
+    /// Views that are held, with the model as it was.
+    stills: Vec<(Still, Model)>,
     out: Applied,
 }
 
@@ -284,7 +291,13 @@ impl Run {
             Turn::Close(index) if *index < self.readers.len() => {
                 self.readers.remove(*index);
             }
-            Turn::Open | Turn::Advance(_) | Turn::Close(_) => {}
+            Turn::Hold if self.stills.len() < 6 => {
+                self.stills.push((self.rig.tree.still(), self.model.clone()));
+            }
+            Turn::LetGo(index) if *index < self.stills.len() => {
+                self.stills.remove(*index);
+            }
+            Turn::Open | Turn::Advance(_) | Turn::Close(_) | Turn::Hold | Turn::LetGo(_) => {}
         }
     }
 
@@ -292,6 +305,9 @@ impl Run {
         for (reader, model) in &self.readers {
             assert_eq!(&model_of(&reader.view()), model);
             assert_eq!(&model_of(&reader.view_at(Zxid(self.rig.last))), &self.model);
+        }
+        for (still, model) in &self.stills {
+            assert_eq!(&model_of(&still.view()), model);
         }
         let reader = self.rig.tree.reader();
         let (again, model) = restored(&reader.view());
@@ -328,7 +344,8 @@ fn every_view_is_the_model_of_its_moment() {
         let (writer, tree) = crate::tree::new(OPTIONS);
         let rig = Rig { writer, tree, out: Applied::default(), last: 0 };
         let model = model_of(&rig.tree.reader().view());
-        let mut run = Run { rig, model, readers: Vec::new(), out: Applied::default() };
+        let mut run =
+            Run { rig, model, readers: Vec::new(), stills: Vec::new(), out: Applied::default() };
         for (number, turn) in turns.iter().enumerate() {
             run.turn(turn);
             if number % 8 == 0 {

@@ -19,7 +19,7 @@ use crate::wire::ErrorCode;
 use crate::zxid::{SessionId, Zxid};
 
 /// Small, fast and good enough to choose by: SplitMix64.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn roll(&mut self) -> u64 {
@@ -29,7 +29,7 @@ impl Dice {
         mixed ^ mixed >> 31
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.roll() % end
     }
 }
@@ -81,7 +81,7 @@ fn look(view: &View<'_>, dice: &mut Dice) -> Fingerprint {
 
 /// Few parents, so that they are deleted and come again; few names, so that these do too; and now
 /// and then a name out of many, so that slots and children grow and are packed.
-fn any_path(dice: &mut Dice) -> String {
+pub(super) fn any_path(dice: &mut Dice) -> String {
     let parent = dice.below(4);
     match dice.below(4) {
         0 => format!("/p{parent}"),
@@ -90,14 +90,14 @@ fn any_path(dice: &mut Dice) -> String {
     }
 }
 
-struct History {
-    rig: Rig,
-    dice: Dice,
+pub(super) struct History {
+    pub(super) rig: Rig,
+    pub(super) dice: Dice,
     lists: [Vec<u8>; 3],
 }
 
 impl History {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let lists = [b"10.0.0.1", b"10.0.0.2", b"10.0.0.3"].map(|id| {
             let mut bytes = Vec::new();
             let entry = AclEntry { perms: Perms::ALL, scheme: Some(b"ip"), id: Some(id) };
@@ -174,7 +174,7 @@ impl History {
         ]);
     }
 
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         match self.dice.below(60) {
             0 => {
                 let session = SessionId(5 + self.dice.below(3));
