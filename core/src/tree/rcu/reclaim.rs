@@ -25,6 +25,9 @@
 //!    newest at its death, which is given back later than it; so before it is kept they are set to what the
 //!    newest of its points sees, and to what the next older one sees before that one's blocks go. Where the
 //!    newest sees nothing any more, but an older one does, the tombstone stays, and is not freed before the array.
+//! 10. **A tombstone that is unlinked is still found through arrays that were replaced before and wait in the
+//!    queue** for a reader. They are all ahead of it. So it goes through the queue twice: when it comes out first,
+//!    each of them is set or freed, and only then the walks begin to count whose end is waited for.
 //!
 //! When a point goes, what is kept for it goes to the next older point that it is of, or its way: arrays first,
 //! then versions, then tombstones. Each is kept once, for its newest point; a node has at most one version, one
@@ -86,7 +89,10 @@ impl Store {
             let Some((tag, retired)) = self.own.queue.pop_front() else { return };
             let walks = match retired {
                 Retired::Unlinked { memory: _, walks } => walks,
-                Retired::Version { .. } | Retired::Tombstone(_) | Retired::Children(_) => 0,
+                Retired::Version { .. }
+                | Retired::Tombstone(_)
+                | Retired::Children(_)
+                | Retired::Unlisted(_) => 0,
             };
             if look.horizon < tag || look.walks < walks {
                 self.own.queue.push_front((tag, retired));
@@ -122,8 +128,16 @@ impl Store {
             }
             Retired::Tombstone(block) => self.settle_tombstone(block, death, look),
             Retired::Children(array) => self.settle_children(array, death, &look.held, false),
+            // A walk of a view that is held may have found it a moment ago, in an array that was ahead of it.
+            Retired::Unlisted(block) if !look.held.is_empty() => {
+                let tag = self.own.queue.back().map_or(death, |&(tag, _)| tag);
+                let memory = Memory::Version(block);
+                self.own.retire(tag, Retired::Unlinked { memory, walks: self.looks + 1 });
+            }
+            // SAFETY: every view is at least the tag, and there is no walk.
+            Retired::Unlisted(block) => unsafe { self.own.free(Memory::Version(block)) },
             // SAFETY: every view is at least the tag, and every walk that could meet it is over (facts 3,
-            // 4 and 7).
+            // 4, 7 and 10).
             Retired::Unlinked { memory, walks: _ } => unsafe { self.own.free(memory) },
         }
     }
@@ -202,7 +216,9 @@ impl Store {
                 }
             }
             self.own.kept.leave(view);
-            look.points.retain(|&point| point != view);
+            let at = look.points.binary_search(&view).expect("something was kept for it");
+            look.points.remove(at);
+            left = left.saturating_sub(1);
         }
     }
 
@@ -215,7 +231,7 @@ impl Store {
             }
             *left -= 1;
             if let Some(block) = bucket.versions.pop() {
-                self.leave_version(block, view, look);
+                self.leave_version(block, view, look, left);
             } else if let Some(block) = bucket.tombstones.pop() {
                 let czxid = version(block).head().czxid;
                 match newest_of(&look.points, czxid, view) {
@@ -230,12 +246,12 @@ impl Store {
     }
 
     /// A version was kept for `view`, which was the newest.
-    fn leave_version(&mut self, block: NonNull<Block>, view: u64, look: &Look) {
+    fn leave_version(&mut self, block: NonNull<Block>, view: u64, look: &Look, left: &mut usize) {
         let birth = version(block).zxid();
         match newest_of(&look.points, birth, view) {
             Some(point) => self.own.kept.of(point).versions.push(block),
             None if look.oldest() < birth => {
-                let next = self.next(block);
+                let next = self.next(block, left);
                 self.take_out(block, next);
             }
             // SAFETY: nobody can reach it (fact 6).
@@ -243,9 +259,9 @@ impl Store {
         }
     }
 
-    /// What replaced a version that is kept, in its chain now. Only with a point that is older than it: then
-    /// nothing younger than it was freed before it was taken out.
-    fn next(&self, block: NonNull<Block>) -> NonNull<Block> {
+    /// What replaced a version that is kept, in its chain now; the steps to it are taken from `left`. Only with a
+    /// point that is older than it: then nothing younger than it was freed before it was taken out.
+    fn next(&self, block: NonNull<Block>, left: &mut usize) -> NonNull<Block> {
         let path = version(block).path();
         let (_, mut at) = self.find(path).expect("its life's tombstone or newest version is there");
         loop {
@@ -253,6 +269,7 @@ impl Store {
             if prev == block {
                 return at;
             }
+            *left = left.saturating_sub(1);
             at = prev;
         }
     }
@@ -316,11 +333,10 @@ impl Store {
         }
     }
 
-    /// To be freed when nobody can still be at this tombstone, which nobody finds any more.
+    /// To be freed when nobody can still be at this tombstone, which nobody finds any more but in arrays that
+    /// wait to be given back.
     fn unlinked(&mut self, tombstone: NonNull<Block>) {
-        let memory = Memory::Version(tombstone);
-        let tag = self.shared.registry.applied() + 1;
-        self.own.retire(tag, Retired::Unlinked { memory, walks: self.looks + 1 });
+        self.own.retire(self.shared.registry.applied() + 1, Retired::Unlisted(tombstone));
     }
 
     /// Takes a tombstone out of its parent's children, if it is there.

@@ -27,6 +27,9 @@ pub(super) enum Retired {
     Tombstone(NonNull<Block>),
     /// The children of a parent that has other ones, or none.
     Children(NonNull<Pointers>),
+    /// A tombstone that nobody who begins to look finds, except from views before its tag, and in arrays of
+    /// children that are ahead of it in the queue.
+    Unlisted(NonNull<Block>),
     /// Found by nobody who begins to look, except from views before its tag; and free once every walk that
     /// began before the writer's look `walks` is over.
     Unlinked { memory: Memory, walks: u64 },
@@ -319,6 +322,7 @@ impl Remains {
                     Memory::Version(block)
                 }
                 Retired::Children(array) => Memory::Array(array),
+                Retired::Unlisted(block) => Memory::Version(block),
                 Retired::Unlinked { memory, walks: _ } => memory,
             };
             // SAFETY: each block is in the queue once, and nobody else is left.

@@ -41,16 +41,18 @@ impl Rig {
 
     /// As a batch of one: the writer looks for what it may free behind it.
     fn apply(&mut self, txn: &Txn<'_>) {
-        self.last += 1;
-        let head = TxnHead { zxid: Zxid(self.last), time_ms: 0, session: SessionId(1), cxid: 0 };
-        self.writer.apply(&head, txn, &mut Applied::default());
+        self.apply_alone(txn);
         self.writer.reclaim();
     }
 
+    fn apply_alone(&mut self, txn: &Txn<'_>) {
+        self.last += 1;
+        let head = TxnHead { zxid: Zxid(self.last), time_ms: 0, session: SessionId(1), cxid: 0 };
+        self.writer.apply(&head, txn, &mut Applied::default());
+    }
+
     fn create(&mut self, path: &[u8]) {
-        let (data, kind, parent_cversion) =
-            (Some(&b"1"[..]), NodeKind::Persistent, self.last as i32);
-        self.apply(&Txn::Create(CreateTxn { path, data, acl: acl::OPEN, kind, parent_cversion }));
+        self.apply(&new_node(path, self.last as i32));
     }
 
     fn set(&mut self, path: &[u8], data: &[u8]) {
@@ -60,6 +62,11 @@ impl Rig {
     fn delete(&mut self, path: &[u8]) {
         self.apply(&Txn::Delete { path });
     }
+}
+
+fn new_node(path: &[u8], parent_cversion: i32) -> Txn<'_> {
+    let (data, kind) = (Some(&b"1"[..]), NodeKind::Persistent);
+    Txn::Create(CreateTxn { path, data, acl: acl::OPEN, kind, parent_cversion })
 }
 
 /// Tries `write` with a thread beside it that visits twice and does `read`.
@@ -196,11 +203,39 @@ fn a_held_view_lists_its_children_from_an_array_that_was_replaced() {
         assert_eq!(root.children().collect::<Vec<_>>(), [b"a", b"b"]);
         assert!(view.get(b"/c").is_none());
     };
-    check_held(&[b"/a", b"/b"], 2, read, |rig| {
+    check_held(&[b"/a", b"/b"], 1, read, |rig| {
         rig.set(b"/a", b"2");
         // The old array has the version that is passed.
         rig.create(b"/c");
         rig.set(b"/a", b"3");
         rig.writer.reclaim();
+    });
+}
+
+/// The array that was replaced still has what was deleted before the view was held.
+#[test]
+fn a_held_view_passes_a_deleted_node_in_an_array_that_waits_for_a_reader() {
+    let mut model = loom::model::Builder::new();
+    model.max_branches = 10_000;
+    model.preemption_bound = Some(2); // as above
+    model.check(|| {
+        let mut rig = Rig::new(&[b"/a", b"/b"]);
+        rig.apply_alone(&Txn::Delete { path: b"/a" });
+        let (still, reader) = (rig.tree.still(), rig.tree.reader());
+        rig.apply_alone(&new_node(b"/c", 5));
+        let holder = thread::spawn(move || {
+            let root = still.view().get(b"/").expect("nobody deletes the root");
+            assert_eq!(root.children().collect::<Vec<_>>(), [b"b"]);
+        });
+        rig.writer.reclaim();
+        rig.writer.reclaim();
+        drop(reader);
+        rig.writer.reclaim();
+        rig.writer.reclaim();
+        holder.join().expect("it found what is of its view");
+        for _ in 0..4 {
+            rig.writer.reclaim();
+        }
+        assert_eq!(rig.writer.retired(), 0);
     });
 }
