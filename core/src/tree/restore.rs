@@ -50,6 +50,9 @@ pub enum RestoreError {
     /// There is no image of the root.
     #[error("the snapshot holds no root node: use an older snapshot")]
     NoRoot,
+    /// A node was made behind the transaction that the snapshot is of.
+    #[error("the snapshot holds a node of a later time than its own: use an older snapshot")]
+    Later,
 }
 
 /// Takes images, parents first and siblings in order of creation, and becomes the tree.
@@ -58,6 +61,7 @@ pub struct Restorer {
     /// The children that come now.
     brood: Option<Brood>,
     pushed: u32,
+    newest: Zxid,
 }
 
 /// Replaced versions of parents that may wait to be freed while a tree is restored.
@@ -66,7 +70,7 @@ const PUSHES_PER_RECLAIM: u32 = 1024;
 impl Restorer {
     /// Begins with nothing at all.
     pub fn new(options: TreeOptions) -> Self {
-        Self { writer: Writer::empty(options), brood: None, pushed: 0 }
+        Self { writer: Writer::empty(options), brood: None, pushed: 0, newest: Zxid::ZERO }
     }
 
     /// Adds a node.
@@ -101,6 +105,7 @@ impl Restorer {
         if !is_new {
             return Err(RestoreError::Twice);
         }
+        self.newest = self.newest.max(image.czxid);
         self.pushed += 1;
         if self.pushed.is_multiple_of(PUSHES_PER_RECLAIM) {
             self.end_brood();
@@ -120,6 +125,9 @@ impl Restorer {
         self.end_brood();
         if self.writer.get(b"/").is_none() {
             return Err(RestoreError::NoRoot);
+        }
+        if zxid < self.newest {
+            return Err(RestoreError::Later);
         }
         let nothing = Writer::empty(TreeOptions { hash_seed: 0 });
         let mut writer = std::mem::replace(&mut self.writer, nothing);

@@ -26,8 +26,8 @@
 //!    newest of its points sees, and to what the next older one sees before that one's blocks go. Where the
 //!    newest sees nothing any more, but an older one does, the tombstone stays, and is not freed before the array.
 //! 10. **A tombstone that is unlinked is still found through arrays that were replaced before and wait in the
-//!    queue** for a reader. They are all ahead of it. So it goes through the queue twice: when it comes out first,
-//!    each of them is set or freed, and only then the walks begin to count whose end is waited for.
+//!     queue** for a reader. They are all ahead of it. So it goes through the queue twice: when it comes out first,
+//!     each of them is set or freed, and only then the walks begin to count whose end is waited for.
 //!
 //! When a point goes, what is kept for it goes to the next older point that it is of, or its way: arrays first,
 //! then versions, then tombstones. Each is kept once, for its newest point; a node has at most one version, one

@@ -66,6 +66,8 @@ fn images_come_parents_first_and_once_and_what_is_no_tree_is_refused_and_given_b
         assert_eq!(begun().push(&image(path)), Err(error), "{path}");
     }
     assert!(Restorer::new(TreeOptions { hash_seed: 1 }).finish(Zxid(9)).is_err(), "no root");
+    let before_its_nodes = begun().finish(Zxid::ZERO).map(|_| ());
+    assert_eq!(before_its_nodes, Err(RestoreError::Later));
     // Siblings after what came between them, and children of one that came last.
     let mut restorer = begun();
     for path in ["/a/199/x", "/b", "/a/200", "/b/1", "/a/200/y"] {
