@@ -50,8 +50,15 @@ pub(super) struct Upstream {
     pub round_trip: u64,
     /// How many of its last offers were good ones, one after the other.
     pub good_offers: u32,
-    /// How many of its last offers, one after the other, lacked much of what others had long before.
+    /// How many of its last offers, one after the other, lacked much of what others had long before, and had
+    /// nothing that the one before had not.
     pub lags: u32,
+    /// Whether its last offer had nothing that the one before had not.
+    pub stands_still: bool,
+    /// How often it was left because it lagged, since it was last kept for long.
+    pub left: u32,
+    /// At how many askings in a row it was the one that is learned from and did not lag.
+    pub kept: u32,
     /// What it offered last, and when.
     pub offer: Option<(u64, Offer)>,
 }

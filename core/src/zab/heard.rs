@@ -215,6 +215,9 @@ impl Zab {
             round_trip: 0,
             good_offers: 0,
             lags: 0,
+            stands_still: false,
+            left: 0,
+            kept: 0,
             offer: None,
         };
         base.upstreams.insert(peer, upstream);

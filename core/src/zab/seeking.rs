@@ -9,8 +9,11 @@
 //! would send it a snapshot: it is followed only where no other has offered to serve in that time.
 //!
 //! One that lags is the last choice, and is left for another one that does not: by its offers it lacks
-//! [`LAG_RECORDS`] of what others had a while before. It is taken for level again when it lacks few of what they
-//! had in half of that time, so that nobody goes to and fro between it and others.
+//! [`LAG_RECORDS`] of what others had a while before, and has nothing more than when it was asked before. One that is
+//! slow is kept: it is so for all who learn from it, and each of them would take a copy of its own over the long link
+//! that made it slow. It is taken for level again when it lacks few of what others
+//! had in half of that time, and each time that it was left that has to hold for twice as long, so that nobody goes
+//! to and fro between it and others.
 
 use super::base::{Base, Upstream};
 use super::event::Action;
@@ -26,6 +29,14 @@ pub const LAG_RECORDS: u64 = 100;
 
 /// Offers in a row after which an upstream is taken to lag: one may have been made in a hiccup.
 const LAG_OFFERS: u32 = 2;
+
+/// Good offers in a row after which an upstream of a better place is gone over to: twice as many for each time that it
+/// was left because it lagged, up to the largest.
+const GOOD_OFFERS: u32 = 2;
+const GOOD_OFFERS_MAX: u32 = 64;
+
+/// Askings at which an upstream was kept, one after the other, before it is forgotten how often it was left.
+const KEPT_ASKINGS: u32 = GOOD_OFFERS_MAX;
 
 /// Times at which it is remembered what was known: as many as lie between two askings, and more.
 const KNOWN_MAX: usize = 8;
@@ -115,6 +126,19 @@ impl Upstream {
     fn is_lagging(&self) -> bool {
         LAG_OFFERS <= self.lags
     }
+
+    /// Good offers in a row that it takes to go over to it.
+    fn good_offers_wanted(&self) -> u32 {
+        GOOD_OFFERS.saturating_mul(1 << self.left.min(16)).min(GOOD_OFFERS_MAX)
+    }
+
+    /// It is the one that is learned from, and does not lag, at another asking.
+    pub const fn keep(&mut self) {
+        self.kept = self.kept.saturating_add(1);
+        if KEPT_ASKINGS <= self.kept {
+            self.left = 0;
+        }
+    }
 }
 
 impl Base {
@@ -132,10 +156,10 @@ impl Base {
         has == Zxid::ZERO || offer.begins <= has
     }
 
-    /// Whether an upstream of a better place may take this learner over. Two offers, so that one that comes
+    /// Whether an upstream of a better place may take this learner over. Several offers, so that one that comes
     /// and goes is not followed each time.
     pub fn prefers(&self, upstream: &Upstream) -> bool {
-        upstream.good_offers >= 2 && self.can_go_on_from(upstream)
+        upstream.good_offers >= upstream.good_offers_wanted() && self.can_go_on_from(upstream)
     }
 
     /// Asks an upstream what it offers.
@@ -152,13 +176,17 @@ impl Base {
         let Some(upstream) = self.upstreams.get_mut(&from) else { return false };
         upstream.round_trip = now - upstream.asked_at;
         let has = offer.committed;
+        // One that is slow comes on, and carries for many what each of them would else fetch for itself.
+        let stands_still = upstream.offer.as_ref().is_some_and(|(_, it)| has <= it.committed);
+        upstream.stands_still = stands_still;
         upstream.offer = Some((now, offer));
         let (lacks_much, lacks_little) = self.compare_with_known(has);
         let upstream = &self.upstreams[&from];
         let lags = match (lacks_much, lacks_little) {
-            (true, _) => upstream.lags + 1,
+            (true, _) if stands_still => upstream.lags + 1,
+            (true, _) if !upstream.is_lagging() => 0,
             (false, true) => 0,
-            (false, false) => upstream.lags,
+            (true | false, _) => upstream.lags,
         };
         let good = is_good(self, upstream) && lags == 0;
         let good = if good { upstream.good_offers + 1 } else { 0 };
@@ -195,10 +223,10 @@ impl Base {
         (LAG_RECORDS < lacks(ticks), lacks(ticks / 2) <= LAG_RECORDS)
     }
 
-    /// Whom this server should rather learn from than from `own`, which lags: nobody who lags too, or would send a
+    /// Whom this server should rather learn from than from `own`, which lags and does not come on: nobody who lags too, or would send a
     /// snapshot.
     pub fn ahead_of(&self, own: ServerId) -> Option<ServerId> {
-        let lagging = self.upstreams.get(&own).filter(|it| it.is_lagging())?;
+        let lagging = self.upstreams.get(&own).filter(|it| it.is_lagging() && it.stands_still)?;
         let (_, has) = lagging.offer.as_ref()?;
         let is_ahead = |it: &Upstream| {
             let offer = it.offer.as_ref().filter(|_| is_good(self, it) && self.prefers(it));

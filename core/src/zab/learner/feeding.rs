@@ -161,6 +161,7 @@ impl Learning {
         self.seek_at = base.now + base.timing.seek_ticks;
         if !lags {
             own.lags = 0;
+            own.keep();
         }
         let rank = own.rank;
         let asked = |id: ServerId, rank_of: u32| lags || (id != leader && rank_of <= rank);
@@ -187,8 +188,14 @@ impl Learning {
         let [own, other] = [self.leader, from].map(|id| base.upstreams.get(&id));
         let is_better =
             own.zip(other).is_some_and(|(own, other)| other.is_before(own) && base.prefers(other));
-        let better = if is_better { Some(from) } else { base.ahead_of(self.leader) };
+        let ahead = if is_better { None } else { base.ahead_of(self.leader) };
+        let better = if is_better { Some(from) } else { ahead };
         let Some(better) = better else { return Next::Stay };
+        if ahead.is_some()
+            && let Some(own) = base.upstreams.get_mut(&self.leader)
+        {
+            (own.left, own.kept) = (own.left.saturating_add(1), 0);
+        }
         base.send(self.leader, Message::Reset { session: self.session }, out);
         let _looking = self.leave(base, out);
         Next::Follow(better)

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::super::base::{Base, Upstream};
 use super::super::feed::CATCH_UP_BYTES_MIN;
-use super::super::message::{ToLeader, ToLearner};
+use super::super::message::{Offer, ToLeader, ToLearner};
 use super::*;
 
 /// A voter, which leads, a relay behind it, and a learner that would rather learn from the relay than from the voter.
@@ -84,14 +85,6 @@ fn a_relay_that_lags_loses_its_children_and_has_them_again_when_it_is_level() {
     let session = room.servers[2].session();
     // The way from the leader to the relay takes nothing for a second: nobody leaves it for that.
     let mut held = Held(Vec::new());
-    let no_more = |room: &mut Room| {
-        room.servers[0].base.timing.observer_flight_bytes = Some(1);
-        room.write();
-        room.write();
-        room.settle(500);
-        room.write();
-        room.servers[0].base.timing.observer_flight_bytes = None;
-    };
     no_more(&mut room);
     pass(&mut room, 100, Some(&mut held), &mut current_ms);
     assert_eq!(held.0.len(), 1, "the relay is behind");
@@ -109,8 +102,126 @@ fn a_relay_that_lags_loses_its_children_and_has_them_again_when_it_is_level() {
     pass(&mut room, 1_500, Some(&mut held), &mut current_ms);
     assert_eq!(room.servers[2].session(), session, "it goes to and fro");
     room.waiting.extend(held.0.drain(..));
-    pass(&mut room, 1_000, None, &mut current_ms);
+    pass(&mut room, 500, None, &mut current_ms);
+    assert_eq!(path(&room), [1], "it was left once, and is level for too short a time");
+    pass(&mut room, 700, None, &mut current_ms);
     assert_eq!(path(&room), [1, 2], "it is level, and in the better place");
+    assert_eq!(of_relay(&room).left, 1);
+    pass(&mut room, 64 * 200, None, &mut current_ms);
+    assert_eq!((path(&room), of_relay(&room).left), (vec![1, 2], 0), "it was kept for long");
+}
+
+/// What the last one knows of the relay.
+fn of_relay(room: &Room) -> &Upstream {
+    &room.servers[2].base.upstreams[&ServerId(2)]
+}
+
+/// The way from the leader to the relay takes nothing from now on.
+fn no_more(room: &mut Room) {
+    room.servers[0].base.timing.observer_flight_bytes = Some(1);
+    room.write();
+    room.write();
+    room.settle(500);
+    room.write();
+    room.servers[0].base.timing.observer_flight_bytes = None;
+}
+
+#[test]
+fn a_relay_that_stood_still_at_one_asking_is_kept() {
+    let (mut room, mut current_ms, mut held) = (room(), [0; 3], Held(Vec::new()));
+    pass(&mut room, 700, None, &mut current_ms);
+    let session = room.servers[2].session();
+    no_more(&mut room);
+    for _ in 0..1_000 {
+        if of_relay(&room).lags != 0 {
+            break;
+        }
+        pass(&mut room, 1, Some(&mut held), &mut current_ms);
+    }
+    assert_eq!((of_relay(&room).lags, held.0.len()), (1, 1));
+    room.waiting.extend(held.0.drain(..));
+    pass(&mut room, 1_000, None, &mut current_ms);
+    assert_eq!((room.servers[2].session(), of_relay(&room).lags), (session, 0));
+}
+
+#[test]
+fn nobody_leaves_a_relay_for_who_would_send_a_snapshot() {
+    let (mut room, mut current_ms, mut held) = (room(), [0; 3], Held(Vec::new()));
+    pass(&mut room, 700, None, &mut current_ms);
+    let session = room.servers[2].session();
+    no_more(&mut room);
+    pass(&mut room, 50, Some(&mut held), &mut current_ms);
+    // The leader's log begins behind what the relay, and so the learner, has.
+    room.servers[0].base.begins = room.servers[0].committed();
+    pass(&mut room, 1_500, Some(&mut held), &mut current_ms);
+    assert!(2 <= of_relay(&room).lags && room.servers[2].log().zxid < room.servers[0].base.begins);
+    assert_eq!((path(&room), room.servers[2].session()), (vec![1, 2], session));
+}
+
+/// The learner's session before and behind a time in which its relay has `step` records more at each asking, and
+/// the leader many.
+fn behind_a_relay_that_offers(step: u32) -> [Option<(ServerId, u64)>; 2] {
+    let (mut room, mut current_ms) = (room(), [0; 3]);
+    pass(&mut room, 700, None, &mut current_ms);
+    let session = room.servers[2].session();
+    let mut has = room.servers[1].committed();
+    for _ in 0..1_500 {
+        room.tick();
+        room.write();
+        while let Some((server, mut event)) = room.waiting.pop_front() {
+            if server == 2 {
+                claim(&mut event, 60_000);
+                if let Event::Received { from: ServerId(2), message: Message::Offer(offer) } =
+                    &mut event
+                {
+                    offer.committed = has;
+                    has = Zxid::new(has.epoch(), has.counter() + step);
+                }
+            }
+            room.step(server, event);
+            note_ages(&mut room, &mut current_ms);
+        }
+    }
+    [session, room.servers[2].session()]
+}
+
+#[test]
+fn a_relay_that_is_slow_and_comes_on_keeps_its_children() {
+    let [before, behind] = behind_a_relay_that_offers(1);
+    assert_eq!(before, behind, "each child takes a copy of its own over the long link");
+    let [before, behind] = behind_a_relay_that_offers(0);
+    assert_ne!(before, behind, "it stands still");
+}
+
+#[test]
+fn a_relay_on_its_way_to_being_level_is_not_level_and_one_that_was_left_often_has_to_be_for_long() {
+    let (mut room, mut current_ms) = (room(), [0; 3]);
+    pass(&mut room, 700, None, &mut current_ms);
+    let base = &mut room.servers[2].base;
+    let (now, relay, all) = (base.now, ServerId(2), base.committed);
+    let apart = base.timing.seek_ticks / 4;
+    let at = |counter: u32| Zxid::new(all.epoch(), counter);
+    // All there was: a record a tick.
+    base.known =
+        [4, 3, 2, 1].map(|ago| (now - ago * apart, at(10_000 - (ago * apart) as u32))).into();
+    let offered = |base: &mut Base, counter: u32| {
+        let (_, offer) = base.upstreams[&relay].offer.clone().expect("it offered");
+        base.offered(relay, Offer { committed: at(counter), ..offer });
+        let upstream = &base.upstreams[&relay];
+        (upstream.lags, upstream.good_offers)
+    };
+    for upstream in base.upstreams.values_mut() {
+        (upstream.lags, upstream.stands_still, upstream.left) = (2, true, 3);
+    }
+    assert_eq!(
+        offered(base, 9_825),
+        (2, 0),
+        "it lacks 175, of which it had 75 for as long as it may lack 100"
+    );
+    for good in 1..=16 {
+        assert_eq!(offered(base, 9_900), (0, good));
+        assert_eq!(base.prefers(&base.upstreams[&relay]), good == 16);
+    }
 }
 
 #[test]
