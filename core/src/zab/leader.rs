@@ -130,8 +130,9 @@ impl Leading {
         let mut link = Link::new(from, session, join, votes, base.now);
         if self.feed.epoch != Epoch::ZERO {
             link.greet(self.feed.epoch, out);
-            // A voter that lost its disk promises again when it has the history.
-            if !base.quorum.contains(from) {
+            // A voter that lost its disk promises again when it has the history; and so does one that only it and
+            // not this leader takes for a voter: what it promises it saves.
+            if !link.join.votes && !base.quorum.contains(from) {
                 link.skip_promise();
             }
         }

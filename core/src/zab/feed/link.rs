@@ -137,9 +137,9 @@ impl Link {
         self.say(ToLearner::NewEpoch(epoch), out);
     }
 
-    /// Who does not vote promises nothing, and has said all that its answer to the epoch would say when it joined:
-    /// it joins only when all of its log is durable, and changes nothing of it before it has heard of the epoch.
-    /// Over a long way that round trip is saved. One that knows a newer epoch says so.
+    /// Who does not vote promises nothing: it saves nothing between when it hears of the epoch and when what it
+    /// misses comes, so that there is nothing to wait for. What its answer would say it said when it joined, with all
+    /// of its log durable. Over a long way that round trip is saved. One that knows a newer epoch says so.
     pub fn skip_promise(&mut self) {
         if self.join.current.max(self.join.accepted) <= self.epoch {
             self.stage = Stage::Promised;

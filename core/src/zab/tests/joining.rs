@@ -94,3 +94,13 @@ fn who_is_linked_is_told_at_once_who_leads_and_joins() {
     let joins = said(&out, 1).into_iter().any(|it| matches!(it, Message::Join { .. }));
     assert!(joins, "{out:?}");
 }
+
+#[test]
+fn who_takes_itself_for_a_voter_is_not_sent_anything_before_its_promise() {
+    let mut room = room(false);
+    let epoch = room.servers[0].epoch();
+    let join = Join { accepted: epoch, current: epoch, last: Position::ROOT, votes: true };
+    let message = Message::Join { session: 1 << 32 | 1, join };
+    let out = step(&mut room, 0, Event::Received { from: ServerId(2), message });
+    assert!(!out.iter().any(|action| matches!(action, Action::ReadLog { .. })), "{out:?}");
+}
