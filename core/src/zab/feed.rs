@@ -48,8 +48,9 @@ impl Feed {
 
     /// Ends a learner's session; it joins again.
     pub fn drop_link(&mut self, base: &Base, id: ServerId, out: &mut Vec<Action>) {
-        self.below.lost(id);
+        // Without a link nobody speaks through it, and looking for those is a walk over all ways.
         if let Some(link) = self.links.remove(&id) {
+            self.below.lost(id);
             base.send(id, Message::Reset { session: link.session }, out);
         }
     }

@@ -20,6 +20,11 @@ use crate::zxid::ServerId;
 /// its messages travel.
 const STARTS_MAX: usize = 4;
 
+/// Servers whose starts are remembered, at least, before those that speak through nobody are forgotten: each
+/// guest that comes anew has another number. A late word of one that is forgotten is taken for a new start's, and
+/// what the living one says next for older then: it is dismissed, and begins another session.
+const REMEMBERED_MAX: usize = 4096;
+
 /// Where servers are that others feed.
 #[derive(Clone, Debug, Default)]
 pub struct Below {
@@ -27,6 +32,8 @@ pub struct Below {
     ways: BTreeMap<ServerId, (ServerId, u64)>,
     /// The last session of each of a server's last starts, the newest start last.
     newest: BTreeMap<ServerId, Vec<u64>>,
+    /// How many of these are left after they were last gone through: they are again at twice as many.
+    remembered: usize,
 }
 
 const fn same_start(a: u64, b: u64) -> bool {
@@ -46,6 +53,11 @@ impl Below {
         known.push(session);
         if STARTS_MAX < known.len() {
             known.remove(0);
+        }
+        if REMEMBERED_MAX.max(2 * self.remembered) < self.newest.len() {
+            let ways = &self.ways;
+            self.newest.retain(|id, _| *id == server || ways.contains_key(id));
+            self.remembered = self.newest.len();
         }
     }
 
@@ -70,6 +82,24 @@ impl Below {
     }
 }
 
+#[cfg(test)]
+impl Feed {
+    /// Whether starts of this server are remembered.
+    pub fn is_known_below(&self, id: ServerId) -> bool {
+        self.below.newest.contains_key(&id)
+    }
+
+    /// Of how many servers starts are remembered.
+    pub fn known_below(&self) -> usize {
+        self.below.newest.len()
+    }
+
+    /// The server is gone, and who fed it knows.
+    pub fn forget_way(&mut self, id: ServerId) {
+        self.below.ways.remove(&id);
+    }
+}
+
 impl Feed {
     /// Whether what came through `via` is its server's newest session, to which answers go this way from now on.
     /// One that it replaces is dismissed, and so is this one if it is not: by the leader, and by each server on
@@ -86,8 +116,9 @@ impl Feed {
         if self.below.ways.get(&server) == Some(&(via, session)) {
             return true;
         }
-        if base.quorum.contains(server) {
-            // A voter learns from its leader itself. Whoever says otherwise must not take its place.
+        if base.quorum.contains(server) || server == base.me || server == via {
+            // A voter learns from its leader itself, nobody from this server through itself, and who speaks through
+            // itself would be cut off by it. Whoever says otherwise must not take its place.
             self.dismiss(via, server, session, out);
             return false;
         }

@@ -195,3 +195,83 @@ fn a_guest_that_passes_on_what_a_voter_is_said_to_ask_takes_no_voters_place() {
         assert_eq!(leading.feed().links[&ServerId(1)].session, session, "the voter is gone");
     }
 }
+
+/// A leader to which a guest may pass on what others ask.
+fn led_with_a_guest() -> Room {
+    let mut room = three();
+    room.settle(500);
+    let leader = &mut room.servers[2];
+    leader.step(join(Epoch::ZERO), &mut Vec::new());
+    let feed = leader.feed_mut().expect("it leads");
+    feed.links.get_mut(&GUEST).expect("it joined").was_served = true;
+    room
+}
+
+/// Whether the leader takes what a guest passes on in this name.
+fn takes(leader: &mut Zab, server: ServerId, session: u64) -> bool {
+    let sequence = leader.feed().expect("it leads").links[&GUEST].received;
+    let relayed = Relayed { server, session, bytes: Arc::from(&b"any"[..]) };
+    let mut out = Vec::new();
+    leader.step(said(sequence, ToLeader::Relayed(relayed)), &mut out);
+    out.iter().any(|it| matches!(it, Action::Requested { .. }))
+}
+
+#[test]
+fn a_guest_passes_nothing_on_in_the_name_of_itself() {
+    let mut room = led_with_a_guest();
+    let leader = &mut room.servers[2];
+    assert!(!takes(leader, GUEST, SESSION + 1), "it speaks through itself");
+    let link = leader.feed().expect("it leads").links.get(&GUEST).map(|link| link.session);
+    assert_eq!(link, Some(SESSION), "it was cut off by what it said");
+}
+
+#[test]
+fn a_guest_passes_nothing_on_in_the_name_of_the_relay_it_speaks_to() {
+    let mut room = Room::new(1, 1);
+    for server in 0..2 {
+        room.step(server, Event::Start);
+    }
+    for _ in 0..100 {
+        room.tick();
+        room.settle(500);
+    }
+    let relay = &mut room.servers[1];
+    relay.step(join(Epoch::ZERO), &mut Vec::new());
+    relay.feed_mut().expect("it follows").links.get_mut(&GUEST).expect("it joined").was_served =
+        true;
+    let mut passes = |server: ServerId, sequence: u64| {
+        let relayed = Relayed { server, session: SESSION, bytes: Arc::from(&b"any"[..]) };
+        let mut out = Vec::new();
+        relay.step(said(sequence, ToLeader::Relayed(relayed)), &mut out);
+        let up = |it: &Action| {
+            let Action::Send { message: Message::ToLeader { body, .. }, .. } = it else {
+                return false;
+            };
+            matches!(body, ToLeader::Relayed(_))
+        };
+        out.iter().any(up)
+    };
+    assert!(passes(ServerId(0x8000_5678), 0), "it is another's relay");
+    assert!(!passes(ServerId(2), 1), "it asks in its relay's name");
+}
+
+#[test]
+fn what_is_known_of_guests_that_are_gone_is_forgotten_when_they_are_many() {
+    let mut room = led_with_a_guest();
+    let leader = &mut room.servers[2];
+    let gone = ServerId(0x8001_0000);
+    let at = |number: u32| ServerId(gone.0 + number);
+    let is_known = |leader: &Zab, id: ServerId| leader.feed().expect("it leads").is_known_below(id);
+    for number in 0..5_000 {
+        assert!(takes(leader, at(number), SESSION));
+        let feed = leader.feed_mut().expect("it leads");
+        if number != 1 {
+            feed.forget_way(at(number));
+        }
+    }
+    assert!(!is_known(leader, at(0)), "without a way, and of the oldest");
+    assert!(is_known(leader, at(1)), "it still speaks through the guest");
+    assert!(is_known(leader, at(4_999)), "it has just come");
+    let remembered = leader.feed().expect("it leads").known_below();
+    assert!(remembered < 5_000, "{remembered} are remembered");
+}
