@@ -300,6 +300,8 @@ pub struct Node {
     heard: BTreeMap<ServerId, i64>,
     /// When a part of something that is long on its way was last there, by who says it.
     coming: BTreeMap<ServerId, i64>,
+    /// How many of these were left when those that are gone were last forgotten.
+    remembered: usize,
     /// Sessions that a follower heard from since it told its leader.
     touched: BTreeMap<SessionId, i32>,
     digests: VecDeque<(Zxid, u64)>,
@@ -370,6 +372,7 @@ impl Node {
             guests: Vec::new(),
             heard: BTreeMap::new(),
             coming: BTreeMap::new(),
+            remembered: 0,
             touched: BTreeMap::new(),
             digests: VecDeque::new(),
             recent: VecDeque::new(),

@@ -471,9 +471,18 @@ impl Node {
 
     pub(super) fn send_request(&mut self, out: &mut Output) {
         let mut request = std::mem::take(&mut self.request);
-        request.applied = self.applied.zxid;
         self.asked_ms = self.clock.mono_ms;
-        self.drive(zab::Event::Request(request.encode()), out);
+        let applied = self.applied.zxid;
+        // Of its own: an older leader does not know this layout, and passes over what it does not understand.
+        let coming = std::mem::take(&mut request.coming);
+        if !request.is_empty() || coming.is_empty() {
+            request.applied = applied;
+            self.drive(zab::Event::Request(request.encode()), out);
+        }
+        if !coming.is_empty() {
+            let request = Request { coming, applied, ..Request::default() };
+            self.drive(zab::Event::Request(request.encode()), out);
+        }
     }
 
     /// Sends what has gathered for the leader, or for those who follow.
@@ -636,6 +645,7 @@ impl Node {
             self.locals.prolong_all(now_ms);
         }
         self.swept_ms = now_ms;
+        self.forget_gone();
         self.expire();
         self.expire_locals(out);
         let (me, applied) = (self.zab.me(), self.applied.zxid);

@@ -1,5 +1,7 @@
 //! What a leader ends by itself: silent sessions, containers, nodes whose time is over.
 
+use std::collections::BTreeSet;
+
 use super::{LAST_RESERVE_BYTES, Node, Output, TOUCH_INTERVAL_MS};
 use crate::prepare::{CONFIG_PATH, Internal};
 use crate::session::Due;
@@ -31,14 +33,18 @@ const SILENT_SERVER_MS: i64 = 1000;
 /// so that an outage of ten thousand clients does not hold up those that live.
 pub(super) const EXPIRED_PER_LOOK_MAX: usize = 2048;
 
+/// Servers of whose words it is remembered when they came, at least, before those that are gone are forgotten: each
+/// guest that comes anew has another number.
+pub(super) const REMEMBERED_MAX: usize = 4096;
+
 /// What a leader does about a session that is due.
 enum Patience {
     /// It ends.
     None,
     /// Its server has not been heard since: the next that is heard of it, or its silence, decides.
     UntilHeard,
-    /// It has this timeout, from when its server was last heard.
-    Grace { timeout_ms: i32, heard_ms: i64 },
+    /// It lives until then, milliseconds, as its server was heard less long ago than its client.
+    Grace { until_ms: i64 },
 }
 
 impl Node {
@@ -57,8 +63,10 @@ impl Node {
         {
             match self.patience(due) {
                 Patience::UntilHeard => spared.push((due.session, due.timeout_ms, due.heard_ms)),
-                Patience::Grace { timeout_ms, heard_ms } => {
-                    spared.push((due.session, timeout_ms, heard_ms));
+                Patience::Grace { until_ms } => {
+                    // When its client was heard stays known: no word in parts counts for ever.
+                    let timeout_ms = i32::try_from(until_ms - due.heard_ms).unwrap_or(i32::MAX);
+                    spared.push((due.session, timeout_ms, due.heard_ms));
                 }
                 Patience::None => {
                     self.propose_internal(Internal::CloseSession(due.session));
@@ -90,6 +98,11 @@ impl Node {
         }
         let now_ms = self.clock.mono_ms;
         let coming_ms = self.coming_ms(held.server);
+        let lasts_ms = i64::from(held.timeout_ms.saturating_add(grace_ms));
+        // What comes in parts says nothing of this session, and may never end: it counts no later than when the
+        // session is over by itself, so that it has its timeout, and the grace, once more behind that.
+        let counts_ms = due.heard_ms + i64::from(held.timeout_ms) + HELD_BACK_MS_MAX;
+        let alive_ms = coming_ms.map_or(heard_ms, |ms| heard_ms.max(ms.min(counts_ms)));
         let heard_ms = coming_ms.map_or(heard_ms, |ms| heard_ms.max(ms));
         let over_ms = due.heard_ms + i64::from(due.timeout_ms) + HELD_BACK_MS_MAX;
         // One that is about to learn again is heard, and cannot say yet whom it has.
@@ -97,14 +110,15 @@ impl Node {
         if serves && now_ms - heard_ms < SILENT_SERVER_MS {
             // What was heard of it since says that its client is silent, unless it was long on its way: what
             // was said meanwhile is behind it.
-            let comes = coming_ms.is_some_and(|ms| now_ms - ms < SILENT_SERVER_MS);
+            let bounded = now_ms < counts_ms + lasts_ms;
+            let comes = bounded && coming_ms.is_some_and(|ms| now_ms - ms < SILENT_SERVER_MS);
             let told =
                 over_ms <= heard_ms && !comes || self.zab.planted(Mutant::SilenceOfServerCounts);
             return if told { Patience::None } else { Patience::UntilHeard };
         }
-        let timeout_ms = held.timeout_ms.saturating_add(grace_ms);
-        let lives = now_ms - HELD_BACK_MS_MAX < heard_ms + i64::from(timeout_ms);
-        if lives { Patience::Grace { timeout_ms, heard_ms } } else { Patience::None }
+        let until_ms = alive_ms + lasts_ms;
+        let lives = now_ms - HELD_BACK_MS_MAX < until_ms;
+        if lives { Patience::Grace { until_ms } } else { Patience::None }
     }
 
     /// Another server says something. What it says before it is served, or when it is not any more, does
@@ -138,6 +152,21 @@ impl Node {
         let way = self.zab.way_to(server);
         let coming_ms = [way, server].iter().filter_map(|id| self.coming.get(id).copied()).max();
         coming_ms.filter(|_| !self.zab.planted(Mutant::LongWordIsSilence))
+    }
+
+    /// Forgets when those were heard that are neither served nor hold a session, once they are many: nothing
+    /// depends on that any more.
+    pub(super) fn forget_gone(&mut self) {
+        if self.heard.len().max(self.coming.len()) <= REMEMBERED_MAX.max(2 * self.remembered) {
+            return;
+        }
+        let held = self.attached.values().filter(|held| !held.left).map(|held| held.server);
+        let held: BTreeSet<ServerId> = held.collect();
+        let zab = &self.zab;
+        let stays = |id: &ServerId| held.contains(id) || zab.serves(*id);
+        self.heard.retain(|id, _| stays(id));
+        self.coming.retain(|id, _| stays(id));
+        self.remembered = self.heard.len().max(self.coming.len());
     }
 
     /// A server that learns from another one than its leader is not heard by that but when it asks

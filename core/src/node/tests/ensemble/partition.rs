@@ -23,7 +23,7 @@ pub(super) const PLAIN: usize = 1;
 pub(super) const CUT: usize = 3;
 
 /// One that learns from that one.
-const BEHIND: usize = 4;
+pub(super) const BEHIND: usize = 4;
 
 /// Beyond any policy: a client is heard more often.
 const PING_MS: u64 = 200;
