@@ -88,6 +88,10 @@ impl Cluster {
         // It may have begun to broadcast in this step, or ended it behind its last commit.
         let established = led || process.zab().is_leading();
         let leads = process.zab().leading_epoch().is_some();
+        // Also of one that is gone before it tells that it leads: whoever led before is replaced.
+        if let Some(epoch) = process.zab().leading_epoch().filter(|_| process.zab().is_leading()) {
+            self.witness.established_at.entry(epoch).or_insert(self.now);
+        }
         for action in &actions {
             if let Action::Committed(upto) = *action
                 && leads
@@ -544,7 +548,6 @@ impl Cluster {
         self.line(server, format_args!("became {standing:?}"));
         if let Standing::Leading(epoch) = standing {
             leadership2::check(&mut self.witness, server, epoch);
-            self.witness.established_at.entry(epoch).or_insert(self.now);
             epoch_on_quorum::check(&mut self.witness, server, epoch, &self.servers);
             let disk = &self.servers[server].disk;
             primary_integrity::check(&mut self.witness, server, epoch, disk);
