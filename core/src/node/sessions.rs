@@ -29,6 +29,10 @@ pub(super) const HELD_BACK_MS_MAX: i64 = 4 * TOUCH_INTERVAL_MS;
 /// what passes between two messages of servers that are well.
 const SILENT_SERVER_MS: i64 = 1000;
 
+/// For so long, milliseconds, what comes of a server in parts counts for its sessions at least, however short their
+/// timeouts are: one message on a slow way may take longer than these. A reactor hangs up on silent clients as late.
+const LONG_WORD_MS: i64 = 10_000;
+
 /// Sessions closed at one look at most. The rest follow at the next, a twentieth of a second later,
 /// so that an outage of ten thousand clients does not hold up those that live.
 pub(super) const EXPIRED_PER_LOOK_MAX: usize = 2048;
@@ -101,7 +105,8 @@ impl Node {
         let lasts_ms = i64::from(held.timeout_ms.saturating_add(grace_ms));
         // What comes in parts says nothing of this session, and may never end: it counts no later than when the
         // session is over by itself, so that it has its timeout, and the grace, once more behind that.
-        let counts_ms = due.heard_ms + i64::from(held.timeout_ms) + HELD_BACK_MS_MAX;
+        let own_ms = i64::from(held.timeout_ms).max(LONG_WORD_MS);
+        let counts_ms = due.heard_ms + own_ms + HELD_BACK_MS_MAX;
         let alive_ms = coming_ms.map_or(heard_ms, |ms| heard_ms.max(ms.min(counts_ms)));
         let heard_ms = coming_ms.map_or(heard_ms, |ms| heard_ms.max(ms));
         let over_ms = due.heard_ms + i64::from(due.timeout_ms) + HELD_BACK_MS_MAX;
