@@ -53,6 +53,19 @@ fn durable(zab: &mut Zab, upto: Zxid) -> Option<Zxid> {
         .find_map(|action| if let Action::Committed(upto) = action { Some(upto) } else { None })
 }
 
+/// Takes what is said to `to` out of what came of a step.
+fn said_to(out: &[Action], to: u32) -> Vec<Message> {
+    let mut said = Vec::new();
+    for action in out {
+        if let Action::Send { to: whom, message } = action
+            && *whom == ServerId(to)
+        {
+            said.push(message.clone());
+        }
+    }
+    said
+}
+
 #[test]
 fn a_single_voter_founds_a_new_epoch_and_proposes_only_when_it_is_durable() {
     let (mut zab, mut out) = (alone(Zxid::new(Epoch(4), 9)), Vec::new());

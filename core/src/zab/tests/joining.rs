@@ -19,19 +19,6 @@ fn step(room: &mut Room, server: usize, event: Event) -> Vec<Action> {
     out
 }
 
-/// What is said to `to`.
-fn said(out: &[Action], to: u32) -> Vec<Message> {
-    let mut said = Vec::new();
-    for action in out {
-        if let Action::Send { to: whom, message } = action
-            && *whom == ServerId(to)
-        {
-            said.push(message.clone());
-        }
-    }
-    said
-}
-
 #[test]
 fn who_does_not_vote_is_looked_up_in_the_log_as_soon_as_it_joins_unless_it_knows_a_newer_epoch() {
     for (newer, at_once) in [(0, true), (1, false)] {
@@ -74,11 +61,11 @@ fn an_upstream_that_was_asked_with_the_first_word_is_not_asked_again_and_how_far
     }
     let peer = ServerId(1);
     let out = step(&mut room, 1, Event::AskedUpstream { peer, rank, ticks: 8 });
-    assert_eq!(said(&out, 1), []);
+    assert_eq!(said_to(&out, 1), []);
     let out = step(&mut room, 0, Event::Received { from: ServerId(2), message: Message::Seek });
-    let offer = said(&out, 2).pop().expect("it is answered");
+    let offer = said_to(&out, 2).pop().expect("it is answered");
     let out = step(&mut room, 1, Event::Received { from: peer, message: offer });
-    assert!(matches!(said(&out, 1)[..], [Message::Join { .. }]), "{out:?}");
+    assert!(matches!(said_to(&out, 1)[..], [Message::Join { .. }]), "{out:?}");
     assert_eq!(room.servers[1].base.upstreams[&peer].round_trip, 8);
 }
 
@@ -87,11 +74,11 @@ fn who_is_linked_is_told_at_once_who_leads_and_joins() {
     let mut room = room(false);
     step(&mut room, 1, Event::Start);
     let out = step(&mut room, 0, Event::Asked(ServerId(2)));
-    let ballot = said(&out, 2).pop().expect("it is answered");
+    let ballot = said_to(&out, 2).pop().expect("it is answered");
     let Message::Ballot(told) = &ballot else { panic!("{ballot:?}") };
     assert_eq!(told.stance, Stance::Leading);
     let out = step(&mut room, 1, Event::Received { from: ServerId(1), message: ballot });
-    let joins = said(&out, 1).into_iter().any(|it| matches!(it, Message::Join { .. }));
+    let joins = said_to(&out, 1).into_iter().any(|it| matches!(it, Message::Join { .. }));
     assert!(joins, "{out:?}");
 }
 

@@ -53,19 +53,6 @@ fn step(room: &mut Room, server: u32, event: Event) -> Vec<Action> {
     out
 }
 
-/// Takes what is said to `to` out of what came of a step.
-fn said_to(out: &[Action], to: u32) -> Vec<Message> {
-    let mut said = Vec::new();
-    for action in out {
-        if let Action::Send { to: whom, message } = action
-            && *whom == ServerId(to)
-        {
-            said.push(message.clone());
-        }
-    }
-    said
-}
-
 /// Passes what one server says to another on, and returns what comes of it there.
 fn carry(room: &mut Room, out: &[Action], from: u32, to: u32) -> Vec<Action> {
     let mut all = Vec::new();
