@@ -150,6 +150,26 @@ pub fn replace<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<(), DiskEr
     disk.sync_dir(directory_of(name))
 }
 
+/// As [`replace`], also on a full disk: into a file of that length which was put by before, as `name.spare`.
+/// Puts the next one by where there is room, which is what the old bytes took.
+///
+/// A file system that writes in another place what is written again needs room all the same.
+pub fn replace_from_spare<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+    let spare = format!("{name}.spare");
+    let put_by = disk.open(&spare).ok();
+    let put_by = put_by.filter(|file| disk.len(file) == Ok(bytes.len() as u64));
+    let file = put_by.map_or_else(|| disk.create(&spare), Ok)?;
+    disk.write_at(&file, 0, bytes)?;
+    disk.sync(&file)?;
+    disk.rename(&spare, name)?;
+    disk.sync_dir(directory_of(name))?;
+    // Not synced: one that a crash takes is made anew, and nobody waits for it.
+    match disk.create(&spare).and_then(|file| disk.write_at(&file, 0, bytes)) {
+        Err(error) if error.cause != DiskCause::Full => Err(error),
+        _done_or_full => Ok(()),
+    }
+}
+
 /// All bytes of a small file, or `None` when there is none of that name.
 ///
 /// Bytes past `bytes_max` are not read: a longer file is not what it should be, and its checksum

@@ -159,7 +159,7 @@ impl Epochs {
 
     /// Makes both durable. A failure must end the process: what is on disk is not known then.
     pub fn store<D: Disk>(&self, disk: &D, cluster: ClusterId) -> Result<(), DiskError> {
-        disk::replace(disk, EPOCHS_FILE, &self.encode(cluster))
+        disk::replace_from_spare(disk, EPOCHS_FILE, &self.encode(cluster))
     }
 }
 
