@@ -20,12 +20,14 @@ mod decide;
 mod exchange;
 mod locals;
 mod partition;
+mod room;
 mod route;
 mod sessions;
+mod talk;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::prepare::{Changes, Options, Prepare};
@@ -278,6 +280,12 @@ pub struct Node {
     /// Digests that the leader named and this server has yet to come to.
     expected: VecDeque<(Zxid, u64)>,
     log_room: u64,
+    /// Of a leader: since which tick of Zab's it refuses writes for want of room.
+    full_since: Option<u64>,
+    /// Whether its leader takes this server for one that has room.
+    told_room: bool,
+    /// Of a leader: the voters that said that they have none.
+    without_room: BTreeSet<ServerId>,
     /// The members of the ensemble as this server was configured; empty for a server alone.
     membership: Box<[u8]>,
     clock: Clock,
@@ -359,6 +367,9 @@ impl Node {
             revalidated: 0,
             expected: VecDeque::new(),
             log_room: u64::MAX,
+            full_since: None,
+            told_room: true,
+            without_room: BTreeSet::new(),
             membership: Box::default(),
             clock,
             current_ms: clock.mono_ms,

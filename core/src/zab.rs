@@ -549,6 +549,24 @@ impl Zab {
         self.base.committed
     }
 
+    /// How often the clock has ticked.
+    pub fn now(&self) -> u64 {
+        self.base.now
+    }
+
+    /// Whether what keeps a leader from writing since that tick has lasted for so long that another should lead.
+    pub fn is_stall(&self, since: u64) -> bool {
+        self.base.timing.stall_ticks < self.base.now - since
+    }
+
+    /// Of a leader: the best of the `able` voters that could lead in its place, without its help.
+    pub fn successor(&self, able: impl Fn(ServerId) -> bool) -> Option<ServerId> {
+        match &self.role {
+            Role::Leading(leading) => leading.successor(&self.base, able),
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) | Role::Learning(_) => None,
+        }
+    }
+
     /// Whether this server leads or is followed, and `id` learns from it, or from one that does, and
     /// may serve.
     pub fn serves(&self, id: ServerId) -> bool {

@@ -125,8 +125,8 @@ pub struct ServerConfig {
     pub link_compression: LinkCompression,
     /// Which of [`ServerConfig::upstreams`] is learned from. Default the first.
     pub upstream_choice: UpstreamChoice,
-    /// Milliseconds without a finished write of its own disk after which a leader hands over to a
-    /// voter that is well. Default 3000.
+    /// Milliseconds without a finished write of its own disk, or without room there, after which a leader
+    /// hands over to a voter that is well. Default 3000.
     pub leader_stall_ms: u32,
     /// Whether a voter that lost its disk, or part of it, copies the history of the others before
     /// it votes again. Default false.

@@ -15,7 +15,7 @@ use crate::process::{directory, output, serve};
 use crate::subject::{connect, farwatch};
 
 /// What a write is answered while the disk is full.
-const NOT_READ_ONLY: i32 = -119;
+pub const NOT_READ_ONLY: i32 = -119;
 
 /// The small disk: two segments of 64 MiB and a third that only fits without the ballast.
 const DISK_BYTES: u64 = 230 << 20;

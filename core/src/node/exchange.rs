@@ -22,9 +22,9 @@ use crate::wire::handshake::Password;
 use crate::wire::{ErrorCode, OpCode};
 use crate::zxid::{ServerId, SessionId, Zxid};
 
-/// The layout of requests. The first one knew no local sessions; the last one is that of those which say what is
-/// coming.
-const REQUEST_VERSION_COMING: u8 = 3;
+/// The layout of requests. The first one knew no local sessions; the last one is that of those which say
+/// what is coming or whether there is room, and nothing else.
+const REQUEST_VERSION_BESIDE: u8 = 3;
 const REQUEST_VERSION: u8 = 2;
 const REQUEST_VERSION_ALL_GLOBAL: u8 = 1;
 
@@ -90,6 +90,8 @@ pub(super) struct Request {
     pub left: Vec<(SessionId, Origin)>,
     /// Servers whose words come to this one behind something that is long on its way.
     pub coming: Vec<ServerId>,
+    /// Whether its log has room for what is written next, where the leader takes that to be otherwise.
+    pub room: Option<bool>,
     /// How much of the history the server had applied when it said so: which local sessions it knew
     /// to be global.
     pub applied: Zxid,
@@ -187,13 +189,14 @@ impl Request {
             && self.touched.is_empty()
             && self.left.is_empty()
             && self.coming.is_empty()
+            && self.room.is_none()
     }
 
     pub fn encode(&self) -> Arc<[u8]> {
         let mut out = Vec::with_capacity(64);
         let e = &mut Encoder(&mut out);
-        let says_coming = !self.coming.is_empty();
-        let version = if says_coming { REQUEST_VERSION_COMING } else { REQUEST_VERSION };
+        let is_beside = !self.coming.is_empty() || self.room.is_some();
+        let version = if is_beside { REQUEST_VERSION_BESIDE } else { REQUEST_VERSION };
         e.u8(version).u64(self.applied.0).u8(self.hosted.is_some().into());
         if let Some(hosted) = &self.hosted {
             e.all(hosted, |e, it| {
@@ -234,10 +237,11 @@ impl Request {
         e.all(&self.left, |e, &(session, left)| {
             origin(e.u64(session.0), left);
         });
-        if says_coming {
+        if is_beside {
             e.all(&self.coming, |e, id| {
                 e.u32(id.0);
             });
+            e.u8(self.room.map_or(0, |has_room| 1 + u8::from(has_room)));
         }
         out.into()
     }
@@ -246,7 +250,7 @@ impl Request {
         let d = &mut Decoder(bytes);
         let version = d.u8()?;
         let (applied, scoped) = match version {
-            REQUEST_VERSION | REQUEST_VERSION_COMING => (Zxid(d.u64()?), true),
+            REQUEST_VERSION | REQUEST_VERSION_BESIDE => (Zxid(d.u64()?), true),
             REQUEST_VERSION_ALL_GLOBAL => (Zxid::ZERO, false),
             _unknown => return Err(Malformed),
         };
@@ -284,10 +288,11 @@ impl Request {
         })?;
         let touched = d.all(|d| Ok((SessionId(d.u64()?), get_timeout(d)?)))?;
         let left = d.all(|d| Ok((SessionId(d.u64()?), get_origin(d)?)))?;
-        let says_coming = version == REQUEST_VERSION_COMING;
-        let coming = if says_coming { d.all(|d| Ok(ServerId(d.u32()?)))? } else { Vec::new() };
+        let is_beside = version == REQUEST_VERSION_BESIDE;
+        let coming = if is_beside { d.all(|d| Ok(ServerId(d.u32()?)))? } else { Vec::new() };
+        let room = if is_beside { get_room(d)? } else { None };
         d.end()?;
-        Ok(Self { hosted, asks, touched, left, coming, applied })
+        Ok(Self { hosted, asks, touched, left, coming, room, applied })
     }
 }
 
@@ -371,6 +376,15 @@ fn origin(e: &mut Encoder<'_>, origin: Origin) {
 
 fn get_origin(d: &mut Decoder<'_>) -> Result<Origin, Malformed> {
     Ok(Origin { reactor: d.u16()?, connection: d.u32()?, generation: d.u32()?, sequence: d.u32()? })
+}
+
+fn get_room(d: &mut Decoder<'_>) -> Result<Option<bool>, Malformed> {
+    Ok(match d.u8()? {
+        0 => None,
+        1 => Some(false),
+        2 => Some(true),
+        _unknown => return Err(Malformed),
+    })
 }
 
 fn put_ask(e: &mut Encoder<'_>, ask: Ask) {

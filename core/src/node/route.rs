@@ -53,9 +53,6 @@ const STOOD_STILL_MS: i64 = 500;
 /// client looks for another server at once. An election is over by then, where one can succeed.
 pub(super) const HANDSHAKE_PATIENCE_MS: i64 = 2_000;
 
-/// Transactions after which a leader tells its tree's digest though no sweep is due.
-const DIGEST_TRANSACTIONS: u64 = 256;
-
 impl Node {
     /// Steps the protocol, does what it says, and goes on with what follows from that.
     pub(super) fn drive(&mut self, event: zab::Event, out: &mut Output) {
@@ -210,6 +207,7 @@ impl Node {
                     self.hosts_anew = false;
                     self.route = Route::Asking(leader, session);
                     self.request = Request { hosted: Some(self.hosted()), ..Request::default() };
+                    self.told_room = true;
                 }
             }
         }
@@ -469,61 +467,13 @@ impl Node {
         }
     }
 
-    pub(super) fn send_request(&mut self, out: &mut Output) {
-        let mut request = std::mem::take(&mut self.request);
-        self.asked_ms = self.clock.mono_ms;
-        let applied = self.applied.zxid;
-        // Of its own: an older leader does not know this layout, and passes over what it does not understand.
-        let coming = std::mem::take(&mut request.coming);
-        if !request.is_empty() || coming.is_empty() {
-            request.applied = applied;
-            self.drive(zab::Event::Request(request.encode()), out);
-        }
-        if !coming.is_empty() {
-            let request = Request { coming, applied, ..Request::default() };
-            self.drive(zab::Event::Request(request.encode()), out);
-        }
-    }
-
-    /// Sends what has gathered for the leader, or for those who follow.
-    pub(super) fn talk(&mut self, out: &mut Output) {
-        if !self.request.is_empty() && self.zab.is_following() {
-            self.send_request(out);
-        }
-        // What comes from the leader is passed on by the machine; the digest is this server's own.
-        if !self.zab.is_leading() && self.zab.served().next().is_none() {
-            return;
-        }
-        if self.applied.zxid.0 >= self.told.0.saturating_add(DIGEST_TRANSACTIONS) {
-            self.tell_digest();
-        }
-        let ready: Vec<ServerId> = self
-            .responses
-            .iter()
-            .filter(|(id, response)| !response.is_empty() && self.zab.serves(**id))
-            .map(|(&id, _)| id)
-            .collect();
-        for to in ready {
-            let response = self.responses.remove(&to).expect("it was there");
-            self.drive(zab::Event::Respond { to, bytes: response.encode() }, out);
-        }
-    }
-
-    fn tell_digest(&mut self) {
-        self.told = self.applied.zxid;
-        let digest = Some((self.applied.zxid, self.writer.digest()));
-        let learners: Vec<ServerId> = self.zab.served().collect();
-        for id in learners {
-            self.responses.entry(id).or_default().digest = digest;
-        }
-    }
-
     fn on_request(&mut self, from: ServerId, session: u64, bytes: &[u8], out: &mut Output) {
         let Ok(request) = Request::decode(bytes) else {
             out.warnings.push(format!("server {from} asks what this version does not understand"));
             return;
         };
-        let Request { hosted, asks, touched, left, coming, applied } = request;
+        self.note_room(from, &request);
+        let Request { hosted, asks, touched, left, coming, room: _, applied } = request;
         self.heard.insert(from, self.clock.mono_ms);
         let coming = coming.into_iter().filter(|id| self.zab.serves(*id));
         self.coming.extend(coming.map(|id| (id, self.clock.mono_ms)));
@@ -651,6 +601,7 @@ impl Node {
         let (me, applied) = (self.zab.me(), self.applied.zxid);
         self.upgrades.applied(me, applied);
         self.forget_upgraded();
+        self.mind_room(out);
         self.reap();
         // What a snapshot kept goes also when nobody writes any more.
         self.writer.reclaim();

@@ -32,6 +32,7 @@ fn seeds_that_found_a_bug_pass() {
     for seed in [2937, 4672, 5490, 900_128] {
         passes(seed, 8, Mode::Safety);
     }
+    passes(89, 8, Mode::Liveness);
     for seed in [10_672, 11_714] {
         passes(seed, 10, Mode::Safety);
     }

@@ -9,9 +9,10 @@ use farwatch_bench::raw::{ids, request};
 
 use super::audit::equal_trees;
 use super::client::Client;
+use super::handover::transfer;
 use super::load::{Plan, under_load};
 use super::servers::{Ensemble, Layout, PATIENCE, configure, pass, serves, until};
-use crate::disk::SmallDisk;
+use crate::disk::{NOT_READ_ONLY, SmallDisk};
 use crate::subject::Chance;
 
 /// How long nothing must happen that must never happen.
@@ -158,17 +159,23 @@ fn write_much(client: &mut Client) {
     }
 }
 
-#[test]
-fn a_follower_with_a_full_disk_holds_up_nobody_and_heals_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else { return };
+/// Three voters that serve, one of them with its data on the small disk.
+fn with_a_small_disk(disk: &SmallDisk, whose: u32) -> Ensemble {
     let mut ensemble = Ensemble::configured(3, &Layout::default());
     let members = ensemble.members();
-    let small = ensemble.server_mut(1);
+    let small = ensemble.server_mut(whose);
     small.data = disk.path("data");
     small.make_data();
     configure(small, &members, &[]);
     ensemble.start_all();
     ensemble.until_all_serve();
+    ensemble
+}
+
+#[test]
+fn a_follower_with_a_full_disk_holds_up_nobody_and_heals_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let mut ensemble = with_a_small_disk(&disk, 1);
     let (leader, _) = ensemble.leader();
     assert_ne!(leader, 1, "the highest number leads a new ensemble");
     let mut client = Client::of(ensemble.server(leader).client);
@@ -190,6 +197,37 @@ fn a_follower_with_a_full_disk_holds_up_nobody_and_heals_when_there_is_room() {
     ensemble.server_mut(other).kill();
     assert_eq!(client.must(&request::set_data("/n1", None, -1)).err, 0);
     ensemble.server_mut(other).start();
+    equal_trees(&ensemble);
+    drop(ensemble); // before its disk goes
+}
+
+#[test]
+fn a_leader_with_a_full_disk_lets_another_lead_and_goes_on_to_serve_reads() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let ensemble = with_a_small_disk(&disk, 3);
+    while ensemble.leader().0 != 3 {
+        transfer(&ensemble);
+        ensemble.until_all_serve();
+    }
+    let mut client = Client::of(ensemble.server(1).client);
+    write_needles(&mut client);
+    let mut reader = Client::of(ensemble.server(3).client);
+    let ballast = disk.path("ballast");
+    fill(&ballast);
+    let content = vec![b'm'; 500_000];
+    let mut number = 0;
+    let mut write = || {
+        number += 1;
+        let path = format!("/m{number}");
+        client.must(&request::create(&path, Some(&content), &ids::open(), 0)).err
+    };
+    until("the leader has no room", PATIENCE, || write() == NOT_READ_ONLY);
+    until("writes are taken again", PATIENCE, || write() == 0);
+    assert_ne!(ensemble.leader().0, 3);
+    assert_eq!(reader.must(&request::exists("/n1", false)).err, 0, "it goes on serving reads");
+    fs::remove_file(&ballast).expect("there is room again");
+    let logged = |number: u32| ensemble.server(number).report().map(|report| report.durable);
+    until("the small disk has everything", PATIENCE, || logged(3) >= logged(1));
     equal_trees(&ensemble);
     drop(ensemble); // before its disk goes
 }

@@ -18,7 +18,7 @@ fn hand_over(ensemble: &Ensemble, ledger: &Ledger) -> Duration {
 }
 
 /// Hands over to the follower after the leader, which then leads.
-fn transfer(ensemble: &Ensemble) {
+pub fn transfer(ensemble: &Ensemble) {
     let (leader, epoch) = ensemble.leader();
     let to = leader % 3 + 1;
     let done = Command::new(env!("CARGO_BIN_EXE_farwatch"))

@@ -42,6 +42,7 @@ fn request() -> Request {
         touched: vec![(SessionId(1), 2)],
         left: vec![(SessionId(3), AT)],
         coming: Vec::new(),
+        room: None,
         applied: Zxid::ZERO,
     }
 }
@@ -67,7 +68,7 @@ fn response() -> Response {
 #[test]
 fn what_is_exchanged_comes_back_and_no_prefix_of_it_is_anything() {
     let [.., local] = requests();
-    for request in [local, coming()] {
+    for request in [local, beside()] {
         let bytes = request.encode();
         let back = Request::decode(&bytes).expect("it was encoded here");
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
@@ -98,9 +99,9 @@ fn requests() -> [Request; 3] {
 }
 
 /// What the third version says, and no other is written for.
-fn coming() -> Request {
+fn beside() -> Request {
     let [.., local] = requests();
-    Request { coming: vec![ServerId(4), ServerId(0x0123_4567)], ..local }
+    Request { coming: vec![ServerId(4), ServerId(0x0123_4567)], room: Some(false), ..local }
 }
 
 fn responses() -> [Response; 2] {
@@ -156,13 +157,13 @@ fn what_was_exchanged_in_version_2_is_understood_for_ever_and_is_what_is_said_to
 }
 
 #[test]
-fn what_is_coming_is_said_in_version_3_and_nothing_else_is() {
+fn what_is_said_beside_is_in_version_3_and_nothing_else_is() {
     if let Ok(target) = std::env::var("FARWATCH_WRITE_FIXTURES") {
-        std::fs::write(format!("{target}/node-exchange-v3"), coming().encode()).unwrap();
+        std::fs::write(format!("{target}/node-exchange-v3"), beside().encode()).unwrap();
     }
     let asked = Request::decode(GOLDEN_V3).expect("a request");
-    assert_eq!(format!("{asked:?}"), format!("{:?}", coming()));
-    assert!(*coming().encode() == *GOLDEN_V3, "the layout changed without a new version");
+    assert_eq!(format!("{asked:?}"), format!("{:?}", beside()));
+    assert!(*beside().encode() == *GOLDEN_V3, "the layout changed without a new version");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod long_words;
 mod moves;
 mod partition;
 mod plan;
+mod room;
 
 use std::collections::BTreeMap;
 

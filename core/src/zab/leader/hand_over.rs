@@ -4,7 +4,7 @@ use super::{Draining, Leading};
 use crate::zab::base::Base;
 use crate::zab::event::Action;
 use crate::zab::feed::{Link, Stage};
-use crate::zab::message::ToLearner;
+use crate::zab::message::{Stance, ToLearner};
 use crate::zab::mutant::Mutant;
 use crate::zab::role::Next;
 use crate::zxid::ServerId;
@@ -52,6 +52,23 @@ impl Leading {
         let deadline = base.now + base.timing.transfer_ticks;
         self.draining = Some(Draining::HandOver { to, deadline });
         self.drained(base, out)
+    }
+
+    /// The best of the `able` voters that follow, where those and who else is heard to look for a leader are a
+    /// quorum without this server.
+    pub fn successor(&self, base: &Base, able: impl Fn(ServerId) -> bool) -> Option<ServerId> {
+        let follows = |id: &ServerId| self.feed.links.get(id).is_some_and(Link::counts);
+        let looks = |id: &ServerId| {
+            let ballot = base.peers.get(id).and_then(|peer| base.fresh(peer));
+            ballot.is_some_and(|ballot| ballot.stance == Stance::Looking)
+        };
+        let others: Vec<ServerId> =
+            base.quorum.iter().filter(|&id| id != base.me && able(id)).collect();
+        let reached = others.iter().copied().filter(|id| follows(id) || looks(id));
+        if !base.quorum.is_reached(reached) {
+            return None;
+        }
+        others.into_iter().filter(follows).max_by_key(|id| self.feed.links[id].acked)
     }
 
     /// A leader whose own disk hangs leads no more if another voter is well.

@@ -144,7 +144,7 @@ impl Cluster {
         before
     }
 
-    fn fate(&self, write: usize) -> Fate {
+    pub(super) fn fate(&self, write: usize) -> Fate {
         self.sent[write].fate
     }
 
