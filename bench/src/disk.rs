@@ -11,13 +11,12 @@ use farwatch_core::acl;
 use farwatch_core::record::run::{Position, Run};
 use farwatch_core::record::{self, Chain};
 use farwatch_core::snapshot::files::snapshot_name;
-use farwatch_core::snapshot::reader::Chunk;
-use farwatch_core::tree::{self, Applied, Restorer, Tree, TreeOptions, Writer};
+use farwatch_core::tree::{self, Applied, Tree, TreeOptions, Writer};
 use farwatch_core::txn::{CreateTxn, NodeKind, Txn, TxnHead};
 use farwatch_core::zxid::{ServerId, Zxid};
 use farwatch_observer::data_dir::{DataDir, Founding};
 use farwatch_observer::log_file::{LogFile, LogOptions};
-use farwatch_observer::recover::{self, SnapshotJob};
+use farwatch_observer::recover::{self, Loaded, Loading, SnapshotJob};
 use farwatch_observer::snapshot_file;
 use tempfile::TempDir;
 
@@ -109,15 +108,9 @@ impl SnapshotOnDisk {
 
     /// Loads it into a tree of its own, which must be the same.
     pub fn load(&self) -> Result<()> {
-        let mut restorer = Restorer::new(TreeOptions { hash_seed: SEED });
-        let mut reader = snapshot_file::open(&self.fresh.dir, self.zxid)?;
-        while let Some(chunk) = reader.next_chunk()? {
-            let Chunk::Nodes(entries) = chunk else { continue };
-            for image in entries.nodes() {
-                restorer.push(&image)?;
-            }
-        }
-        let (writer, tree) = restorer.finish(self.zxid)?;
+        let mut loading = Loading::new(TreeOptions { hash_seed: SEED });
+        loading.load(snapshot_file::open(&self.fresh.dir, self.zxid)?)?;
+        let Loaded { writer, tree, .. } = loading.finish()?;
         let is_same =
             (tree.node_count(), writer.digest()) == (self.tree.node_count(), self.writer.digest());
         ensure!(is_same, "a snapshot was loaded as another tree");

@@ -20,11 +20,12 @@ use farwatch_core::disk::{Disk, DiskCause, DiskError};
 use farwatch_core::limits::SEGMENT_BYTES;
 use farwatch_core::log::format::{BLOCK_BYTES, SEGMENT_HEAD_BYTES, Salt, padded_bytes};
 use farwatch_core::log::reader::{LogReader, ReadError};
-use farwatch_core::log::recovery::{Note, RecoverError, recover};
+use farwatch_core::log::recovery::{Load, Note, RecoverError, recover_loading};
 use farwatch_core::log::{Log, Placement, SegmentStart, Ticket, make_spare, spare_name};
 use farwatch_core::record::Chain;
 use farwatch_core::record::run::{Position, Run};
 use farwatch_core::snapshot::files::SnapshotInfo;
+use farwatch_core::snapshot::reader::SnapshotReader;
 use farwatch_core::zxid::Zxid;
 use thiserror::Error;
 
@@ -189,10 +190,19 @@ pub struct LogFile {
 impl LogFile {
     /// Recovers the log of `dir` and makes it ready to be appended to.
     pub fn open(dir: &DataDir, options: LogOptions) -> Result<(Self, Recovered), OpenError> {
+        Self::open_loading(dir, options, &mut SnapshotReader::read_out)
+    }
+
+    /// As [`LogFile::open`]; the snapshot that is recovered goes through `load`, as the last one.
+    pub fn open_loading<'d>(
+        dir: &'d DataDir,
+        options: LogOptions,
+        load: &mut Load<'_, &'d DataDir>,
+    ) -> Result<(Self, Recovered), OpenError> {
         assert!(options.segment_bytes.is_multiple_of(BLOCK_BYTES as u64));
         assert!(options.segment_bytes > SEGMENT_HEAD_BYTES as u64);
         assert!((1..=ring::DEPTH_MAX).contains(&options.queue_depth));
-        let recovery = recover(dir, dir.identity().cluster)?;
+        let recovery = recover_loading(dir, dir.identity().cluster, load)?;
         let event = system::event_fd().map_err(OpenError::Thread)?;
         let (driver, rung) = choose_driver(dir, options, &event)?;
         let filler = event.try_clone().and_then(|event| Filler::new(dir.clone(), event));
@@ -529,9 +539,12 @@ impl LogFile {
 
     fn take_filled(&mut self) {
         while let Some(filled) = self.filler.poll() {
-            // A full disk is told when a spare is really needed.
+            // A full disk is told when a spare is really needed; that it has room, by a spare that is made: what is
+            // removed gives its space back later.
             let was_full = self.disk_is_full;
-            self.disk_is_full = self.settle_filled(filled).is_err();
+            let tells = !matches!(filled, Filled::Removed);
+            let settled = self.settle_filled(filled);
+            self.disk_is_full = settled.is_err() || was_full && !tells;
             if was_full && !self.disk_is_full {
                 tracing::info!("the disk of the log has room again");
             }
@@ -567,7 +580,7 @@ impl LogFile {
                 %error,
                 left_bytes = left,
                 "the disk of the log is full: when what is left of the segment is used, a leader refuses writes \
-                 with NOTREADONLY and a follower counts in no quorum, until there is room. Reads go on"
+                 with NOTREADONLY and a follower acknowledges nothing, until there is room. Reads go on"
             );
         }
         // Known from here on, whoever found it: writes are refused and not taken in without end.

@@ -1,6 +1,5 @@
 //! From a data directory to a server's state: the newest valid snapshot, then the log behind it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farwatch_core::disk::DiskError;
@@ -8,17 +7,19 @@ use farwatch_core::log::reader::ReadError;
 use farwatch_core::log::recovery::Note;
 use farwatch_core::node;
 use farwatch_core::record::Chain;
-use farwatch_core::session::{Session, SessionTable};
 use farwatch_core::snapshot::files::SnapshotInfo;
 use farwatch_core::snapshot::format::SnapshotError;
-use farwatch_core::snapshot::reader::Chunk;
-use farwatch_core::tree::{self, Applied, RestoreError, Restorer, Tree, TreeOptions, Writer};
+use farwatch_core::tree::{self, Applied, RestoreError, TreeOptions};
 use farwatch_core::zxid::Zxid;
 use thiserror::Error;
 
 use crate::data_dir::DataDir;
 use crate::log_file::{LogFile, LogOptions, OpenError};
 use crate::snapshot_file;
+
+mod loading;
+
+pub use loading::{Loaded, Loading};
 
 /// Why a server cannot start from what is on its disk.
 #[derive(Debug, Error)]
@@ -84,15 +85,11 @@ pub fn recover(
     options: LogOptions,
     hash_seed: u64,
 ) -> Result<Recovered, RecoverError> {
-    let (log, found) = LogFile::open(dir, options)?;
-    let options = TreeOptions { hash_seed };
-    let mut sessions = SessionTable::new();
+    let mut loading = Loading::new(TreeOptions { hash_seed });
+    let (log, found) = LogFile::open_loading(dir, options, &mut |reader| loading.load(reader))?;
+    let load_time = loading.took;
+    let Loaded { mut writer, tree, mut sessions } = loading.finish()?;
     let began = Instant::now();
-    let (mut writer, tree) = match &found.snapshot {
-        Some(snapshot) => load(dir, snapshot, options, &mut sessions)?,
-        None => tree::new(options),
-    };
-    let loaded = Instant::now();
     let committed = found.snapshot.as_ref().map_or(Zxid::ZERO, |snapshot| snapshot.zxid);
     let mut records = found.records;
     let mut applied = Applied::default();
@@ -108,7 +105,7 @@ pub fn recover(
         }
     }
     writer.reclaim();
-    let (load_time, replay_time) = (loaded - began, loaded.elapsed());
+    let replay_time = began.elapsed();
     let state = node::Recovered { writer, tree, sessions, chain: found.chain };
     let notes = found.notes;
     Ok(Recovered { log, state, committed, replayed, load_time, replay_time, notes })
@@ -116,40 +113,6 @@ pub fn recover(
 
 /// Replaced versions are freed every so many records: seldom enough to cost nothing.
 const RECLAIM_INTERVAL: u64 = 1024;
-
-fn load(
-    dir: &DataDir,
-    snapshot: &SnapshotInfo,
-    options: TreeOptions,
-    sessions: &mut SessionTable,
-) -> Result<(Writer, Arc<Tree>), RecoverError> {
-    let zxid = snapshot.zxid;
-    let broken = |cause| RecoverError::Tree { zxid, cause };
-    let mut reader = snapshot_file::open(dir, zxid)?;
-    let mut restorer = Restorer::new(options);
-    while let Some(chunk) = reader.next_chunk()? {
-        match chunk {
-            Chunk::Sessions(entries) => {
-                for image in entries.sessions() {
-                    let session =
-                        Session { timeout_ms: image.timeout_ms, password: image.password };
-                    sessions.insert(image.id, session);
-                }
-            }
-            Chunk::Nodes(entries) => {
-                for image in entries.nodes() {
-                    restorer.push(&image).map_err(broken)?;
-                }
-            }
-        }
-    }
-    let (writer, tree) = restorer.finish(zxid).map_err(broken)?;
-    let (written, read) = (snapshot.digest, writer.digest());
-    if written != read {
-        return Err(RecoverError::Digest { zxid, written, read });
-    }
-    Ok((writer, tree))
-}
 
 /// What a snapshot is taken of: a place in the history, and a reader that holds on to it.
 pub struct SnapshotJob {
@@ -185,3 +148,6 @@ impl SnapshotJob {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

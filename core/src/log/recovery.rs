@@ -25,6 +25,7 @@ use crate::record::Record;
 use crate::record::run::Position;
 use crate::snapshot::files::{self, SnapshotInfo};
 use crate::snapshot::format::SnapshotError;
+use crate::snapshot::reader::SnapshotReader;
 use crate::zxid::Zxid;
 
 /// Why a history cannot be recovered. Nothing on disk was changed, but that a cut or a replacement
@@ -195,18 +196,32 @@ struct Scan {
     torn: Option<Torn>,
 }
 
-/// Recovers the history, and cuts a torn tail durably.
+/// Reads a snapshot to its end and says what it is. What was made of one that turns out to be damaged is to
+/// be thrown away: the one before it comes next.
+pub type Load<'l, D> = dyn FnMut(SnapshotReader<D>) -> Result<SnapshotInfo, SnapshotError> + 'l;
+
+/// As [`recover_loading`], of which nothing but the history is wanted.
+pub fn recover<D: Disk>(disk: &D, cluster: ClusterId) -> Result<Recovery, RecoverError> {
+    recover_loading(disk, cluster, &mut SnapshotReader::read_out)
+}
+
+/// Recovers the history, and cuts a torn tail durably. Each snapshot that might be the newest valid one goes
+/// through `load`, once it is opened; the last one that it was given is the one that counts.
 ///
 /// Only what is behind the snapshot is scanned here; records are checked one by one when they are
 /// read through [`super::reader::LogReader`], before anything is served.
-pub fn recover<D: Disk>(disk: &D, cluster: ClusterId) -> Result<Recovery, RecoverError> {
+pub fn recover_loading<'d, D: Disk>(
+    disk: &'d D,
+    cluster: ClusterId,
+    load: &mut Load<'_, &'d D>,
+) -> Result<Recovery, RecoverError> {
     replace::finish(disk, cluster)?;
     let mut cut = cut::Cut::load(disk, cluster)?;
     if let Some(begun) = cut.as_mut().filter(|cut| cut.stage == Stage::Cutting) {
         begun.finish(disk, cluster)?;
     }
     let mut notes = Vec::new();
-    let (snapshot, damaged) = choose_snapshot(disk, cluster, &mut notes)?;
+    let (snapshot, damaged) = choose_snapshot(disk, cluster, load, &mut notes)?;
     let base = snapshot.as_ref().map_or(Position::ROOT, SnapshotInfo::position);
     let found = list_log(disk)?;
     let segments = read_heads(disk, cluster, &found.segments, base.zxid, &mut notes)?;
@@ -241,7 +256,7 @@ pub fn recover<D: Disk>(disk: &D, cluster: ClusterId) -> Result<Recovery, Recove
         // What was applied was durable on a quorum and not here. The log must not go on behind a
         // hole, and nothing of it is needed.
         replace::order(disk, cluster, base)?;
-        return recover(disk, cluster);
+        return recover_loading(disk, cluster, load);
     }
     for name in found.leftovers {
         disk.remove(&format!("{LOG_DIRECTORY}/{name}"))?;
@@ -302,14 +317,15 @@ struct DamagedSnapshot {
 }
 
 /// The newest snapshot whose every byte is as it was written, and the newest one before that.
-fn choose_snapshot<D: Disk>(
-    disk: &D,
+fn choose_snapshot<'d, D: Disk>(
+    disk: &'d D,
     cluster: ClusterId,
+    load: &mut Load<'_, &'d D>,
     notes: &mut Vec<Note>,
 ) -> Result<(Option<SnapshotInfo>, Option<DamagedSnapshot>), RecoverError> {
     let mut damaged = None;
     for zxid in files::list_snapshots(disk)?.into_iter().rev() {
-        match files::verify(disk, cluster, zxid) {
+        match SnapshotReader::open(disk, cluster, zxid).and_then(&mut *load) {
             Ok(info) => return Ok((Some(info), damaged)),
             Err(SnapshotError::Disk(error)) => return Err(error.into()),
             Err(cause) => {

@@ -65,9 +65,7 @@ pub(crate) fn verify_as<D: Disk>(
     name: &str,
     zxid: Zxid,
 ) -> Result<SnapshotInfo, SnapshotError> {
-    let mut reader = SnapshotReader::open_as(disk, cluster, name, zxid)?;
-    while reader.next_chunk()?.is_some() {}
-    Ok(reader.info().expect("the footer was read"))
+    SnapshotReader::open_as(disk, cluster, name, zxid)?.read_out()
 }
 
 /// Removes all but the newest `keep` snapshots that are valid, and returns the oldest one kept: the

@@ -35,6 +35,30 @@ pub enum Chunk<'a> {
     Nodes(Entries<'a>),
 }
 
+/// A checked chunk of its own, for another thread than the one that reads.
+#[derive(Debug)]
+pub struct OwnedChunk {
+    kind: ChunkKind,
+    bytes: Vec<u8>,
+}
+
+impl OwnedChunk {
+    /// What it holds.
+    pub fn chunk(&self) -> Chunk<'_> {
+        let entries = Entries { body: &self.bytes[CHUNK_HEAD_BYTES..] };
+        match self.kind {
+            ChunkKind::Sessions => Chunk::Sessions(entries),
+            ChunkKind::Nodes => Chunk::Nodes(entries),
+            ChunkKind::Footer => unreachable!("a footer is no chunk of its own"),
+        }
+    }
+
+    /// Its memory, for [`SnapshotReader::take_chunk`] to read another one into.
+    pub fn into_room(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
 /// The entries of a checked chunk.
 #[derive(Clone, Copy, Debug)]
 pub struct Entries<'a> {
@@ -138,6 +162,22 @@ impl<D: Disk> SnapshotReader<D> {
             }
             ChunkKind::Sessions => Err(damaged),
         }
+    }
+
+    /// As [`SnapshotReader::next_chunk`], as a chunk that is the caller's. The next one is read into `room`.
+    pub fn take_chunk(&mut self, room: Vec<u8>) -> Result<Option<OwnedChunk>, SnapshotError> {
+        let kind = match self.next_chunk()? {
+            Some(Chunk::Sessions(_)) => ChunkKind::Sessions,
+            Some(Chunk::Nodes(_)) => ChunkKind::Nodes,
+            None => return Ok(None),
+        };
+        Ok(Some(OwnedChunk { kind, bytes: std::mem::replace(&mut self.chunk, room) }))
+    }
+
+    /// Reads what is left, for its checksums.
+    pub fn read_out(mut self) -> Result<SnapshotInfo, SnapshotError> {
+        while self.next_chunk()?.is_some() {}
+        Ok(self.info().expect("the footer was read"))
     }
 
     /// What the whole file is, once [`SnapshotReader::next_chunk`] has answered `None`.
