@@ -81,6 +81,10 @@ impl Disk for DataFiles {
         Err(refused("rename", from))
     }
 
+    fn exchange(&self, one: &str, _other: &str) -> Result<bool, DiskError> {
+        Err(refused("rename", one))
+    }
+
     fn remove(&self, name: &str) -> Result<(), DiskError> {
         Err(refused("remove", name))
     }

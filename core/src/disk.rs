@@ -71,6 +71,10 @@ pub trait Disk {
     /// [`Disk::sync_dir`].
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError>;
 
+    /// Gives two files of one directory each other's name, at once; durable after [`Disk::sync_dir`]. Returns
+    /// whether it did: not every file system can, and both must be there.
+    fn exchange(&self, one: &str, other: &str) -> Result<bool, DiskError>;
+
     /// Removes a name; durable after [`Disk::sync_dir`].
     fn remove(&self, name: &str) -> Result<(), DiskError>;
 
@@ -115,6 +119,10 @@ impl<D: Disk + ?Sized> Disk for &D {
         (**self).rename(from, to)
     }
 
+    fn exchange(&self, one: &str, other: &str) -> Result<bool, DiskError> {
+        (**self).exchange(one, other)
+    }
+
     fn remove(&self, name: &str) -> Result<(), DiskError> {
         (**self).remove(name)
     }
@@ -150,8 +158,8 @@ pub fn replace<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<(), DiskEr
     disk.sync_dir(directory_of(name))
 }
 
-/// As [`replace`], also on a full disk: into a file of that length which was put by before, as `name.spare`.
-/// Puts the next one by where there is room, which is what the old bytes took.
+/// As [`replace`], also on a full disk: into a file of that length that was put by before, as `name.spare`,
+/// which then changes names with the old one.
 ///
 /// A file system that writes in another place what is written again needs room all the same.
 pub fn replace_from_spare<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
@@ -161,13 +169,16 @@ pub fn replace_from_spare<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result
     let file = put_by.map_or_else(|| disk.create(&spare), Ok)?;
     disk.write_at(&file, 0, bytes)?;
     disk.sync(&file)?;
+    if disk.exchange(&spare, name)? {
+        return disk.sync_dir(directory_of(name));
+    }
     disk.rename(&spare, name)?;
     disk.sync_dir(directory_of(name))?;
-    // Not synced: one that a crash takes is made anew, and nobody waits for it.
-    match disk.create(&spare).and_then(|file| disk.write_at(&file, 0, bytes)) {
-        Err(error) if error.cause != DiskCause::Full => Err(error),
-        _done_or_full => Ok(()),
-    }
+    // The first one, or where names cannot be exchanged: into what the old bytes took, unless somebody is quicker.
+    // Without it the next one needs room, and says so then.
+    let zeros = vec![0; bytes.len()];
+    let _put_by = disk.create(&spare).and_then(|file| disk.write_at(&file, 0, &zeros));
+    Ok(())
 }
 
 /// All bytes of a small file, or `None` when there is none of that name.

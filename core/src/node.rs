@@ -211,6 +211,8 @@ pub struct NodeOptions {
     /// Whether the configuration lists servers that do not vote. A new leader does not know who is
     /// behind whom, and then gives every session the grace.
     pub lists_learners: bool,
+    /// What a client's write takes at most, bytes: a log that has room for less than that has none.
+    pub write_bytes_max: usize,
     /// Which sessions this server keeps to itself.
     pub local_sessions: LocalSessions,
 }

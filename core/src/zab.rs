@@ -559,6 +559,14 @@ impl Zab {
         self.base.timing.stall_ticks < self.base.now - since
     }
 
+    /// Of a leader: whether it and the `able` ones of those that follow are a quorum.
+    pub fn has_quorum(&self, able: impl Fn(ServerId) -> bool) -> bool {
+        match &self.role {
+            Role::Leading(leading) => leading.has_quorum(&self.base, able),
+            Role::Idle | Role::Looking(_) | Role::Seeking(_) | Role::Learning(_) => false,
+        }
+    }
+
     /// Of a leader: the best of the `able` voters that could lead in its place, without its help.
     pub fn successor(&self, able: impl Fn(ServerId) -> bool) -> Option<ServerId> {
         match &self.role {

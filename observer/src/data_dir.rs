@@ -19,6 +19,7 @@ use farwatch_core::log::format::ClusterId;
 use farwatch_core::log::identity::{IDENTITY_BYTES, IDENTITY_FILE, Identity, IdentityError};
 use farwatch_core::snapshot::files::SNAPSHOT_DIRECTORY;
 use farwatch_core::zxid::ServerId;
+use rustix::fs::{CWD, RenameFlags};
 use thiserror::Error;
 
 use crate::log_file::system;
@@ -341,6 +342,12 @@ impl Disk for DataDir {
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
         let renamed = fs::rename(self.path(from), self.path(to));
         renamed.map_err(|e| disk_error("rename", from, &e))
+    }
+
+    fn exchange(&self, one: &str, other: &str) -> Result<bool, DiskError> {
+        let (from, to) = (self.path(one), self.path(other));
+        let exchanged = rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE);
+        Ok(exchanged.is_ok()) // what is wrong with the disk, the rename instead of it says
     }
 
     fn remove(&self, name: &str) -> Result<(), DiskError> {

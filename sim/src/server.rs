@@ -210,6 +210,7 @@ fn node_options(service: &Service, services: &Services) -> NodeOptions {
         on_partition: service.on_partition,
         learner_grace_ms: services.grace_ms,
         lists_learners: services.lists_learners,
+        write_bytes_max: 1 << 20,
         local_sessions: service.local_sessions,
     }
 }

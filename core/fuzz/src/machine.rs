@@ -278,6 +278,7 @@ impl Runner {
             on_partition: OnPartition::default(),
             learner_grace_ms: 0,
             lists_learners: false,
+            write_bytes_max: 1 << 20,
             local_sessions: LocalSessions::Off,
         };
         let recovered = Recovered { writer, tree, sessions: SessionTable::new(), chain: Chain(0) };

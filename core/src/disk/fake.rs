@@ -43,6 +43,8 @@ enum Operation {
         from: String,
         to: String,
     },
+    /// Of two files and their names before.
+    Exchange([(FakeFile, String); 2]),
     Remove {
         file: FakeFile,
         name: String,
@@ -121,6 +123,7 @@ impl FakeDisk {
                 Operation::Create { .. }
                 | Operation::Finish { .. }
                 | Operation::Rename { .. }
+                | Operation::Exchange(_)
                 | Operation::Remove { .. }
                 | Operation::SyncDir { .. } => {}
             }
@@ -230,6 +233,7 @@ impl FakeDisk {
                 Operation::Create { .. }
                 | Operation::Write { .. }
                 | Operation::Rename { .. }
+                | Operation::Exchange(_)
                 | Operation::Remove { .. } => pending.push(operation),
             }
         }
@@ -277,6 +281,7 @@ fn durable_operations(operations: &[Operation]) -> Vec<bool> {
                     let name = match earlier {
                         Operation::Create { name, .. } | Operation::Remove { name, .. } => name,
                         Operation::Rename { to, .. } => to,
+                        Operation::Exchange([(_, name), _]) => name,
                         Operation::Write { .. }
                         | Operation::Finish { .. }
                         | Operation::Sync { .. }
@@ -288,6 +293,7 @@ fn durable_operations(operations: &[Operation]) -> Vec<bool> {
             Operation::Create { .. }
             | Operation::Write { .. }
             | Operation::Rename { .. }
+            | Operation::Exchange(_)
             | Operation::Remove { .. } => {}
         }
     }
@@ -327,6 +333,10 @@ fn apply_again(image: &mut Image, operation: &Operation, keep_bytes: Option<u64>
                 image.names.remove(from);
             }
             image.names.insert(to.clone(), *file);
+        }
+        Operation::Exchange([(one, name), (other, its)]) => {
+            image.names.insert(name.clone(), *other);
+            image.names.insert(its.clone(), *one);
         }
         Operation::Remove { file, name } => {
             if image.names.get(name) == Some(file) {
@@ -405,6 +415,14 @@ impl Disk for FakeDisk {
         let file = self.find("rename", from)?;
         self.change(Operation::Rename { file, from: from.to_owned(), to: to.to_owned() });
         Ok(())
+    }
+
+    fn exchange(&self, one: &str, other: &str) -> Result<bool, DiskError> {
+        self.call("exchange", one)?;
+        let find = |name: &str| Some((*self.now.borrow().names.get(name)?, name.to_owned()));
+        let (Some(one), Some(other)) = (find(one), find(other)) else { return Ok(false) };
+        self.change(Operation::Exchange([one, other]));
+        Ok(true)
     }
 
     fn remove(&self, name: &str) -> Result<(), DiskError> {

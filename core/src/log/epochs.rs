@@ -220,6 +220,8 @@ mod tests {
         let cluster = ClusterId(9);
         let disk = FakeDisk::new();
         EPOCHS.store(&disk, cluster).unwrap();
+        // The first one makes what is put by; from the second one on names are exchanged.
+        EPOCHS.store(&disk, cluster).unwrap();
         let new = Epochs { accepted: Epoch(8), current: Epoch(8) };
         let mark = disk.operations();
         new.store(&disk, cluster).unwrap();
@@ -233,6 +235,24 @@ mod tests {
             });
         }
         println!("{states} crash states");
+    }
+
+    #[test]
+    fn a_full_disk_has_room_for_them_once_they_were_stored() {
+        let (cluster, disk) = (ClusterId(9), FakeDisk::new());
+        let at = |epoch| Epochs { accepted: Epoch(epoch), current: Epoch(epoch) };
+        at(1).store(&disk, cluster).unwrap();
+        let taken = 2 * EPOCHS_BYTES as u64; // these, and what is put by for the next ones
+        disk.set_capacity(Some(taken));
+        for epoch in 2..6 {
+            at(epoch).store(&disk, cluster).unwrap();
+            assert_eq!(Epochs::load(&disk, cluster), Ok(at(epoch)));
+        }
+        // Another length is no room.
+        disk.remove("epochs.spare").unwrap();
+        disk.set_capacity(Some(EPOCHS_BYTES as u64));
+        assert_eq!(at(6).store(&disk, cluster).unwrap_err().cause, disk::DiskCause::Full);
+        assert_eq!(Epochs::load(&disk, cluster), Ok(at(5)));
     }
 
     #[test]

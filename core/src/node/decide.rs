@@ -100,9 +100,9 @@ impl Node {
         if self.has_moved(from, item, op) {
             return Some(Verdict::Refused { behind, code: ErrorCode::SessionExpired });
         }
-        let reserve =
-            if op == OpCode::CloseSession { LAST_RESERVE_BYTES } else { SESSION_RESERVE_BYTES };
-        if self.is_full(body.len(), reserve) {
+        let ends = op == OpCode::CloseSession;
+        let reserve = if ends { LAST_RESERVE_BYTES } else { SESSION_RESERVE_BYTES };
+        if self.is_full(body.len(), reserve) || !ends && self.lacks_room_in_quorum() {
             return Some(Verdict::Refused { behind, code: ErrorCode::NotReadOnly });
         }
         if self.was_told_over(from, asked, op, out) {

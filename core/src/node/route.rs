@@ -207,7 +207,7 @@ impl Node {
                     self.hosts_anew = false;
                     self.route = Route::Asking(leader, session);
                     self.request = Request { hosted: Some(self.hosted()), ..Request::default() };
-                    self.told_room = true;
+                    self.begin_room();
                 }
             }
         }
@@ -290,6 +290,7 @@ impl Node {
             if std::mem::take(&mut self.hosts_anew) {
                 self.route = Route::Asking(leader, session);
                 self.request.hosted = Some(self.hosted());
+                self.begin_room();
             } else {
                 self.route = Route::Open(leader, session);
             }

@@ -70,6 +70,7 @@ impl Rig {
             on_partition: OnPartition::default(),
             learner_grace_ms: GRACE_MS,
             lists_learners: false,
+            write_bytes_max: 1 << 20,
             local_sessions,
         };
         let recovered = Recovered { writer, tree, sessions, chain: Chain::default() };

@@ -44,6 +44,7 @@ fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, temp
         on_partition: OnPartition::default(),
         learner_grace_ms: 0,
         lists_learners: false,
+        write_bytes_max: 1 << 20,
         local_sessions: LocalSessions::Off,
     };
     let clock = Clock { mono_ms: 0, wall_ms: 0 };

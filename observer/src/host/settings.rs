@@ -60,6 +60,7 @@ pub(super) fn node_options(config: &ServerConfig, hash_seed: u64) -> NodeOptions
         // Guests are in no list, so that a leader always has it for those it knows.
         learner_grace_ms: i32::try_from(config.observer_session_grace_ms).unwrap_or(i32::MAX),
         lists_learners: config.servers.iter().any(|it| it.role == ServerRole::Observer),
+        write_bytes_max: config.client_frame_bytes_max,
         local_sessions: config.local_sessions,
     }
 }

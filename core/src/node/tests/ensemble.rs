@@ -504,6 +504,7 @@ pub fn node_options(on_partition: OnPartition) -> NodeOptions {
         on_partition,
         learner_grace_ms: GRACE_MS,
         lists_learners: true,
+        write_bytes_max: 1 << 20,
         local_sessions: LocalSessions::Off,
     }
 }

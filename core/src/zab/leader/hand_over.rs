@@ -54,9 +54,18 @@ impl Leading {
         self.drained(base, out)
     }
 
+    /// Whether this server and the `able` ones of those that follow are a quorum.
+    pub fn has_quorum(&self, base: &Base, able: impl Fn(ServerId) -> bool) -> bool {
+        let follows = self.feed.links.values().filter(|link| link.counts() && able(link.id));
+        base.quorum.is_reached(follows.map(|link| link.id).chain([base.me]))
+    }
+
     /// The best of the `able` voters that follow, where those and who else is heard to look for a leader are a
-    /// quorum without this server.
+    /// quorum without this server. None while it drains for something else.
     pub fn successor(&self, base: &Base, able: impl Fn(ServerId) -> bool) -> Option<ServerId> {
+        if self.draining.is_some() {
+            return None;
+        }
         let follows = |id: &ServerId| self.feed.links.get(id).is_some_and(Link::counts);
         let looks = |id: &ServerId| {
             let ballot = base.peers.get(id).and_then(|peer| base.fresh(peer));

@@ -68,10 +68,26 @@ fn who_was_without_room_in_an_earlier_session_is_asked_anew() {
     cluster.stay(500);
     let without: Vec<_> = cluster.node_of(leader).without_room.iter().copied().collect();
     assert_eq!(without, [one, other].map(id_of));
-    // It has room before it follows again.
+    // One has room before it follows again, and the other has none.
     cluster.cut(leader, one, 1500);
+    cluster.cut(leader, other, 100);
     cluster.servers[one].room = u64::MAX;
     cluster.stay(3000);
     let without: Vec<_> = cluster.node_of(leader).without_room.iter().copied().collect();
     assert_eq!(without, [id_of(other)]);
+}
+
+#[test]
+fn what_a_quorum_has_no_room_for_is_refused_by_a_leader_that_has() {
+    let (mut cluster, leader, [one, other]) = Cluster::with_a_leader();
+    cluster.fill(&[one]);
+    cluster.stay(500);
+    assert!(matches!(cluster.write_now(), Fate::Done(_)), "two of three have room");
+    cluster.fill(&[one, other]);
+    cluster.stay(500);
+    assert_eq!(cluster.write_now(), Fate::Failed(ErrorCode::NotReadOnly));
+    assert_eq!(cluster.leads(), leader);
+    cluster.servers[one].room = u64::MAX;
+    cluster.stay(500);
+    assert!(matches!(cluster.write_now(), Fate::Done(_)));
 }
