@@ -27,7 +27,7 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::prepare::{Changes, Options, Prepare};
@@ -282,12 +282,7 @@ pub struct Node {
     /// Digests that the leader named and this server has yet to come to.
     expected: VecDeque<(Zxid, u64)>,
     log_room: u64,
-    /// Of a leader: since which tick of Zab's it refuses writes for want of room.
-    full_since: Option<u64>,
-    /// Whether its leader takes this server for one that has room.
-    told_room: bool,
-    /// Of a leader: the voters that said that they have none.
-    without_room: BTreeSet<ServerId>,
+    room: room::Room,
     /// The members of the ensemble as this server was configured; empty for a server alone.
     membership: Box<[u8]>,
     clock: Clock,
@@ -369,9 +364,7 @@ impl Node {
             revalidated: 0,
             expected: VecDeque::new(),
             log_room: u64::MAX,
-            full_since: None,
-            told_room: true,
-            without_room: BTreeSet::new(),
+            room: room::Room::default(),
             membership: Box::default(),
             clock,
             current_ms: clock.mono_ms,
@@ -451,6 +444,7 @@ impl Node {
     pub fn propose(&mut self, out: &mut Output) {
         let Some(growing) = self.growing.take() else { return };
         let upto = Position { zxid: growing.last, chain: self.chain };
+        self.room.propose(growing.records.len());
         let run = Run::own(self.zab.log(), upto, growing.records.into());
         self.drive(zab::Event::Proposed(run), out);
         self.go_on(out);

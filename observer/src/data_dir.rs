@@ -20,6 +20,7 @@ use farwatch_core::log::identity::{IDENTITY_BYTES, IDENTITY_FILE, Identity, Iden
 use farwatch_core::snapshot::files::SNAPSHOT_DIRECTORY;
 use farwatch_core::zxid::ServerId;
 use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::log_file::system;
@@ -347,7 +348,14 @@ impl Disk for DataDir {
     fn exchange(&self, one: &str, other: &str) -> Result<bool, DiskError> {
         let (from, to) = (self.path(one), self.path(other));
         let exchanged = rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE);
-        Ok(exchanged.is_ok()) // what is wrong with the disk, the rename instead of it says
+        match exchanged {
+            Ok(()) => Ok(true),
+            // Not there, or not to be had. After another error it may have been done, and no rename must follow.
+            Err(Errno::NOENT | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM) => {
+                Ok(false)
+            }
+            Err(error) => Err(disk_error("exchange", one, &error.into())),
+        }
     }
 
     fn remove(&self, name: &str) -> Result<(), DiskError> {

@@ -542,7 +542,7 @@ impl LogFile {
             // A full disk is told when a spare is really needed; that it has room, by a spare that is made: what is
             // removed gives its space back later.
             let was_full = self.disk_is_full;
-            let tells = !matches!(filled, Filled::Removed);
+            let tells = matches!(filled, Filled::Spare(_));
             let settled = self.settle_filled(filled);
             self.disk_is_full = settled.is_err() || was_full && !tells;
             if was_full && !self.disk_is_full {

@@ -218,23 +218,31 @@ mod tests {
     #[test]
     fn a_crash_while_they_are_replaced_leaves_the_old_or_the_new() {
         let cluster = ClusterId(9);
-        let disk = FakeDisk::new();
-        EPOCHS.store(&disk, cluster).unwrap();
-        // The first one makes what is put by; from the second one on names are exchanged.
-        EPOCHS.store(&disk, cluster).unwrap();
-        let new = Epochs { accepted: Epoch(8), current: Epoch(8) };
-        let mark = disk.operations();
-        new.store(&disk, cluster).unwrap();
-        let end = disk.operations();
-        let (mut states, mut prng) = (0, 1);
-        for prefix in mark..=end {
-            disk.crash_states(prefix, 8, &mut prng, |crashed| {
-                states += 1;
-                let found = Epochs::load(crashed, cluster).unwrap();
-                assert!(found == new || (found == EPOCHS && prefix < end), "{found:?} at {prefix}");
-            });
+        // The first one is given the name of its own file, and makes what is put by; later names are exchanged.
+        for stored in 0..3 {
+            let disk = FakeDisk::new();
+            (0..stored).for_each(|_| EPOCHS.store(&disk, cluster).unwrap());
+            let old = Epochs::load(&disk, cluster).unwrap();
+            let new = Epochs { accepted: Epoch(8), current: Epoch(8) };
+            let mark = disk.operations();
+            new.store(&disk, cluster).unwrap();
+            let end = disk.operations();
+            let (mut states, mut prng, mut durable) = (0, 1, end);
+            for prefix in mark..=end {
+                let mut all_new = true;
+                disk.crash_states(prefix, 8, &mut prng, |crashed| {
+                    states += 1;
+                    let found = Epochs::load(crashed, cluster).unwrap();
+                    assert!(found == new || found == old, "{found:?} at {prefix}");
+                    all_new &= found == new;
+                });
+                assert!(all_new || prefix < durable, "{prefix}, and durable at {durable}");
+                durable = if all_new { durable.min(prefix) } else { durable };
+            }
+            println!(
+                "{states} crash states, stored {stored} times before; durable at {durable} of {mark} to {end}"
+            );
         }
-        println!("{states} crash states");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::asks::{Ending, Stage};
 use super::exchange::{Asked, Hold, Scope, Verdict};
 use super::locals::upgrade::upgrades;
+use super::room::Need;
 use super::route::Route;
 use super::submission::{Ask, Item, Origin, Outcome};
 use super::{Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES};
@@ -102,7 +103,8 @@ impl Node {
         }
         let ends = op == OpCode::CloseSession;
         let reserve = if ends { LAST_RESERVE_BYTES } else { SESSION_RESERVE_BYTES };
-        if self.is_full(body.len(), reserve) || !ends && self.lacks_room_in_quorum() {
+        let need = if ends { Need::End } else { Need::Write };
+        if self.is_full(body.len(), reserve) || self.lacks_room_in_quorum(need) {
             return Some(Verdict::Refused { behind, code: ErrorCode::NotReadOnly });
         }
         if self.was_told_over(from, asked, op, out) {
@@ -186,7 +188,7 @@ impl Node {
         password: Password,
         out: &mut Output,
     ) -> Option<Verdict> {
-        if self.is_full(0, LAST_RESERVE_BYTES) {
+        if self.is_full(0, LAST_RESERVE_BYTES) || self.lacks_room_in_quorum(Need::Begin) {
             return Some(Verdict::Closed);
         }
         let session = item.session;

@@ -13,31 +13,94 @@
 //!
 //! Who does not follow, and looks for a leader, is taken to have room: it cannot say.
 
+use std::collections::BTreeMap;
+
 use super::exchange::Request;
-use super::{Node, Output, SESSION_RESERVE_BYTES};
+use super::{LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES};
 use crate::zab;
 use crate::zxid::ServerId;
 
+/// The largest write that counts, bytes: where `jute.maxbuffer` allows more, much of a segment would be left.
+const WRITE_BYTES_MAX: usize = 3 << 20;
+
+/// What sessions may take of the room that is left at a quorum which has none for writes, bytes; their ends, what
+/// is left of that.
+const BEGINS_BYTES_MAX: usize = SESSION_RESERVE_BYTES / 2;
+const ENDS_BYTES_MAX: usize = SESSION_RESERVE_BYTES - LAST_RESERVE_BYTES;
+
+/// A batch takes so much beside its records at most, bytes: it is padded to blocks, and a seal follows it.
+const BATCH_BYTES: usize = 2 << 12;
+
+/// For so long is what a voter said in its last session believed of a new one, in which it says so anew at once;
+/// ticks of Zab's.
+const SAID_BEFORE_TICKS: u64 = 50;
+
+/// What is known of everybody's room.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    /// Of a leader: since which tick of Zab's it has none.
+    full_since: Option<u64>,
+    /// This server's leader was told that it has none.
+    told_full: bool,
+    /// Of a leader: the voters that said that they have none, and until when that counts, if they do not say it again.
+    without: BTreeMap<ServerId, Option<u64>>,
+    /// What was proposed since a quorum has none, bytes.
+    spent: usize,
+}
+
+impl Room {
+    /// This server leads no more, or never came to.
+    pub fn deposed(&mut self) {
+        (self.full_since, self.spent) = (None, 0);
+        self.without.clear();
+    }
+
+    /// A batch of so many bytes of records is proposed.
+    pub fn propose(&mut self, bytes: usize) {
+        self.spent += bytes + BATCH_BYTES;
+    }
+
+    /// Whether a voter is not known to have none.
+    fn has(&self, voter: ServerId, now: u64) -> bool {
+        self.without.get(&voter).is_none_or(|until| until.is_some_and(|until| until < now))
+    }
+
+    #[cfg(test)]
+    pub fn without(&self) -> Vec<ServerId> {
+        self.without.keys().copied().collect()
+    }
+}
+
+/// What is to be proposed, by what it may still take where a quorum has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Write,
+    Begin,
+    End,
+}
+
 impl Node {
     /// A new session of Zab has begun, or this server's connections are told anew: its leader takes it to have
-    /// room until it says otherwise, with the same words.
+    /// room unless the same words say otherwise.
     pub(super) fn begin_room(&mut self) {
-        self.told_room = true;
+        self.room.told_full = false;
+        self.request.room = None;
         self.tell_room();
     }
 
     /// Tells the leader when this voter's room ends or is there again.
     fn tell_room(&mut self) {
-        let has_room = self.has_room();
-        if self.told_room != has_room && self.zab.votes(self.zab.me()) {
-            self.told_room = has_room;
-            self.request.room = Some(has_room);
+        let is_full = !self.has_room();
+        if self.room.told_full != is_full && self.zab.votes(self.zab.me()) {
+            self.room.told_full = is_full;
+            self.request.room = Some(!is_full);
         }
     }
 
     /// Where only smaller writes than clients may ask for find room, there is none.
     fn has_room(&self) -> bool {
-        !self.is_full(self.options.write_bytes_max, SESSION_RESERVE_BYTES)
+        let write = self.options.write_bytes_max.min(WRITE_BYTES_MAX);
+        !self.is_full(write, SESSION_RESERVE_BYTES)
     }
 
     /// As a follower, says what is new of its room; as a leader that has none for long, lets another lead.
@@ -46,41 +109,54 @@ impl Node {
             self.tell_room();
         }
         if self.has_room() || !self.zab.is_leading() {
-            self.full_since = None;
+            self.room.full_since = None;
             return;
         }
-        let since = *self.full_since.get_or_insert(self.zab.now());
+        let now = self.zab.now();
+        let since = *self.room.full_since.get_or_insert(now);
         if !self.zab.is_stall(since) {
             return;
         }
-        if let Some(to) = self.zab.successor(|id| !self.without_room.contains(&id)) {
+        if let Some(to) = self.zab.successor(|id| self.room.has(id, now)) {
             // Again only after as long, if that one does not come to lead.
-            self.full_since = None;
+            self.room.full_since = None;
             out.warnings.push(format!("no room in the log of this leader: server {to} is to lead"));
             self.drive(zab::Event::Transfer(to), out);
         }
     }
 
-    /// What a voter says of its room. Who did not say anything since it told its connections has some.
+    /// What a voter says of its room.
     pub(super) fn note_room(&mut self, from: ServerId, request: &Request) {
-        if request.hosted.is_some() && self.without_room.remove(&from) {
-            // What it says of it comes right behind that.
-            self.full_since = self.full_since.map(|_| self.zab.now());
+        let now = self.zab.now();
+        if request.hosted.is_some()
+            && let Some(until) = self.room.without.get_mut(&from)
+        {
+            *until = Some(now + SAID_BEFORE_TICKS);
         }
         if request.room == Some(true) {
-            self.without_room.remove(&from);
+            self.room.without.remove(&from);
         }
         if request.room == Some(false) && self.zab.votes(from) {
-            self.without_room.insert(from);
+            self.room.without.insert(from, None);
         }
+        self.room.without.retain(|_, until| until.is_none_or(|until| now <= until));
     }
 
-    /// Whether those that follow would be a quorum, and those of them that have room are none: this leader counts
-    /// itself among them, whatever room it has.
-    pub(super) fn lacks_room_in_quorum(&self) -> bool {
-        !self.without_room.is_empty() && {
-            let without = &self.without_room;
-            self.zab.has_quorum(|_| true) && !self.zab.has_quorum(|id| !without.contains(&id))
+    /// Whether this leader would propose what those that follow have no room for: they are a quorum with it, and those of
+    /// them that have room are none. It counts itself among these, whatever room it has.
+    pub(super) fn lacks_room_in_quorum(&mut self, need: Need) -> bool {
+        let now = self.zab.now();
+        let lacks = !self.room.without.is_empty()
+            && self.zab.has_quorum(|_| true)
+            && !self.zab.has_quorum(|id| self.room.has(id, now));
+        if !lacks {
+            self.room.spent = 0;
         }
+        lacks
+            && match need {
+                Need::Write => true,
+                Need::Begin => BEGINS_BYTES_MAX < self.room.spent,
+                Need::End => ENDS_BYTES_MAX < self.room.spent,
+            }
     }
 }

@@ -222,6 +222,7 @@ impl Node {
         self.confirming.clear();
         self.unconfirmed = 0;
         self.upgrades.deposed();
+        self.room.deposed();
         if self.zab.planted(Mutant::DeposedIsCurrent) {
             self.current_ms = self.clock.mono_ms;
         }

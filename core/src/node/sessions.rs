@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::room::Need;
 use super::{LAST_RESERVE_BYTES, Node, Output, TOUCH_INTERVAL_MS};
 use crate::prepare::{CONFIG_PATH, Internal};
 use crate::session::Due;
@@ -224,8 +225,10 @@ impl Node {
         }
     }
 
-    fn can_propose(&self) -> bool {
-        !self.is_full(0, LAST_RESERVE_BYTES) && self.zab.proposable().is_some()
+    fn can_propose(&mut self) -> bool {
+        !self.is_full(0, LAST_RESERVE_BYTES)
+            && self.zab.proposable().is_some()
+            && !self.lacks_room_in_quorum(Need::End)
     }
 }
 

@@ -66,14 +66,14 @@ fn who_was_without_room_in_an_earlier_session_is_asked_anew() {
     let (mut cluster, leader, [one, other]) = Cluster::with_a_leader();
     cluster.fill(&[one, other]);
     cluster.stay(500);
-    let without: Vec<_> = cluster.node_of(leader).without_room.iter().copied().collect();
+    let without = cluster.node_of(leader).room.without();
     assert_eq!(without, [one, other].map(id_of));
     // One has room before it follows again, and the other has none.
     cluster.cut(leader, one, 1500);
     cluster.cut(leader, other, 100);
     cluster.servers[one].room = u64::MAX;
     cluster.stay(3000);
-    let without: Vec<_> = cluster.node_of(leader).without_room.iter().copied().collect();
+    let without = cluster.node_of(leader).room.without();
     assert_eq!(without, [id_of(other)]);
 }
 
