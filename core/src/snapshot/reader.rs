@@ -3,8 +3,8 @@
 use super::NodeImage;
 use super::files::{SnapshotInfo, snapshot_name};
 use super::format::{
-    CHUNK_HEAD_BYTES, ChunkHead, ChunkKind, Footer, SNAPSHOT_HEAD_BYTES, SessionImage,
-    SnapshotError, SnapshotHead, read_node, read_session,
+    CHUNK_HEAD_BYTES, ChunkHead, ChunkKind, FOOTER_BYTES, Footer, NODE_HEAD_BYTES,
+    SNAPSHOT_HEAD_BYTES, SessionImage, SnapshotError, SnapshotHead, read_node, read_session,
 };
 use crate::disk::Disk;
 use crate::log::format::ClusterId;
@@ -119,6 +119,15 @@ impl<D: Disk> SnapshotReader<D> {
     /// What the header says.
     pub const fn head(&self) -> SnapshotHead {
         self.head
+    }
+
+    /// How many nodes its end says that there are, which nothing has confirmed yet: no more than there is room for.
+    pub fn nodes_hint(&self) -> Result<u64, SnapshotError> {
+        let mut bytes = [0; FOOTER_BYTES];
+        let Some(at) = self.end.checked_sub(FOOTER_BYTES as u64) else { return Ok(0) };
+        self.disk.read_at(&self.file, at, &mut bytes)?;
+        let said = Footer::decode(&bytes).map_or(0, |footer| footer.nodes);
+        Ok(said.min(self.end / NODE_HEAD_BYTES as u64))
     }
 
     /// The next chunk, or `None` once the footer has confirmed all before it.

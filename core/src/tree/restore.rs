@@ -67,10 +67,40 @@ pub struct Restorer {
 /// Replaced versions of parents that may wait to be freed while a tree is restored.
 const PUSHES_PER_RECLAIM: u32 = 1024;
 
+/// Nodes whose places are asked for at once: as many lines of memory as a core can have under way, about.
+const PUSHED_TOGETHER: usize = 16;
+
 impl Restorer {
     /// Begins with nothing at all.
     pub fn new(options: TreeOptions) -> Self {
         Self { writer: Writer::empty(options), brood: None, pushed: 0, newest: Zxid::ZERO }
+    }
+
+    /// As [`Restorer::new`], with an index that need not grow for so many nodes.
+    pub fn with_room(options: TreeOptions, nodes: u64) -> Self {
+        let mut restorer = Self::new(options);
+        restorer.writer.reserve(nodes);
+        restorer
+    }
+
+    /// Adds nodes. Their places in the index are asked for several at a time: each is somewhere else in memory, and
+    /// waiting for one after the other takes longer than all else.
+    pub fn push_all<'i>(
+        &mut self,
+        mut images: impl Iterator<Item = NodeImage<'i>>,
+    ) -> Result<(), RestoreError> {
+        let mut together = Vec::with_capacity(PUSHED_TOGETHER);
+        loop {
+            together.clear();
+            together.extend(images.by_ref().take(PUSHED_TOGETHER));
+            if together.is_empty() {
+                return Ok(());
+            }
+            self.writer.foresee(together.iter().map(|image| image.path));
+            for image in &together {
+                self.push(image)?;
+            }
+        }
     }
 
     /// Adds a node.

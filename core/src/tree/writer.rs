@@ -48,6 +48,16 @@ impl Writer {
         }
     }
 
+    /// Makes room in the index for so many nodes. Only while there are none.
+    pub(super) fn reserve(&mut self, nodes: u64) {
+        self.store.reserve(nodes);
+    }
+
+    /// Loads what a look-up of these paths will read first.
+    pub(super) fn foresee<'p>(&self, paths: impl Iterator<Item = &'p [u8]>) {
+        self.store.foresee(paths);
+    }
+
     /// Adds the root from a snapshot; whether there was none.
     pub(super) fn adopt_root(&mut self, image: &NodeImage<'_>, meta: Meta) -> bool {
         if self.get(image.path).is_some() {

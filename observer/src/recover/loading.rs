@@ -55,7 +55,7 @@ impl Loading {
     {
         let began = Instant::now();
         self.loaded = None;
-        let mut taken = Taken::new(self.options);
+        let mut taken = Taken::new(self.options, reader.nodes_hint()?);
         let info = read_beside(reader, &mut |chunk| taken.take(chunk))?;
         self.loaded = Some(taken.finish(&info));
         self.took = began.elapsed();
@@ -79,8 +79,9 @@ struct Taken {
 }
 
 impl Taken {
-    fn new(options: TreeOptions) -> Self {
-        Self { restorer: Restorer::new(options), sessions: SessionTable::new(), failed: None }
+    fn new(options: TreeOptions, nodes: u64) -> Self {
+        let restorer = Restorer::with_room(options, nodes);
+        Self { restorer, sessions: SessionTable::new(), failed: None }
     }
 
     fn take(&mut self, chunk: Chunk<'_>) {
@@ -95,8 +96,7 @@ impl Taken {
             // The rest is read all the same: it may be damage that made no tree of it.
             Chunk::Nodes(_) if self.failed.is_some() => {}
             Chunk::Nodes(entries) => {
-                let failed = entries.nodes().find_map(|image| self.restorer.push(&image).err());
-                self.failed = failed;
+                self.failed = self.restorer.push_all(entries.nodes()).err();
             }
         }
     }

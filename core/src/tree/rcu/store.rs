@@ -61,6 +61,31 @@ impl Store {
         Self { shared: Arc::new(shared), own: Remains::default(), looks: 0 }
     }
 
+    /// Gives each shard the array that it has in a tree of so many nodes.
+    pub(in crate::tree) fn reserve(&mut self, nodes: u64) {
+        let each = usize::try_from(nodes).unwrap_or(usize::MAX) / SHARDS;
+        let capacity = (each / 3 * 4).next_power_of_two();
+        if capacity <= SLOTS_MIN {
+            return;
+        }
+        for shard in &self.shared.shards {
+            assert!(shard.load(Ordering::Relaxed).is_null(), "nothing is in the index");
+            shard.store(self.own.make_array(capacity, 0).as_ptr(), Ordering::Release);
+        }
+    }
+
+    /// Reads the first slots where these paths are searched, one not waiting for the other.
+    pub(in crate::tree) fn foresee<'p>(&self, paths: impl Iterator<Item = &'p [u8]>) {
+        let first = |path| {
+            let hash = self.hash(path);
+            let array = NonNull::new(self.shared.shard(hash).load(Ordering::Relaxed))?;
+            // SAFETY: the array of a shard is in use.
+            let slots = unsafe { Pointers::entries(array) };
+            Some(slots[first_slot(hash, slots.len() - 1)].load(Ordering::Relaxed).addr())
+        };
+        std::hint::black_box(paths.filter_map(first).fold(0, |all, one| all ^ one));
+    }
+
     pub(in crate::tree) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
