@@ -218,13 +218,14 @@ fn a_leader_with_a_full_disk_lets_another_lead_and_goes_on_to_serve_reads() {
     let mut number = 0;
     let mut write = || {
         number += 1;
+        // Also while another is elected; and a session that says nothing would end.
+        assert_eq!(reader.must(&request::exists("/n1", false)).err, 0, "it goes on serving reads");
         let path = format!("/m{number}");
         client.must(&request::create(&path, Some(&content), &ids::open(), 0)).err
     };
     until("the leader has no room", PATIENCE, || write() == NOT_READ_ONLY);
     until("writes are taken again", PATIENCE, || write() == 0);
     assert_ne!(ensemble.leader().0, 3);
-    assert_eq!(reader.must(&request::exists("/n1", false)).err, 0, "it goes on serving reads");
     fs::remove_file(&ballast).expect("there is room again");
     let logged = |number: u32| ensemble.server(number).report().map(|report| report.durable);
     until("the small disk has everything", PATIENCE, || logged(3) >= logged(1));
