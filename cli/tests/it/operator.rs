@@ -30,7 +30,10 @@ fn run(command: &mut Command) -> (i32, String, String) {
     (status.code().expect("an exit code"), text(stdout), text(stderr))
 }
 
-/// A demo of one voter, told by its standard input what to do.
+/// What a demo of one voter is asked for.
+const ALONE: [&str; 2] = ["--voters", "1"];
+
+/// A demo, told by its standard input what to do.
 struct Demo {
     child: Child,
     commands: Option<ChildStdin>,
@@ -39,10 +42,10 @@ struct Demo {
 }
 
 impl Demo {
-    fn start(data: &Path, more: &[&str]) -> Self {
+    fn start(data: &Path, asked: &[&str]) -> Self {
         // What is waited for in vain ends with the demo and not never.
-        let mut command = command(&["demo", "--voters", "1", "--for", "60"]);
-        let command = command.args(more).arg("--data-dir").arg(data);
+        let mut command = command(&["demo", "--for", "60"]);
+        let command = command.args(asked).arg("--data-dir").arg(data);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a process");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -50,8 +53,9 @@ impl Demo {
         let client = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut demo = Self { child, commands, lines, client };
         let line = demo.until("Connect to ");
-        let (_, address) = line.split_once("Connect to ").expect("found");
-        demo.client = address.trim().parse().expect("an address");
+        let (_, addresses) = line.split_once("Connect to ").expect("found");
+        let first = addresses.split(',').next().expect("one at least");
+        demo.client = first.trim().parse().expect("an address");
         demo
     }
 
@@ -60,6 +64,16 @@ impl Demo {
     fn until(&mut self, words: &str) -> String {
         let found = self.lines.by_ref().map(|line| line.expect("text"));
         found.into_iter().find(|line| line.contains(words)).expect(words)
+    }
+
+    /// Waits until there was a line with each of `words`, in any order.
+    #[track_caller]
+    fn until_each(&mut self, words: &[&str]) {
+        let mut left = words.to_vec();
+        while !left.is_empty() {
+            let line = self.lines.next().unwrap_or_else(|| panic!("{left:?}")).expect("text");
+            left.retain(|words| !line.contains(words));
+        }
     }
 
     fn say(&mut self, line: &str) {
@@ -92,7 +106,7 @@ fn until_gone(address: SocketAddr) {
 #[test]
 fn a_demo_tells_what_becomes_of_a_server_that_is_killed_frozen_or_wiped() {
     let data = directory();
-    let mut demo = Demo::start(data.path(), &[]);
+    let mut demo = Demo::start(data.path(), &ALONE);
     let (mut connection, _) = connect(demo.client);
     let made = connection.call(&request::create("/kept", None, &ids::open(), 0));
     assert_eq!(made.expect("a reply").err, 0);
@@ -118,29 +132,32 @@ fn a_demo_tells_what_becomes_of_a_server_that_is_killed_frozen_or_wiped() {
     until_gone(demo.client);
 }
 
+/// As the README has it: three voters, and two sites with two observers each.
 #[test]
 fn a_site_of_a_demo_reads_on_while_its_way_is_cut_and_is_level_again_afterwards() {
     let data = directory();
-    let mut demo =
-        Demo::start(data.path(), &["--sites", "1", "--observers-per-site", "1", "--rtt", "20ms"]);
-    demo.until("site 1 is 20 ms away. Connect to 127.0.0.1:");
+    let mut demo = Demo::start(data.path(), &["--sites", "2", "--rtt", "80ms"]);
+    demo.until("site 1 is 80 ms away. Connect to 127.0.0.1:");
+    demo.until("site 2 is 80 ms away. Connect to 127.0.0.1:");
     demo.until("READ SHOWS");
-    demo.until(" ago, in "); // its session reads
+    demo.until(" ago, in "); // a session of a site reads
     demo.say("x 1");
     demo.until("the way to site 1 is cut");
-    demo.until("server 2 serves what it has");
+    // Each as it notices.
+    let own = ["server 4 serves what it has", "server 5 serves what it has"];
+    demo.until_each(&own);
     demo.say("x 1");
     demo.until("is cut already");
     demo.say("h 1");
     let healed = demo.until("the way to site 1 is healed after");
     assert!(healed.ends_with(", 0 failed"), "{healed}");
     demo.until("site 1 is level again");
-    demo.say("h 1");
-    demo.until("is whole");
-    demo.say("w 2");
-    demo.until("server 2 follows server 1");
     demo.say("h 2");
-    demo.until("`2` is no site");
+    demo.until("the way to site 2 is whole");
+    demo.say("w 6");
+    demo.until("server 6 follows server");
+    demo.say("h 3");
+    demo.until("`3` is no site");
     demo.say("q");
     assert!(demo.child.wait().expect("an end").success());
     until_gone(demo.client);
@@ -150,7 +167,7 @@ fn a_site_of_a_demo_reads_on_while_its_way_is_cut_and_is_level_again_afterwards(
 fn no_server_outlives_a_demo_that_is_killed_not_even_a_frozen_one() {
     for frozen in [false, true] {
         let data = directory();
-        let mut demo = Demo::start(data.path(), &[]);
+        let mut demo = Demo::start(data.path(), &ALONE);
         if frozen {
             demo.say("f 1");
             demo.until("server 1 is frozen");
