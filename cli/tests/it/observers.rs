@@ -21,4 +21,5 @@ mod relays;
 mod sinks;
 mod sites;
 mod tap;
+mod transfers;
 mod watches;

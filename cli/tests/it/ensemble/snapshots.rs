@@ -51,6 +51,18 @@ pub fn write_past(ensemble: &Ensemble, client: &mut Client, behind: u64) {
     }
 }
 
+/// The zxid of the newest snapshot that a server has, and its bytes; zeros before there is one.
+pub fn newest_snapshot(server: &Server) -> (u64, u64) {
+    let files = fs::read_dir(server.data.join("snapshot")).expect("snapshots");
+    let found = files.filter_map(|entry| {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().into_string().expect("text");
+        let zxid = u64::from_str_radix(name.strip_suffix(".snap")?, 16).ok()?;
+        Some((zxid, entry.metadata().ok()?.len())) // it may be purged meanwhile
+    });
+    found.max().unwrap_or_default()
+}
+
 /// Bytes of a snapshot that has begun to arrive.
 pub fn arrived(server: &Server) -> u64 {
     fs::metadata(server.data.join("snapshot/incoming.tmp")).map_or(0, |about| about.len())

@@ -1,13 +1,10 @@
-//! Deaths in the middle of what an observer is being sent.
-
-use std::time::Instant;
+//! Deaths in the middle of what an observer is being sent from the log.
 
 use super::sites::{
     NEAR, committed, create, equal_everywhere, guest, patient_client, places, set,
     snapshots_taken_over, until_at, until_it_learns, voters,
 };
 use crate::ensemble::servers::{PATIENCE, until};
-use crate::ensemble::snapshots::{LINES, NODES, arrived, write_past};
 use crate::subject::Chance;
 use farwatch_cli::demo::wire::{Quality, Wire};
 
@@ -59,37 +56,4 @@ fn until_level(
     let level = committed(ensemble);
     until_at(site, level);
     level
-}
-
-#[test]
-fn an_observer_whose_upstream_dies_in_a_snapshot_is_given_one_by_the_next() {
-    let test = "an_upstream_dies_in_a_snapshot";
-    let mut chance = Chance::printed(test);
-    let mut ensemble = voters(&LINES);
-    let mut client = patient_client(ensemble.server(ensemble.leader().0));
-    let founded = committed(&ensemble);
-    for node in 0..NODES {
-        create(&mut client, &format!("/n{node}"), b"");
-    }
-    write_past(&ensemble, &mut client, founded);
-    // The first of its list is the leader, or is not.
-    let first = 1 + chance.below(3) as usize;
-    let mut list = places(&ensemble);
-    list.rotate_left(first - 1);
-    let leader = ensemble.leader().0;
-    eprintln!("{test}: server {first} is killed, server {leader} leads");
-    let mut site = guest(&ensemble, 11, &list, &LINES);
-    site.start();
-    let part = 1 + chance.below(4_000_000);
-    until("part of a snapshot is there", PATIENCE, || part <= arrived(&site));
-    ensemble.server_mut(first as u32).kill();
-    let killed = Instant::now();
-    until("the others have a leader", PATIENCE, || ensemble.find_leader().is_some());
-    until_it_learns(&site);
-    eprintln!("{test}: at {part} bytes; it learned {:?} after that", killed.elapsed());
-    ensemble.server_mut(first as u32).start();
-    ensemble.until_all_serve();
-    until_at(&site, committed(&ensemble));
-    equal_everywhere(&ensemble, &[&site]);
-    assert_eq!(snapshots_taken_over(&site), 1, "it was sent one snapshot");
 }

@@ -20,7 +20,7 @@ use crate::subject::Chance;
 
 /// A server that looks for a leader also asks by its clock, ten times a second. That may fall between the link and
 /// the answer to its hello: of so many beginnings one must be without it.
-const BEGINNINGS_MAX: u32 = 10;
+const BEGINNINGS_MAX: u32 = 20;
 
 /// Begins without anything until `is_so` is true of what was said on a link, up to the history that was sent then.
 #[track_caller]
