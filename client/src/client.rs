@@ -28,11 +28,14 @@ mod listeners;
 mod names;
 mod nearest;
 mod operations;
+mod stop;
 mod watch;
 
 pub use fresh::Freshness;
 pub(crate) use listeners::{LeaseHold, Subscription, WeakClient, guarded};
 pub use operations::{Children, Created, NodeAcl, NodeData};
+pub use stop::Stop;
+pub(crate) use stop::{enter as enter_wait, is_raised as is_stopped};
 pub use watch::Watch;
 
 /// What is called with the result of a submitted operation, on the client's reader thread.
@@ -334,6 +337,13 @@ impl Client {
     pub fn wait_connected(&self, timeout: Duration) -> Result<(), ClientError> {
         let shared = &self.handle.shared;
         let deadline = link::after(timeout);
+        let _wait = stop::enter(true, || {
+            let shared = Arc::clone(shared);
+            move || {
+                let _not_between_look_and_wait = shared.lock();
+                shared.changed.notify_all();
+            }
+        });
         let mut state = shared.lock();
         loop {
             if state.machine.is_connected() {
@@ -343,7 +353,7 @@ impl Client {
                 return Err(state.machine.end_reason().expect("over"));
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || stop::is_raised() {
                 return Err(ClientError::Timeout { maybe_applied: false });
             }
             let waited = shared.changed.wait_timeout(state, left);
@@ -386,20 +396,31 @@ impl Client {
         submit: impl FnOnce(Completion) -> Result<RequestId, ClientError>,
     ) -> Result<Outcome, ClientError> {
         self.refuse_inside_callback()?;
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let deadline = link::after(self.request_timeout);
-        let request = submit(Box::new(move |result| drop(sender.send(result))))?;
         let timed_out = |maybe_applied| Err(ClientError::Timeout { maybe_applied });
+        // Room for the result, and for the word that nobody is to wait for it, which is `None`.
+        let (sender, receiver) = mpsc::sync_channel(2);
+        // Known weakly to who stops this: without a sender there will be no result.
+        let sender = Arc::new(sender);
+        let Some(_wait) = stop::enter(true, || {
+            let sender = Arc::downgrade(&sender);
+            move || drop(sender.upgrade().map(|sender| sender.try_send(None)))
+        }) else {
+            return timed_out(false);
+        };
+        let deadline = link::after(self.request_timeout);
+        let request = submit(Box::new(move |result| drop(sender.send(Some(result)))))?;
         match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(result) => result,
+            Ok(Some(result)) => result,
             Err(RecvTimeoutError::Disconnected) => Err(ClientError::Closed),
-            Err(RecvTimeoutError::Timeout) => match self.abandon(request) {
+            Ok(None) | Err(RecvTimeoutError::Timeout) => match self.abandon(request) {
                 Abandoned::Unsent => timed_out(false),
                 Abandoned::Sent { maybe_applied } => timed_out(maybe_applied),
                 Abandoned::Completed => match receiver.recv_timeout(DELIVERY_GRACE) {
-                    Ok(result) => result,
+                    Ok(Some(result)) => result,
                     Err(RecvTimeoutError::Disconnected) => Err(ClientError::Closed),
-                    Err(RecvTimeoutError::Timeout) => timed_out(operation.changes_state()),
+                    Ok(None) | Err(RecvTimeoutError::Timeout) => {
+                        timed_out(operation.changes_state())
+                    }
                 },
             },
         }

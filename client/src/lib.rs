@@ -26,7 +26,7 @@ mod watch_set;
 
 pub use backoff::ServerChoice;
 pub use client::{
-    Children, Client, Created, DELIVERY_GRACE, Freshness, NodeAcl, NodeData, Options, Watch,
+    Children, Client, Created, DELIVERY_GRACE, Freshness, NodeAcl, NodeData, Options, Stop, Watch,
 };
 pub use connect_string::{ConnectString, ServerName};
 pub use error::{ClientError, ConnectStringError, OpenError};

@@ -12,6 +12,9 @@
 //! What takes none does not block and may be called from anywhere, callbacks included. Callbacks run
 //! on the client's reader thread: while one runs, the session neither reads nor pings.
 //!
+//! **Stopped.** What blocks on one thread is ended from another one by a [`Stop`](crate::Stop), as at its
+//! deadline.
+//!
 //! **Suspended.** While no server serves the session, a handle is [`Standing::Suspended`]: it may be
 //! held still, or not. Stop, or act only while [`Tenure::check`] agrees: it looks at the lease, which
 //! ends before the servers can have ended the session.
@@ -33,7 +36,7 @@ use std::time::{Duration, Instant};
 use farwatch_core::wire::ErrorCode;
 use thiserror::Error;
 
-use crate::client::Client;
+use crate::client::{Client, is_stopped};
 use crate::error::ClientError;
 
 mod barrier;
@@ -122,7 +125,8 @@ pub enum RecipeError {
 /// The client with no more patience than is left.
 fn until(client: &Client, deadline: Instant) -> Result<Client, RecipeError> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(RecipeError::Deadline) } else { Ok(client.with_request_timeout(left)) }
+    let is_over = left.is_zero() || is_stopped();
+    if is_over { Err(RecipeError::Deadline) } else { Ok(client.with_request_timeout(left)) }
 }
 
 /// Asks until there is an answer: for what may be asked twice.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::RecipeError;
-use crate::client::Client;
+use crate::client::{Client, enter_wait};
 
 /// Counts what was worth looking at again.
 #[derive(Default)]
@@ -23,8 +23,15 @@ impl Signal {
         *self.raised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something was raised beyond `seen`. Returns whether that came in time.
-    pub(super) fn wait_beyond(&self, seen: u64, deadline: Instant) -> bool {
+    /// Waits until something was raised beyond `seen`. Returns whether that came in time, and before the wait
+    /// was stopped: then it is raised once, and found stopped the next time.
+    pub(super) fn wait_beyond(self: &Arc<Self>, seen: u64, deadline: Instant) -> bool {
+        let Some(_wait) = enter_wait(false, || {
+            let signal = Arc::clone(self);
+            move || signal.raise()
+        }) else {
+            return false;
+        };
         let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
         while *raised <= seen {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -109,7 +109,7 @@ struct Mark {
     /// What tells our marks from those of others: nobody else ever has this token.
     token: String,
     state: Mutex<State>,
-    signal: Signal,
+    signal: Arc<Signal>,
 }
 
 /// Makes unique ids. May be shared between threads.
@@ -190,7 +190,7 @@ impl Snowflake {
             path,
             token: worker.token().to_string(),
             state: Mutex::new(state),
-            signal: Signal::default(),
+            signal: Arc::default(),
         });
         mark.wait_reserved(now_ms, deadline)?;
         Ok(Begun::Fit(worker, mark))

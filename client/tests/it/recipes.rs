@@ -11,6 +11,7 @@ mod meetings;
 mod numbers;
 mod queues;
 mod sharing;
+mod stopped;
 mod strangers;
 mod tasks;
 mod way;
