@@ -601,8 +601,9 @@ typedef struct fw_barrier fw_barrier;
 typedef struct fw_change fw_change;
 
 /**
- * A session with a service, and its threads: one, and with `serverChoice` set to `nearest` now and then
- * one for each server, for a second at most. All functions on it: any thread.
+ * A session with a service, and its threads: one, one for each recipe that waits (`fw_op_lock_acquire`), and with
+ * `serverChoice` set to `nearest` now and then one for each server, for a second at most. All functions on it:
+ * any thread.
  */
 typedef struct fw_client fw_client;
 
@@ -854,7 +855,8 @@ typedef struct {
 } fw_stat;
 
 /**
- * Called once with what became of a request, on the client's own thread: return soon, block never.
+ * Called once with what became of a request, on the client's own thread: return soon, block never; of a recipe
+ * (`fw_op_lock_acquire`) on the thread that waited, where it may block.
  * `result` is null unless `status` is `FW_OK`, `error` unless it is not; both are yours to free.
  */
 typedef void (*fw_done_fn)(void *context, fw_status status, fw_result *result, fw_error *error);
@@ -1051,23 +1053,26 @@ const char *fw_client_server(const fw_client *client,
 
 /**
  * Ends the session: its ephemeral nodes are gone when this returns `FW_OK`. Operations that wait
- * fail with `FW_CLOSED`. Waits up to `timeout_ms` (negative: `requestTimeout`) for the server's
+ * fail with `FW_CLOSED`, recipes included. Waits up to `timeout_ms` (negative: `requestTimeout`) for the server's
  * word; without a server at hand it fails at once, and the session ends by its timeout. May block,
  * so not in a callback. Fails with `FW_TIMEOUT`, `FW_CONNECTION_LOSS`, `FW_IN_CALLBACK`.
  */
-fw_status fw_client_close(fw_client *client, int64_t timeout_ms, fw_error **error);
+fw_status fw_client_close(fw_client *client,
+                          int64_t timeout_ms,
+                          fw_error **error);
 
 /**
  * Ends the session unless that was done, and frees the client. Null is allowed. No callback begins
  * after it; one that is running is waited for, up to two seconds. May block, no longer than
  * `closeTimeout` and these two seconds; inside a callback it does not wait. Every context is
- * destroyed, at the latest when the client's thread has ended.
+ * destroyed, at the latest when the client's threads have ended.
  */
 fw_status fw_client_free(fw_client *client);
 
 /**
  * Executes `op` and waits for the answer up to `timeout_ms` (negative: `requestTimeout`), connecting
- * included. `result` may be null. May block, so not in a callback.
+ * included; a recipe's has its own time too, and waits on the calling thread. `result` may be null. May block, so
+ * not in a callback.
  *
  * Fails with `FW_TIMEOUT` and `FW_CONNECTION_LOSS`, where `fw_error_maybe_applied` matters,
  * `FW_SESSION_EXPIRED`, `FW_CLOSED`, `FW_OVERLOADED`, `FW_BAD_PATH`, `FW_TOO_LARGE`,
@@ -1081,13 +1086,13 @@ fw_status fw_client_call(fw_client *client,
 
 /**
  * Asks for `op` and returns at once; `done` is called with what became of it, on the client's own
- * thread, in the order of the requests. It is called exactly once, unless the request is abandoned
- * or the client freed before. `destroy` is called with `context` exactly once: after `done`, when
- * it will not be called any more, or when this fails. `request` may be null; else it names the
- * request for `fw_client_abandon`. Never blocks longer than the socket takes to take the bytes.
+ * thread, in the order of the requests; of a recipe (`fw_op_lock_acquire`) on another one, when it is reached. It
+ * is called exactly once, unless the request is abandoned or the client freed before. `destroy` is called with
+ * `context` exactly once: after `done`, when it will not be called any more, or when this fails. `request` may be
+ * null; else it names the request for `fw_client_abandon`. Never blocks longer than the socket takes to take the bytes.
  *
  * Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_SESSION_EXPIRED`, `FW_CLOSED`, `FW_OVERLOADED`,
- * `FW_BAD_PATH`, `FW_TOO_LARGE`: then nothing was sent.
+ * `FW_BAD_PATH`, `FW_TOO_LARGE`, and for a recipe `FW_NO_RESOURCES`: then nothing was sent.
  */
 fw_status fw_client_submit(fw_client *client,
                            const fw_op *op,
@@ -1111,9 +1116,10 @@ fw_status fw_client_enqueue(fw_client *client,
 
 /**
  * Gives up waiting for `request`: its callback is not called any more, unless it is being called
- * already, and no completion comes. `maybe_applied` may be null; else it says whether the request
- * may have been, or may still be, applied. Never blocks. Fails with `FW_BAD_ARGUMENT` when it was
- * completed already.
+ * already, and no completion comes. A recipe leaves the line in the background: it gets nothing any more, or gives
+ * it up. `maybe_applied` may be null; else it says whether the request may have been, or may still be, applied; of
+ * recipes only `fw_op_fifo_take` may have been. Never blocks. Fails with `FW_BAD_ARGUMENT` when it was completed
+ * already.
  */
 fw_status fw_client_abandon(fw_client *client,
                             uint64_t request,
@@ -1567,6 +1573,26 @@ int64_t fw_fence_largest(const fw_fence *fence);
 fw_status fw_fence_free(fw_fence *fence);
 
 /**
+ * Hands over the lock that `fw_op_lock_acquire`, `_lock_read` or `_lock_write` waited for, once. Until then it
+ * is the result's, and released in the background when that is freed. Free results before their client where
+ * they hold one. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_BAD_ARGUMENT` (there is none, or it was handed over).
+ */
+fw_status fw_result_lock(const fw_result *result,
+                         fw_lock **lock,
+                         fw_error **error);
+
+/**
+ * Hands over what `fw_op_semaphore_acquire`, `_double_barrier_enter` or `_worker_ids_claim` got: as
+ * `fw_result_lock`.
+ */
+fw_status fw_result_tenure(const fw_result *result, fw_tenure **tenure, fw_error **error);
+
+/**
+ * Hands over the election in which `fw_op_election_lead` has won: as `fw_result_lock`.
+ */
+fw_status fw_result_election(const fw_result *result, fw_election **election, fw_error **error);
+
+/**
  * Waits for the exclusive lock at `path` up to `timeout_ms` (negative: `requestTimeout`), in a fair
  * line of which each member is woken alone. Nodes are made as needed, with the rights of `fw_config_acl`; Curator's `InterProcessMutex`
  * and kazoo's `Lock` at the same path contend. Not reentrant. Nothing is left behind when it fails.
@@ -2007,6 +2033,11 @@ fw_status fw_op_reconfig(const char *joining,
                          fw_error **error);
 
 /**
+ * Frees `op`. Null is allowed. Any thread, never blocks.
+ */
+fw_status fw_op_free(fw_op *op);
+
+/**
  * Says how fresh the answer of a read must be, whichever way it is asked for: it shows the state of the
  * transaction `at_least` or a later one (0: any), as it was `at_most_ms` ago or later (0: all that was
  * acknowledged to anybody before the read was asked for, as with `FW_SYNC`; negative: whenever). The
@@ -2024,9 +2055,117 @@ fw_status fw_op_fresh(fw_op *op,
                       fw_error **error);
 
 /**
- * Frees `op`. Null is allowed. Any thread, never blocks.
+ * Waits for the exclusive lock at `path`, as `fw_lock_acquire` does, up to `timeout_ms` from when it is asked
+ * for (negative: `requestTimeout`). The result has the lock (`fw_result_lock`), and its token as the number.
+ *
+ * This and the other operations of recipes (`fw_op_lock_read`, `_lock_write`, `_semaphore_acquire`,
+ * `_election_lead`, `_fifo_take`, `_double_barrier_enter`, `_barrier_wait`, `_worker_ids_claim`) are more than one
+ * request. Each that `fw_client_submit` or `fw_client_enqueue` was given has a thread of the library's, with
+ * all signals blocked, until it is completed: 256 for each client, beyond which they fail with `FW_OVERLOADED`;
+ * with `FW_NO_RESOURCES` where no thread is to be had. They complete when they have got what they wait for, and
+ * not in the order in which they were asked for; `done` is called on the thread that waited, at the same time as
+ * other callbacks may be, and may block. `fw_client_abandon` gives the place in line up. `fw_client_close`, `_detach` and
+ * `_free` end them with `FW_CLOSED`. A lost session is told `FW_LOST` or `FW_SESSION_EXPIRED`: ask again with
+ * `renewExpired`. Otherwise they fail as the function of the recipe does. They are no part of `fw_op_multi`.
+ *
+ * What a result hands over and nobody took is given up when the result is freed, with its completion, or the
+ * queue: an item is lost then.
  */
-fw_status fw_op_free(fw_op *op);
+fw_status fw_op_lock_acquire(const char *path,
+                             size_t path_len,
+                             int64_t timeout_ms,
+                             fw_op **op,
+                             fw_error **error);
+
+/**
+ * Waits until nobody writes, as `fw_lock_read` does; otherwise as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_lock_read(const char *path,
+                          size_t path_len,
+                          int64_t timeout_ms,
+                          fw_op **op,
+                          fw_error **error);
+
+/**
+ * Waits until nobody else reads or writes, as `fw_lock_write` does; otherwise as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_lock_write(const char *path,
+                           size_t path_len,
+                           int64_t timeout_ms,
+                           fw_op **op,
+                           fw_error **error);
+
+/**
+ * Waits for one of `permits` at `path`, as `fw_semaphore_new` and `fw_semaphore_acquire` do. The result has the
+ * permit (`fw_result_tenure`); otherwise as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_semaphore_acquire(const char *path,
+                                  size_t path_len,
+                                  uint32_t permits,
+                                  const fw_acl *acl,
+                                  int64_t timeout_ms,
+                                  fw_op **op,
+                                  fw_error **error);
+
+/**
+ * Stands for election at `path` and waits until this one leads, as `fw_election_join` and `fw_election_lead` do;
+ * `id` is what others see. When it fails, `FW_TIMEOUT` included, it is not in line any more. The result has the
+ * election, which leads (`fw_result_election`); otherwise as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_election_lead(const char *path,
+                              size_t path_len,
+                              const uint8_t *id,
+                              size_t id_len,
+                              int64_t timeout_ms,
+                              fw_op **op,
+                              fw_error **error);
+
+/**
+ * Waits for an item of the queue at `path` and takes it, as `fw_fifo_new` and `fw_fifo_take` do: the result's data
+ * is the item, its number the token. One that is abandoned may have taken an item, which is lost then, where
+ * `fw_client_abandon` says `maybe_applied`; it does not while it waits for one. Otherwise as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_fifo_take(const char *path,
+                          size_t path_len,
+                          const fw_acl *acl,
+                          int64_t timeout_ms,
+                          fw_op **op,
+                          fw_error **error);
+
+/**
+ * Waits until `members` are at `path`, as `fw_double_barrier_new` and `fw_double_barrier_enter` do. The result has
+ * the place inside (`fw_result_tenure`); otherwise as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_double_barrier_enter(const char *path,
+                                     size_t path_len,
+                                     uint32_t members,
+                                     const fw_acl *acl,
+                                     int64_t timeout_ms,
+                                     fw_op **op,
+                                     fw_error **error);
+
+/**
+ * Waits until no barrier is at `path`, as `fw_barrier_new` and `fw_barrier_wait` do. The result is empty; otherwise
+ * as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_barrier_wait(const char *path,
+                             size_t path_len,
+                             int64_t timeout_ms,
+                             fw_op **op,
+                             fw_error **error);
+
+/**
+ * Takes a number from 0 to below `bound` at `path` that nobody has, as `fw_worker_ids_new` and
+ * `fw_worker_ids_claim` do. The result has it (`fw_result_tenure`, `fw_tenure_worker_id`); otherwise as
+ * `fw_op_lock_acquire`.
+ */
+fw_status fw_op_worker_ids_claim(const char *path,
+                                 size_t path_len,
+                                 uint32_t bound,
+                                 const fw_acl *acl,
+                                 int64_t timeout_ms,
+                                 fw_op **op,
+                                 fw_error **error);
 
 /**
  * Makes a queue. Never blocks. Fails with `FW_NULL`, `FW_NO_RESOURCES`.
@@ -2882,8 +3021,8 @@ fw_status fw_result_free(fw_result *result);
 /**
  * Ends `client` and leaves its session, with its ephemeral nodes, alive at the servers, until its
  * timeout: whoever opens a client with the setting `session` within that time goes on with it. Requests
- * without an answer fail with `FW_CONNECTION_LOSS`, later ones with `FW_CLOSED`; the handle can then
- * only be freed, which does not end the session. Watches do not go along: set them again. Release locks
+ * without an answer fail with `FW_CONNECTION_LOSS`, recipes that wait and later ones with `FW_CLOSED`; the
+ * handle can then only be freed, which does not end the session. Watches do not go along: set them again. Release locks
  * and elections before, or their nodes stay until the session ends. Two clients must not have one
  * session: each would cut the other off.
  *

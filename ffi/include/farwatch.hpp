@@ -633,6 +633,68 @@ public:
         return detail::attempt(
             [&](fw_error **why) { return fw_op_multi_add(raw_.get(), part.get(), why); });
     }
+    /**
+     * What recipes wait for, so that a loop, or a future, has it without a thread: see `fw_op_lock_acquire`.
+     * `patience` begins when it is asked for. `lock::of` takes the lock from the answer.
+     */
+    static expected<op> lock_acquire(std::string_view path, timeout patience = {}) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_lock_acquire(detail::chars(path), path.size(), detail::wait(patience), op, why);
+        });
+    }
+    static expected<op> lock_read(std::string_view path, timeout patience = {}) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_lock_read(detail::chars(path), path.size(), detail::wait(patience), op, why);
+        });
+    }
+    static expected<op> lock_write(std::string_view path, timeout patience = {}) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_lock_write(detail::chars(path), path.size(), detail::wait(patience), op, why);
+        });
+    }
+    /** A permit: `tenure::of`. */
+    static expected<op> semaphore_acquire(std::string_view path, std::uint32_t permits, timeout patience = {},
+                                          const fw_acl *acl = nullptr) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_semaphore_acquire(detail::chars(path), path.size(), permits, acl, detail::wait(patience),
+                                           op, why);
+        });
+    }
+    /** Stands for election and waits until it leads: `election::of`. */
+    static expected<op> election_lead(std::string_view path, std::string_view id, timeout patience = {}) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_election_lead(detail::chars(path), path.size(), detail::bytes(id), id.size(),
+                                       detail::wait(patience), op, why);
+        });
+    }
+    /** An item, as the answer's data. */
+    static expected<op> fifo_take(std::string_view path, timeout patience = {},
+                                  const fw_acl *acl = nullptr) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_fifo_take(detail::chars(path), path.size(), acl, detail::wait(patience), op, why);
+        });
+    }
+    /** A place inside: `tenure::of`. */
+    static expected<op> double_barrier_enter(std::string_view path, std::uint32_t members, timeout patience = {},
+                                             const fw_acl *acl = nullptr) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_double_barrier_enter(detail::chars(path), path.size(), members, acl,
+                                              detail::wait(patience), op, why);
+        });
+    }
+    static expected<op> barrier_wait(std::string_view path, timeout patience = {}) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_barrier_wait(detail::chars(path), path.size(), detail::wait(patience), op, why);
+        });
+    }
+    /** A number below `bound`: `tenure::of`, `tenure::worker_id`. */
+    static expected<op> worker_ids_claim(std::string_view path, std::uint32_t bound, timeout patience = {},
+                                         const fw_acl *acl = nullptr) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_worker_ids_claim(detail::chars(path), path.size(), bound, acl, detail::wait(patience),
+                                          op, why);
+        });
+    }
     /** How fresh the answer of a read must be, whichever way it is asked for. */
     expected<done> fresh(const freshness &fresh) noexcept {
         return detail::attempt([&](fw_error **why) {
@@ -854,8 +916,8 @@ public:
         return std::exchange(place_, {})->take();
     }
     /**
-     * Calls `f(expected<T>)` with the result, on the client's thread, where it must not wait, or
-     * here, if the result is there. The future that this returns is of what `f` returns: a value, an
+     * Calls `f(expected<T>)` with the result, on the client's thread, where it must not wait (of
+     * what a recipe waits for, on the thread that did), or here, if the result is there. The future that this returns is of what `f` returns: a value, an
      * `expected` or `future` of one, or `done` for nothing. When there will be no result, `f` is
      * freed without a call. This is of nothing then.
      */
@@ -1565,6 +1627,12 @@ private:
 class tenure {
 public:
     explicit tenure(fw_tenure *raw) noexcept : raw_(raw) {}
+    /** What the answer to an operation that waits for one hands over, once. */
+    static expected<tenure> of(const answer &answer) noexcept {
+        return detail::receive<tenure, fw_tenure>([&](fw_tenure **tenure, fw_error **why) {
+            return fw_result_tenure(answer.get(), tenure, why);
+        });
+    }
     std::int64_t token() const noexcept { return fw_tenure_token(raw_.get()); }
     /** The number that was claimed from `worker_ids`, else -1. */
     std::int64_t worker_id() const noexcept { return fw_tenure_worker_id(raw_.get()); }
@@ -1623,6 +1691,12 @@ private:
 class lock {
 public:
     explicit lock(fw_lock *raw) noexcept : raw_(raw) {}
+    /** The lock that the answer to `op::lock_acquire`, `lock_read` or `lock_write` hands over, once. */
+    static expected<lock> of(const answer &answer) noexcept {
+        return detail::receive<lock, fw_lock>([&](fw_lock **lock, fw_error **why) {
+            return fw_result_lock(answer.get(), lock, why);
+        });
+    }
     static expected<lock> acquire(client &client, std::string_view path,
                                   timeout patience = {}) noexcept {
         return detail::receive<lock, fw_lock>([&](fw_lock **lock, fw_error **why) {
@@ -1688,6 +1762,12 @@ private:
 class election {
 public:
     explicit election(fw_election *raw) noexcept : raw_(raw) {}
+    /** The election that the answer to `op::election_lead` hands over, once. */
+    static expected<election> of(const answer &answer) noexcept {
+        return detail::receive<election, fw_election>([&](fw_election **election, fw_error **why) {
+            return fw_result_election(answer.get(), election, why);
+        });
+    }
     static expected<election> join(client &client, std::string_view path, std::string_view id,
                                    timeout patience = {}) noexcept {
         return detail::receive<election, fw_election>([&](fw_election **election, fw_error **why) {

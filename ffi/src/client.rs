@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::ffi::c_char;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use farwatch_client::{Acl, Client, ClientError, Options, ServerChoice};
+use farwatch_client::{Acl, Client, ClientError, Options, ServerChoice, SessionToken};
 
 use farwatch_observer::embedded::Door;
 
@@ -20,8 +20,10 @@ use crate::status::fw_status;
 
 mod calls;
 mod operations;
+mod waits;
 
 pub use calls::failure;
+use waits::Waits;
 
 /// The longest wait that is taken at its word, milliseconds: 49 days.
 const PATIENCE_MS_MAX: u64 = u32::MAX as u64;
@@ -38,8 +40,9 @@ pub const CALLBACK_PATIENCE: Duration = Duration::from_secs(2);
 /// Ephemeral nodes that one client remembers, to tell which ones an expired session took along.
 pub const EPHEMERALS_MAX: usize = 65_536;
 
-/// A session with a service, and its threads: one, and with `serverChoice` set to `nearest` now and then
-/// one for each server, for a second at most. All functions on it: any thread.
+/// A session with a service, and its threads: one, one for each recipe that waits (`fw_op_lock_acquire`), and with
+/// `serverChoice` set to `nearest` now and then one for each server, for a second at most. All functions on it:
+/// any thread.
 pub struct fw_client {
     _private: [u8; 0],
 }
@@ -92,6 +95,7 @@ pub struct ClientBody {
     gate: Arc<Gate>,
     state: Arc<StateCell>,
     ephemerals: Arc<Ephemerals>,
+    waits: Arc<Waits>,
     /// Of what recipes create where they are told no rights.
     acl: Vec<Acl>,
     renews: bool,
@@ -189,6 +193,7 @@ impl ClientBody {
             gate,
             state,
             ephemerals,
+            waits: Arc::default(),
             acl: config.acl().unwrap_or_else(Acl::open),
             renews,
             resumes,
@@ -231,6 +236,27 @@ impl ClientBody {
 
     /// Ends the session, within `timeout`. Without a server at hand there is nobody to wait for.
     fn close(&self, timeout: Duration) -> Result<(), Failure> {
+        let began = Instant::now();
+        self.waits.close();
+        let closed = self.end_session(timeout);
+        self.waits.await_end(timeout.saturating_sub(began.elapsed()));
+        closed
+    }
+
+    /// Ends this client and leaves the session alive, without those that wait in a line.
+    pub fn detach(&self, timeout: Duration) -> Result<Option<SessionToken>, Failure> {
+        self.refuse_inside_callback()?;
+        let began = Instant::now();
+        let left = || timeout.saturating_sub(began.elapsed());
+        if self.waits.close() {
+            self.waits.await_end(left());
+            // What they have left to be removed was asked for before this.
+            let _removed_by_the_end_otherwise = self.client.with_request_timeout(left()).sync("/");
+        }
+        Ok(self.client.with_request_timeout(left()).detach()?)
+    }
+
+    fn end_session(&self, timeout: Duration) -> Result<(), Failure> {
         if self.client.is_connected() {
             return Ok(self.client.with_request_timeout(timeout).close()?);
         }
@@ -256,11 +282,14 @@ fn server_choice(name: &str) -> Result<ServerChoice, Failure> {
 impl Drop for ClientBody {
     fn drop(&mut self) {
         self.gate.close();
+        self.waits.close(); // or the session would live as long as one waits
         // Inside a callback nothing can be waited for; the session is told all the same, by the
         // drop of the client.
         if !self.client.is_inside_callback() {
             let _told_in_vain = self.close(self.close_timeout);
+            let until = Instant::now() + CALLBACK_PATIENCE;
             self.gate.wait_idle(CALLBACK_PATIENCE);
+            self.waits.await_end(until.saturating_duration_since(Instant::now()));
         }
     }
 }
@@ -358,7 +387,7 @@ pub unsafe extern "C" fn fw_client_server(
 }
 
 /// Ends the session: its ephemeral nodes are gone when this returns `FW_OK`. Operations that wait
-/// fail with `FW_CLOSED`. Waits up to `timeout_ms` (negative: `requestTimeout`) for the server's
+/// fail with `FW_CLOSED`, recipes included. Waits up to `timeout_ms` (negative: `requestTimeout`) for the server's
 /// word; without a server at hand it fails at once, and the session ends by its timeout. May block,
 /// so not in a callback. Fails with `FW_TIMEOUT`, `FW_CONNECTION_LOSS`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
@@ -377,7 +406,7 @@ pub unsafe extern "C" fn fw_client_close(
 /// Ends the session unless that was done, and frees the client. Null is allowed. No callback begins
 /// after it; one that is running is waited for, up to two seconds. May block, no longer than
 /// `closeTimeout` and these two seconds; inside a callback it does not wait. Every context is
-/// destroyed, at the latest when the client's thread has ended.
+/// destroyed, at the latest when the client's threads have ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_client_free(client: *mut fw_client) -> fw_status {
     accessor!(free(client))

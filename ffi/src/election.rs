@@ -36,6 +36,11 @@ pub struct ElectionBody {
 }
 
 impl ElectionBody {
+    /// One that has won.
+    pub fn leading(asker: Asker, candidate: Candidate) -> Self {
+        Self { holding: Holding::of(asker, candidate), leads: AtomicBool::new(true) }
+    }
+
     /// A place in line has a lease too, but leading is what is asked for.
     fn refuse_unless_leading(&self) -> Result<(), Failure> {
         if self.leads.load(Ordering::Acquire) {

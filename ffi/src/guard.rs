@@ -179,6 +179,11 @@ impl<O: Opaque> Owned<O> {
     pub fn as_ptr(&self) -> *const O {
         self.0
     }
+
+    /// To give: it belongs to C from here on.
+    pub fn release(self) -> *mut O {
+        std::mem::ManuallyDrop::new(self).0
+    }
 }
 
 impl<O: Opaque> Drop for Owned<O> {

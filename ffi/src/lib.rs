@@ -25,6 +25,7 @@ pub mod error;
 pub mod event;
 pub mod feed;
 pub mod fence;
+pub mod grant;
 pub mod lock;
 pub mod node;
 pub mod observer;

@@ -75,7 +75,16 @@ impl Asker {
         timeout_ms: i64,
         ask: impl FnOnce(Instant) -> Result<T, RecipeError>,
     ) -> Result<T, Failure> {
-        ask(self.deadline(timeout_ms)?).map_err(|error| self.failure(error))
+        self.ask_until(self.deadline(timeout_ms)?, ask)
+    }
+
+    /// The same, on a thread that may wait.
+    pub fn ask_until<T>(
+        &self,
+        deadline: Instant,
+        ask: impl FnOnce(Instant) -> Result<T, RecipeError>,
+    ) -> Result<T, Failure> {
+        ask(deadline).map_err(|error| self.failure(error))
     }
 
     // Not inlined: there are twenty places that ask.

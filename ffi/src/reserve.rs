@@ -185,16 +185,23 @@ pub fn refuse_if_out() -> Result<(), Failure> {
     if is_out() { Err(failure()) } else { Ok(()) }
 }
 
+/// Fails when there is not the memory that a thread should have before it is started. What has threads stays
+/// loaded from then on.
+pub fn refuse_if_short() -> Result<(), Failure> {
+    if !is_there() || !is_there_in_bulk() {
+        return Err(failure());
+    }
+    crate::stay::stay();
+    Ok(())
+}
+
 /// Opens a handle that has threads, if there is memory for it before and after; what is not handed out is ended
 /// by `leave`.
 pub fn open<T>(
     open: impl FnOnce() -> Result<T, Failure>,
     leave: impl FnOnce(T),
 ) -> Result<T, Failure> {
-    if !is_there() || !is_there_in_bulk() {
-        return Err(failure());
-    }
-    crate::stay::stay();
+    refuse_if_short()?;
     let opened = open()?;
     if let Err(failure) = refuse_if_out() {
         leave(opened);

@@ -7,6 +7,7 @@ use farwatch_client::{Acl, MultiResult, Outcome, ReadResult, Stat};
 
 use crate::bytes::Text;
 use crate::error::{Failure, fw_error};
+use crate::grant::{Grant, Parcel};
 use crate::guard::{Opaque, Owned, borrow, free, optional_out, view};
 use crate::status::fw_status;
 
@@ -34,6 +35,7 @@ pub struct ResultBody {
     entries: Vec<Entry>,
     parts: Vec<Owned<fw_result>>,
     number: i64,
+    parcel: Option<Parcel>,
 }
 
 struct Entry {
@@ -61,6 +63,16 @@ impl ResultBody {
     /// Several of them.
     pub fn parts(parts: impl Iterator<Item = Self>) -> Self {
         Self { parts: parts.map(Owned::new).collect(), ..Self::default() }
+    }
+
+    /// What a recipe has got, and its token.
+    pub fn granting(grant: Grant, token: i64) -> Self {
+        Self { parcel: Some(Parcel::of(grant)), number: token, ..Self::default() }
+    }
+
+    /// What is to be handed over, if anything.
+    pub fn parcel(&self) -> Option<&Parcel> {
+        self.parcel.as_ref()
     }
 
     /// Names alone.

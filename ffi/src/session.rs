@@ -55,8 +55,8 @@ pub fn parse(text: &str) -> Result<SessionToken, Failure> {
 
 /// Ends `client` and leaves its session, with its ephemeral nodes, alive at the servers, until its
 /// timeout: whoever opens a client with the setting `session` within that time goes on with it. Requests
-/// without an answer fail with `FW_CONNECTION_LOSS`, later ones with `FW_CLOSED`; the handle can then
-/// only be freed, which does not end the session. Watches do not go along: set them again. Release locks
+/// without an answer fail with `FW_CONNECTION_LOSS`, recipes that wait and later ones with `FW_CLOSED`; the
+/// handle can then only be freed, which does not end the session. Watches do not go along: set them again. Release locks
 /// and elections before, or their nodes stay until the session ends. Two clients must not have one
 /// session: each would cut the other off.
 ///
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn fw_client_detach(
         let session = out(session)?;
         let client = borrow(client.cast_const())?;
         let timeout = client.timeout(timeout_ms);
-        let token = client.client().with_request_timeout(timeout).detach()?.ok_or_else(|| {
+        let token = client.detach(timeout)?.ok_or_else(|| {
             let text = "there is no session to detach: it is over, or was never established";
             Failure::fatal(fw_status::FW_CLOSED, text)
         })?;

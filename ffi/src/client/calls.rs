@@ -3,23 +3,25 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use farwatch_client::machine::{Abandoned, RequestId};
 use farwatch_client::{
     ClientError, CreateMode, DELIVERY_GRACE, ErrorCode, MultiOp, MultiResult, Operation, Outcome,
 };
 
+use super::waits::Waits;
 use super::{ClientBody, Ephemerals, fw_client};
 use crate::callback::{Context, fw_destroy_fn};
 use crate::error::{ErrorBody, Failure, fw_error};
 use crate::guard::{borrow, give, optional_out, out};
-use crate::op::{Order, fw_op, order};
+use crate::op::{Order, Plan, fw_op, order};
 use crate::queue::{Tag, fw_queue};
 use crate::result::{ResultBody, fw_result};
 use crate::status::fw_status;
 
-/// Called once with what became of a request, on the client's own thread: return soon, block never.
+/// Called once with what became of a request, on the client's own thread: return soon, block never; of a recipe
+/// (`fw_op_lock_acquire`) on the thread that waited, where it may block.
 /// `result` is null unless `status` is `FW_OK`, `error` unless it is not; both are yours to free.
 pub type fw_done_fn = Option<
     unsafe extern "C" fn(
@@ -122,12 +124,16 @@ pub fn failure(error: ClientError, renews: bool) -> Failure {
 }
 
 impl ClientBody {
-    /// Asks for what `order` says; `done` is called on the client's thread.
+    /// Asks for what `order` says; `done` is called on the client's thread, or on the one that waited.
     pub fn submit(
         &self,
         order: &Order,
         done: impl FnOnce(Result<ResultBody, Failure>) + Send + 'static,
     ) -> Result<RequestId, Failure> {
+        if let Plan::Goal(goal) = &order.plan {
+            self.refuse_if_over()?;
+            return self.waits.begin(goal.attempt(self), Box::new(done));
+        }
         let operation = order.plan.request()?;
         let (trace, renews) = (Trace::of(&operation), self.renews);
         let is_exists = matches!(operation, Operation::Exists { .. });
@@ -142,9 +148,24 @@ impl ClientBody {
         client.submit(&operation, completion).map_err(|error| failure(error, renews))
     }
 
+    /// Gives up waiting for a request. Returns whether it may be applied, and `None` if it was completed.
+    fn abandon(&self, request: u64) -> Option<bool> {
+        if Waits::has(request) {
+            return self.waits.abandon(request);
+        }
+        match self.client.abandon(RequestId::from_number(request)) {
+            Abandoned::Unsent => Some(false),
+            Abandoned::Sent { maybe_applied } => Some(maybe_applied),
+            Abandoned::Completed => None,
+        }
+    }
+
     /// Asks for what `order` says and waits for the answer.
     pub fn call(&self, order: &Order, timeout: Duration) -> Result<ResultBody, Failure> {
         self.refuse_inside_callback()?;
+        if let Plan::Goal(goal) = &order.plan {
+            return goal.attempt(self).until(Instant::now() + timeout).reach();
+        }
         let (sender, receiver) = mpsc::sync_channel(1);
         let request = self.submit(order, move |result| drop(sender.send(result)))?;
         let timed_out = |maybe_applied| Err(ClientError::Timeout { maybe_applied }.into());
@@ -166,6 +187,14 @@ impl ClientBody {
         }
     }
 
+    /// What is over is not begun again.
+    fn refuse_if_over(&self) -> Result<(), Failure> {
+        match self.client.wait_connected(Duration::ZERO) {
+            Err(error) if self.client.is_over() => Err(failure(error, self.renews)),
+            _lives => Ok(()),
+        }
+    }
+
     /// A wait on the thread that would end it.
     pub fn refuse_inside_callback(&self) -> Result<(), Failure> {
         if self.client.is_inside_callback() {
@@ -176,7 +205,8 @@ impl ClientBody {
 }
 
 /// Executes `op` and waits for the answer up to `timeout_ms` (negative: `requestTimeout`), connecting
-/// included. `result` may be null. May block, so not in a callback.
+/// included; a recipe's has its own time too, and waits on the calling thread. `result` may be null. May block, so
+/// not in a callback.
 ///
 /// Fails with `FW_TIMEOUT` and `FW_CONNECTION_LOSS`, where `fw_error_maybe_applied` matters,
 /// `FW_SESSION_EXPIRED`, `FW_CLOSED`, `FW_OVERLOADED`, `FW_BAD_PATH`, `FW_TOO_LARGE`,
@@ -200,13 +230,13 @@ pub unsafe extern "C" fn fw_client_call(
 }
 
 /// Asks for `op` and returns at once; `done` is called with what became of it, on the client's own
-/// thread, in the order of the requests. It is called exactly once, unless the request is abandoned
-/// or the client freed before. `destroy` is called with `context` exactly once: after `done`, when
-/// it will not be called any more, or when this fails. `request` may be null; else it names the
-/// request for `fw_client_abandon`. Never blocks longer than the socket takes to take the bytes.
+/// thread, in the order of the requests; of a recipe (`fw_op_lock_acquire`) on another one, when it is reached. It
+/// is called exactly once, unless the request is abandoned or the client freed before. `destroy` is called with
+/// `context` exactly once: after `done`, when it will not be called any more, or when this fails. `request` may be
+/// null; else it names the request for `fw_client_abandon`. Never blocks longer than the socket takes to take the bytes.
 ///
 /// Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_SESSION_EXPIRED`, `FW_CLOSED`, `FW_OVERLOADED`,
-/// `FW_BAD_PATH`, `FW_TOO_LARGE`: then nothing was sent.
+/// `FW_BAD_PATH`, `FW_TOO_LARGE`, and for a recipe `FW_NO_RESOURCES`: then nothing was sent.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_client_submit(
     client: *mut fw_client,
@@ -258,9 +288,10 @@ pub unsafe extern "C" fn fw_client_enqueue(
 }
 
 /// Gives up waiting for `request`: its callback is not called any more, unless it is being called
-/// already, and no completion comes. `maybe_applied` may be null; else it says whether the request
-/// may have been, or may still be, applied. Never blocks. Fails with `FW_BAD_ARGUMENT` when it was
-/// completed already.
+/// already, and no completion comes. A recipe leaves the line in the background: it gets nothing any more, or gives
+/// it up. `maybe_applied` may be null; else it says whether the request may have been, or may still be, applied; of
+/// recipes only `fw_op_fifo_take` may have been. Never blocks. Fails with `FW_BAD_ARGUMENT` when it was completed
+/// already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_client_abandon(
     client: *mut fw_client,
@@ -270,14 +301,9 @@ pub unsafe extern "C" fn fw_client_abandon(
 ) -> fw_status {
     border!(error, {
         let client = borrow(client.cast_const())?;
-        let doubt = match client.client.abandon(RequestId::from_number(request)) {
-            Abandoned::Unsent => false,
-            Abandoned::Sent { maybe_applied } => maybe_applied,
-            Abandoned::Completed => {
-                let text = "this request was completed already";
-                return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, text));
-            }
-        };
+        let doubt = client.abandon(request).ok_or_else(|| {
+            Failure::new(fw_status::FW_BAD_ARGUMENT, "this request was completed already")
+        })?;
         if !maybe_applied.is_null() {
             out(maybe_applied)?.set(doubt);
         }

@@ -5,7 +5,7 @@ fn parts(plan: &Plan) -> Option<usize> {
         Plan::Empty => Some(0),
         Plan::Writes(ops) => Some(ops.len()),
         Plan::Reads(ops) => Some(ops.len()),
-        Plan::One(_) | Plan::Check { .. } => None,
+        Plan::One(_) | Plan::Check { .. } | Plan::Goal(_) => None,
     }
 }
 

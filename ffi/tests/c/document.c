@@ -67,17 +67,14 @@ static void locks(void) {
 }
 
 /* What comes to the loop's queue next, as its descriptor says. */
-static void *next_tag(fw_queue *queue) {
+static fw_completion *next_entry(fw_queue *queue) {
     struct pollfd ready = {.fd = fw_queue_fd(queue), .events = POLLIN};
     fw_completion *entry = NULL;
     CHECK(poll(&ready, 1, 60000) == 1);
     OK(fw_queue_next(queue, 0, &entry, &error));
     CHECK(fw_completion_status(entry) == FW_OK && fw_completion_event(entry) == NULL);
-    CHECK(fw_completion_result(entry) == NULL && fw_completion_error(entry) == NULL);
-    void *tag = fw_completion_tag(entry);
-    fw_completion_free(entry);
     CHECK(poll(&ready, 1, 0) == 0);
-    return tag;
+    return entry;
 }
 
 static void delete_what_is_below(const char *folder) {
@@ -95,18 +92,23 @@ static void in_a_loop(void) {
     struct wanted wanted = {.client = first};
     fw_lock *held = NULL;
     fw_completion *none = NULL;
-    pthread_t thread;
+    fw_completion *entry;
     OK(fw_queue_new(&wanted.queue, &error));
     OK(fw_lock_acquire(second, "/locks/nightly", FW_CSTR, -1, &held, &error));
     int64_t token = fw_lock_token(held);
-    CHECK(pthread_create(&thread, NULL, acquire_for_the_loop, &wanted) == 0);
+    OK(ask_for_the_lock(&wanted, &error));
     CHECK(fw_queue_next(wanted.queue, 50, &none, NULL) == FW_TIMEOUT);
     OK(fw_lock_release(held, -1, &error));
-    CHECK(next_tag(wanted.queue) == &wanted && wanted.status == FW_OK);
-    CHECK(pthread_join(thread, NULL) == 0 && fw_lock_token(wanted.lock) > token);
+    entry = next_entry(wanted.queue);
+    OK(take_the_lock(entry, &error));
+    fw_completion_free(entry);
+    CHECK(fw_lock_token(wanted.lock) > token);
     OK(fw_lock_on_change(wanted.lock, tell_the_loop, &wanted, NULL, &error));
     delete_what_is_below("/locks/nightly");
-    CHECK(next_tag(wanted.queue) == wanted.lock && fw_lock_standing(wanted.lock) == FW_STANDING_LOST);
+    entry = next_entry(wanted.queue);
+    CHECK(fw_completion_result(entry) == NULL && fw_completion_tag(entry) == wanted.lock);
+    CHECK(fw_lock_standing(wanted.lock) == FW_STANDING_LOST);
+    fw_completion_free(entry);
     fw_lock_free(held), fw_lock_free(wanted.lock), fw_queue_free(wanted.queue);
 }
 

@@ -288,6 +288,44 @@ void threads(farwatch::client &client) {
     while (living != 0) GOT(client.sync());
 }
 
+// What recipes wait for.
+void recipes(farwatch::client &client) {
+    auto first = client.submit(op::lock_acquire("/recipes/lock", 60s)).get();
+    auto held = GOT(farwatch::lock::of(GOT(std::move(first))));
+    auto token = GOT(held.check());
+    auto next = client.submit(op::lock_acquire("/recipes/lock", 60s)).then([own = ::token()](expected<answer> result) {
+        auto lock = farwatch::lock::of(GOT(std::move(result)));
+        CHECK(lock && GOT(lock->check()) == lock->token());
+        return lock;
+    });
+    CHECK(refused(client.submit(op::lock_write("/recipes/lock", 10ms)).get()) == FW_TIMEOUT);
+    auto abandoned = client.submit(op::lock_read("/recipes/lock"));
+    CHECK(!next.wait(10ms) && !GOT(client.abandon(abandoned.request())));
+    CHECK(refused(abandoned.get()) == FW_CLOSED);
+    GOT(held.release());
+    auto second = GOT(next.get());
+    CHECK(token < second.token());
+    GOT(second.release());
+
+    auto leads = GOT(client.submit(op::election_lead("/recipes/election", "me", 60s)).get());
+    CHECK(refused(farwatch::lock::of(leads)) == FW_BAD_ARGUMENT);
+    GOT(GOT(farwatch::election::of(leads)).check());
+    CHECK(refused(farwatch::election::of(leads)) == FW_BAD_ARGUMENT); // handed over already
+    for (auto &&wanted :
+         {op::semaphore_acquire("/recipes/semaphore", 2, 60s), op::double_barrier_enter("/recipes/both", 1),
+          op::worker_ids_claim("/recipes/ids", 2)}) {
+        CHECK(wanted);
+        auto reached = GOT(client.submit(*wanted).get());
+        CHECK(GOT(GOT(farwatch::tenure::of(reached)).check()) == reached.number());
+    }
+    GOT(client.submit(op::barrier_wait("/recipes/free")).get());
+    auto item = client.submit(op::fifo_take("/recipes/fifo", 60s));
+    auto fifo = GOT(farwatch::fifo::make(client, "/recipes/fifo"));
+    GOT(fifo.put("item"));
+    CHECK(GOT(item.get()).data() == "item");
+    while (living != 0) GOT(client.sync()); // by the thread that waited, behind the call
+}
+
 } // namespace
 
 int main(int count, char **arguments) {
@@ -303,6 +341,7 @@ int main(int count, char **arguments) {
     freed();
     freed_inside(arguments[1]);
     threads(client);
+    recipes(client);
     CHECK(living == 0);
     return 0;
 }

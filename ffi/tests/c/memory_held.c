@@ -146,6 +146,74 @@ static void tasks(void) {
     fw_election_free(leader);
 }
 
+static atomic_int reached;
+
+static void on_reached(void *given, fw_status status, fw_result *result, fw_error *why) {
+    (void)given;
+    CHECK(status == FW_OK && why == NULL);
+    fw_result_free(result);
+    reached++;
+}
+
+/* The result of what was enqueued by the call before. */
+static fw_completion *next(fw_queue *queue, fw_op **op) {
+    fw_completion *completion = NULL;
+    OK(fw_queue_next(queue, 60000, &completion, &error));
+    CHECK(fw_completion_status(completion) == FW_OK);
+    fw_op_free(*op), *op = NULL;
+    return completion;
+}
+
+static void waits(void) {
+    fw_queue *queue = NULL;
+    fw_op *op = NULL;
+    fw_completion *completion;
+    fw_lock *lock = NULL;
+    fw_tenure *permit = NULL;
+    fw_election *election = NULL;
+    OK(fw_queue_new(&queue, &error));
+    SCARCE(fw_op_lock_acquire("/waited", FW_CSTR, 20000, &op, &error));
+    SCARCE(fw_client_enqueue(client, op, queue, NULL, NULL, &error));
+    completion = next(queue, &op);
+    SCARCE(fw_result_lock(fw_completion_result(completion), &lock, &error));
+    fw_completion_free(completion);
+    give_back(&lock);
+    SCARCE(fw_op_semaphore_acquire("/permits", FW_CSTR, 1, NULL, 20000, &op, &error));
+    SCARCE(fw_client_enqueue(client, op, queue, NULL, NULL, &error));
+    completion = next(queue, &op);
+    SCARCE(fw_result_tenure(fw_completion_result(completion), &permit, &error));
+    fw_completion_free(completion);
+    give_up(permit);
+    SCARCE(fw_op_election_lead("/led", FW_CSTR, me, 2, 20000, &op, &error));
+    SCARCE(fw_client_enqueue(client, op, queue, NULL, NULL, &error));
+    completion = next(queue, &op);
+    SCARCE(fw_result_election(fw_completion_result(completion), &election, &error));
+    fw_completion_free(completion);
+    SCARCE(fw_election_free(election));
+    SCARCE(fw_op_barrier_wait("/free", FW_CSTR, 20000, &op, &error));
+    int before = reached;
+    SCARCE(fw_client_submit(client, op, on_reached, context(), destroy, NULL, &error));
+    each_context_was_destroyed();
+    CHECK(reached == before + 1);
+    fw_op_free(op);
+    fw_queue_free(queue);
+}
+
+/* Those of which nothing but the operation itself is made. */
+static void operations(void) {
+    fw_op *op = NULL;
+    SCARCE(fw_op_lock_read("/shared", FW_CSTR, 0, &op, &error));
+    fw_op_free(op);
+    SCARCE(fw_op_lock_write("/shared", FW_CSTR, 0, &op, &error));
+    fw_op_free(op);
+    SCARCE(fw_op_fifo_take("/fifo", FW_CSTR, NULL, 0, &op, &error));
+    fw_op_free(op);
+    SCARCE(fw_op_double_barrier_enter("/meeting", FW_CSTR, 1, NULL, 0, &op, &error));
+    fw_op_free(op);
+    SCARCE(fw_op_worker_ids_claim("/ids", FW_CSTR, 1, NULL, 0, &op, &error));
+    fw_op_free(op);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 2);
     find_library();
@@ -159,6 +227,8 @@ int main(int count, char **arguments) {
     tell("services", services);
     tell("worker ids", worker_ids);
     tell("tasks", tasks);
+    tell("operations", operations);
+    tell("waits", waits);
     each_context_was_destroyed();
     fw_client_free(client);
     say_functions();

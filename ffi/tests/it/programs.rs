@@ -116,6 +116,11 @@ fn what_is_followed_is_told_and_nothing_that_blocks_runs_in_a_callback() {
 }
 
 #[test]
+fn recipes_are_waited_for_by_the_library_and_leave_nothing_behind() {
+    assert_eq!(Program::compile("waits.c").run(&[&connect()]), "");
+}
+
+#[test]
 fn tasks_are_done_once_and_handed_out_by_the_leader() {
     assert_eq!(Program::compile("tasks.c").run(&[&connect()]), "");
 }

@@ -16,7 +16,13 @@ fn can_want(function: &Function) -> bool {
 }
 
 /// What starts threads of its own.
-const STARTS_THREADS: [&str; 3] = ["fw_client_open", "fw_observer_client", "fw_observer_open"];
+const STARTS_THREADS: [&str; 5] = [
+    "fw_client_enqueue",
+    "fw_client_open",
+    "fw_client_submit",
+    "fw_observer_client",
+    "fw_observer_open",
+];
 
 /// How often a function had too little memory, and how often it was refused for want of a thread.
 #[derive(Clone, Copy, Default)]
