@@ -16,6 +16,7 @@
 mod driven;
 mod feed;
 mod life;
+mod link;
 mod state;
 #[cfg(all(test, loom))]
 mod tests;
@@ -36,6 +37,7 @@ use thiserror::Error;
 use self::driven::Driven;
 pub use self::feed::{Change, ChangeKind, Lost, Next, Subscription};
 use self::life::Life;
+pub use self::link::Linked;
 use self::state::State;
 use crate::config::{
     LocalSessions, LogDriver, ServerConfig, ServerRole, SocketDriver, Standing, UpstreamChoice,
@@ -321,6 +323,13 @@ impl Observer {
     /// `from`, or behind this moment. Fails when changes behind `from` are not known any more.
     pub fn subscribe(&self, prefix: &[u8], from: Option<Zxid>) -> Result<Subscription, Lost> {
         Subscription::new(Arc::clone(&self.state), prefix, from)
+    }
+
+    /// Has `hear` called with how it is linked: at once, and with each change from then on, of which
+    /// [`Linked::Ended`] is the last. Takes the place of an earlier one. It is called on the observer's thread,
+    /// the first time on this one, with the link locked: it must return at once and ask nothing of the observer.
+    pub fn on_link(&self, hear: impl FnMut(Linked) + Send + 'static) {
+        self.state.link.on_change(Box::new(hear));
     }
 
     /// The way in for clients of this process, which outlives the observer.

@@ -2,10 +2,16 @@
 //!
 //! ```text
 //! core's thread: take(events, values at their zxid) ─► window (bounded) ─► each Subscription's place
+//!
+//! a bell is armed ──(something to take, or it is over)──► rings once ──(all was taken)──► armed
 //! ```
 //!
 //! The window begins with the first subscription and is kept from then on. A subscription that falls out
 //! of it is told so: it reads anew and subscribes again.
+//!
+//! A bell is armed and rings with the window locked, so between the look that finds nothing and the next
+//! change is no gap. While it is armed the core's thread passes over what the subscription does not tell: nobody
+//! else looks, and it would fall out of the window for changes that are nothing to it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -103,6 +109,8 @@ struct Window {
     upto: Zxid,
     is_kept: bool,
     ended: Option<String>,
+    /// The seats of subscriptions with a bell.
+    with_bells: Vec<Arc<Seat>>,
 }
 
 impl Window {
@@ -128,6 +136,13 @@ impl Window {
             self.first += 1;
             // What is left of its transaction is not all of it.
             self.from = self.from.max(gone.zxid);
+        }
+    }
+
+    /// Rings where somebody has taken all there was, and there is more now.
+    fn ring(&self) {
+        for seat in &self.with_bells {
+            seat.ring(self);
         }
     }
 }
@@ -167,6 +182,7 @@ impl Feed {
             };
             window.push(change);
         }
+        window.ring();
         drop(window);
         self.grown.notify_all();
     }
@@ -178,12 +194,16 @@ impl Feed {
         window.first = window.end() + 1;
         window.changes.clear();
         (window.bytes, window.from, window.upto) = (0, upto, upto);
+        window.ring();
         drop(window);
         self.grown.notify_all();
     }
 
     pub fn end(&self, reason: String) {
-        self.lock().ended = Some(reason);
+        let mut window = self.lock();
+        window.ended = Some(reason);
+        window.ring();
+        drop(window);
         self.grown.notify_all();
     }
 }
@@ -191,6 +211,11 @@ impl Feed {
 /// A place in the order of changes. Threads that share one share its changes: each goes to one of them.
 pub struct Subscription {
     state: Arc<State>,
+    seat: Arc<Seat>,
+}
+
+/// What a subscription is to the window.
+struct Seat {
     prefix: Box<[u8]>,
     /// Only what is behind it is told. A view may be a little ahead of the window.
     behind: Zxid,
@@ -204,6 +229,14 @@ struct Place {
     next: u64,
     /// Up to it everything was told.
     told: Zxid,
+    bell: Option<Bell>,
+}
+
+/// Who does not wait, and is told that there is something to take.
+struct Bell {
+    ring: Box<dyn Fn() + Send>,
+    /// All was taken that there was when somebody looked last.
+    is_armed: bool,
 }
 
 impl Subscription {
@@ -218,24 +251,21 @@ impl Subscription {
                 None => (window.end(), window.upto),
             }
         };
-        let place = Mutex::new(Place { next, told });
-        Ok(Self { state, prefix: prefix.into(), behind: told, place })
+        let place = Mutex::new(Place { next, told, bell: None });
+        let seat = Seat { prefix: prefix.into(), behind: told, place };
+        Ok(Self { state, seat: Arc::new(seat) })
     }
 
     /// Up to where everything at the prefix was told. At first: where it begins.
     pub fn zxid(&self) -> Zxid {
-        self.place().told
-    }
-
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seat.place().told
     }
 
     /// The next change. Waits for it until `deadline`; one that has passed does not wait at all.
     pub fn next(&self, deadline: Instant) -> Result<Next, Lost> {
         let mut window = self.state.feed.lock();
         loop {
-            match self.look(&window)? {
+            match self.seat.look(&window)? {
                 Next::Nothing => {}
                 found => return Ok(found),
             }
@@ -248,21 +278,87 @@ impl Subscription {
         }
     }
 
-    /// What the window has for it now.
-    fn look(&self, window: &Window) -> Result<Next, Lost> {
-        let mut place = self.place();
+    /// Has `ring` called once when there is something to take (a change, that changes were missed, or the end):
+    /// at once where there is now, and again behind each [`Next::Nothing`]. Takes the place of an earlier one.
+    /// It is called on whichever thread brings what there is, with changes locked: it must return at once and
+    /// ask nothing of the observer. Not behind the drop of this, which it does not keep from going.
+    pub fn on_more(&self, ring: impl Fn() + Send + 'static) {
+        let mut window = self.state.feed.lock();
+        let bell = Bell { ring: Box::new(ring), is_armed: true };
+        let earlier = self.seat.place().bell.replace(bell);
+        if earlier.is_none() {
+            window.with_bells.push(Arc::clone(&self.seat));
+        }
+        self.seat.ring(&window);
+        drop(window);
+        drop(earlier);
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if self.seat.place().bell.is_some() {
+            let mut window = self.state.feed.lock();
+            window.with_bells.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
+        }
+    }
+}
+
+impl Seat {
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes over what is not told here, up to the next change that is.
+    fn seek<'a>(
+        &self,
+        place: &mut Place,
+        window: &'a Window,
+    ) -> Result<Option<&'a Arc<Change>>, Lost> {
         let Some(skipped) = place.next.checked_sub(window.first) else {
             return Err(Lost { from: place.told });
         };
         for change in window.changes.range(skipped as usize..) {
-            place.next += 1;
             if self.behind < change.zxid && change.is_below(&self.prefix) {
-                // Others of the same transaction may follow.
-                place.told = place.told.max(Zxid(change.zxid.0 - 1));
-                return Ok(Next::Change(Arc::clone(change)));
+                return Ok(Some(change));
             }
+            place.next += 1;
         }
         place.told = place.told.max(window.upto);
-        Ok(window.ended.as_ref().map_or(Next::Nothing, |reason| Next::Ended(reason.clone())))
+        Ok(None)
+    }
+
+    /// What the window has for it now.
+    fn look(&self, window: &Window) -> Result<Next, Lost> {
+        let mut place = self.place();
+        if let Some(change) = self.seek(&mut place, window)? {
+            place.next += 1;
+            // Others of the same transaction may follow.
+            place.told = place.told.max(Zxid(change.zxid.0 - 1));
+            return Ok(Next::Change(Arc::clone(change)));
+        }
+        if let Some(reason) = &window.ended {
+            return Ok(Next::Ended(reason.clone()));
+        }
+        if let Some(bell) = &mut place.bell {
+            bell.is_armed = true;
+        }
+        Ok(Next::Nothing)
+    }
+
+    /// Rings if that is wanted and the window has something for it.
+    fn ring(&self, window: &Window) {
+        let mut place = self.place();
+        if !place.bell.as_ref().is_some_and(|bell| bell.is_armed) {
+            return;
+        }
+        let is_there_nothing = matches!(self.seek(&mut place, window), Ok(None));
+        if is_there_nothing && window.ended.is_none() {
+            return;
+        }
+        if let Some(bell) = &mut place.bell {
+            bell.is_armed = false;
+            (bell.ring)();
+        }
     }
 }

@@ -17,18 +17,19 @@ use std::time::{Duration, Instant};
 #[cfg(loom)]
 use loom::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 #[cfg(not(loom))]
 use std::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use farwatch_core::tree::{Events, Reader, Tree, Visits};
 use farwatch_core::zxid::Zxid;
 
 use super::feed::Feed;
+use super::link::Link;
 use super::{Lag, Options, WaitError};
 use crate::drive::{Embedder, Stands};
 use crate::host::{Door, Server, Stopper};
@@ -40,11 +41,11 @@ const NEVER: u64 = u64::MAX;
 pub(super) struct State {
     pub visits: Visits,
     pub feed: Feed,
+    pub link: Link,
     tree: Mutex<Arc<Tree>>,
     began: Instant,
     /// When it last knew itself to be current: milliseconds since `began`, or [`NEVER`].
     current_ms: AtomicU64,
-    is_linked: AtomicBool,
     versions_kept: AtomicUsize,
     tree_bytes: AtomicUsize,
     tree_bytes_max: Option<usize>,
@@ -63,10 +64,10 @@ impl State {
         Self {
             visits: Visits::new(tree),
             feed: Feed::new(options.window_bytes_max, tree.applied()),
+            link: Link::default(),
             tree: Mutex::new(Arc::clone(tree)),
             began: Instant::now(),
             current_ms: AtomicU64::new(NEVER),
-            is_linked: AtomicBool::new(false),
             versions_kept: AtomicUsize::new(0),
             tree_bytes: AtomicUsize::new(0),
             tree_bytes_max: options.tree_bytes_max,
@@ -97,7 +98,7 @@ impl State {
             zxid: self.visits.enter().view().zxid(),
             stale: (current_ms != NEVER)
                 .then(|| Duration::from_millis(now_ms.saturating_sub(current_ms))),
-            is_linked: self.is_linked.load(Ordering::Acquire),
+            is_linked: self.link.is_made(),
             versions_kept: self.versions_kept.load(Ordering::Relaxed),
             tree_bytes: self.tree_bytes.load(Ordering::Relaxed),
         }
@@ -162,7 +163,7 @@ impl State {
     }
 
     fn why_unlinked(&self) -> String {
-        if self.is_linked.load(Ordering::Acquire) {
+        if self.link.is_made() {
             return String::new();
         }
         self.unlinked.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -178,10 +179,11 @@ impl State {
 
     /// Nothing comes any more, for this reason; the first one that is given.
     pub fn end(&self, reason: String) {
-        self.is_linked.store(false, Ordering::Release);
         let reason = self.lock_ended().get_or_insert(reason).clone();
         self.moved.notify_all();
         self.feed.end(reason);
+        // The last word: behind it nothing is told.
+        self.link.end();
     }
 
     /// Ends the observer when its tree has outgrown what it may take, or what there is.
@@ -270,7 +272,6 @@ impl Embedder for Beats {
 
     fn stands(&mut self, stands: Stands) {
         let state = &self.state;
-        state.is_linked.store(stands.follows, Ordering::Release);
         state.versions_kept.store(stands.versions_kept, Ordering::Relaxed);
         state.tree_bytes.store(stands.tree_bytes, Ordering::Relaxed);
         state.mind_size(stands.tree_bytes);
@@ -280,6 +281,8 @@ impl Embedder for Beats {
             // Release: who sees itself to be current sees the state that it was current with.
             state.current_ms.store(now_ms.saturating_sub(stands.stale_ms), Ordering::Release);
         }
+        // Who hears that it follows finds it ready.
+        state.link.stands(stands.follows);
         if state.is_awaited() {
             let _looked = state.lock_ended(); // who has looked and not yet slept holds it
             state.moved.notify_all();

@@ -9,11 +9,12 @@ use farwatch_core::snapshot::NodeImage;
 use farwatch_core::tree::{Applied, Restorer, Tree, TreeOptions, Writer};
 use farwatch_core::txn::{NodeKind, Txn, TxnHead};
 use farwatch_core::zxid::{SessionId, Zxid};
+use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use super::feed::{Next, Subscription};
 use super::state::{Beats, State};
-use super::{Lost, Options, WaitError};
+use super::{Linked, Lost, Options, WaitError};
 use crate::drive::{Embedder, Stands};
 
 /// Where the tree begins, and what comes.
@@ -202,6 +203,104 @@ fn each_change_goes_to_one_of_those_who_share_a_subscription() {
         core.join().expect("it does not panic");
         all.append(&mut other.join().expect("it does not panic"));
         assert_eq!(all, [SECOND]);
+    });
+}
+
+/// Bells that rang and were not answered yet, and how many ever did.
+#[derive(Default)]
+struct Rings {
+    waiting: Mutex<usize>,
+    rang: Condvar,
+    ever: Mutex<usize>,
+}
+
+impl Rings {
+    fn ring(&self) {
+        *self.ever.lock().expect("nobody panics with it") += 1;
+        *self.waiting.lock().expect("nobody panics with it") += 1;
+        self.rang.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut waiting = self.waiting.lock().expect("nobody panics with it");
+        while *waiting == 0 {
+            waiting = self.rang.wait(waiting).expect("nobody panics with it");
+        }
+        *waiting -= 1;
+    }
+}
+
+#[test]
+fn a_bell_rings_once_for_whatever_came_behind_the_look_that_found_nothing() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let subscription = Subscription::new(Arc::clone(&state), b"/", None).expect("from now on");
+        let rings = Arc::new(Rings::default());
+        let rung = Arc::clone(&rings);
+        subscription.on_more(move || rung.ring());
+        let reader = thread::spawn(move || {
+            let (mut changes, mut empty) = (Vec::new(), 0);
+            // It sleeps for ever when a bell does not ring that should.
+            loop {
+                rings.wait();
+                loop {
+                    match subscription.next(Instant::now()).expect("the window has room") {
+                        Next::Change(change) => changes.push(change.zxid),
+                        Next::Nothing => break,
+                        Next::Ended(_) => {
+                            assert_eq!(changes, [SECOND, THIRD]);
+                            let ever = *rings.ever.lock().expect("nobody panics with it");
+                            assert_eq!(ever, empty + 1, "once for each time that it was armed");
+                            return;
+                        }
+                    }
+                }
+                empty += 1;
+            }
+        });
+        core.apply(SECOND);
+        core.apply(THIRD);
+        state.end("over".to_owned());
+        reader.join().expect("it was told");
+    });
+}
+
+#[test]
+fn no_bell_rings_behind_the_drop_of_its_subscription() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let subscription = Subscription::new(state, b"/", None).expect("from now on");
+        let is_dropped = Arc::new(Mutex::new(false));
+        let looked = Arc::clone(&is_dropped);
+        subscription.on_more(move || assert!(!*looked.lock().expect("nobody panics with it")));
+        let core = thread::spawn(move || core.apply(SECOND));
+        drop(subscription);
+        *is_dropped.lock().expect("nobody panics with it") = true;
+        core.join().expect("no bell rang");
+    });
+}
+
+#[test]
+fn who_hears_of_the_link_hears_each_change_once_and_the_end_last() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hearing = Arc::clone(&heard);
+        let looked = Arc::clone(&state);
+        let listener = thread::spawn(move || {
+            state.link.on_change(Box::new(move |linked| {
+                hearing.lock().expect("nobody panics with it").push(linked);
+            }));
+        });
+        core.stand();
+        core.stand();
+        looked.end("over".to_owned());
+        core.stand(); // it was not stopped yet
+        listener.join().expect("it does not panic");
+        assert!(!looked.lag().is_linked);
+        let heard = heard.lock().expect("nobody panics with it");
+        let all = [Linked::No, Linked::Yes, Linked::Ended];
+        assert!(!heard.is_empty() && all.ends_with(&heard), "{heard:?}");
     });
 }
 

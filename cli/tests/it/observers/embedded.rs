@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -240,6 +241,8 @@ fn a_history_that_was_replaced_by_a_snapshot_is_read_in_place_and_subscribers_ar
     let observer = Observer::open(&options(way.places())).expect("an observer");
     observer.wait_ready(zxid(made), soon()).expect("it learns");
     let feed = observer.subscribe(b"/", None).expect("from now on");
+    let (bell, rang) = mpsc::channel();
+    feed.on_more(move || drop(bell.send(())));
     let held = observer.hold();
     way.cut(Cut::Silent);
     for node in 0..NODES {
@@ -251,6 +254,7 @@ fn a_history_that_was_replaced_by_a_snapshot_is_read_in_place_and_subscribers_ar
     observer.wait_ready(zxid(last), soon()).expect("it takes a snapshot over");
     assert_eq!(text(&observer, "/before").as_deref(), Some("after"));
     assert_eq!(held.view().get(b"/before").expect("there").data(), Some(&b""[..]));
+    rang.recv_timeout(PATIENCE).expect("who does not wait is told");
     assert!(feed.next(soon()).is_err(), "what lies between nobody knows");
 }
 
