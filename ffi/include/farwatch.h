@@ -541,6 +541,23 @@ enum fw_event_kind
    */
   FW_EVENT_OVERFLOW = 4,
   /**
+   * A feed has something for `fw_feed_next`: see `fw_feed_queue`. Which one, the tag says.
+   */
+  FW_EVENT_FEED = 5,
+  /**
+   * An observer follows an upstream. From the first of these on it is ready: `fw_observer_wait_ready` for
+   * transaction 0 succeeds. See `fw_observer_queue`.
+   */
+  FW_EVENT_OBSERVER_LINKED = 6,
+  /**
+   * An observer follows no upstream, and looks for one. Reads go on, and `fw_observer_lag` says how old they are.
+   */
+  FW_EVENT_OBSERVER_UNLINKED = 7,
+  /**
+   * An observer has ended, and `fw_observer_ended` says why. What it knew can still be read. Nothing follows.
+   */
+  FW_EVENT_OBSERVER_ENDED = 8,
+  /**
    * A node came to be.
    */
   FW_EVENT_CREATED = 10,
@@ -650,8 +667,9 @@ typedef struct fw_error fw_error;
 typedef struct fw_event fw_event;
 
 /**
- * The changes at a node and below it, in the order of the history. All functions on it: any thread; those
- * that wait share the changes, each of which goes to one of them.
+ * The changes at a node and below it, in the order of the history: for who waits for them (`fw_feed_next`), and for
+ * a loop (`fw_feed_queue`). All functions on it: any thread; those that wait share the changes, each of which goes
+ * to one of them.
  */
 typedef struct fw_feed fw_feed;
 
@@ -716,7 +734,7 @@ typedef struct fw_observer fw_observer;
 typedef struct fw_op fw_op;
 
 /**
- * A queue of results and events, for any number of clients. All functions on it: any thread.
+ * A queue of results and events, for any number of clients and observers. All functions on it: any thread.
  */
 typedef struct fw_queue fw_queue;
 
@@ -1450,7 +1468,8 @@ fw_status fw_config_event_queue(fw_config *config, fw_queue *queue, void *tag, f
 int32_t fw_event_get_kind(const fw_event *event);
 
 /**
- * The session's state with this event.
+ * The session's state with this event. Of an observer's: connected while it is linked, suspended while not, closed
+ * when it has ended.
  */
 fw_session_state fw_event_state(const fw_event *event);
 
@@ -1504,13 +1523,27 @@ fw_status fw_feed_next(fw_feed *feed,
                        fw_error **error);
 
 /**
+ * Has `queue` told when `fw_feed_next` has something: a change, `FW_WINDOW_LOST` or `FW_CLOSED`. One completion comes
+ * with `tag` and an `FW_EVENT_FEED`, at once if there is something now. Take all there is then, by `fw_feed_next`
+ * with a `timeout_ms` of 0 until `FW_TIMEOUT`: that asks for the next completion, and before it none comes, however
+ * much changes. Behind `FW_WINDOW_LOST` or `FW_CLOSED` none comes any more. A completion may find nothing, where
+ * another thread took it; and one of a feed is in the queue at a time. Takes the place of an earlier queue. Feed and queue may be freed in
+ * any order: behind `fw_feed_free` nothing is put into the queue, and what is there stays. Takes a lock for an
+ * instant, any thread. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_FORKED`.
+ */
+fw_status fw_feed_queue(fw_feed *feed,
+                        fw_queue *queue,
+                        void *tag,
+                        fw_error **error);
+
+/**
  * Up to where everything was told; at first, where the feed begins. Takes a lock for an instant, any
  * thread, also while others wait in `fw_feed_next`.
  */
 int64_t fw_feed_zxid(const fw_feed *feed);
 
 /**
- * Frees `feed`; changes that it gave stay valid. Null is allowed. Never blocks.
+ * Frees `feed`; changes that it gave stay valid. Null is allowed. Takes a lock for an instant where it has a queue.
  */
 fw_status fw_feed_free(fw_feed *feed);
 
@@ -1591,6 +1624,18 @@ fw_status fw_result_tenure(const fw_result *result, fw_tenure **tenure, fw_error
  * Hands over the election in which `fw_op_election_lead` has won: as `fw_result_lock`.
  */
 fw_status fw_result_election(const fw_result *result, fw_election **election, fw_error **error);
+
+/**
+ * Has `queue` told how the observer is linked: at once, and with each change from then on, by completions with `tag` and
+ * an event, which is `FW_EVENT_OBSERVER_LINKED`, `_UNLINKED` or `_ENDED`, the last one. So a loop knows when the observer
+ * is ready, without `fw_observer_wait_ready`. Takes the place of an earlier queue. Observer and queue may be
+ * freed in any order; freeing the observer ends it, and is told. Of one without a thread (`thread` is `none`) changes are told
+ * while it is driven. Takes a lock for an instant, any thread. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_FORKED`.
+ */
+fw_status fw_observer_queue(const fw_observer *observer,
+                            fw_queue *queue,
+                            void *tag,
+                            fw_error **error);
 
 /**
  * Waits for the exclusive lock at `path` up to `timeout_ms` (negative: `requestTimeout`), in a fair
@@ -2198,13 +2243,13 @@ fw_status fw_queue_next(fw_queue *queue,
                         fw_error **error);
 
 /**
- * Frees `queue` and what is in it; what clients would still put there is dropped. Null is allowed.
+ * Frees `queue` and what is in it; what clients, feeds and observers would still put there is dropped. Null is allowed.
  * Never blocks.
  */
 fw_status fw_queue_free(fw_queue *queue);
 
 /**
- * The tag that the request, the choice of the queue for events, or the post was given.
+ * The tag that was given with the request, the choice of the queue for events, a feed or an observer, or the post.
  */
 void *fw_completion_tag(const fw_completion *completion);
 

@@ -1374,6 +1374,11 @@ public:
             return fw_feed_next(raw_.get(), wait, change, why);
         });
     }
+    /** Has `queue` told, with `tag`, when `next` has something; again each time it said `FW_TIMEOUT`. */
+    expected<done> tell(const queue &queue, void *tag) noexcept {
+        return detail::attempt(
+            [&](fw_error **why) { return fw_feed_queue(raw_.get(), queue.get(), tag, why); });
+    }
     std::int64_t zxid() const noexcept { return fw_feed_zxid(raw_.get()); }
 
 private:
@@ -1406,6 +1411,11 @@ public:
         return detail::attempt([&](fw_error **why) {
             return fw_observer_wait_ready(raw_.get(), min_zxid, wait, why);
         });
+    }
+    /** Has `queue` told, with `tag`, how it is linked: now, and with each change. */
+    expected<done> tell(const queue &queue, void *tag) const noexcept {
+        return detail::attempt(
+            [&](fw_error **why) { return fw_observer_queue(raw_.get(), queue.get(), tag, why); });
     }
     fw_lag lag() const noexcept {
         fw_lag lag = FW_LAG_INIT;

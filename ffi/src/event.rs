@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use farwatch_client::{Event, NodeEvent, NodeEventKind, SessionState};
+use farwatch_observer::embedded::Linked;
 
 use crate::bytes::Text;
 use crate::callback::{Context, Gate, fw_destroy_fn};
@@ -40,6 +41,15 @@ pub enum fw_event_kind {
     FW_EVENT_AUTH_FAILED = 3,
     /// The queue was too full, and events before this one were dropped: read again what matters.
     FW_EVENT_OVERFLOW = 4,
+    /// A feed has something for `fw_feed_next`: see `fw_feed_queue`. Which one, the tag says.
+    FW_EVENT_FEED = 5,
+    /// An observer follows an upstream. From the first of these on it is ready: `fw_observer_wait_ready` for
+    /// transaction 0 succeeds. See `fw_observer_queue`.
+    FW_EVENT_OBSERVER_LINKED = 6,
+    /// An observer follows no upstream, and looks for one. Reads go on, and `fw_observer_lag` says how old they are.
+    FW_EVENT_OBSERVER_UNLINKED = 7,
+    /// An observer has ended, and `fw_observer_ended` says why. What it knew can still be read. Nothing follows.
+    FW_EVENT_OBSERVER_ENDED = 8,
     /// A node came to be.
     FW_EVENT_CREATED = 10,
     /// A node is gone.
@@ -96,6 +106,28 @@ impl EventBody {
     /// Says that a queue dropped events.
     pub fn overflow() -> Self {
         Self::new(fw_event_kind::FW_EVENT_OVERFLOW, fw_session_state::FW_STATE_CONNECTED)
+    }
+
+    /// Says that a feed has something.
+    pub fn feed() -> Self {
+        Self::new(fw_event_kind::FW_EVENT_FEED, fw_session_state::FW_STATE_CONNECTED)
+    }
+
+    /// How an observer is linked, as a session would be.
+    pub fn observer(linked: Linked) -> Self {
+        match linked {
+            Linked::Yes => Self::new(
+                fw_event_kind::FW_EVENT_OBSERVER_LINKED,
+                fw_session_state::FW_STATE_CONNECTED,
+            ),
+            Linked::No => Self::new(
+                fw_event_kind::FW_EVENT_OBSERVER_UNLINKED,
+                fw_session_state::FW_STATE_SUSPENDED,
+            ),
+            Linked::Ended => {
+                Self::new(fw_event_kind::FW_EVENT_OBSERVER_ENDED, fw_session_state::FW_STATE_CLOSED)
+            }
+        }
     }
 
     /// An event of a watch.
@@ -279,7 +311,8 @@ pub unsafe extern "C" fn fw_event_get_kind(event: *const fw_event) -> i32 {
     accessor!(view(event, 0, |event| event.kind as i32))
 }
 
-/// The session's state with this event.
+/// The session's state with this event. Of an observer's: connected while it is linked, suspended while not, closed
+/// when it has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_event_state(event: *const fw_event) -> fw_session_state {
     accessor!(view(event, fw_session_state::FW_STATE_CONNECTING, |event| event.state))

@@ -1,6 +1,6 @@
 //! `fw_feed` and `fw_change`: an observer's changes, in order.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,16 +9,19 @@ use farwatch_observer::embedded::{Change, ChangeKind, Lost, Next, Subscription};
 
 use crate::client::patience;
 use crate::error::{Failure, fw_error};
+use crate::event::EventBody;
 use crate::guard::{Opaque, borrow, free, give, optional_out, out, view};
 use crate::observer::{fw_observer, path_bytes, refuse_inside_read};
+use crate::queue::{Notice, Tag, fw_queue};
 use crate::result::{fill_stat, fw_stat};
 use crate::status::fw_status;
 
 /// As `from_zxid`: from now on. `FW_FROM_NOW` in the header.
 const FROM_NOW: i64 = -1;
 
-/// The changes at a node and below it, in the order of the history. All functions on it: any thread; those
-/// that wait share the changes, each of which goes to one of them.
+/// The changes at a node and below it, in the order of the history: for who waits for them (`fw_feed_next`), and for
+/// a loop (`fw_feed_queue`). All functions on it: any thread; those that wait share the changes, each of which goes
+/// to one of them.
 pub struct fw_feed {
     _private: [u8; 0],
 }
@@ -114,6 +117,29 @@ pub unsafe extern "C" fn fw_feed_next(
     })
 }
 
+/// Has `queue` told when `fw_feed_next` has something: a change, `FW_WINDOW_LOST` or `FW_CLOSED`. One completion comes
+/// with `tag` and an `FW_EVENT_FEED`, at once if there is something now. Take all there is then, by `fw_feed_next`
+/// with a `timeout_ms` of 0 until `FW_TIMEOUT`: that asks for the next completion, and before it none comes, however
+/// much changes. Behind `FW_WINDOW_LOST` or `FW_CLOSED` none comes any more. A completion may find nothing, where
+/// another thread took it; and one of a feed is in the queue at a time. Takes the place of an earlier queue. Feed and queue may be freed in
+/// any order: behind `fw_feed_free` nothing is put into the queue, and what is there stays. Takes a lock for an
+/// instant, any thread. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_feed_queue(
+    feed: *mut fw_feed,
+    queue: *mut fw_queue,
+    tag: *mut c_void,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let feed = borrow(feed.cast_const())?;
+        let line = borrow(queue.cast_const())?.line();
+        let notice = Notice::new(line, Tag::new(tag), EventBody::feed);
+        feed.on_more(move || notice.put());
+        Ok(())
+    })
+}
+
 /// Up to where everything was told; at first, where the feed begins. Takes a lock for an instant, any
 /// thread, also while others wait in `fw_feed_next`.
 #[unsafe(no_mangle)]
@@ -121,7 +147,7 @@ pub unsafe extern "C" fn fw_feed_zxid(feed: *const fw_feed) -> i64 {
     accessor!(view(feed, 0, |feed| feed.zxid().as_i64()))
 }
 
-/// Frees `feed`; changes that it gave stay valid. Null is allowed. Never blocks.
+/// Frees `feed`; changes that it gave stay valid. Null is allowed. Takes a lock for an instant where it has a queue.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_feed_free(feed: *mut fw_feed) -> fw_status {
     accessor!(free(feed))

@@ -26,6 +26,7 @@ pub mod event;
 pub mod feed;
 pub mod fence;
 pub mod grant;
+pub mod link;
 pub mod lock;
 pub mod node;
 pub mod observer;

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ pub const QUEUED_EVENTS_MAX: usize = 100_000;
 /// Entries of the program's own that wait in one queue.
 const QUEUED_POSTS_MAX: usize = 100_000;
 
-/// A queue of results and events, for any number of clients. All functions on it: any thread.
+/// A queue of results and events, for any number of clients and observers. All functions on it: any thread.
 pub struct fw_queue {
     _private: [u8; 0],
 }
@@ -69,14 +70,27 @@ pub struct CompletionBody {
     result: Option<Owned<fw_result>>,
     error: Option<Owned<fw_error>>,
     event: Option<Owned<fw_event>>,
-    is_posted: bool,
+    counts_as: CountsAs,
+}
+
+/// By what there can be no more than so many of an entry in a queue.
+enum CountsAs {
+    /// As many as clients accept requests.
+    Result,
+    /// [`QUEUED_EVENTS_MAX`].
+    Event,
+    /// [`QUEUED_POSTS_MAX`].
+    Post,
+    /// One: whether it waits.
+    Notice(Arc<AtomicBool>),
 }
 
 impl CompletionBody {
     /// One with nothing but its tag.
     fn of(tag: Tag) -> Self {
         let status = fw_status::FW_OK;
-        Self { tag, status, result: None, error: None, event: None, is_posted: false }
+        let counts_as = CountsAs::Result;
+        Self { tag, status, result: None, error: None, event: None, counts_as }
     }
 }
 
@@ -155,7 +169,8 @@ impl Line {
         };
         let event = Some(Owned::new(event));
         state.events += 1;
-        self.push(&mut state, CompletionBody { event, ..CompletionBody::of(tag) });
+        let counts_as = CountsAs::Event;
+        self.push(&mut state, CompletionBody { event, counts_as, ..CompletionBody::of(tag) });
     }
 
     /// The program's own word, unless too many wait already.
@@ -166,7 +181,8 @@ impl Line {
             return Err(Failure::retriable(fw_status::FW_OVERLOADED, text));
         }
         state.posts += 1;
-        self.push(&mut state, CompletionBody { is_posted: true, ..CompletionBody::of(tag) });
+        let counts_as = CountsAs::Post;
+        self.push(&mut state, CompletionBody { counts_as, ..CompletionBody::of(tag) });
         Ok(())
     }
 
@@ -184,11 +200,16 @@ impl Line {
 
     fn pop(&self, state: &mut LineState) -> Option<CompletionBody> {
         let entry = state.waiting.pop_front()?;
-        if entry.event.is_some() {
-            state.events -= 1;
-            state.has_overflown &= QUEUED_EVENTS_MAX <= state.events;
+        match &entry.counts_as {
+            CountsAs::Result => {}
+            CountsAs::Event => {
+                state.events -= 1;
+                state.has_overflown &= QUEUED_EVENTS_MAX <= state.events;
+            }
+            CountsAs::Post => state.posts -= 1,
+            // With the line locked, as where it is set.
+            CountsAs::Notice(waits) => waits.store(false, Ordering::Relaxed),
         }
-        state.posts -= usize::from(entry.is_posted);
         if state.waiting.is_empty() {
             let _empty = rustix::io::read(&self.descriptor, &mut [0; 8]);
         }
@@ -223,6 +244,35 @@ impl Line {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         drop(waiting);
+    }
+}
+
+/// An event that says to look elsewhere, and so is in its queue once at most, however often it is put there: no
+/// limit on events drops it, and it fills no memory.
+pub struct Notice {
+    line: Arc<Line>,
+    tag: Tag,
+    event: fn() -> EventBody,
+    /// Changed with the line locked.
+    waits: Arc<AtomicBool>,
+}
+
+impl Notice {
+    /// One that is not in `line` yet.
+    pub fn new(line: Arc<Line>, tag: Tag, event: fn() -> EventBody) -> Self {
+        Self { line, tag, event, waits: Arc::default() }
+    }
+
+    /// Puts it at the end, unless it waits already: who takes that looks behind this.
+    pub fn put(&self) {
+        let mut state = self.line.lock();
+        if state.is_closed || self.waits.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let event = Some(Owned::new((self.event)()));
+        let counts_as = CountsAs::Notice(Arc::clone(&self.waits));
+        let entry = CompletionBody { event, counts_as, ..CompletionBody::of(self.tag) };
+        self.line.push(&mut state, entry);
     }
 }
 
@@ -282,14 +332,14 @@ pub unsafe extern "C" fn fw_queue_next(
     })
 }
 
-/// Frees `queue` and what is in it; what clients would still put there is dropped. Null is allowed.
+/// Frees `queue` and what is in it; what clients, feeds and observers would still put there is dropped. Null is allowed.
 /// Never blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_queue_free(queue: *mut fw_queue) -> fw_status {
     accessor!(free(queue))
 }
 
-/// The tag that the request, the choice of the queue for events, or the post was given.
+/// The tag that was given with the request, the choice of the queue for events, a feed or an observer, or the post.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_completion_tag(completion: *const fw_completion) -> *mut c_void {
     accessor!(view(completion, std::ptr::null_mut(), |completion| completion.tag.0))
@@ -382,6 +432,27 @@ mod tests {
         let last: Vec<usize> = rest.iter().rev().take(2).map(|it| it.tag.0.addr()).collect();
         assert_eq!((rest.len(), last), (QUEUED_POSTS_MAX + 1, vec![5, 4]));
         assert!(!is_readable(&line));
+    }
+
+    #[test]
+    fn a_notice_waits_once_and_a_queue_that_is_full_of_events_has_room_for_it() {
+        let line = Arc::new(Line::new().unwrap());
+        let notice = Notice::new(Arc::clone(&line), tag(7), EventBody::feed);
+        for _ in 0..3 {
+            notice.put();
+        }
+        for _ in 0..QUEUED_EVENTS_MAX + 1 {
+            line.push_event(tag(1), EventBody::overflow());
+        }
+        assert_eq!(line.next(Some(Duration::ZERO)).unwrap().tag.0.addr(), 7);
+        assert_eq!(line.next(Some(Duration::ZERO)).unwrap().tag.0.addr(), 1, "there was one of it");
+        notice.put();
+        let rest: Vec<_> = std::iter::from_fn(|| line.next(Some(Duration::ZERO))).collect();
+        assert_eq!(rest.last().map(|it| it.tag.0.addr()), Some(7));
+        assert_eq!((line.lock().events, is_readable(&line)), (0, false));
+        line.close();
+        notice.put();
+        assert!(line.next(Some(Duration::ZERO)).is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ static fw_config *learner, *driven;
 static fw_client *writer, *inner;
 static fw_observer *observer;
 static fw_feed *feed;
+static fw_queue *queue;
 static fw_stat stat = FW_STAT_INIT;
 
 static const uint8_t *const data = (const uint8_t *)"data";
@@ -80,6 +81,7 @@ static void reads(void) {
     fw_result *names = NULL;
     open_one();
     SCARCE(fw_observer_lag(observer, &lag, &error));
+    SCARCE(fw_observer_queue(observer, queue, NULL, &error));
     SCARCE(fw_observer_get(observer, "/memory", FW_CSTR, buffer, 16, &len, &stat, &error));
     SCARCE(fw_observer_read(observer, "/memory", FW_CSTR, look, &seen, &error));
     CHECK(seen == FW_OK && len >= -1); /* a read that has begun needs no memory to go on */
@@ -128,6 +130,7 @@ static void feeds(void) {
     was_replaced = open_another;
     SCARCE(fw_observer_subscribe(observer, "/memory", FW_CSTR, FW_FROM_NOW, &changes, &error));
     SCARCE(fw_feed_zxid(changes) >= 0 ? FW_OK : FW_PANIC);
+    SCARCE(fw_feed_queue(changes, queue, NULL, &error));
     SCARCE(fw_feed_free(changes));
     OK(fw_client_set(writer, "/memory", FW_CSTR, data, 4, -1, 20000, NULL, &error));
     was_replaced = open_another_and_change;
@@ -180,6 +183,7 @@ int main(int count, char **arguments) {
     OK(fw_config_set(driven, "upstreams", FW_CSTR, arguments[2], FW_CSTR, &error));
     OK(fw_config_set(driven, "thread", FW_CSTR, "none", FW_CSTR, &error));
     OK(fw_client_create(writer, "/memory", FW_CSTR, data, 4, FW_PERSISTENT, 20000, NULL, &error));
+    OK(fw_queue_new(&queue, &error));
     part = 1; /* in `memory.c` observers are opened with every little */
     tell("a life", lives);
     tell("a driven one", is_driven);
@@ -187,7 +191,7 @@ int main(int count, char **arguments) {
     tell("views", views);
     tell("feeds", feeds);
     tell("clients", clients);
-    fw_client_free(writer);
+    fw_client_free(writer), fw_queue_free(queue);
     fw_config_free(learner), fw_config_free(driven);
     say_functions();
     return 0;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use farwatch_client::{Acl, Client, CreateMode, MultiOp, Options};
 
 use crate::program::{Program, library, own, plugin};
+use crate::way::Way;
 
 /// How long the stress goes on, seconds.
 const STRESS_SECONDS: &str = "5";
@@ -125,6 +126,37 @@ fn threads_share_a_feed_and_none_waits_for_another() {
     assert_eq!(Program::compile("feed_shared.c").run(&[&voter.peers]), "");
 }
 
+/// Runs a program that learns over a way, which is cut where it says `before`, and healed where it says
+/// `behind`, for each of these.
+fn run_over_cuts(source: &str, cuts: &[(&str, &str)]) {
+    use std::io::{BufRead, BufReader};
+    let voter = Voter::start();
+    drop(voter.client());
+    let way = Way::to(&voter.peers);
+    let program = Program::compile(source);
+    let mut child = program.start(&[&way.address, &voter.clients]);
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().map(|line| line.expect("text")).unwrap_or_default();
+    let mut said = Vec::new();
+    for _cut in cuts {
+        said.push(next());
+        way.cut();
+        said.push(next());
+        way.heal();
+    }
+    said.push(next());
+    crate::program::finish(child);
+    let mut expected: Vec<&str> =
+        cuts.iter().flat_map(|(before, behind)| [*before, *behind]).collect();
+    expected.push("done");
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_loop_is_told_once_of_changes_and_of_the_link_and_waits_nowhere_else() {
+    run_over_cuts("feed_queue.c", &[("linked", "unlinked")]);
+}
+
 #[test]
 fn an_observer_without_a_thread_or_a_descriptor_is_refused_and_leaves_nothing_behind() {
     let voter = Voter::start();
@@ -178,6 +210,46 @@ fn the_example_shows_a_subtree_and_its_changes() {
     client.set("/app/b", b"d", -1).expect("set");
     assert_eq!(lines.next().as_deref(), Some("set /app/b = d"));
     crate::program::finish(child);
+}
+
+#[test]
+fn the_loops_of_the_examples_follow_a_prefix() {
+    use std::io::{BufRead, BufReader};
+    let voter = Voter::start();
+    let client = voter.client();
+    for (compiler, source) in [("cc", "follow.c"), ("c++", "follow.cpp")] {
+        if !crate::program::has(compiler) {
+            continue;
+        }
+        let create = |path: &str, data: &str| {
+            let made = client.create(path, data.as_bytes(), &Acl::open(), CreateMode::Persistent);
+            made.expect("new");
+        };
+        create("/followed", "a");
+        let program = Program::compile_file(&own("examples").join(source));
+        let mut child = program.start(&[&voter.peers, "/followed", "3"]);
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut next = || lines.next().map(|line| line.expect("text")).unwrap_or_default();
+        let begins = loop {
+            match next() {
+                line if line.starts_with("not linked") => {}
+                line => break [line, next()],
+            }
+        };
+        assert_eq!(begins, ["/followed = a", "-- so far"], "{source}");
+        create("/followed/child", "one");
+        create("/followed-by-none", "");
+        client.set("/followed/child", b"two", -1).expect("set");
+        client.delete("/followed/child", -1).expect("gone");
+        let told = [next(), next(), next()];
+        let all =
+            ["/followed/child is now one", "/followed/child is now two", "/followed/child is gone"];
+        assert_eq!(told, all, "{source}");
+        crate::program::finish(child);
+        for path in ["/followed", "/followed-by-none"] {
+            client.delete(path, -1).expect("gone");
+        }
+    }
 }
 
 #[test]
