@@ -158,6 +158,12 @@ fn a_loop_is_told_once_of_changes_and_of_the_link_and_waits_nowhere_else() {
 }
 
 #[test]
+fn a_lock_through_an_observer_outlives_a_short_cut_and_a_long_one_passes_it_on() {
+    let cuts = [("held", "cut off"), ("held for a while", "passed on")];
+    run_over_cuts("inner_recipes.c", &cuts);
+}
+
+#[test]
 fn an_observer_without_a_thread_or_a_descriptor_is_refused_and_leaves_nothing_behind() {
     let voter = Voter::start();
     drop(voter.client());
