@@ -242,7 +242,9 @@ fn a_history_that_was_replaced_by_a_snapshot_is_read_in_place_and_subscribers_ar
     observer.wait_ready(zxid(made), soon()).expect("it learns");
     let feed = observer.subscribe(b"/", None).expect("from now on");
     let (bell, rang) = mpsc::channel();
-    feed.on_more(move || drop(bell.send(())));
+    feed.on_more(move || {
+        let _gone_either_way = bell.send(());
+    });
     let held = observer.hold();
     way.cut(Cut::Silent);
     for node in 0..NODES {
