@@ -284,8 +284,9 @@ int main(int count, char **arguments) {
     loses_its_window();
     follows_a_writer(arguments[2]);
     is_cut_and_healed();
+    fw_client_free(client);
     ends();
-    fw_client_free(client), fw_config_free(config);
+    fw_config_free(config);
     fw_queue_free(queue), fw_queue_free(links);
     say("done");
     return 0;
