@@ -266,6 +266,24 @@ fn a_bell_rings_once_for_whatever_came_behind_the_look_that_found_nothing() {
 }
 
 #[test]
+fn a_bell_rings_where_the_history_was_broken_off_though_nothing_comes_behind_that() {
+    loom::model(|| {
+        let (_core, state) = Core::new();
+        let subscription = Subscription::new(Arc::clone(&state), b"/", None).expect("from now on");
+        let rings = Arc::new(Rings::default());
+        let rung = Arc::clone(&rings);
+        let reader = thread::spawn(move || {
+            subscription.on_more(move || rung.ring());
+            rings.wait();
+            assert!(subscription.next(Instant::now()).is_err());
+        });
+        let (_next_writer, next) = tree_at(THIRD);
+        state.show(&next);
+        reader.join().expect("it was told");
+    });
+}
+
+#[test]
 fn no_bell_rings_behind_the_drop_of_its_subscription() {
     loom::model(|| {
         let (mut core, state) = Core::new();
