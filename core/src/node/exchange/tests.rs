@@ -170,9 +170,9 @@ fn what_is_said_beside_is_in_version_3_and_nothing_else_is() {
 fn no_bytes_whatever_stop_the_decoders() {
     let mut prng = Prng::new(0xe8c4);
     let [.., local] = requests();
-    let samples = [local.encode(), response().encode()];
-    for _ in 0..20_000 {
-        let mut bytes = samples[prng.below(2) as usize].to_vec();
+    let samples = [local.encode(), beside().encode(), response().encode()];
+    for _ in 0..30_000 {
+        let mut bytes = samples[prng.below(3) as usize].to_vec();
         for _ in 0..prng.between(1, 4) {
             let at = prng.below(bytes.len() as u64) as usize;
             bytes[at] = prng.next() as u8;

@@ -91,3 +91,28 @@ fn what_a_quorum_has_no_room_for_is_refused_by_a_leader_that_has() {
     cluster.stay(500);
     assert!(matches!(cluster.write_now(), Fate::Done(_)));
 }
+
+#[test]
+fn sessions_begin_for_a_while_where_a_quorum_has_no_room_and_can_end_behind_that() {
+    let (mut cluster, leader, [one, other]) = Cluster::with_a_leader();
+    cluster.fill(&[one, other]);
+    cluster.stay(500);
+    let sessions = |cluster: &Cluster| cluster.node_of(leader).sessions.len();
+    let before = sessions(&cluster);
+    let mut last = before;
+    for number in 0.. {
+        cluster.clients[PLAIN].session = None;
+        cluster.connect_to(PLAIN, CUT);
+        // Short: none of them ends for its silence meanwhile.
+        cluster.stay(25);
+        assert!(number < 200, "{number} sessions began");
+        if sessions(&cluster) == last {
+            assert!(20 < number, "{number} sessions began");
+            break;
+        }
+        last = sessions(&cluster);
+    }
+    // Those that say nothing end, all of them: what is left is for that.
+    cluster.run(60_000);
+    assert!(sessions(&cluster) <= before, "{} are left of {last}", sessions(&cluster));
+}
