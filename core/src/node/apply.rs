@@ -6,13 +6,13 @@ use super::asks::{Ending, Stage};
 use super::exchange::Hold;
 use super::route::Route;
 use super::submission::{Ask, Item, Outcome};
-use super::{Holder, Node, Output};
+use super::{Holder, Node, Output, is_same_connection};
 use crate::record::Record;
 use crate::txn::{Txn, TxnHead};
 use crate::wire::handshake::Password;
 use crate::zab::mutant::Mutant;
 use crate::zab::run::Position;
-use crate::zxid::Zxid;
+use crate::zxid::{SessionId, Zxid};
 
 /// Every how many transactions the tree's digest is noted. Source: ZooKeeper's `DIGEST_LOG_INTERVAL`.
 const DIGEST_INTERVAL: u64 = 128;
@@ -94,7 +94,7 @@ impl Node {
             }
             Txn::CloseSession => {
                 self.expiry.remove(head.session);
-                self.attached.remove(&head.session);
+                self.let_go(head.session, mine, out);
                 self.touched.remove(&head.session);
                 out.closed.push((head.zxid, head.session));
                 self.answer(mine, &head, &txn, out);
@@ -114,6 +114,19 @@ impl Node {
         }
         self.answer_due(head.zxid, out);
         self.note_digest(out);
+    }
+
+    /// A session is over, by the ask `mine` if that is one of this server's. Another connection that has it here
+    /// goes first: what it asks from now on is given back at once, before what it asked earlier is answered.
+    fn let_go(&mut self, session: SessionId, mine: Option<u64>, out: &mut Output) {
+        let Some(held) = self.attached.remove(&session) else { return };
+        let closer = mine.and_then(|number| self.asks.get(number)).map(|ask| ask.item.origin);
+        if held.server == self.zab.me()
+            && !held.left
+            && closer.is_none_or(|origin| !is_same_connection(origin, held.origin))
+        {
+            out.displaced.push((held.origin, session));
+        }
     }
 
     /// Answers what was to be answered once `zxid` is applied, which it is. What was due before and

@@ -13,6 +13,7 @@ use super::route::Route;
 use super::submission::{Ask, Item, Origin, Outcome};
 use super::{Growing, Holder, LAST_RESERVE_BYTES, Node, Output, SESSION_RESERVE_BYTES};
 use crate::answer::Answer;
+use crate::limits::WRITE_BYTES_OUTSTANDING_MAX;
 use crate::prepare::{Internal, Prepared, WriteRequest};
 use crate::session::Session;
 use crate::wire::handshake::Password;
@@ -107,6 +108,9 @@ impl Node {
         if self.is_full(body.len(), reserve) || self.lacks_room_in_quorum(need) {
             return Some(Verdict::Refused { behind, code: ErrorCode::NotReadOnly });
         }
+        if self.has_a_whole_run() {
+            return None;
+        }
         if self.was_told_over(from, asked, op, out) {
             return Some(Verdict::Refused { behind, code: ErrorCode::SessionExpired });
         }
@@ -190,6 +194,9 @@ impl Node {
     ) -> Option<Verdict> {
         if self.is_full(0, LAST_RESERVE_BYTES) || self.lacks_room_in_quorum(Need::Begin) {
             return Some(Verdict::Closed);
+        }
+        if self.has_a_whole_run() {
+            return None;
         }
         let session = item.session;
         self.zab.proposable()?;
@@ -283,6 +290,13 @@ impl Node {
         }
         let moved = self.attached.get(&item.session).map_or(!ends, |held| !holds(held));
         moved && self.known_session(item.session).is_some()
+    }
+
+    /// Whether what is named is as much as one run may be, so that what is asked waits until it is proposed: each
+    /// server holds back its own clients only, and all of them together may ask for more than a message holds.
+    fn has_a_whole_run(&self) -> bool {
+        let bytes = self.growing.as_ref().map_or(0, |growing| growing.records.len());
+        WRITE_BYTES_OUTSTANDING_MAX <= bytes
     }
 
     fn growing(&mut self, zxid: Zxid) -> Growing {

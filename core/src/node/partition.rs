@@ -178,6 +178,9 @@ impl Node {
         if let Some(origin) = held.map(|held| held.origin) {
             self.release(session, origin, out);
         }
+        for before in self.guests.extract_if(.., |guest| guest.0 == session) {
+            out.displaced.push((before.1, session));
+        }
         self.guests.push((session, item.origin));
         Outcome::Attached { session, password, timeout_ms, read_only: true }
     }
@@ -199,14 +202,16 @@ impl Node {
         {
             return self.end_local(item, false, out);
         }
-        let ends = ends && !self.locals.contains(item.session);
-        let err = match ends && !self.sessions.contains(item.session) {
-            true => ErrorCode::Ok,
-            false => ErrorCode::NotReadOnly,
-        };
+        let ends =
+            ends && !self.locals.contains(item.session) && !self.sessions.contains(item.session);
+        let err = if ends { ErrorCode::Ok } else { ErrorCode::NotReadOnly };
         let at = out.bytes.len() as u32;
         let outcome = Outcome::Done { err, start: at, end: at };
         self.reply(item.origin, self.applied.zxid, outcome, out);
+        if ends {
+            self.guest_left(item.origin);
+            out.closed.push((self.applied.zxid, item.session));
+        }
     }
 
     /// A guest's connection is gone.

@@ -7,6 +7,7 @@ mod upgrades;
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
 use crate::acl;
+use crate::limits::{RECORD_BYTES_MAX, WRITE_BYTES_OUTSTANDING_MAX};
 use crate::log::epochs::Epochs;
 use crate::session::Session;
 use crate::tree::{self, TreeOptions};
@@ -468,4 +469,27 @@ fn a_session_by_the_id_of_none_is_no_proposal_whoever_asks_for_it() {
     rig.settle();
     assert_eq!(rig.node.named(), before);
     rig.open(at(2));
+}
+
+/// Each server holds back its own clients; nobody else does so for all of them together.
+#[test]
+fn what_many_servers_ask_for_together_is_proposed_in_runs_that_a_message_holds() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    let data = vec![7; 1 << 20];
+    let path = |number: u32| format!("/{number}").into_bytes();
+    let writes = 1 + (WRITE_BYTES_OUTSTANDING_MAX >> 20) as u32;
+    for number in 0..=writes {
+        let (path, data) = (path(number), Some(&data[..]));
+        let request = CreateRequest { path: &path, data, acl: Some(acl::OPEN), flags: 0, ttl: -1 };
+        let mut body = Vec::new();
+        Request::Create(request).encode(&mut body);
+        rig.ask(at(1), session, Ask::Write(OpCode::Create), &body);
+        let (bytes, _) = rig.node.proposable().expect("something is named");
+        assert!(bytes <= WRITE_BYTES_OUTSTANDING_MAX + RECORD_BYTES_MAX, "{bytes} in one run");
+    }
+    rig.settle();
+    assert!(rig.has(&path(0)) && !rig.has(&path(writes)), "the last ones wait");
+    rig.settle();
+    assert!((0..=writes).all(|number| rig.has(&path(number))));
 }

@@ -264,11 +264,14 @@ impl Leading {
         if !self.is_broadcasting() || !self.feed.welcome(base, id, true, out) {
             return;
         }
-        let link = self.feed.links.get(&id).expect("it was welcomed");
-        let rejoined = !link.join.votes && base.quorum.contains(id);
-        if rejoined && self.draining.is_none() {
-            // A voter that lost its disk has the history again. It may vote from the next epoch
-            // on, which a quorum promises without it.
+        self.mind_rejoined(base);
+    }
+
+    /// A voter that lost its disk and has the history again may vote from the next epoch on, which a quorum promises
+    /// without it. This server founds one, as soon as it drains for nothing else.
+    fn mind_rejoined(&mut self, base: &Base) {
+        let rejoined = self.feed.links.values().any(|link| link.rejoins(&base.quorum));
+        if rejoined && self.is_broadcasting() && self.draining.is_none() {
             self.draining = Some(Draining::Found(self.feed.epoch));
         }
     }
@@ -425,6 +428,8 @@ impl Leading {
         self.feed.ping(base, self.confirms.asked(), leads, out);
         // Whoever was sent a snapshot may be gone.
         self.feed.grant_snapshots(base, out);
+        // It may have come while this server drained for something that did not come about.
+        self.mind_rejoined(base);
         let mut next = Next::Stay;
         if !base.planted(Mutant::DrainWaitsForCommit) {
             next = self.drained(base, out);

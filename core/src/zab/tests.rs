@@ -3,6 +3,7 @@
 mod guests;
 mod joining;
 mod lagging;
+mod rejoining;
 mod relays;
 mod snapshots;
 

@@ -350,7 +350,10 @@ impl Cluster {
         for (origin, session) in kept {
             let Some(wire) = self.wires.get(&origin.connection) else { continue };
             let client = &self.clients[wire.client];
-            let counts = matches!(client.link, Link::Open(id, _) if id == origin.connection)
+            let lease = self.witness.model.sessions.get(&session);
+            let is_over = lease.is_some_and(|lease| lease.ended.is_some());
+            let counts = !is_over
+                && matches!(client.link, Link::Open(id, _) if id == origin.connection)
                 && client.session.is_some_and(|it| it.0 == session)
                 && !client.left_handshake
                 && !self.witness.closing.contains(&session)

@@ -14,6 +14,7 @@ mod agreement;
 mod clients;
 pub mod disk;
 mod faults;
+mod guests;
 mod judge;
 mod long_words;
 mod moves;
@@ -113,6 +114,8 @@ struct Process {
     reactor: Reactor,
     submits: bool,
     proposes: bool,
+    /// What came of its turn so far.
+    out: Output,
 }
 
 #[derive(Default)]
@@ -372,9 +375,10 @@ impl Cluster {
             NodeOptions { local_sessions: self.plan.local_sessions, ..node_options(self.policy) };
         let node =
             Node::new(options, zab, ids, recover(&it.disk), clock).of_ensemble(&it.membership);
-        let reactor = Reactor::default();
+        let reactor = Reactor { shows: node.applied(), ..Reactor::default() };
         let life = it.life;
-        it.process = Some(Process { life, node, reactor, submits: false, proposes: false });
+        let out = Output::default();
+        it.process = Some(Process { life, node, reactor, submits: false, proposes: false, out });
         self.step(server, Event::Zab(zab::Event::Start));
         for peer in (0..self.servers.len()).filter(|&peer| peer != server) {
             self.link_up(server, peer);
@@ -394,7 +398,7 @@ impl Cluster {
 
     fn step(&mut self, server: usize, event: Event<'_>) {
         let Some(process) = &mut self.servers[server].process else { return };
-        let mut out = Output::default();
+        let mut out = std::mem::take(&mut process.out);
         process.node.step(event, &mut out);
         self.carry_out(server, out);
     }
@@ -402,7 +406,7 @@ impl Cluster {
     fn propose(&mut self, server: usize) {
         let Some(process) = &mut self.servers[server].process else { return };
         process.proposes = false;
-        let mut out = Output::default();
+        let mut out = std::mem::take(&mut process.out);
         process.node.propose(&mut out);
         self.carry_out(server, out);
     }
@@ -419,12 +423,17 @@ impl Cluster {
         for action in std::mem::take(&mut out.actions) {
             self.perform(server, life, action);
         }
-        self.deliver(server, &out);
+        // A turn of a real server takes in all that is there before anybody is told.
+        let goes_on = self.plan.long_turns && !out.reopen && self.prng.one_in(2);
+        if !goes_on {
+            self.deliver(server, &out);
+        }
         if out.reopen {
             self.stop(server);
             return self.after(20, Happening::Start { server });
         }
         let process = self.servers[server].process.as_mut().expect("it acts");
+        process.out = if goes_on { out } else { Output::default() };
         if process.node.proposable().is_some() && !process.proposes {
             process.proposes = true;
             let delay = self.prng.below(4);

@@ -347,6 +347,40 @@ fn lags_behind(bug: Option<Mutant>) {
     assert!(trio.has(b"/e"));
 }
 
+/// Its connection asks on while the end is on its way: that is given back at once, and what it asked before has no
+/// answer yet. So the connection ends first.
+#[test]
+fn who_asks_on_behind_its_sessions_end_is_hung_up_on_before_it_is_answered_out_of_order() {
+    let mut trio = Trio::new(OnPartition::Bounded, None);
+    let session = trio.begin(HOME, at(1));
+    let other = trio.begin(HOME, at(2));
+    trio.create(HOME, at(1), session, b"/e", EPHEMERAL);
+    trio.create(HOME, at(2), other, b"/other", EPHEMERAL);
+    trio.pass(100);
+    assert!(trio.node(HOME).sessions.contains(session), "it is everybody's");
+    // Nobody hears of it for as long as it lives, and what the leader says of that is slow on its way home.
+    while trio.node(LEADER).sessions.contains(session) {
+        assert!(trio.clock.mono_ms < 60_000, "a session of four seconds has not ended");
+        trio.held.clear();
+        trio.touch(HOME, other);
+        for at in [HOME, ELSEWHERE] {
+            trio.step(at, Event::Tick(trio.clock));
+        }
+        trio.arrive();
+        trio.clock.mono_ms += TICK_MS;
+        trio.held.insert((LEADER, HOME));
+        trio.step(LEADER, Event::Tick(trio.clock));
+    }
+    trio.create(HOME, at(1), session, b"/unanswered", 0);
+    while trio.node(HOME).sessions.contains(session) {
+        let place = trio.wire.iter().position(|it| (it.0, it.1) == (LEADER, HOME));
+        let (.., message) = trio.wire.remove(place.expect("its end")).expect("it was found");
+        let clock = trio.clock;
+        trio.step(HOME, Event::Heard { from: id_of(LEADER), message, clock });
+    }
+    assert_eq!(trio.servers[HOME].displaced, [(at(1), session)]);
+}
+
 #[test]
 fn a_session_that_goes_elsewhere_while_it_is_made_global_goes_on_there() {
     goes_elsewhere(None);

@@ -48,7 +48,9 @@ pub struct Reactor {
     pub submission: Submission,
     /// Requests that are not answered. Clients are held back by it.
     pub outstanding: u64,
-    next: u32,
+    /// What its connections may read: the state that it was told of last.
+    pub shows: Zxid,
+    pub next: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +141,7 @@ impl Cluster {
             // It tries another server, and its old connection lives on and may even write.
             32 => self.connect(client),
             _ => {
-                let seen = process.node.applied(); // it reads
+                let seen = reactor.shows; // it reads
                 let conn = reactor.conns.get_mut(&index).expect("it serves");
                 assert!(conn.seen <= seen, "what is read goes back");
                 conn.seen = seen;
@@ -182,7 +184,7 @@ impl Cluster {
         let password = Password([client as u8; 16]);
         let who = &mut self.clients[client];
         let Some(process) = &mut self.servers[server].process else { return };
-        if process.node.applied() < who.seen {
+        if process.reactor.shows < who.seen {
             return; // it has seen more than this server
         }
         who.ordinals += 1;
@@ -290,6 +292,7 @@ impl Cluster {
     pub fn deliver(&mut self, server: usize, out: &crate::node::Output) {
         let process = self.servers[server].process.as_mut().expect("it stepped");
         let reactor = &mut process.reactor;
+        reactor.shows = process.node.applied();
         for (at, session) in &out.displaced {
             if reactor.sessions.get(session) == Some(&at.connection) {
                 reactor.sessions.remove(session);

@@ -16,7 +16,7 @@ use crate::zab::message::{Message, ToLeader};
 use crate::zxid::SessionId;
 
 /// A client that takes a server that only reads, and one that does not.
-const READER: usize = 0;
+pub(super) const READER: usize = 0;
 pub(super) const PLAIN: usize = 1;
 
 /// The server that is cut off, which learns and does not vote.
@@ -59,6 +59,7 @@ impl Cluster {
             purges: false,
             observers: Vec::new(),
             local_sessions,
+            long_turns: false,
         };
         let mut cluster = Self::of(7, policy, Prng::new(7), plan);
         cluster.run(3000);
@@ -95,7 +96,7 @@ impl Cluster {
         &self.servers[server].process.as_ref().expect("it runs").node
     }
 
-    fn cut_off(&mut self, ms: u64) {
+    pub(super) fn cut_off(&mut self, ms: u64) {
         (0..CUT).for_each(|voter| self.cut(voter, CUT, ms));
     }
 
@@ -117,7 +118,7 @@ impl Cluster {
     }
 
     /// Where a client has a connection that serves it.
-    fn place(&self, client: usize) -> Option<(usize, u32)> {
+    pub(super) fn place(&self, client: usize) -> Option<(usize, u32)> {
         let (server, life, index) = self.clients[client].at?;
         let process = self.servers[server].process.as_ref().filter(|it| it.life == life)?;
         let conn = process.reactor.conns.get(&index)?;

@@ -20,6 +20,8 @@ pub struct Plan {
     /// For each server that does not vote, whom it learns from; nobody is the ensemble's leader.
     pub observers: Vec<Vec<usize>>,
     pub local_sessions: LocalSessions,
+    /// Whether its servers take in several events before they tell anybody what came of them.
+    pub long_turns: bool,
 }
 
 impl Plan {
@@ -38,6 +40,7 @@ impl Plan {
             purges: prng.one_in(3),
             observers: Vec::new(),
             local_sessions: LocalSessions::Off,
+            long_turns: prng.one_in(3),
         }
     }
 
