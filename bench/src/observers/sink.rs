@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use farwatch_core::log::format::ClusterId;
-use farwatch_core::zab::message::Message;
+use farwatch_core::zab::message::{Message, Thread};
 use farwatch_core::zab::quorum::Quorum;
 use farwatch_core::zab::run::Position;
 use farwatch_core::zab::timing::Timing;
@@ -23,7 +23,7 @@ use farwatch_core::zxid::ServerId;
 use farwatch_observer::peers::block::{self, Packer, Unpacker};
 use farwatch_observer::peers::frame::{self, Found, Frame};
 use farwatch_observer::peers::handshake::{
-    ANSWER_BYTES_MAX, Answer, Arrived, Attempt, BLOCKS, Hello, VERSION_MAX, VERSION_MIN,
+    ANSWER_BYTES_MAX, Answer, Arrived, Attempt, BLOCKS, Hello, THREADS, VERSION_MAX, VERSION_MIN,
 };
 
 /// One tick of the protocol's clock.
@@ -49,6 +49,8 @@ pub struct Sink {
     blocks: Option<(Unpacker, Packer)>,
     input: Vec<u8>,
     plain: Vec<u8>,
+    /// What it was told last.
+    thread: Thread,
     output: Vec<u8>,
     /// What came of it so far.
     pub taken: Taken,
@@ -81,7 +83,7 @@ impl Sink {
         let me = ServerId(ServerId::GUEST_MIN.0 + number);
         let seed = UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64;
         // It looks at its link now and then, and answers no echo: it would seem far away.
-        let capabilities = if blocks { BLOCKS } else { 0 };
+        let capabilities = THREADS | if blocks { BLOCKS } else { 0 };
         let mut hello = Hello {
             version_min: VERSION_MIN,
             version_max: VERSION_MAX,
@@ -110,6 +112,7 @@ impl Sink {
                         blocks: (both & BLOCKS != 0).then(Default::default),
                         input,
                         plain: Vec::new(),
+                        thread: Thread::default(),
                         output: Vec::new(),
                         taken: Taken::default(),
                     }
@@ -193,7 +196,7 @@ impl Sink {
         self.input.drain(..used);
         let plain = std::mem::take(&mut self.plain);
         let mut used = 0;
-        while let Found::Frame(frame, length) = frame::first(&plain[used..])? {
+        while let Found::Frame(frame, length) = frame::first(&plain[used..], &mut self.thread)? {
             used += length;
             match frame {
                 Frame::Heartbeat | Frame::Echoed(_) => {}
@@ -270,7 +273,7 @@ impl Sink {
     fn send(&mut self, message: &Message) {
         let mut bytes = Vec::new();
         if let Some(records) =
-            frame::append_head(message, &mut bytes).expect("a learner says little")
+            frame::append_head(message, None, &mut bytes).expect("a learner says little")
         {
             bytes.extend_from_slice(records);
         }

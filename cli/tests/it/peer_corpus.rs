@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use farwatch_core::prng::Prng;
-use farwatch_core::zab::message::{Message, ToLeader, ToLearner};
+use farwatch_core::zab::message::{Message, Thread, ToLeader, ToLearner};
 use farwatch_core::zab::run::Position;
 use farwatch_core::zxid::{ServerId, Zxid};
 use farwatch_observer::peers::handshake::{Answer, Attempt, Hello, Rejection};
@@ -20,13 +20,17 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/fuzz/corpus-seed/peer")
 }
 
-fn frames() -> Vec<u8> {
+/// Some frames; `thread` is what was said before them, where the other side keeps that.
+fn frames(mut thread: Option<Thread>) -> Vec<u8> {
     let records: Vec<u8> = (0..40).flat_map(|at| format!("record {at}, ").into_bytes()).collect();
     let body = ToLearner::Inform { after: Position::default(), bytes: records.into() };
+    let told = |sequence| Message::ToLearner { session: 1, sequence, body: body.clone() };
     let ack = Message::ToLeader { session: 1, sequence: 2, body: ToLeader::Ack(Zxid(3)) };
+    let said = if thread.is_some() { vec![told(1), told(2), ack] } else { vec![told(1), ack] };
     let mut bytes = Vec::new();
-    for message in [Message::ToLearner { session: 1, sequence: 1, body }, ack] {
-        if let Some(records) = frame::append_head(&message, &mut bytes).expect("it fits") {
+    for message in said {
+        let records = frame::append_head(&message, thread.as_mut(), &mut bytes);
+        if let Some(records) = records.expect("it fits") {
             bytes.extend_from_slice(records);
         }
     }
@@ -56,13 +60,14 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut refused = vec![1];
     let rejection = Rejection { code: 10, text: "come back".to_owned() };
     Answer { hello, verdict: Err(rejection) }.encode(&mut refused);
-    let plain = [&[2][..], &frames()].concat();
-    let stored = frames();
+    let plain = [&[2][..], &frames(None)].concat();
+    let threaded = [&[2][..], &frames(Some(Thread::default()))].concat();
+    let stored = frames(None);
     let stored = [&[3][..], &(stored.len() as u32).to_le_bytes(), &stored].concat();
     let mut compressed = vec![3];
     let mut packer = block::Packer::default();
     for _ in 0..3 {
-        packer.plain().extend_from_slice(&frames());
+        packer.plain().extend_from_slice(&frames(None));
         packer.pack_freely(&mut compressed);
     }
     vec![
@@ -70,6 +75,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("answer", accepted),
         ("refusal", refused),
         ("frames", plain),
+        ("threaded", threaded),
         ("stored", stored),
         ("compressed", compressed),
     ]

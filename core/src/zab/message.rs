@@ -36,7 +36,7 @@ use std::sync::Arc;
 use super::run::Position;
 use crate::zxid::{Epoch, ServerId, Zxid};
 
-pub use codec::{DecodeError, MESSAGE_VERSION};
+pub use codec::{DecodeError, MESSAGE_VERSION, Thread};
 
 /// Orders candidates: whoever has the newest history, and among equals the one that was asked to
 /// take over, and then the highest number.

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use farwatch_core::limits::{RECORD_BYTES_MAX, WRITE_BYTES_OUTSTANDING_MAX};
-use farwatch_core::zab::message::{DecodeError, Message};
+use farwatch_core::zab::message::{DecodeError, Message, Thread};
 use thiserror::Error;
 
 /// In front of every message.
@@ -79,21 +79,30 @@ pub enum Found {
     Needs(usize),
 }
 
-/// Appends `message` as a frame, without the records at its end, which are handed back and follow.
+/// Appends `message` as a frame, without the records at its end, which are handed back and follow; shorter where
+/// there is a `thread` of what was said before and the other side knows threads.
 /// Appends nothing when it is longer than [`FRAME_BYTES_MAX`]: no peer would take it.
 pub fn append_head<'a>(
     message: &'a Message,
+    thread: Option<&mut Thread>,
     out: &mut Vec<u8>,
 ) -> Result<Option<&'a Arc<[u8]>>, FrameError> {
     let head = out.len();
     out.extend_from_slice(&HEARTBEAT);
-    let records = message.encode_head(out);
+    let mut said = thread.as_deref().copied();
+    let records = match &mut said {
+        Some(said) => message.encode_next(said, out),
+        None => message.encode_head(out),
+    };
     let behind: &[u8] = records.map_or(&[], |records| records);
     let body = &out[head + HEAD_BYTES..];
     let length = body.len() + behind.len();
     if length > FRAME_BYTES_MAX {
         out.truncate(head);
         return Err(FrameError::TooLong(length));
+    }
+    if let (Some(thread), Some(said)) = (thread, said) {
+        *thread = said;
     }
     let crc = crc32c::crc32c_append(crc32c::crc32c(body), behind);
     out[head..head + 4].copy_from_slice(&(length as u32).to_le_bytes());
@@ -112,8 +121,8 @@ pub fn echo(asks: bool, moment: u64) -> [u8; HEAD_BYTES + ECHO_BODY_BYTES] {
     frame
 }
 
-/// The frame that `bytes` begin with.
-pub fn first(bytes: &[u8]) -> Result<Found, FrameError> {
+/// The frame that `bytes` begin with, and `thread` of what came before it.
+pub fn first(bytes: &[u8], thread: &mut Thread) -> Result<Found, FrameError> {
     let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
         return Ok(Found::Needs(HEAD_BYTES));
     };
@@ -141,7 +150,7 @@ pub fn first(bytes: &[u8]) -> Result<Found, FrameError> {
                 unknown => return Err(FrameError::Echo(unknown)),
             }
         }
-        message => Frame::Message(Message::decode(message)?),
+        message => Frame::Message(Message::decode_next(message, thread)?),
     };
     Ok(Found::Frame(frame, HEAD_BYTES + length))
 }
@@ -149,7 +158,7 @@ pub fn first(bytes: &[u8]) -> Result<Found, FrameError> {
 /// Appends `message` as a whole frame.
 #[cfg(test)]
 pub fn append(message: &Message, out: &mut Vec<u8>) {
-    if let Ok(Some(records)) = append_head(message, out) {
+    if let Ok(Some(records)) = append_head(message, None, out) {
         out.extend_from_slice(records);
     }
 }
@@ -165,7 +174,8 @@ mod tests {
 
     fn some_messages(prng: &mut Prng) -> Vec<Message> {
         let count = prng.between(1, 6);
-        let message = |session: u64, prng: &mut Prng| match prng.below(3) {
+        let mut next = prng.below(9);
+        let mut message = |session: u64, prng: &mut Prng| match prng.below(3) {
             0 => Message::Reset { session },
             1 => {
                 let body = ToLeader::Ack(Zxid(prng.next()));
@@ -174,17 +184,25 @@ mod tests {
             _ => {
                 let bytes: Vec<u8> = (0..prng.below(200)).map(|_| prng.next() as u8).collect();
                 let body = ToLearner::Records { after: Position::default(), bytes: bytes.into() };
-                Message::ToLearner { session, sequence: prng.next(), body }
+                next += u64::from(!prng.one_in(4)); // or one is missing, or said twice
+                Message::ToLearner { session: session / 3, sequence: next, body }
             }
         };
         (0..count).map(|at| message(at, prng)).collect()
     }
 
     /// All frames of `bytes`, and how it ended.
-    fn all(mut bytes: &[u8]) -> (Vec<Frame>, Result<usize, FrameError>) {
+    fn all(bytes: &[u8]) -> (Vec<Frame>, Result<usize, FrameError>) {
+        all_behind(bytes, &mut Thread::default())
+    }
+
+    fn all_behind(
+        mut bytes: &[u8],
+        thread: &mut Thread,
+    ) -> (Vec<Frame>, Result<usize, FrameError>) {
         let mut frames = Vec::new();
         loop {
-            match first(bytes) {
+            match first(bytes, thread) {
                 Ok(Found::Frame(frame, used)) => {
                     frames.push(frame);
                     bytes = &bytes[used..];
@@ -203,9 +221,13 @@ mod tests {
         for seed in 0..300 {
             let mut prng = Prng::new(seed);
             let messages = some_messages(&mut prng);
-            let mut bytes = Vec::new();
+            let (mut bytes, mut says, mut hears) = (Vec::new(), None, Thread::default());
+            if prng.one_in(2) {
+                says = Some(Thread::default());
+            }
             for message in &messages {
-                append(message, &mut bytes);
+                let records = append_head(message, says.as_mut(), &mut bytes).expect("it is short");
+                bytes.extend_from_slice(records.map_or(&[], |records| records));
             }
             bytes.extend_from_slice(&HEARTBEAT);
             bytes.extend_from_slice(&echo(true, seed));
@@ -214,9 +236,9 @@ mod tests {
             wanted.push(Frame::Heartbeat);
             wanted.extend([Frame::Echo(seed), Frame::Echoed(u64::MAX - seed)]);
             let cut = prng.below(bytes.len() as u64 + 1) as usize;
-            let (mut got, rest) = all(&bytes[..cut]);
+            let (mut got, rest) = all_behind(&bytes[..cut], &mut hears);
             let rest = rest.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-            got.extend(all(&bytes[cut - rest..]).0);
+            got.extend(all_behind(&bytes[cut - rest..], &mut hears).0);
             assert_eq!(got, wanted, "seed {seed}");
         }
     }
@@ -262,6 +284,7 @@ mod tests {
     fn a_length_beyond_the_limit_is_refused_before_it_is_waited_for() {
         let mut head = HEARTBEAT;
         head[..4].copy_from_slice(&(FRAME_BYTES_MAX as u32 + 1).to_le_bytes());
+        let first = |head: &[u8]| first(head, &mut Thread::default());
         assert_eq!(first(&head), Err(FrameError::TooLong(FRAME_BYTES_MAX + 1)));
         // Nothing but an echo has the highest bit.
         head[..4].copy_from_slice(&0x8000_000a_u32.to_le_bytes());

@@ -56,6 +56,10 @@ pub const BLOCKS: u64 = 2;
 /// [`Message::Seek`]: farwatch_core::zab::message::Message::Seek
 pub const QUESTIONS: u64 = 4;
 
+/// The capability to read records that leave out what follows from the message before them
+/// ([`farwatch_core::zab::message::Thread`]).
+pub const THREADS: u64 = 8;
+
 const HELLO_MAGIC: [u8; 4] = *b"FWPH";
 const ANSWER_MAGIC: [u8; 4] = *b"FWPA";
 

@@ -17,7 +17,9 @@ use tracing::{debug, warn};
 use super::admission::Bucket;
 use super::dial::Dialed;
 use super::greeting::Greeting;
-use super::handshake::{Attempt, BLOCKS, ECHOES, Hello, QUESTIONS, VERSION_MAX, VERSION_MIN};
+use super::handshake::{
+    Attempt, BLOCKS, ECHOES, Hello, QUESTIONS, THREADS, VERSION_MAX, VERSION_MIN,
+};
 use super::link::Link;
 use super::peer::Peer;
 use super::refusal::{self, Refusal, Standing};
@@ -156,8 +158,8 @@ impl Hub {
             tentative,
             boot: self.boot,
             capabilities: match self.limits.compressed_bytes_per_second {
-                0 => ECHOES | QUESTIONS,
-                _ => ECHOES | QUESTIONS | BLOCKS,
+                0 => ECHOES | QUESTIONS | THREADS,
+                _ => ECHOES | QUESTIONS | THREADS | BLOCKS,
             },
             me: self.me,
             you,

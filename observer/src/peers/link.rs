@@ -16,7 +16,7 @@ use farwatch_core::zab::message::Message;
 
 use super::dial::Target;
 use super::frame::{self, FrameError, HEARTBEAT};
-use super::handshake::{Attempt, BLOCKS, ECHOES, Hello};
+use super::handshake::{Attempt, BLOCKS, ECHOES, Hello, THREADS};
 use super::hub::Hub;
 use super::peer::Peer;
 use super::queue::Queue;
@@ -114,7 +114,7 @@ impl Link {
             partial: Cell::new(false),
             heard: Cell::new(now),
             closed: Cell::new(false),
-            queue: RefCell::default(),
+            queue: RefCell::new(Queue::threaded(both & THREADS != 0)),
             work: Signal::default(),
             unwritten: Cell::new(0),
             room: Signal::default(),

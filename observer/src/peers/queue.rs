@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use farwatch_core::zab::message::Message;
+use farwatch_core::zab::message::{Message, Thread};
 
 use super::frame::{self, FrameError};
 use crate::runtime::Part;
@@ -38,9 +38,16 @@ pub struct Queue {
     from: usize,
     bytes: usize,
     spare: Vec<u8>,
+    /// What was said last, where the other side keeps that, too.
+    thread: Option<Thread>,
 }
 
 impl Queue {
+    /// One for a side that keeps what was said last, so that what follows from it is left out.
+    pub fn threaded(is_kept: bool) -> Self {
+        Self { thread: is_kept.then(Thread::default), ..Self::default() }
+    }
+
     /// A buffer that was taken and is not needed any more.
     pub fn give_back(&mut self, mut own: Vec<u8>) {
         if self.spare.capacity() < own.capacity() && own.capacity() <= KEPT_BYTES_MAX {
@@ -69,7 +76,7 @@ impl Queue {
             }
         };
         let before = own.len();
-        let records = frame::append_head(message, &mut own);
+        let records = frame::append_head(message, self.thread.as_mut(), &mut own);
         let shared = match records {
             Ok(Some(records)) if records.len() < SHARED_BYTES_MIN => {
                 own.extend_from_slice(records);
@@ -193,7 +200,9 @@ mod tests {
     fn frames(mut bytes: &[u8]) -> Vec<Frame> {
         let mut frames = Vec::new();
         while !bytes.is_empty() {
-            let Ok(Found::Frame(frame, used)) = frame::first(bytes) else { panic!("half a frame") };
+            let Ok(Found::Frame(frame, used)) = frame::first(bytes, &mut Thread::default()) else {
+                panic!("half a frame")
+            };
             frames.push(frame);
             bytes = &bytes[used..];
         }

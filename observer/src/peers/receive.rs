@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use farwatch_core::zab::message::Thread;
+
 use super::PeerEvent;
 use super::block::{self, Unpacker};
 use super::frame::{self, Found, Frame, FrameError};
@@ -18,7 +20,7 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// Reads until the link is over, and says why it is.
 pub async fn receive(hub: &Hub, link: &Rc<Link>, read: &mut Incoming, input: Vec<u8>) -> String {
-    let mut reading = Reading { input, used: 0, unpacked: None };
+    let mut reading = Reading { input, used: 0, unpacked: None, thread: Thread::default() };
     if link.blocks {
         reading.unpacked = Some((Unpacker::default(), Vec::new()));
     }
@@ -57,6 +59,8 @@ struct Reading {
     used: usize,
     /// What reads blocks, and what they held that is no whole frame yet.
     unpacked: Option<(Unpacker, Vec<u8>)>,
+    /// What the peer said last.
+    thread: Thread,
 }
 
 impl Reading {
@@ -64,7 +68,7 @@ impl Reading {
     /// than may wait. How many bytes of input are needed to go on, if that is what is needed.
     fn take(&mut self, hub: &Hub, link: &Rc<Link>) -> Result<Option<usize>, String> {
         let Some((unpacker, plain)) = &mut self.unpacked else {
-            let needed = take_frames(hub, link, &mut self.input);
+            let needed = take_frames(hub, link, &mut self.input, &mut self.thread);
             return needed.map(Some).map_err(|error| error.to_string());
         };
         while !link.is_full(hub) && !link.closed.get() {
@@ -75,7 +79,7 @@ impl Reading {
                 block::Found::Block(length) => self.used += length,
             }
             link.peer.plain_in.add((plain.len() - before) as u64);
-            take_frames(hub, link, plain).map_err(|error| error.to_string())?;
+            take_frames(hub, link, plain, &mut self.thread).map_err(|error| error.to_string())?;
             if plain.is_empty() && plain.capacity() > KEPT_BYTES_MAX {
                 *plain = Vec::new();
             }
@@ -104,13 +108,18 @@ impl Reading {
 }
 
 /// Hands over every whole frame of `input`, and says how many bytes the rest needs to become one.
-fn take_frames(hub: &Hub, link: &Rc<Link>, input: &mut Vec<u8>) -> Result<usize, FrameError> {
+fn take_frames(
+    hub: &Hub,
+    link: &Rc<Link>,
+    input: &mut Vec<u8>,
+    thread: &mut Thread,
+) -> Result<usize, FrameError> {
     let mut used = 0;
     let needed = loop {
         if link.closed.get() {
             break 0; // what is behind the end of a link is not its peer's word any more
         }
-        let length = match frame::first(&input[used..])? {
+        let length = match frame::first(&input[used..], thread)? {
             Found::Needs(needed) => break needed,
             Found::Frame(Frame::Heartbeat, length) => length,
             Found::Frame(Frame::Echo(moment), length) => {

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use farwatch_core::zab::message::{Message, ToLearner};
+use farwatch_core::zab::message::{Message, Thread, ToLearner};
 use farwatch_observer::peers::block::{self, Unpacker};
 use farwatch_observer::peers::frame::{self, Frame};
 use farwatch_observer::peers::handshake::{Answer, Arrived, Hello};
@@ -206,12 +206,13 @@ struct Reader {
     unpacker: Unpacker,
     input: Vec<u8>,
     plain: Vec<u8>,
+    thread: Thread,
 }
 
 impl Reader {
     fn new(side: Side) -> Self {
-        let (unpacker, input, plain) = Default::default();
-        Self { greets: Some(side), unpacker, input, plain }
+        let (unpacker, input, plain, thread) = Default::default();
+        Self { greets: Some(side), unpacker, input, plain, thread }
     }
 
     /// The messages that are whole now.
@@ -229,7 +230,9 @@ impl Reader {
             self.input.drain(..used);
         }
         let mut messages = Vec::new();
-        while let frame::Found::Frame(frame, used) = frame::first(&self.plain).expect("a frame") {
+        while let frame::Found::Frame(frame, used) =
+            frame::first(&self.plain, &mut self.thread).expect("a frame")
+        {
             self.plain.drain(..used);
             match frame {
                 Frame::Message(message) => messages.push(message),

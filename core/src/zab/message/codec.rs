@@ -3,6 +3,9 @@
 //! ```text
 //! 0        1     2
 //! ├version─┼kind─┼ fields …          lists and byte strings: u32 length, then the content
+//!
+//! 0      1          13
+//! ├mark──┼ after ───┼ records …      records that follow what a learner was told last: see [`Thread`]
 //! ```
 
 use std::sync::Arc;
@@ -37,6 +40,11 @@ impl From<Malformed> for DecodeError {
         Self::Malformed
     }
 }
+
+/// In the place of a version: records, or what is committed already, of the session of the message before and next
+/// in it. The bytes of the records are the rest.
+const NEXT_RECORDS: u8 = 0xf1;
+const NEXT_INFORM: u8 = 0xf2;
 
 const BALLOT: u8 = 1;
 const JOIN: u8 = 2;
@@ -275,7 +283,89 @@ impl Decoder<'_> {
     }
 }
 
+/// What was said last on a connection, in one direction of it: records that are next in the same session leave out
+/// which session that is, their number and their length. Both sides keep one, from the connection's begin on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// A learner's session, and the number in it.
+    last: Option<(u64, u64)>,
+}
+
+impl Thread {
+    /// Whether `message` is next in the session of the last one.
+    fn leads_to(self, message: &Message) -> bool {
+        let next = self.last.and_then(|(session, last)| Some((session, last.checked_add(1)?)));
+        matches!(message, &Message::ToLearner { session, sequence, .. } if next == Some((session, sequence)))
+    }
+
+    fn note(&mut self, message: &Message) {
+        if let &Message::ToLearner { session, sequence, .. } = message {
+            self.last = Some((session, sequence));
+        }
+    }
+
+    fn decode(self, kind: u8, rest: &[u8]) -> Result<Message, Malformed> {
+        let (session, last) = self.last.ok_or(Malformed)?;
+        let sequence = last.checked_add(1).ok_or(Malformed)?;
+        let mut decoder = Decoder(rest);
+        let (after, bytes) = (decoder.position()?, decoder.0.into());
+        let body = match kind {
+            NEXT_RECORDS => ToLearner::Records { after, bytes },
+            _ => ToLearner::Inform { after, bytes },
+        };
+        Ok(Message::ToLearner { session, sequence, body })
+    }
+}
+
+impl ToLearner {
+    /// The kind, and what a message of records holds.
+    fn records(&self) -> Option<(u8, &Position, &Arc<[u8]>)> {
+        match self {
+            Self::Records { after, bytes } => Some((RECORDS, after, bytes)),
+            Self::Inform { after, bytes } => Some((INFORM, after, bytes)),
+            Self::NewEpoch(_)
+            | Self::Compare(_)
+            | Self::Snapshot { .. }
+            | Self::NewLeader { .. }
+            | Self::UpToDate(_)
+            | Self::Commit(_)
+            | Self::Ping(_)
+            | Self::TakeOver
+            | Self::Queued
+            | Self::Response(_)
+            | Self::Relayed(_)
+            | Self::Dismiss { .. }
+            | Self::Age(_) => None,
+        }
+    }
+}
+
 impl Message {
+    /// As [`Message::encode_head`], shorter where `thread` allows it.
+    pub fn encode_next(&self, thread: &mut Thread, out: &mut Vec<u8>) -> Option<&Arc<[u8]>> {
+        let follows = thread.leads_to(self);
+        thread.note(self);
+        if let Self::ToLearner { body, .. } = self
+            && follows
+            && let Some((kind, after, bytes)) = body.records()
+        {
+            let mark = if kind == RECORDS { NEXT_RECORDS } else { NEXT_INFORM };
+            Encoder(out).u8(mark).position(*after);
+            return Some(bytes);
+        }
+        self.encode_head(out)
+    }
+
+    /// As [`Message::decode`], of what [`Message::encode_next`] or [`Message::encode`] said.
+    pub fn decode_next(bytes: &[u8], thread: &mut Thread) -> Result<Self, DecodeError> {
+        let message = match bytes {
+            &[mark @ (NEXT_RECORDS | NEXT_INFORM), ref rest @ ..] => thread.decode(mark, rest)?,
+            whole => Self::decode(whole)?,
+        };
+        thread.note(&message);
+        Ok(message)
+    }
+
     /// Appends the message to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut encoder = Encoder(out);
@@ -315,25 +405,9 @@ impl Message {
             self.encode(out);
             return None;
         };
-        let (kind, after, bytes) = match body {
-            ToLearner::Records { after, bytes } => (RECORDS, after, bytes),
-            ToLearner::Inform { after, bytes } => (INFORM, after, bytes),
-            ToLearner::NewEpoch(_)
-            | ToLearner::Compare(_)
-            | ToLearner::Snapshot { .. }
-            | ToLearner::NewLeader { .. }
-            | ToLearner::UpToDate(_)
-            | ToLearner::Commit(_)
-            | ToLearner::Ping(_)
-            | ToLearner::TakeOver
-            | ToLearner::Queued
-            | ToLearner::Response(_)
-            | ToLearner::Relayed(_)
-            | ToLearner::Dismiss { .. }
-            | ToLearner::Age(_) => {
-                self.encode(out);
-                return None;
-            }
+        let Some((kind, after, bytes)) = body.records() else {
+            self.encode(out);
+            return None;
         };
         let mut encoder = Encoder(out);
         encoder.u8(MESSAGE_VERSION).u8(kind).u64(*session).u64(*sequence).position(*after);
@@ -478,6 +552,44 @@ mod tests {
     const GOLDEN: &[u8] = include_bytes!("../../../../fixtures/peer-messages-v1");
 
     /// Every sample behind its length.
+    #[test]
+    fn records_that_are_next_in_their_session_say_where_they_follow_and_no_more() {
+        let after = Position { zxid: Zxid::new(Epoch(2), 3), chain: Chain(4) };
+        let bytes: Arc<[u8]> = (*b"records").into();
+        let records = || ToLearner::Records { after, bytes: bytes.clone() };
+        let inform = || ToLearner::Inform { after, bytes: bytes.clone() };
+        let of = |session, sequence, body| Message::ToLearner { session, sequence, body };
+        let (whole, short) = (34, 13);
+        let told = [
+            (of(9, 0, records()), whole), // nothing was said before
+            (of(9, 1, records()), short),
+            (of(9, 2, inform()), short),
+            (of(9, 4, records()), whole), // one was lost
+            (Message::Reset { session: 9 }, 10),
+            (of(9, 5, ToLearner::Ping(1)), 26),
+            (of(9, 6, inform()), short),
+            (of(8, 7, records()), whole), // another session
+            (of(8, u64::MAX, records()), whole),
+            (of(8, 0, records()), whole),
+        ];
+        let (mut says, mut hears) = (Thread::default(), Thread::default());
+        for (message, length) in told {
+            let mut out = Vec::new();
+            let behind = message.encode_next(&mut says, &mut out);
+            assert_eq!(out.len(), length, "{message:?}");
+            out.extend_from_slice(behind.map_or(&[], |it| it));
+            assert_eq!(Message::decode_next(&out, &mut hears), Ok(message));
+        }
+        let mut nothing_before = Thread::default();
+        let next = [&[NEXT_RECORDS][..], &[0; 12], b"records"].concat();
+        assert_eq!(
+            Message::decode_next(&next, &mut nothing_before),
+            Err(DecodeError::Malformed),
+            "of which session?"
+        );
+        assert_eq!(Message::decode(&next), Err(DecodeError::Version(NEXT_RECORDS)));
+    }
+
     fn written() -> Vec<u8> {
         let mut file = Vec::new();
         for message in samples() {

@@ -308,7 +308,8 @@ fn an_echo_that_was_not_asked_for_says_nothing_and_one_that_was_is_answered() {
         while raw.input.len() < asked {
             assert!(raw.read().await, "it asks first of all");
         }
-        let Ok(frame::Found::Frame(frame::Frame::Echo(moment), _)) = frame::first(&raw.input)
+        let Ok(frame::Found::Frame(frame::Frame::Echo(moment), _)) =
+            frame::first(&raw.input, &mut Default::default())
         else {
             panic!("{:?}", raw.input);
         };
