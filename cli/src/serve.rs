@@ -1,6 +1,7 @@
 //! `farwatch serve`: from arguments, files and variables to a running server.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -64,6 +65,11 @@ pub struct ServeArgs {
     #[arg(long)]
     pub rejoin: bool,
 
+    /// For a change of the ensemble's voters by more than one that comes or goes: all servers are
+    /// stopped, and each is started once with the new list and this.
+    #[arg(long)]
+    pub change_voters: bool,
+
     /// Stops when standard input ends: for a parent that must not leave servers behind.
     #[arg(long, hide = true)]
     pub stop_with_stdin: bool,
@@ -124,6 +130,7 @@ pub fn prepare(
         tracing::warn!("{notice}");
     }
     config.rejoin = args.rejoin;
+    config.change_voters = args.change_voters;
     let others = config.role == ServerRole::Observer || 1 < config.voters().count();
     if config.rejoin && !others {
         return Err(ServeError::RejoinAlone);
@@ -344,9 +351,11 @@ pub fn start_line(config: &ServerConfig, bound: &[SocketAddr], io_driver: &str) 
 }
 
 /// Begins this program anew in this process, with the arguments it had: its state on disk is another
-/// one now. `--rejoin` has done its part and is left out. Returns only why that cannot be done.
+/// one now. `--rejoin` and `--change-voters` have done their part and are left out. Returns only why that cannot be
+/// done.
 pub fn begin_again() -> anyhow::Error {
-    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--rejoin");
+    let done = |argument: &OsString| argument == "--rejoin" || argument == "--change-voters";
+    let arguments = std::env::args_os().skip(1).filter(|argument| !done(argument));
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(cause) => return anyhow::anyhow!("this program's file is not to be found: {cause}"),

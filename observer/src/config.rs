@@ -131,6 +131,9 @@ pub struct ServerConfig {
     /// Whether a voter that lost its disk, or part of it, copies the history of the others before
     /// it votes again. Default false.
     pub rejoin: bool,
+    /// Whether the voters are others than when this one last started, all of them are stopped, and each is
+    /// started with the new list. Default false: one may have come or gone.
+    pub change_voters: bool,
     /// Ticks that a learner may take to connect; 0 means [`ServerConfig::init_limit_ticks`].
     /// Default 0.
     pub connect_limit_ticks: u32,
@@ -239,6 +242,7 @@ impl Default for ServerConfig {
             upstream_choice: UpstreamChoice::First,
             leader_stall_ms: LEADER_STALL_MS,
             rejoin: false,
+            change_voters: false,
             connect_limit_ticks: 0,
             client_connections_max: 60,
             connections_max: 0,

@@ -29,8 +29,10 @@ pub(crate) mod giving_back;
 mod member;
 #[cfg(test)]
 mod tests;
+mod voters;
 
 pub use member::{AdoptError, REJOINING_FILE};
+pub use voters::{VOTERS_FILE, Voters, named as voters_named};
 
 /// Who names the ensemble of a fresh directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,32 @@ pub enum DataDirError {
         found: ServerId,
         /// As configured.
         configured: ServerId,
+    },
+    /// A majority of the voters as they were and of those as they are need not share a server.
+    #[error(
+        "{path}: this voter last served among {before}, and is to serve among {now} now. What was acknowledged is on \
+         a majority of the former, and a majority of the latter may have none of it. Start it with the list that it \
+         had, and add or remove one voter at a time; or stop all servers, and start each once with --change-voters \
+         (docs/operating.md, \"Other voters\")",
+        path = path.display()
+    )]
+    Voters {
+        /// The directory.
+        path: PathBuf,
+        /// When it last started.
+        before: String,
+        /// As configured.
+        now: String,
+    },
+    /// It is not known whom this voter served among.
+    #[error(
+        "{path}: the file is damaged: restore it from a backup of this directory; or, where the list of voters is \
+         the one that all others have and had, remove it",
+        path = path.display()
+    )]
+    VotersDamaged {
+        /// The file.
+        path: PathBuf,
     },
     /// The epochs cannot be carried over to the ensemble that was joined.
     #[error(transparent)]

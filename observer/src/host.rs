@@ -27,8 +27,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::admin::{AdminError, AdminSocket};
-use crate::config::{ServerConfig, ServerRole, SocketDriver, Standing};
-use crate::data_dir::{DataDir, DataDirError, Founding};
+use crate::config::{ServerConfig, ServerRole, ServerSpec, SocketDriver, Standing};
+use crate::data_dir::{DataDir, DataDirError, Founding, Voters, voters_named};
 use crate::drive::{Core, CoreParts, Embedder, Ended, ReactorLink};
 use crate::ensemble::{Ensemble, Nobody, SaveEpochs};
 use crate::four_letter::counters::Summary;
@@ -206,6 +206,7 @@ impl Server {
             (Standing::Member, ServerRole::Observer) => Founding::Observer,
         };
         let dir = DataDir::open(&config.data_dir, log_root, me, founding)?;
+        settle_voters(&config, me, &dir)?;
         if config.rejoin {
             match dir.prepare_rejoin()? {
                 Some(kept) => info!(
@@ -442,6 +443,26 @@ async fn part(peers: Option<Peers>) {
 }
 
 /// This server's number. A standalone server is server 1, also in its session ids, as in ZooKeeper.
+/// Makes sure that what was acknowledged among the voters so far is not lost among those that are configured.
+fn settle_voters(config: &ServerConfig, me: ServerId, dir: &DataDir) -> Result<(), StartError> {
+    if config.role != ServerRole::Participant {
+        return Ok(()); // what it was among when it voted stays
+    }
+    let listed = |voter: &ServerSpec| ServerId(u32::try_from(voter.id).unwrap_or(u32::MAX));
+    let voters: Voters = match config.standing {
+        Standing::Alone => [me].into(),
+        Standing::Member => config.voters().map(listed).collect(),
+    };
+    if let Some(before) = dir.settle_voters(&voters, config.change_voters)? {
+        warn!(
+            "the voters were {}, and are {}: give every server this list, and let all have it before the next change",
+            voters_named(&before),
+            voters_named(&voters)
+        );
+    }
+    Ok(())
+}
+
 fn own_id(config: &ServerConfig) -> Result<ServerId, StartError> {
     match config.standing {
         Standing::Alone => Ok(ServerId(1)),

@@ -24,6 +24,7 @@ fn args(config: Option<&Path>, data_dir: Option<&Path>, settings: &[(&str, &str)
         threads: Some(2),
         settings: settings.iter().map(owned).collect(),
         rejoin: false,
+        change_voters: false,
         stop_with_stdin: false,
         check: false,
     }

@@ -230,6 +230,16 @@ fn advice(members: &[&EnsembleReport]) -> String {
     let missing: BTreeSet<u32> =
         peers().map(|peer| peer.id).filter(|id| !running.contains(id)).collect();
     let quorum = members.iter().map(|member| member.quorum as usize).max().unwrap_or(0);
+    let copying: BTreeSet<u32> =
+        members.iter().filter(|member| member.rejoining).map(|member| member.me).collect();
+    if quorum <= running.len() && running.len() - copying.len() < quorum {
+        return format!(
+            "as many voters run as are needed, and those without a history ({}) vote when a leader has given them one: \
+             {quorum} that have theirs are needed. Where these are lost, or were never more, see \"Other voters\" \
+             in docs/operating.md",
+            list(copying)
+        );
+    }
     match quorum.saturating_sub(running.len()) {
         0 => "as many voters run as are needed: they must reach each other's quorum ports, and \
               elect within seconds when they do"

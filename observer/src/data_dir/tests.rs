@@ -8,7 +8,7 @@ use farwatch_core::zxid::Epoch;
 
 use super::*;
 
-const SERVER: ServerId = ServerId(4);
+pub(super) const SERVER: ServerId = ServerId(4);
 
 #[test]
 fn a_directory_in_use_is_refused_and_its_holder_named() {

@@ -260,3 +260,15 @@ fn one_number_of_two_servers_and_a_voter_without_its_disk_are_said() {
         "#]],
     );
 }
+
+#[test]
+fn enough_that_run_and_too_few_that_have_a_history_are_said() {
+    let copies = |me, others: [u32; 2]| EnsembleReport {
+        rejoining: true,
+        ..report(me, "looking", "election", others.map(heard).to_vec())
+    };
+    let whole = report(1, "looking", "election", vec![heard(2), heard(3)]);
+    let said = explain(&[whole, copies(2, [1, 3]), copies(3, [1, 2])]);
+    let last = said.last().expect("advice");
+    assert!(last.contains("a history (2 and 3)") && last.contains("2 that have theirs"), "{last}");
+}

@@ -1,6 +1,7 @@
 //! Servers that were added with lists of their own, while the older ones were not told.
 
-use std::process::Command;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use farwatch_bench::raw::{ids, request};
@@ -99,4 +100,110 @@ fn three_of_five_with_partial_lists_serve_nobody_and_status_says_why() {
     until("two serve again", PATIENCE, || ensemble.reports().iter().any(leads));
     let mut client = Client::of(ensemble.server(2).client);
     assert_eq!(client.must(&request::exists("/kept", false)).err, 0);
+}
+
+/// Starts a server with its directory, and says with which code it ended and what it said; it is stopped where it
+/// would have gone on.
+fn tries_to_serve(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
+    let done = Command::new(env!("CARGO_BIN_EXE_farwatch"))
+        .args(["serve", "--stop-with-stdin"])
+        .args(arguments)
+        .env_remove("FARWATCH_LOG")
+        .env("ZOO_DATA_DIR", &server.data)
+        .env("ZOO_DATA_LOG_DIR", &server.data)
+        .stdin(Stdio::null())
+        .output()
+        .expect("a process");
+    let said = [done.stdout, done.stderr].concat();
+    (done.status.code(), String::from_utf8(said).expect("text"))
+}
+
+/// What it does alone, be it the end of a session that nobody holds any more, would be an epoch beyond that of the
+/// others, and what those had acknowledged would be lost behind it.
+#[test]
+fn a_voter_that_is_started_without_its_list_begins_no_history_of_its_own() {
+    let mut ensemble = Ensemble::configured(3, &Layout::default());
+    (1..=3).for_each(|number| ensemble.server_mut(number).start());
+    until("three serve", PATIENCE, || serving(&ensemble) == [1, 2, 3]);
+    ensemble.server_mut(1).kill();
+    until("two serve", PATIENCE, || ensemble.reports().iter().any(leads));
+    let mut client = Client::of(ensemble.server(2).client);
+    assert_eq!(client.must(&request::create("/kept", None, &ids::open(), 0)).err, 0);
+    for number in [2, 3] {
+        ensemble.server_mut(number).kill();
+    }
+    let (code, said) = tries_to_serve(ensemble.server(1), &["--listen", "127.0.0.1:0"]);
+    assert_eq!(code, Some(3), "{said}");
+    says_all(&said, &["served among 1, 2 and 3", "among 1 alone", "--change-voters"]);
+    // Two others in the list instead of one are as bad.
+    let all = ensemble.members();
+    configure(ensemble.server(1), &all[..1], &["standaloneEnabled=false".to_owned()]);
+    let config = ensemble.server(1).folder.join("zoo.cfg");
+    let config = config.to_str().expect("text");
+    let (code, said) = tries_to_serve(ensemble.server(1), &["--config", config]);
+    assert_eq!(code, Some(3), "{said}");
+    configure(ensemble.server(1), &all, &[]);
+    (1..=3).for_each(|number| ensemble.server_mut(number).start());
+    until("three serve again", PATIENCE, || serving(&ensemble) == [1, 2, 3]);
+    let mut client = Client::of(ensemble.server(1).client);
+    assert_eq!(client.must(&request::exists("/kept", false)).err, 0);
+    // On purpose it goes on alone.
+    (1..=3).for_each(|number| ensemble.server_mut(number).kill());
+    let alone = ["--listen", "127.0.0.1:0", "--change-voters"];
+    let (code, said) = tries_to_serve(ensemble.server(1), &alone);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// The list of a server where the first of all votes and the others observe.
+fn configure_with_observers(server: &Server, all: &[(u32, SocketAddr)]) {
+    let observer = |(id, at): &(u32, SocketAddr)| format!("server.{id}={at}:1:observer");
+    let mut lines: Vec<String> = all[1..].iter().map(observer).collect();
+    lines.push("standaloneEnabled=false".to_owned());
+    configure(server, &all[..1], &lines);
+}
+
+fn in_sync(ensemble: &Ensemble) -> usize {
+    let reports = ensemble.reports();
+    let leader = reports.iter().find(|report| leads(report));
+    leader.map_or(0, |it| it.peers.iter().filter(|peer| peer.synced == Some(true)).count())
+}
+
+/// As docs/operating.md says, "Other voters".
+#[test]
+fn one_server_becomes_three_and_three_become_four_and_all_keep_what_was_written() {
+    let mut ensemble = Ensemble::configured(4, &Layout::default());
+    configure(ensemble.server(1), &ensemble.members()[..1], &[]);
+    ensemble.server_mut(1).start();
+    let at = ensemble.server(1).client;
+    until("one serves", PATIENCE, || TcpStream::connect(at).is_ok());
+    let mut client = Client::of(at);
+    assert_eq!(client.must(&request::create("/kept", None, &ids::open(), 0)).err, 0);
+    ensemble.server_mut(1).kill();
+    // Three, of which the first alone votes; then all of them.
+    let members = ensemble.members();
+    for number in 1..=3 {
+        configure_with_observers(ensemble.server(number), &members[..3]);
+        ensemble.server_mut(number).start();
+    }
+    until("two have copied", PATIENCE, || in_sync(&ensemble) == 2);
+    for number in 1..=3 {
+        ensemble.server_mut(number).kill();
+        configure(ensemble.server(number), &members[..3], &[]);
+    }
+    (1..=3).for_each(|number| ensemble.server_mut(number).start());
+    until("three serve", PATIENCE, || serving(&ensemble) == [1, 2, 3]);
+    // One more, one after the other.
+    for number in 1..=4 {
+        configure(ensemble.server(number), &members, &[]);
+    }
+    ensemble.server_mut(4).start();
+    for number in 1..=3 {
+        ensemble.server_mut(number).kill();
+        ensemble.server_mut(number).start();
+        until("it serves again", PATIENCE, || serving(&ensemble).contains(&number));
+    }
+    until("three are in sync with a fourth", PATIENCE, || in_sync(&ensemble) == 3);
+    let mut client = Client::of(ensemble.server(4).client);
+    assert_eq!(client.must(&request::exists("/kept", false)).err, 0);
+    assert_eq!(client.must(&request::create("/more", None, &ids::open(), 0)).err, 0);
 }
