@@ -1121,9 +1121,9 @@ fw_status fw_client_submit(fw_client *client,
                            fw_error **error);
 
 /**
- * Asks for `op` and returns at once; what became of it comes to `queue` as a completion with `tag`,
- * in the order of the requests, exactly once, unless the request is abandoned. Otherwise as
- * `fw_client_submit`.
+ * Asks for `op` and returns at once; what became of it comes to `queue` as a completion with `tag`, in the
+ * order of the requests, exactly once, unless the request is abandoned. Freeing the queue gives up the recipes
+ * (`fw_op_lock_acquire`) that wait for it, as `fw_client_abandon` does. Otherwise as `fw_client_submit`.
  */
 fw_status fw_client_enqueue(fw_client *client,
                             const fw_op *op,
@@ -2105,13 +2105,14 @@ fw_status fw_op_fresh(fw_op *op,
  *
  * This and the other operations of recipes (`fw_op_lock_read`, `_lock_write`, `_semaphore_acquire`,
  * `_election_lead`, `_fifo_take`, `_double_barrier_enter`, `_barrier_wait`, `_worker_ids_claim`) are more than one
- * request. Each that `fw_client_submit` or `fw_client_enqueue` was given has a thread of the library's, with
- * all signals blocked, until it is completed: 256 for each client, beyond which they fail with `FW_OVERLOADED`;
- * with `FW_NO_RESOURCES` where no thread is to be had. They complete when they have got what they wait for, and
- * not in the order in which they were asked for; `done` is called on the thread that waited, at the same time as
- * other callbacks may be, and may block. `fw_client_abandon` gives the place in line up. `fw_client_close`, `_detach` and
- * `_free` end them with `FW_CLOSED`. A lost session is told `FW_LOST` or `FW_SESSION_EXPIRED`: ask again with
- * `renewExpired`. Otherwise they fail as the function of the recipe does. They are no part of `fw_op_multi`.
+ * request. Each that `fw_client_submit` or `fw_client_enqueue` was given has a thread of the library's, with all
+ * signals blocked, until it is completed: 256 for each client, beyond which they fail with `FW_OVERLOADED`; with
+ * `FW_NO_RESOURCES` where no thread is to be had. They complete when they have got what they wait for, and not in
+ * the order in which they were asked for; `done` is called on the thread that waited, at the same time as other
+ * callbacks may be, and may block. `fw_client_abandon` gives the place in line up, and so does freeing the queue
+ * that it was enqueued for. `fw_client_close`, `_detach` and `_free` end them with `FW_CLOSED`. A lost session is
+ * told `FW_LOST` or `FW_SESSION_EXPIRED`: ask again with `renewExpired`. Otherwise they fail as the function of
+ * the recipe does. They are no part of `fw_op_multi`.
  *
  * What a result hands over and nobody took is given up when the result is freed, with its completion, or the
  * queue: an item is lost then.
@@ -2243,8 +2244,10 @@ fw_status fw_queue_next(fw_queue *queue,
                         fw_error **error);
 
 /**
- * Frees `queue` and what is in it; what clients, feeds and observers would still put there is dropped. Null is allowed.
- * Never blocks.
+ * Frees `queue` and what is in it; what clients, feeds and observers would still put there is dropped. Recipes
+ * that wait for it (`fw_op_lock_acquire`) are given up as by `fw_client_abandon`: their places in line are
+ * taken back in the background, and so is what they have got and nobody has taken. Null is allowed. Never
+ * blocks.
  */
 fw_status fw_queue_free(fw_queue *queue);
 

@@ -733,7 +733,8 @@ private:
     handle<fw_completion, fw_completion_free> raw_;
 };
 
-/** Results and events in a line, with a descriptor for the program's own loop. */
+/** Results and events in a line, with a descriptor for the program's own loop. Its end gives up the recipes that wait
+ *  for it. */
 class queue {
 public:
     explicit queue(fw_queue *raw) noexcept : raw_(raw) {}

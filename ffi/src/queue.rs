@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use farwatch_client::Stop;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::error::{ErrorBody, Failure, fw_error};
@@ -123,6 +124,9 @@ struct LineState {
     events: usize,
     posts: usize,
     has_overflown: bool,
+    /// The waits whose results are to come here, each with its number.
+    awaited: Vec<(u64, Stop)>,
+    last_awaited: u64,
     /// The queue was freed: nobody will look.
     is_closed: bool,
 }
@@ -153,7 +157,17 @@ impl Line {
                 ..none
             },
         };
-        self.push(&mut self.lock(), entry);
+        let refused = self.push(&mut self.lock(), entry);
+        drop(refused); // with nothing locked: it may hand a lock over, which is released then
+    }
+
+    /// Has `stop` raised when the queue is freed, until what is returned is dropped.
+    pub fn awaits(self: &Arc<Self>, stop: &Stop) -> AwaitedResult {
+        let mut state = self.lock();
+        state.last_awaited += 1;
+        let number = state.last_awaited;
+        state.awaited.push((number, stop.clone()));
+        AwaitedResult { line: Arc::clone(self), number }
     }
 
     /// An event, unless too many wait already: then one that says so.
@@ -170,7 +184,8 @@ impl Line {
         let event = Some(Owned::new(event));
         state.events += 1;
         let counts_as = CountsAs::Event;
-        self.push(&mut state, CompletionBody { event, counts_as, ..CompletionBody::of(tag) });
+        let entry = CompletionBody { event, counts_as, ..CompletionBody::of(tag) };
+        let _too_late = self.push(&mut state, entry);
     }
 
     /// The program's own word, unless too many wait already.
@@ -182,13 +197,15 @@ impl Line {
         }
         state.posts += 1;
         let counts_as = CountsAs::Post;
-        self.push(&mut state, CompletionBody { counts_as, ..CompletionBody::of(tag) });
+        let _too_late =
+            self.push(&mut state, CompletionBody { counts_as, ..CompletionBody::of(tag) });
         Ok(())
     }
 
-    fn push(&self, state: &mut LineState, entry: CompletionBody) {
+    /// Returns what is too late, as the queue was freed.
+    fn push(&self, state: &mut LineState, entry: CompletionBody) -> Option<CompletionBody> {
         if state.is_closed {
-            return;
+            return Some(entry);
         }
         if state.waiting.is_empty() {
             // It can only fail when the counter is full, and that is readable too.
@@ -196,6 +213,7 @@ impl Line {
         }
         state.waiting.push_back(entry);
         self.filled.notify_one();
+        None
     }
 
     fn pop(&self, state: &mut LineState) -> Option<CompletionBody> {
@@ -242,8 +260,31 @@ impl Line {
         let mut state = self.lock();
         state.is_closed = true;
         let waiting = std::mem::take(&mut state.waiting);
+        let awaited = std::mem::take(&mut state.awaited);
         drop(state);
-        drop(waiting);
+        for (_number, stop) in awaited {
+            stop.raise();
+        }
+        drop(waiting); // behind that: what is given back is for others
+    }
+}
+
+/// The place in a queue of the result of a wait, which is given up when the queue is freed.
+pub struct AwaitedResult {
+    line: Arc<Line>,
+    number: u64,
+}
+
+impl AwaitedResult {
+    /// What became of it.
+    pub fn fill(self, tag: Tag, result: Result<ResultBody, Failure>) {
+        self.line.push_result(tag, result);
+    }
+}
+
+impl Drop for AwaitedResult {
+    fn drop(&mut self) {
+        self.line.lock().awaited.retain(|(number, _stop)| *number != self.number);
     }
 }
 
@@ -272,7 +313,7 @@ impl Notice {
         let event = Some(Owned::new((self.event)()));
         let counts_as = CountsAs::Notice(Arc::clone(&self.waits));
         let entry = CompletionBody { event, counts_as, ..CompletionBody::of(self.tag) };
-        self.line.push(&mut state, entry);
+        let _put = self.line.push(&mut state, entry);
     }
 }
 
@@ -332,8 +373,10 @@ pub unsafe extern "C" fn fw_queue_next(
     })
 }
 
-/// Frees `queue` and what is in it; what clients, feeds and observers would still put there is dropped. Null is allowed.
-/// Never blocks.
+/// Frees `queue` and what is in it; what clients, feeds and observers would still put there is dropped. Recipes
+/// that wait for it (`fw_op_lock_acquire`) are given up as by `fw_client_abandon`: their places in line are
+/// taken back in the background, and so is what they have got and nobody has taken. Null is allowed. Never
+/// blocks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_queue_free(queue: *mut fw_queue) -> fw_status {
     accessor!(free(queue))

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use farwatch_client::machine::{Abandoned, RequestId};
 use farwatch_client::{
     ClientError, CreateMode, DELIVERY_GRACE, ErrorCode, MultiOp, MultiResult, Operation, Outcome,
+    Stop,
 };
 
-use super::waits::Waits;
+use super::waits::{Done, Waits};
 use super::{ClientBody, Ephemerals, fw_client};
 use crate::callback::{Context, fw_destroy_fn};
 use crate::error::{ErrorBody, Failure, fw_error};
 use crate::guard::{borrow, give, optional_out, out};
-use crate::op::{Order, Plan, fw_op, order};
-use crate::queue::{Tag, fw_queue};
+use crate::op::{Goal, Order, Plan, fw_op, order};
+use crate::queue::{Line, Tag, fw_queue};
 use crate::result::{ResultBody, fw_result};
 use crate::status::fw_status;
 
@@ -131,8 +132,7 @@ impl ClientBody {
         done: impl FnOnce(Result<ResultBody, Failure>) + Send + 'static,
     ) -> Result<RequestId, Failure> {
         if let Plan::Goal(goal) = &order.plan {
-            self.refuse_if_over()?;
-            return self.waits.begin(goal.attempt(self), Box::new(done));
+            return self.await_goal(goal, Stop::default(), Box::new(done));
         }
         let operation = order.plan.request()?;
         let (trace, renews) = (Trace::of(&operation), self.renews);
@@ -146,6 +146,21 @@ impl ClientBody {
         };
         let client = self.client.with_freshness(order.freshness);
         client.submit(&operation, completion).map_err(|error| failure(error, renews))
+    }
+
+    /// Asks for what `order` says; the answer comes to `line`. What waits for one that is freed is given up.
+    fn enqueue(&self, order: &Order, line: Arc<Line>, tag: Tag) -> Result<RequestId, Failure> {
+        let Plan::Goal(goal) = &order.plan else {
+            return self.submit(order, move |result| line.push_result(tag, result));
+        };
+        let stop = Stop::default();
+        let place = line.awaits(&stop);
+        self.await_goal(goal, stop, Box::new(move |result| place.fill(tag, result)))
+    }
+
+    fn await_goal(&self, goal: &Goal, stop: Stop, done: Done) -> Result<RequestId, Failure> {
+        self.refuse_if_over()?;
+        self.waits.begin(goal.attempt(self), stop, done)
     }
 
     /// Gives up waiting for a request. Returns whether it may be applied, and `None` if it was completed.
@@ -263,9 +278,9 @@ pub unsafe extern "C" fn fw_client_submit(
     })
 }
 
-/// Asks for `op` and returns at once; what became of it comes to `queue` as a completion with `tag`,
-/// in the order of the requests, exactly once, unless the request is abandoned. Otherwise as
-/// `fw_client_submit`.
+/// Asks for `op` and returns at once; what became of it comes to `queue` as a completion with `tag`, in the
+/// order of the requests, exactly once, unless the request is abandoned. Freeing the queue gives up the recipes
+/// (`fw_op_lock_acquire`) that wait for it, as `fw_client_abandon` does. Otherwise as `fw_client_submit`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_client_enqueue(
     client: *mut fw_client,
@@ -278,8 +293,7 @@ pub unsafe extern "C" fn fw_client_enqueue(
     border!(error, {
         let (client, tag) = (borrow(client.cast_const())?, Tag::new(tag));
         let line = borrow(queue.cast_const())?.line();
-        let id =
-            client.submit(&order(&*borrow(op)?), move |result| line.push_result(tag, result))?;
+        let id = client.enqueue(&order(&*borrow(op)?), line, tag)?;
         if let Some(request) = optional_out(request) {
             request.set(id.number());
         }

@@ -117,10 +117,15 @@ impl Waits {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits on another thread, which calls `done`.
-    pub fn begin(self: &Arc<Self>, attempt: Attempt, done: Done) -> Result<RequestId, Failure> {
+    /// Waits on another thread, which calls `done`, until `stop` is raised.
+    pub fn begin(
+        self: &Arc<Self>,
+        attempt: Attempt,
+        stop: Stop,
+        done: Done,
+    ) -> Result<RequestId, Failure> {
         crate::reserve::refuse_if_short()?;
-        let (stop, consumes) = (Stop::default(), attempt.consumes());
+        let consumes = attempt.consumes();
         let wait = Arc::new(Wait { stop, fate: Mutex::new(Fate::Waiting(done)), consumes });
         let number = self.enter(&wait)?;
         let running = Running(Arc::clone(self));

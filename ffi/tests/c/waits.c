@@ -2,6 +2,7 @@
  * and queues. Argument: whom to connect to. */
 #include "check.h"
 #include <dirent.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -397,45 +398,6 @@ static void a_client_that_is_freed_in_a_callback_ends_them_too(void) {
     await_children("/inside", 0);
 }
 
-/* Who waits for a queue that is gone gets it, and gives it up. */
-static void a_freed_queue_holds_up_nobody(void) {
-    fw_queue *gone = NULL;
-    fw_lock *held = held_by_other("/gone"), *next_one = NULL;
-    fw_op *op = lock_op("/gone", NEVER);
-    OK(fw_queue_new(&gone, &error));
-    OK(fw_client_enqueue(client, op, gone, NULL, NULL, &error));
-    await_children("/gone", 2);
-    CHECK(fw_queue_free(gone) == FW_OK);
-    released(held);
-    OK(fw_lock_acquire(other, "/gone", FW_CSTR, 60000, &next_one, &error));
-    released(next_one);
-    /* One that has it already gives it up when the queue is freed. */
-    OK(fw_queue_new(&gone, &error));
-    OK(fw_client_enqueue(client, op, gone, NULL, NULL, &error));
-    fw_op_free(op);
-    await_children("/gone", 1);
-    CHECK(fw_queue_free(gone) == FW_OK);
-    await_children("/gone", 0);
-}
-
-static void a_session_that_is_handed_on_is_in_no_line(void) {
-    fw_client *left = another();
-    fw_session *session = NULL;
-    fw_lock *held = held_by_other("/handed");
-    enqueued(left, lock_op("/handed", NEVER), 0);
-    await_children("/handed", 2);
-    OK(fw_client_create(left, "/lives", FW_CSTR, NULL, 0, FW_EPHEMERAL, -1, NULL, &error));
-    OK(fw_client_detach(left, 60000, &session, &error));
-    CHECK(children("/handed") == 1);
-    fails(0, FW_CLOSED);
-    fw_result *lives = NULL;
-    OK(fw_client_get(other, "/lives", FW_CSTR, 0, -1, &lives, &error));
-    fw_result_free(lives);
-    fw_session_free(session);
-    fw_client_free(left);
-    released(held);
-}
-
 /* All signals are blocked on those threads, but for what libc needs. */
 static int threads_that_wait(void) {
     int count = 0;
@@ -456,6 +418,135 @@ static int threads_that_wait(void) {
     }
     closedir(tasks);
     return count;
+}
+
+static fw_queue *new_queue(void) {
+    fw_queue *made = NULL;
+    OK(fw_queue_new(&made, &error));
+    return made;
+}
+
+/* Frees `op`. */
+static void await_in(fw_queue *where, fw_op *op) {
+    OK(fw_client_enqueue(client, op, where, &tags[1], NULL, &error));
+    fw_op_free(op);
+}
+
+/* Who waits for a queue that is gone leaves its line before its turn comes, and whoever stands behind it gets there. */
+static void a_freed_queue_takes_its_waits_out_of_their_lines(void) {
+    fw_op *op = NULL;
+    fw_queue *gone = new_queue();
+    fw_lock *held = held_by_other("/gone/lock"), *written = NULL;
+    await_in(gone, lock_op("/gone/lock", NEVER));
+    OK(fw_op_election_lead("/gone/lock", FW_CSTR, NULL, 0, NEVER, &op, &error));
+    await_in(gone, op);
+    await_children("/gone/lock", 3);
+    enqueued(client, lock_op("/gone/lock", NEVER), 0); /* for a queue that stays */
+    await_children("/gone/lock", 4);
+    OK(fw_lock_write(other, "/gone/shared", FW_CSTR, -1, &written, &error));
+    OK(fw_op_lock_read("/gone/shared", FW_CSTR, NEVER, &op, &error));
+    await_in(gone, op);
+    OK(fw_op_lock_write("/gone/shared", FW_CSTR, NEVER, &op, &error));
+    await_in(gone, op);
+    await_children("/gone/shared", 3);
+
+    fw_tenure *permit = NULL;
+    fw_semaphore *semaphore = NULL;
+    OK(fw_semaphore_new(other, "/gone/semaphore", FW_CSTR, 1, NULL, &semaphore, &error));
+    OK(fw_semaphore_acquire(semaphore, -1, &permit, &error));
+    OK(fw_op_semaphore_acquire("/gone/semaphore", FW_CSTR, 1, NULL, NEVER, &op, &error));
+    await_in(gone, op);
+    await_children("/gone/semaphore/leases", 2);
+    OK(fw_op_double_barrier_enter("/gone/meeting", FW_CSTR, 2, NULL, NEVER, &op, &error));
+    await_in(gone, op);
+    await_children("/gone/meeting", 1);
+    fw_barrier *barrier = NULL;
+    OK(fw_barrier_new(other, "/gone/barrier", FW_CSTR, NULL, &barrier, &error));
+    OK(fw_barrier_set(barrier, -1, NULL, &error));
+    OK(fw_op_barrier_wait("/gone/barrier", FW_CSTR, NEVER, &op, &error));
+    await_in(gone, op);
+    OK(fw_op_fifo_take("/gone/fifo", FW_CSTR, NULL, NEVER, &op, &error));
+    await_in(gone, op);
+    await_children("/gone/fifo/takers", 1);
+    while (threads_that_wait() != 9) continue;
+
+    CHECK(fw_queue_free(gone) == FW_OK);
+    await_children("/gone/lock", 2);
+    await_children("/gone/shared", 1);
+    await_children("/gone/semaphore/leases", 1);
+    await_children("/gone/semaphore/locks", 0);
+    await_children("/gone/meeting", 0);
+    await_children("/gone/fifo/takers", 0);
+    while (threads_that_wait() != 1) continue;
+    nothing_comes();
+    released(held), released(written);
+    released(lock_of(next(0, FW_OK)));
+    await_children("/gone/lock", 0);
+    given_up(permit);
+    fw_semaphore_free(semaphore), fw_barrier_free(barrier);
+    /* An item that is put now is taken by nobody who is gone. */
+    fw_fifo *fifo = NULL;
+    fw_result *item = NULL;
+    OK(fw_fifo_new(other, "/gone/fifo", FW_CSTR, NULL, &fifo, &error));
+    OK(fw_fifo_put(fifo, (const uint8_t *)"kept", 4, -1, NULL, &error));
+    OK(fw_fifo_take(fifo, 20000, &item, &error));
+    fw_result_free(item), fw_fifo_free(fifo);
+}
+
+/* What has come already and was not taken is given up with the queue. */
+static void a_freed_queue_gives_back_what_nobody_took(void) {
+    fw_op *op = NULL;
+    fw_queue *gone = new_queue();
+    await_in(gone, lock_op("/untaken/lock", NEVER));
+    OK(fw_op_election_lead("/untaken/election", FW_CSTR, NULL, 0, NEVER, &op, &error));
+    await_in(gone, op);
+    OK(fw_op_worker_ids_claim("/untaken/ids", FW_CSTR, 4, NULL, -1, &op, &error));
+    await_in(gone, op);
+    await_children("/untaken/lock", 1);
+    await_children("/untaken/election", 1);
+    await_children("/untaken/ids/claims", 1);
+    while (threads_that_wait() != 0) continue; /* what they have got lies in the queue */
+    struct pollfd filled = {.fd = fw_queue_fd(gone), .events = POLLIN};
+    CHECK(poll(&filled, 1, 0) == 1);
+    enqueued(client, lock_op("/untaken/lock", NEVER), 0);
+    await_children("/untaken/lock", 2);
+    nothing_comes();
+    CHECK(fw_queue_free(gone) == FW_OK);
+    released(lock_of(next(0, FW_OK)));
+    await_children("/untaken/election", 0);
+    await_children("/untaken/ids/claims", 0);
+}
+
+/* Those who get it, or give up, while their queue is being freed leave nothing behind either. */
+static void a_queue_may_be_freed_at_any_time(void) {
+    fw_op *op = lock_op("/any/lock", NEVER);
+    for (int round = 0; round < 40; round++) {
+        fw_queue *gone = new_queue();
+        for (int at = 0; at < 3; at++) OK(fw_client_enqueue(client, op, gone, NULL, NULL, &error));
+        for (int at = 0; at < round % 8; at++) OK(fw_client_sync(other, "/", 1, -1, &error));
+        CHECK(fw_queue_free(gone) == FW_OK);
+    }
+    await_in(queue, op);
+    released(lock_of(next(1, FW_OK)));
+    await_children("/any/lock", 0);
+}
+
+static void a_session_that_is_handed_on_is_in_no_line(void) {
+    fw_client *left = another();
+    fw_session *session = NULL;
+    fw_lock *held = held_by_other("/handed");
+    enqueued(left, lock_op("/handed", NEVER), 0);
+    await_children("/handed", 2);
+    OK(fw_client_create(left, "/lives", FW_CSTR, NULL, 0, FW_EPHEMERAL, -1, NULL, &error));
+    OK(fw_client_detach(left, 60000, &session, &error));
+    CHECK(children("/handed") == 1);
+    fails(0, FW_CLOSED);
+    fw_result *lives = NULL;
+    OK(fw_client_get(other, "/lives", FW_CSTR, 0, -1, &lives, &error));
+    fw_result_free(lives);
+    fw_session_free(session);
+    fw_client_free(left);
+    released(held);
 }
 
 static void beyond_so_many_none_is_begun(void) {
@@ -505,7 +596,9 @@ int main(int count, char **arguments) {
     a_closed_client_ends_all_that_wait();
     a_freed_client_ends_all_that_wait();
     a_client_that_is_freed_in_a_callback_ends_them_too();
-    a_freed_queue_holds_up_nobody();
+    a_freed_queue_takes_its_waits_out_of_their_lines();
+    a_freed_queue_gives_back_what_nobody_took();
+    a_queue_may_be_freed_at_any_time();
     a_session_that_is_handed_on_is_in_no_line();
     beyond_so_many_none_is_begun();
     fw_client_free(client);
