@@ -1523,13 +1523,14 @@ fw_status fw_feed_next(fw_feed *feed,
                        fw_error **error);
 
 /**
- * Has `queue` told when `fw_feed_next` has something: a change, `FW_WINDOW_LOST` or `FW_CLOSED`. One completion comes
- * with `tag` and an `FW_EVENT_FEED`, at once if there is something now. Take all there is then, by `fw_feed_next`
- * with a `timeout_ms` of 0 until `FW_TIMEOUT`: that asks for the next completion, and before it none comes, however
- * much changes. Behind `FW_WINDOW_LOST` or `FW_CLOSED` none comes any more. A completion may find nothing, where
- * another thread took it; and one of a feed is in the queue at a time. Takes the place of an earlier queue. Feed and queue may be freed in
- * any order: behind `fw_feed_free` nothing is put into the queue, and what is there stays. Takes a lock for an
- * instant, any thread. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_FORKED`.
+ * Has `queue` told when `fw_feed_next` has something: a change, `FW_WINDOW_LOST` or `FW_CLOSED`. One completion
+ * comes with `tag` and an `FW_EVENT_FEED`, at once if there is something now. Take all there is then, by
+ * `fw_feed_next` with a `timeout_ms` of 0 until `FW_TIMEOUT`: that asks for the next completion, and before it
+ * none comes, however much changes. Behind `FW_WINDOW_LOST` or `FW_CLOSED` none comes any more. A completion may
+ * find nothing, where another thread took it; and one of a feed is in the queue at a time. Takes the place of an
+ * earlier queue; a null `queue` takes it away. When that has returned, as when `fw_feed_free` has, nothing is put
+ * into the earlier one any more, and what is there stays. Feed and queue may be freed in any order. Takes a lock
+ * for an instant, any thread. Fails with `FW_NULL` (no feed), `FW_BAD_HANDLE`, `FW_FORKED`.
  */
 fw_status fw_feed_queue(fw_feed *feed,
                         fw_queue *queue,
@@ -1626,11 +1627,13 @@ fw_status fw_result_tenure(const fw_result *result, fw_tenure **tenure, fw_error
 fw_status fw_result_election(const fw_result *result, fw_election **election, fw_error **error);
 
 /**
- * Has `queue` told how the observer is linked: at once, and with each change from then on, by completions with `tag` and
- * an event, which is `FW_EVENT_OBSERVER_LINKED`, `_UNLINKED` or `_ENDED`, the last one. So a loop knows when the observer
- * is ready, without `fw_observer_wait_ready`. Takes the place of an earlier queue. Observer and queue may be
- * freed in any order; freeing the observer ends it, and is told. Of one without a thread (`thread` is `none`) changes are told
- * while it is driven. Takes a lock for an instant, any thread. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_FORKED`.
+ * Has `queue` told how the observer is linked: at once, and with each change from then on, by completions with
+ * `tag` and an event, which is `FW_EVENT_OBSERVER_LINKED`, `_UNLINKED` or `_ENDED`, the last one. So a loop knows
+ * when the observer is ready, without `fw_observer_wait_ready`. Takes the place of an earlier queue; a null
+ * `queue` takes it away. When that has returned nothing is put into the earlier one any more, and what is there
+ * stays. Observer and queue may be freed in any order; freeing the observer ends it, and is told. Of one without a
+ * thread (`thread` is `none`) changes are told while it is driven. Takes a lock for an instant, any thread. Fails
+ * with `FW_NULL` (no observer), `FW_BAD_HANDLE`, `FW_FORKED`.
  */
 fw_status fw_observer_queue(const fw_observer *observer,
                             fw_queue *queue,

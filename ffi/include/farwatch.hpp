@@ -1380,6 +1380,11 @@ public:
         return detail::attempt(
             [&](fw_error **why) { return fw_feed_queue(raw_.get(), queue.get(), tag, why); });
     }
+    /** Takes the queue away that `tell` was given: nothing comes to it any more. */
+    expected<done> silence() noexcept {
+        return detail::attempt(
+            [&](fw_error **why) { return fw_feed_queue(raw_.get(), nullptr, nullptr, why); });
+    }
     std::int64_t zxid() const noexcept { return fw_feed_zxid(raw_.get()); }
 
 private:
@@ -1417,6 +1422,11 @@ public:
     expected<done> tell(const queue &queue, void *tag) const noexcept {
         return detail::attempt(
             [&](fw_error **why) { return fw_observer_queue(raw_.get(), queue.get(), tag, why); });
+    }
+    /** Takes the queue away that `tell` was given: nothing comes to it any more. */
+    expected<done> silence() const noexcept {
+        return detail::attempt(
+            [&](fw_error **why) { return fw_observer_queue(raw_.get(), nullptr, nullptr, why); });
     }
     fw_lag lag() const noexcept {
         fw_lag lag = FW_LAG_INIT;

@@ -117,13 +117,14 @@ pub unsafe extern "C" fn fw_feed_next(
     })
 }
 
-/// Has `queue` told when `fw_feed_next` has something: a change, `FW_WINDOW_LOST` or `FW_CLOSED`. One completion comes
-/// with `tag` and an `FW_EVENT_FEED`, at once if there is something now. Take all there is then, by `fw_feed_next`
-/// with a `timeout_ms` of 0 until `FW_TIMEOUT`: that asks for the next completion, and before it none comes, however
-/// much changes. Behind `FW_WINDOW_LOST` or `FW_CLOSED` none comes any more. A completion may find nothing, where
-/// another thread took it; and one of a feed is in the queue at a time. Takes the place of an earlier queue. Feed and queue may be freed in
-/// any order: behind `fw_feed_free` nothing is put into the queue, and what is there stays. Takes a lock for an
-/// instant, any thread. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_FORKED`.
+/// Has `queue` told when `fw_feed_next` has something: a change, `FW_WINDOW_LOST` or `FW_CLOSED`. One completion
+/// comes with `tag` and an `FW_EVENT_FEED`, at once if there is something now. Take all there is then, by
+/// `fw_feed_next` with a `timeout_ms` of 0 until `FW_TIMEOUT`: that asks for the next completion, and before it
+/// none comes, however much changes. Behind `FW_WINDOW_LOST` or `FW_CLOSED` none comes any more. A completion may
+/// find nothing, where another thread took it; and one of a feed is in the queue at a time. Takes the place of an
+/// earlier queue; a null `queue` takes it away. When that has returned, as when `fw_feed_free` has, nothing is put
+/// into the earlier one any more, and what is there stays. Feed and queue may be freed in any order. Takes a lock
+/// for an instant, any thread. Fails with `FW_NULL` (no feed), `FW_BAD_HANDLE`, `FW_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_feed_queue(
     feed: *mut fw_feed,
@@ -133,6 +134,10 @@ pub unsafe extern "C" fn fw_feed_queue(
 ) -> fw_status {
     border!(error, {
         let feed = borrow(feed.cast_const())?;
+        if queue.is_null() {
+            feed.silence();
+            return Ok(());
+        }
         let line = borrow(queue.cast_const())?.line();
         let notice = Notice::new(line, Tag::new(tag), EventBody::feed);
         feed.on_more(move || notice.put());

@@ -332,6 +332,11 @@ impl Observer {
         self.state.link.on_change(Box::new(hear));
     }
 
+    /// Takes away what [`Observer::on_link`] was given: it is not called behind this.
+    pub fn silence_link(&self) {
+        self.state.link.silence();
+    }
+
     /// The way in for clients of this process, which outlives the observer.
     pub fn door(&self) -> Door {
         Door(Arc::clone(&self.state))

@@ -138,6 +138,31 @@ static void moves_to_another_queue(void) {
     is_empty(queue);
 }
 
+/* What lies in the queue stays there, nothing comes behind it, and the feed can be read, and told of anew. */
+static void is_taken_away_from_its_queue(void) {
+    fw_feed *feed = subscribed("/loop");
+    queued(feed, NULL, &feed_tag); /* which had none */
+    queued(feed, queue, &feed_tag);
+    set("/loop");
+    queued(feed, NULL, NULL);
+    takes(queue, &feed_tag);
+    takes_changes(feed, 1); /* which would ask for the next word */
+    set("/loop");
+    is_empty(queue);
+    takes_changes(feed, 1);
+    is_empty(queue);
+    set("/loop");
+    queued(feed, queue, &other_tag);
+    takes(queue, &other_tag);
+    takes_changes(feed, 1);
+    set("/loop");
+    takes(queue, &other_tag);
+    queued(feed, NULL, NULL);
+    fw_feed_free(feed);
+    is_empty(queue);
+    CHECK(fw_feed_queue(NULL, NULL, NULL, NULL) == FW_NULL && fw_observer_queue(NULL, NULL, NULL, NULL) == FW_NULL);
+}
+
 enum { LARGE_BYTES = 30000, LARGE_SETS = 20 }; /* more than a window */
 
 static void set_large(const char *path) {
@@ -250,12 +275,29 @@ static void is_driven(void) {
     is_empty(links);
 }
 
+/* Of what comes behind that it is told nothing: neither the link nor the end. What was told stays. */
+static void is_told_no_more(void) {
+    open_one("none");
+    OK(fw_observer_queue(observer, NULL, NULL, &error)); /* which had none */
+    OK(fw_observer_queue(observer, links, &observer_tag, &error));
+    OK(fw_observer_queue(observer, NULL, NULL, &error));
+    CHECK(takes_any(links, &observer_tag) == FW_EVENT_OBSERVER_UNLINKED);
+    OK(fw_observer_wait_ready(observer, 0, 60000, &error));
+    is_empty(links);
+    OK(fw_observer_queue(observer, queue, &other_tag, &error));
+    CHECK(takes_any(queue, &other_tag) == FW_EVENT_OBSERVER_LINKED);
+    OK(fw_observer_queue(observer, NULL, NULL, &error));
+    CHECK(fw_observer_free(observer) == FW_OK);
+    is_empty(queue), is_empty(links);
+}
+
 /* A queue that is freed before those who fill it is nothing to them. */
 static void outlives_its_queue(void) {
     open_one("own");
     fw_queue *gone = NULL;
     OK(fw_queue_new(&gone, &error));
     OK(fw_observer_queue(observer, gone, NULL, &error));
+    OK(fw_observer_wait_ready(observer, 0, 60000, &error)); /* or the feed loses what is shown then */
     fw_feed *feed = subscribed("/");
     queued(feed, gone, NULL);
     fw_queue_free(gone);
@@ -271,6 +313,7 @@ int main(int count, char **arguments) {
     OK(fw_config_set(config, "upstreams", FW_CSTR, arguments[1], FW_CSTR, &error));
     OK(fw_config_set(config, "windowBytes", FW_CSTR, "400000", FW_CSTR, &error));
     is_driven();
+    is_told_no_more();
     outlives_its_queue();
 
     open_one("own");
@@ -281,6 +324,7 @@ int main(int count, char **arguments) {
     create("/loop"), create("/elsewhere"), create("/quiet");
     tells_once();
     moves_to_another_queue();
+    is_taken_away_from_its_queue();
     loses_its_window();
     follows_a_writer(arguments[2]);
     is_cut_and_healed();

@@ -82,6 +82,7 @@ static void reads(void) {
     open_one();
     SCARCE(fw_observer_lag(observer, &lag, &error));
     SCARCE(fw_observer_queue(observer, queue, NULL, &error));
+    SCARCE(fw_observer_queue(observer, NULL, NULL, &error));
     SCARCE(fw_observer_get(observer, "/memory", FW_CSTR, buffer, 16, &len, &stat, &error));
     SCARCE(fw_observer_read(observer, "/memory", FW_CSTR, look, &seen, &error));
     CHECK(seen == FW_OK && len >= -1); /* a read that has begun needs no memory to go on */
@@ -131,6 +132,7 @@ static void feeds(void) {
     SCARCE(fw_observer_subscribe(observer, "/memory", FW_CSTR, FW_FROM_NOW, &changes, &error));
     SCARCE(fw_feed_zxid(changes) >= 0 ? FW_OK : FW_PANIC);
     SCARCE(fw_feed_queue(changes, queue, NULL, &error));
+    SCARCE(fw_feed_queue(changes, NULL, NULL, &error));
     SCARCE(fw_feed_free(changes));
     OK(fw_client_set(writer, "/memory", FW_CSTR, data, 4, -1, 20000, NULL, &error));
     was_replaced = open_another_and_change;

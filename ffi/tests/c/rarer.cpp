@@ -193,6 +193,16 @@ void observers(const char *upstream) {
     CHECK(!observer.stat("/absent") && !view.stat("/absent"));
     reads(observer, view);
 
+    // Who is silenced tells a queue nothing of what comes behind that.
+    auto queue = GOT(farwatch::queue::make());
+    GOT(observer.tell(queue, &observer));
+    GOT(observer.silence());
+    CHECK(GOT(queue.next(0s)).tag() == &observer);
+    GOT(feed.tell(queue, &feed));
+    GOT(feed.silence());
+    GOT(inner.create("/more", ""));
+    CHECK(refused(queue.next(0s)) == FW_TIMEOUT && next().path() == "/seen/more");
+
     CHECK(refused(observer.client(farwatch::config("127.0.0.1:1"))) == FW_BAD_ARGUMENT);
     farwatch::config unknown;
     unknown.set("noSuchKey", 1);

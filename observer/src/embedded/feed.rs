@@ -281,7 +281,8 @@ impl Subscription {
     /// Has `ring` called once when there is something to take (a change, that changes were missed, or the end):
     /// at once where there is now, and again behind each [`Next::Nothing`]. Takes the place of an earlier one.
     /// It is called on whichever thread brings what there is, with changes locked: it must return at once and
-    /// ask nothing of the observer. Not behind the drop of this, which it does not keep from going.
+    /// ask nothing of the observer. Not behind the drop of this, which it does not keep from going, nor behind
+    /// [`Subscription::silence`].
     pub fn on_more(&self, ring: impl Fn() + Send + 'static) {
         let mut window = self.state.feed.lock();
         let bell = Bell { ring: Box::new(ring), is_armed: true };
@@ -293,13 +294,24 @@ impl Subscription {
         drop(window);
         drop(earlier);
     }
+
+    /// Takes away what [`Subscription::on_more`] was given: it is not called behind this.
+    pub fn silence(&self) {
+        let mut window = self.state.feed.lock();
+        let earlier = self.seat.place().bell.take();
+        if earlier.is_some() {
+            window.with_bells.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
+        }
+        drop(window);
+        drop(earlier);
+    }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if self.seat.place().bell.is_some() {
-            let mut window = self.state.feed.lock();
-            window.with_bells.retain(|seat| !Arc::ptr_eq(seat, &self.seat));
+        let has_bell = self.seat.place().bell.is_some();
+        if has_bell {
+            self.silence();
         }
     }
 }

@@ -96,4 +96,10 @@ impl Link {
         drop(told);
         drop(earlier);
     }
+
+    /// Nothing is called behind this.
+    pub fn silence(&self) {
+        let earlier = self.lock().hear.take();
+        drop(earlier); // with nothing locked
+    }
 }

@@ -283,18 +283,55 @@ fn a_bell_rings_where_the_history_was_broken_off_though_nothing_comes_behind_tha
     });
 }
 
-#[test]
-fn no_bell_rings_behind_the_drop_of_its_subscription() {
-    loom::model(|| {
+/// A bell is gone when `end` returns, while a change comes.
+fn no_bell_rings_behind(end: fn(Subscription) -> Option<Subscription>) {
+    loom::model(move || {
         let (mut core, state) = Core::new();
         let subscription = Subscription::new(state, b"/", None).expect("from now on");
-        let is_dropped = Arc::new(Mutex::new(false));
-        let looked = Arc::clone(&is_dropped);
+        let is_over = Arc::new(Mutex::new(false));
+        let looked = Arc::clone(&is_over);
         subscription.on_more(move || assert!(!*looked.lock().expect("nobody panics with it")));
         let core = thread::spawn(move || core.apply(SECOND));
-        drop(subscription);
-        *is_dropped.lock().expect("nobody panics with it") = true;
+        let left = end(subscription);
+        *is_over.lock().expect("nobody panics with it") = true;
         core.join().expect("no bell rang");
+        if let Some(left) = left {
+            let next = left.next(Instant::now()).expect("the window has room");
+            assert!(matches!(next, Next::Change(_)), "it is there without a bell");
+        }
+    });
+}
+
+#[test]
+fn no_bell_rings_behind_the_drop_of_its_subscription() {
+    no_bell_rings_behind(|subscription| {
+        drop(subscription);
+        None
+    });
+}
+
+#[test]
+fn no_bell_rings_that_was_taken_away() {
+    no_bell_rings_behind(|subscription| {
+        subscription.silence();
+        Some(subscription)
+    });
+}
+
+#[test]
+fn who_was_silenced_hears_of_the_link_no_more() {
+    loom::model(|| {
+        let (mut core, state) = Core::new();
+        let is_over = Arc::new(Mutex::new(false));
+        let looked = Arc::clone(&is_over);
+        state.link.on_change(Box::new(move |_linked| {
+            assert!(!*looked.lock().expect("nobody panics with it"));
+        }));
+        let core = thread::spawn(move || core.stand());
+        state.link.silence();
+        *is_over.lock().expect("nobody panics with it") = true;
+        core.join().expect("nobody heard");
+        assert!(state.lag().is_linked, "and it is linked all the same");
     });
 }
 
