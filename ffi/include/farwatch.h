@@ -792,10 +792,10 @@ typedef struct fw_task_board fw_task_board;
 typedef struct fw_tenure fw_tenure;
 
 /**
- * The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile and
- * is of this state stays in memory (`versions_kept` of `fw_lag` counts it), at most as much as the replica
- * took: free it when the reads are done. It outlives its observer. All functions on it: any thread, at
- * once; no lock and, up to 64 reads at once, no system call.
+ * The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile and is of
+ * this state stays in memory (`versions_kept` of `fw_lag` counts it), at most as much as the replica took: free it
+ * when the reads are done. It outlives its observer. All functions on it: any thread, at once; they never block:
+ * no lock and, up to 64 reads at once, no system call.
  */
 typedef struct fw_view fw_view;
 
@@ -978,12 +978,12 @@ fw_status fw_acl_add(fw_acl *acl,
 fw_status fw_acl_free(fw_acl *acl);
 
 /**
- * Calls `told` with the name of each child of the node at `path`, in the order of their creation, in this
- * thread, until it says false, which is a success too. All of them are of one state. `stat` is filled before the
- * first call; it may be null, else its `size` must be set. `told` must return at once, and must not read from an
- * observer, as with `fw_observer_read`: that answers `FW_IN_CALLBACK`. Takes no lock and, up to 64 reads
- * at once, waits for nobody; allocates nothing, so also in a signal handler (where `error` is null); any thread.
- * Fails with `FW_NO_NODE`, `FW_NULL`, `FW_BAD_ARGUMENT`.
+ * Calls `told` with the name of each child of the node at `path`, in the order of their creation, in this thread,
+ * until it says false, which is a success too. All of them are of one state. `stat` is filled before the first
+ * call; it may be null, else its `size` must be set. `told` must return at once, and must not read from an
+ * observer, as with `fw_observer_read`: that answers `FW_IN_CALLBACK`. Takes no lock and, up to 64 reads at once,
+ * never blocks; allocates nothing, so also in a signal handler (where `error` is null); any thread. Fails with
+ * `FW_NO_NODE`, `FW_NULL`, `FW_BAD_ARGUMENT`.
  */
 fw_status fw_observer_children_each(const fw_observer *observer,
                                     const char *path,
@@ -1394,7 +1394,7 @@ fw_status fw_election_resign(fw_election *election,
                              fw_error **error);
 
 /**
- * Frees the handle, and steps back in the background unless that was done. Null is allowed. Waits
+ * Frees the handle, and steps back in the background unless that was done. Null is allowed. May block: waits
  * for a callback that is running, up to two seconds, unless it is called from one.
  */
 fw_status fw_election_free(fw_election *election);
@@ -1728,8 +1728,8 @@ fw_status fw_lock_on_change(fw_lock *lock,
 fw_status fw_lock_release(fw_lock *lock, int64_t timeout_ms, fw_error **error);
 
 /**
- * Frees the handle, and releases the lock in the background unless that was done. Null is allowed.
- * Waits for a callback that is running, up to two seconds, unless it is called from one.
+ * Frees the handle, and releases the lock in the background unless that was done. Null is allowed. May block:
+ * waits for a callback that is running, up to two seconds, unless it is called from one.
  */
 fw_status fw_lock_free(fw_lock *lock);
 
@@ -1797,19 +1797,19 @@ fw_status fw_observer_drive(const fw_observer *observer,
                             fw_error **error);
 
 /**
- * Fills `lag`, whose `size` must be set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with `FW_NULL`,
- * `FW_BAD_ARGUMENT`.
+ * Fills `lag`, whose `size` must be set. Takes no lock and, up to 64 reads at once, never blocks; any thread.
+ * Fails with `FW_NULL`, `FW_BAD_ARGUMENT`.
  */
 fw_status fw_observer_lag(const fw_observer *observer,
                           fw_lag *lag,
                           fw_error **error);
 
 /**
- * Copies the data of a node to `buffer`, at most `capacity` bytes of it, and says in `len` how long the
- * data is: when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, nothing else is
- * written and the call can be repeated with more room. `len` is -1 for null data. `stat` may be
- * null, else its `size` must be set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with `FW_NO_NODE`,
- * `FW_NULL`, `FW_BUFFER_TOO_SMALL`, `FW_BAD_ARGUMENT`.
+ * Copies the data of a node to `buffer`, at most `capacity` bytes of it, and says in `len` how long the data is:
+ * when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, nothing else is written and the call can
+ * be repeated with more room. `len` is -1 for null data. `stat` may be null, else its `size` must be set. Takes no
+ * lock and, up to 64 reads at once, never blocks; any thread. Fails with `FW_NO_NODE`, `FW_NULL`,
+ * `FW_BUFFER_TOO_SMALL`, `FW_BAD_ARGUMENT`.
  */
 fw_status fw_observer_get(const fw_observer *observer,
                           const char *path,
@@ -1821,11 +1821,11 @@ fw_status fw_observer_get(const fw_observer *observer,
                           fw_error **error);
 
 /**
- * Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in
- * the replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It must
- * not read from an observer: 64 reads can be under way at once, and one within another could wait for a
- * place that it holds itself; so such calls answer `FW_IN_CALLBACK`. Views are free of that. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with
- * `FW_NO_NODE`, `FW_NULL`.
+ * Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in the
+ * replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It must not read from
+ * an observer: 64 reads can be under way at once, and one within another could wait for a place that it holds
+ * itself; so such calls answer `FW_IN_CALLBACK`. Views are free of that. Takes no lock and, up to 64 reads at
+ * once, never blocks; any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
  */
 fw_status fw_observer_read(const fw_observer *observer,
                            const char *path,
@@ -1835,8 +1835,8 @@ fw_status fw_observer_read(const fw_observer *observer,
                            fw_error **error);
 
 /**
- * Whether there is a node at `path`: `FW_OK`, or `FW_NO_NODE`. `stat` may be null, else its `size` must be
- * set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread.
+ * Whether there is a node at `path`: `FW_OK`, or `FW_NO_NODE`. `stat` may be null, else its `size` must be set.
+ * Takes no lock and, up to 64 reads at once, never blocks; any thread.
  */
 fw_status fw_observer_exists(const fw_observer *observer,
                              const char *path,
@@ -1846,8 +1846,9 @@ fw_status fw_observer_exists(const fw_observer *observer,
 
 /**
  * The names of a node's children, in the order of their creation, and its stat. Free the result with
- * `fw_result_free`. Takes no lock of the observer and allocates the list, so not in a signal handler, where
- * `fw_observer_children_each` may be called; any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
+ * `fw_result_free`. Takes no lock of the observer and, up to 64 reads at once, never blocks. Allocates the list,
+ * so not in a signal handler, where `fw_observer_children_each` may be called; any thread. Fails with
+ * `FW_NO_NODE`, `FW_NULL`.
  */
 fw_status fw_observer_children(const fw_observer *observer,
                                const char *path,
@@ -1856,11 +1857,11 @@ fw_status fw_observer_children(const fw_observer *observer,
                                fw_error **error);
 
 /**
- * Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it
- * writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
- * that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
- * `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
- * thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_NO_MEMORY`, `FW_FORKED`.
+ * Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it writes
+ * goes upstream, and what was acknowledged to it every later read in the process shows. `config` is that of
+ * `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with `fw_client_free`,
+ * before or after the observer, without which it is disconnected. Never blocks, any thread. Fails with `FW_NULL`,
+ * `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_NO_MEMORY`, `FW_FORKED`.
  */
 fw_status fw_observer_client(const fw_observer *observer,
                              const fw_config *config,
@@ -2541,8 +2542,8 @@ fw_status fw_followed_on_change(fw_followed *followed,
                                 fw_error **error);
 
 /**
- * Frees it: nothing is followed any more. Null is allowed. Waits for a callback that is running, up to
- * two seconds, unless it is called from one.
+ * Frees it: nothing is followed any more. Null is allowed. May block: waits for a callback that is running, up
+ * to two seconds, unless it is called from one.
  */
 fw_status fw_followed_free(fw_followed *followed);
 
@@ -2671,8 +2672,8 @@ fw_status fw_tenure_release(fw_tenure *tenure,
                             fw_error **error);
 
 /**
- * Frees the handle, and gives up what is held in the background unless that was done. Null is allowed.
- * Waits for a callback that is running, up to two seconds, unless it is called from one.
+ * Frees the handle, and gives up what is held in the background unless that was done. Null is allowed. May
+ * block: waits for a callback that is running, up to two seconds, unless it is called from one.
  */
 fw_status fw_tenure_free(fw_tenure *tenure);
 
@@ -2853,8 +2854,8 @@ fw_status fw_snowflake_close(fw_snowflake *snowflake,
                              fw_error **error);
 
 /**
- * Frees `snowflake`. Null is allowed. Waits for a callback that is running, up to two seconds, unless it is
- * called from one.
+ * Frees `snowflake`. Null is allowed. May block: waits for a callback that is running, up to two seconds,
+ * unless it is called from one.
  */
 fw_status fw_snowflake_free(fw_snowflake *snowflake);
 
@@ -3241,7 +3242,7 @@ fw_status fw_client_watch_queue(fw_client *client,
                                 fw_error **error);
 
 /**
- * Removes the watch, in the background, and frees it. Null is allowed. Waits for a callback that is
+ * Removes the watch, in the background, and frees it. Null is allowed. May block: waits for a callback that is
  * running, up to two seconds, unless it is called from one.
  */
 fw_status fw_watch_free(fw_watch *watch);

@@ -48,12 +48,12 @@ fn not_null(
     told.ok_or_else(|| Failure::new(fw_status::FW_NULL, "told is null"))
 }
 
-/// Calls `told` with the name of each child of the node at `path`, in the order of their creation, in this
-/// thread, until it says false, which is a success too. All of them are of one state. `stat` is filled before the
-/// first call; it may be null, else its `size` must be set. `told` must return at once, and must not read from an
-/// observer, as with `fw_observer_read`: that answers `FW_IN_CALLBACK`. Takes no lock and, up to 64 reads
-/// at once, waits for nobody; allocates nothing, so also in a signal handler (where `error` is null); any thread.
-/// Fails with `FW_NO_NODE`, `FW_NULL`, `FW_BAD_ARGUMENT`.
+/// Calls `told` with the name of each child of the node at `path`, in the order of their creation, in this thread,
+/// until it says false, which is a success too. All of them are of one state. `stat` is filled before the first
+/// call; it may be null, else its `size` must be set. `told` must return at once, and must not read from an
+/// observer, as with `fw_observer_read`: that answers `FW_IN_CALLBACK`. Takes no lock and, up to 64 reads at once,
+/// never blocks; allocates nothing, so also in a signal handler (where `error` is null); any thread. Fails with
+/// `FW_NO_NODE`, `FW_NULL`, `FW_BAD_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_children_each(
     observer: *const fw_observer,

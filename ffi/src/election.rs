@@ -198,7 +198,7 @@ pub unsafe extern "C" fn fw_election_resign(
     })
 }
 
-/// Frees the handle, and steps back in the background unless that was done. Null is allowed. Waits
+/// Frees the handle, and steps back in the background unless that was done. Null is allowed. May block: waits
 /// for a callback that is running, up to two seconds, unless it is called from one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_election_free(election: *mut fw_election) -> fw_status {

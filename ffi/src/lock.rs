@@ -196,8 +196,8 @@ pub unsafe extern "C" fn fw_lock_release(
     border!(error, { borrow(lock.cast_const())?.release(timeout_ms) })
 }
 
-/// Frees the handle, and releases the lock in the background unless that was done. Null is allowed.
-/// Waits for a callback that is running, up to two seconds, unless it is called from one.
+/// Frees the handle, and releases the lock in the background unless that was done. Null is allowed. May block:
+/// waits for a callback that is running, up to two seconds, unless it is called from one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_lock_free(lock: *mut fw_lock) -> fw_status {
     accessor!(free(lock))

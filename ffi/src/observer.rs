@@ -373,8 +373,8 @@ pub struct fw_lag {
 const LAG_BYTES_MIN: usize = 40;
 const _: () = assert!(size_of::<fw_lag>() == LAG_BYTES_MIN);
 
-/// Fills `lag`, whose `size` must be set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with `FW_NULL`,
-/// `FW_BAD_ARGUMENT`.
+/// Fills `lag`, whose `size` must be set. Takes no lock and, up to 64 reads at once, never blocks; any thread.
+/// Fails with `FW_NULL`, `FW_BAD_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_lag(
     observer: *const fw_observer,
@@ -404,11 +404,11 @@ pub unsafe extern "C" fn fw_observer_lag(
     })
 }
 
-/// Copies the data of a node to `buffer`, at most `capacity` bytes of it, and says in `len` how long the
-/// data is: when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, nothing else is
-/// written and the call can be repeated with more room. `len` is -1 for null data. `stat` may be
-/// null, else its `size` must be set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with `FW_NO_NODE`,
-/// `FW_NULL`, `FW_BUFFER_TOO_SMALL`, `FW_BAD_ARGUMENT`.
+/// Copies the data of a node to `buffer`, at most `capacity` bytes of it, and says in `len` how long the data is:
+/// when that is more than `capacity`, the status is `FW_BUFFER_TOO_SMALL`, nothing else is written and the call can
+/// be repeated with more room. `len` is -1 for null data. `stat` may be null, else its `size` must be set. Takes no
+/// lock and, up to 64 reads at once, never blocks; any thread. Fails with `FW_NO_NODE`, `FW_NULL`,
+/// `FW_BUFFER_TOO_SMALL`, `FW_BAD_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_get(
     observer: *const fw_observer,
@@ -509,11 +509,11 @@ fn borrow_observer<'a>(
 /// Looks at a node in place, without a copy. `node` is valid until the function returns.
 pub type fw_read_fn = Option<unsafe extern "C" fn(context: *mut c_void, node: *const fw_node)>;
 
-/// Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in
-/// the replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It must
-/// not read from an observer: 64 reads can be under way at once, and one within another could wait for a
-/// place that it holds itself; so such calls answer `FW_IN_CALLBACK`. Views are free of that. Takes no lock and, up to 64 reads at once, waits for nobody; any thread. Fails with
-/// `FW_NO_NODE`, `FW_NULL`.
+/// Calls `read` once with the node at `path`, in this thread, before it returns; what it is told lies in the
+/// replica's own memory. It must return at once: what is replaced meanwhile stays in memory. It must not read from
+/// an observer: 64 reads can be under way at once, and one within another could wait for a place that it holds
+/// itself; so such calls answer `FW_IN_CALLBACK`. Views are free of that. Takes no lock and, up to 64 reads at
+/// once, never blocks; any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_read(
     observer: *const fw_observer,
@@ -538,8 +538,8 @@ pub unsafe extern "C" fn fw_observer_read(
     unsafe { find(error, work) }
 }
 
-/// Whether there is a node at `path`: `FW_OK`, or `FW_NO_NODE`. `stat` may be null, else its `size` must be
-/// set. Takes no lock and, up to 64 reads at once, waits for nobody; any thread.
+/// Whether there is a node at `path`: `FW_OK`, or `FW_NO_NODE`. `stat` may be null, else its `size` must be set.
+/// Takes no lock and, up to 64 reads at once, never blocks; any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_exists(
     observer: *const fw_observer,
@@ -565,8 +565,9 @@ pub unsafe extern "C" fn fw_observer_exists(
 }
 
 /// The names of a node's children, in the order of their creation, and its stat. Free the result with
-/// `fw_result_free`. Takes no lock of the observer and allocates the list, so not in a signal handler, where
-/// `fw_observer_children_each` may be called; any thread. Fails with `FW_NO_NODE`, `FW_NULL`.
+/// `fw_result_free`. Takes no lock of the observer and, up to 64 reads at once, never blocks. Allocates the list,
+/// so not in a signal handler, where `fw_observer_children_each` may be called; any thread. Fails with
+/// `FW_NO_NODE`, `FW_NULL`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_children(
     observer: *const fw_observer,
@@ -589,11 +590,11 @@ pub unsafe extern "C" fn fw_observer_children(
     unsafe { find(error, work) }
 }
 
-/// Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it
-/// writes goes upstream, and what was acknowledged to it every later read in the process shows. `config` is
-/// that of `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with
-/// `fw_client_free`, before or after the observer, without which it is disconnected. Returns at once, any
-/// thread. Fails with `FW_NULL`, `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_NO_MEMORY`, `FW_FORKED`.
+/// Opens a client of the observer, in this process: what it reads comes from the observer's memory, what it writes
+/// goes upstream, and what was acknowledged to it every later read in the process shows. `config` is that of
+/// `fw_client_open` without `connect`; null is an empty one. `chroot` may be null. Free it with `fw_client_free`,
+/// before or after the observer, without which it is disconnected. Never blocks, any thread. Fails with `FW_NULL`,
+/// `FW_BAD_ARGUMENT`, `FW_NO_RESOURCES`, `FW_NO_MEMORY`, `FW_FORKED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_observer_client(
     observer: *const fw_observer,

@@ -13,10 +13,10 @@ use crate::observer::{find, fw_observer, path_bytes};
 use crate::result::{ResultBody, fw_result, fw_stat, stat_place};
 use crate::status::fw_status;
 
-/// The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile and
-/// is of this state stays in memory (`versions_kept` of `fw_lag` counts it), at most as much as the replica
-/// took: free it when the reads are done. It outlives its observer. All functions on it: any thread, at
-/// once; no lock and, up to 64 reads at once, no system call.
+/// The replica as it was after one transaction, for as long as it is kept. What is replaced meanwhile and is of
+/// this state stays in memory (`versions_kept` of `fw_lag` counts it), at most as much as the replica took: free it
+/// when the reads are done. It outlives its observer. All functions on it: any thread, at once; they never block:
+/// no lock and, up to 64 reads at once, no system call.
 pub struct fw_view {
     _private: [u8; 0],
 }

@@ -138,7 +138,7 @@ pub unsafe extern "C" fn fw_client_watch_queue(
     })
 }
 
-/// Removes the watch, in the background, and frees it. Null is allowed. Waits for a callback that is
+/// Removes the watch, in the background, and frees it. Null is allowed. May block: waits for a callback that is
 /// running, up to two seconds, unless it is called from one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_watch_free(watch: *mut fw_watch) -> fw_status {

@@ -257,8 +257,8 @@ pub unsafe extern "C" fn fw_followed_on_change(
     })
 }
 
-/// Frees it: nothing is followed any more. Null is allowed. Waits for a callback that is running, up to
-/// two seconds, unless it is called from one.
+/// Frees it: nothing is followed any more. Null is allowed. May block: waits for a callback that is running, up
+/// to two seconds, unless it is called from one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_followed_free(followed: *mut fw_followed) -> fw_status {
     accessor!(free(followed))

@@ -175,8 +175,8 @@ pub unsafe extern "C" fn fw_tenure_release(
     border!(error, { borrow(tenure.cast_const())?.release(timeout_ms) })
 }
 
-/// Frees the handle, and gives up what is held in the background unless that was done. Null is allowed.
-/// Waits for a callback that is running, up to two seconds, unless it is called from one.
+/// Frees the handle, and gives up what is held in the background unless that was done. Null is allowed. May
+/// block: waits for a callback that is running, up to two seconds, unless it is called from one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_tenure_free(tenure: *mut fw_tenure) -> fw_status {
     accessor!(free(tenure))

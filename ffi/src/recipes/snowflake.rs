@@ -235,8 +235,8 @@ pub unsafe extern "C" fn fw_snowflake_close(
     })
 }
 
-/// Frees `snowflake`. Null is allowed. Waits for a callback that is running, up to two seconds, unless it is
-/// called from one.
+/// Frees `snowflake`. Null is allowed. May block: waits for a callback that is running, up to two seconds,
+/// unless it is called from one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_snowflake_free(snowflake: *mut fw_snowflake) -> fw_status {
     accessor!(free(snowflake))
