@@ -1643,7 +1643,8 @@ fw_status fw_observer_queue(const fw_observer *observer,
 /**
  * Waits for the exclusive lock at `path` up to `timeout_ms` (negative: `requestTimeout`), in a fair
  * line of which each member is woken alone. Nodes are made as needed, with the rights of `fw_config_acl`; Curator's `InterProcessMutex`
- * and kazoo's `Lock` at the same path contend. Not reentrant. Nothing is left behind when it fails.
+ * at the same path contends, and so does kazoo's `Lock` where it is told what these nodes are called (docs/recipes.md). Not reentrant.
+ * Nothing is left behind when it fails.
  * May block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_LOST`, and as `fw_client_call`.
  */
 fw_status fw_lock_acquire(fw_client *client,

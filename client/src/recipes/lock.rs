@@ -9,13 +9,13 @@ use super::{RecipeError, Tenure};
 use crate::client::Client;
 use crate::operation::Acl;
 
-/// As Curator's `InterProcessMutex` names its nodes; kazoo's `Lock` takes them into account with
-/// `extra_lock_patterns=["-lock-"]`.
+/// As Curator's `InterProcessMutex` names its nodes.
 pub(super) const MARKER: &str = "-lock-";
 
 /// An exclusive lock at a path: who holds it is the one whose node there has the smallest counter.
 ///
-/// Curator's `InterProcessMutex` and kazoo's `Lock` at the same path contend with it. It is fair and
+/// Curator's `InterProcessMutex` at the same path contends with it, and so does kazoo's `Lock` with
+/// `extra_lock_patterns=["-lock-"]`; without, it does not see others than its own. It is fair and
 /// not reentrant: a thread that takes it twice waits for itself.
 #[derive(Clone, Debug)]
 pub struct Lock {

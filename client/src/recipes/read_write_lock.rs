@@ -18,7 +18,8 @@ const READERS: [&str; 2] = ["__READ__", "__rlock__"];
 /// A lock at a path that readers share and writers do not. Fair: who comes behind a writer that waits,
 /// waits behind it. Not reentrant; a reader cannot become a writer without a release.
 ///
-/// Curator's `InterProcessReadWriteLock` at the same path contends with it.
+/// Curator's `InterProcessReadWriteLock` at the same path contends with it, and so do kazoo's `ReadLock`
+/// and `WriteLock` where they are told how nodes are called: `docs/recipes.md`.
 #[derive(Clone, Debug)]
 pub struct ReadWriteLock {
     place: Place,
