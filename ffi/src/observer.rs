@@ -108,6 +108,8 @@ fn is_no_place(error: &DataDirError) -> bool {
         DataDirError::Permissions { .. }
         | DataDirError::Identity { .. }
         | DataDirError::NoIdentity { .. }
+        | DataDirError::Voters { .. }
+        | DataDirError::VotersDamaged { .. }
         | DataDirError::Server { .. } => true,
         DataDirError::Locked { .. } | DataDirError::Epochs(_) | DataDirError::Disk(_) => false,
     }

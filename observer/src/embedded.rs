@@ -356,12 +356,15 @@ impl Observer {
                 return;
             }
         };
-        let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = thread.take() else { return };
         if !self.is_of_this_process() {
-            std::mem::forget(thread); // it is the parent's
+            // Its thread is the parent's; and so is whoever may be waiting for it, with this locked for ever.
+            if let Ok(mut thread) = thread.try_lock() {
+                std::mem::forget(thread.take());
+            }
             return;
         }
+        let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(thread) = thread.take() else { return };
         self.state.stop();
         // What it panicked with was told by `ended`.
         let _ = thread.join();

@@ -141,7 +141,9 @@ impl Waits {
         match without_signals(|| builder.stack_size(STACK_BYTES).spawn(work)) {
             Ok(_detached) => Ok(RequestId::from_number(number)),
             Err(error) => {
-                self.lock().waiting.remove(&number);
+                // With nothing locked it is dropped: its program's word may call anything.
+                let gone = self.lock().waiting.remove(&number);
+                drop(gone);
                 let text = format!("no thread to wait on ({error}); raise the limit on threads");
                 Err(Failure::retriable(fw_status::FW_NO_RESOURCES, text))
             }

@@ -86,8 +86,13 @@ impl State {
 
     /// Another tree took the place of the one so far: what lies between the two nobody knows.
     pub fn show(&self, tree: &Arc<Tree>) {
-        *self.tree() = Arc::clone(tree);
-        self.visits.show(tree);
+        // At one moment for whoever comes to it by the one and then by the other way. Who looks at the old one may
+        // want this lock: nobody is waited for with it.
+        let mut own = self.tree();
+        let turned = self.visits.turn_to(tree);
+        *own = Arc::clone(tree);
+        drop(own);
+        drop(turned);
         self.feed.break_off(tree.applied());
     }
 

@@ -375,3 +375,22 @@ fn who_waits_for_a_change_is_told_that_the_history_was_broken_off() {
         reader.join().expect("it was told");
     });
 }
+
+/// A read, and a view that is taken behind it or before it: whoever saw the tree that took the other's place by one
+/// of them sees it by the other.
+#[test]
+fn a_thread_sees_no_older_tree_by_a_read_than_by_a_view_before_it_nor_the_other_way() {
+    loom::model(|| {
+        let (_core, state) = Core::new();
+        let looker = Arc::clone(&state);
+        let reader = thread::spawn(move || {
+            let by_read = || looker.visits.enter().view().zxid();
+            let by_view = || looker.tree().applied();
+            let (first, second, third) = (by_view(), by_read(), by_view());
+            assert!(first <= second && second <= third, "{first} {second} {third}");
+        });
+        let (_next_writer, next) = tree_at(THIRD);
+        state.show(&next);
+        reader.join().expect("it went on");
+    });
+}

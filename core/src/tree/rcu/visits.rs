@@ -7,12 +7,12 @@ use std::sync::{Arc, PoisonError};
 
 #[cfg(loom)]
 use loom::sync::{
-    Mutex,
+    Mutex, MutexGuard,
     atomic::{AtomicPtr, Ordering},
 };
 #[cfg(not(loom))]
 use std::sync::{
-    Mutex,
+    Mutex, MutexGuard,
     atomic::{AtomicPtr, Ordering},
 };
 
@@ -45,12 +45,18 @@ impl Visits {
     /// Shows `tree` instead, which knows no other door. Blocks until nobody looks at the old one any
     /// more, which is the time of a read.
     pub fn show(&self, tree: &Arc<Tree>) {
+        drop(self.turn_to(tree));
+    }
+
+    /// The same in two steps: who comes from now on sees `tree`, and whoever looks at the old one is waited for
+    /// when what is returned is dropped. Between the two a caller may change, under a lock of its own, what others
+    /// find beside this door.
+    pub fn turn_to(&self, tree: &Arc<Tree>) -> Turned<'_> {
         let next = Arc::clone(&tree.shared);
         next.registry.heed(Arc::clone(&self.places));
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         self.present.store(Arc::as_ptr(&next).cast_mut(), Ordering::Release);
-        self.places.quiesce();
-        *shown = next;
+        Turned { places: &self.places, shown, next }
     }
 
     /// Looks at the newest state. Keep the visit for an instant only: while it lives the writer keeps
@@ -63,7 +69,7 @@ impl Visits {
                 places::yield_now();
                 continue;
             };
-            // SAFETY: points into the `Arc` in `shown`. `show` lets that go when it has seen every
+            // SAFETY: points into the `Arc` in `shown`. `Turned` lets that go when it has seen every
             // place idle behind its store: a claim before that holds it up, and one behind it reads
             // what the look left, so it sees the new pointer.
             let shared = unsafe { &*self.present.load(Ordering::Acquire) };
@@ -75,6 +81,22 @@ impl Visits {
             place.release();
             floor = 0;
         }
+    }
+}
+
+/// A door that shows another tree, and whose old one may still be looked at.
+#[must_use = "the old tree is let go when it is dropped"]
+pub struct Turned<'v> {
+    places: &'v Places,
+    /// What keeps the old tree, until nobody looks at it any more.
+    shown: MutexGuard<'v, Arc<Shared>>,
+    next: Arc<Shared>,
+}
+
+impl Drop for Turned<'_> {
+    fn drop(&mut self) {
+        self.places.quiesce();
+        *self.shown = Arc::clone(&self.next);
     }
 }
 
