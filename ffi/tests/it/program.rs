@@ -34,6 +34,15 @@ enum Look {
     Valgrind,
     /// `FARWATCH_SANITIZE=address,undefined`: what the program was compiled with.
     Sanitizers(String),
+    /// `FARWATCH_ASAN_LIBRARY=libfarwatch.so`, and its archive beside it: the library is one that was built with
+    /// AddressSanitizer, and so is the program.
+    Library {
+        /// `FARWATCH_ASAN_RUNTIME`: that of the library's compiler. Each process has one only.
+        runtime: PathBuf,
+        /// `FARWATCH_ASAN_LEAKS=1`: the library gives the memory of its handles back, as a release does, so that a
+        /// use after it is found, and so is what stays.
+        leaks: bool,
+    },
 }
 
 fn is_one_of(source: &Path, parts: &[&str]) -> bool {
@@ -43,6 +52,11 @@ fn is_one_of(source: &Path, parts: &[&str]) -> bool {
 
 impl Look {
     fn at(source: &Path) -> Self {
+        if let Some(runtime) = std::env::var_os("FARWATCH_ASAN_RUNTIME") {
+            // Every program, as the library finds its runtime in no other; some cannot run so.
+            let leaks = std::env::var("FARWATCH_ASAN_LEAKS").is_ok_and(|it| it == "1");
+            return Self::Library { runtime: PathBuf::from(runtime), leaks };
+        }
         if is_one_of(source, &LEFT_ALONE) {
             return Self::None;
         }
@@ -59,10 +73,11 @@ pub fn own(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Where the library of this build is.
+/// Where the library of this build is, or the one that is looked into.
 pub fn library() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
-    let library = test.with_file_name("libfarwatch.so");
+    let looked_into = std::env::var_os("FARWATCH_ASAN_LIBRARY").map(PathBuf::from);
+    let library = looked_into.unwrap_or_else(|| test.with_file_name("libfarwatch.so"));
     assert!(library.exists(), "no library at {}", library.display());
     library
 }
@@ -145,10 +160,28 @@ impl Program {
         command.args([standard, "-g", "-O1", "-pthread"]).args(WARNINGS).args(arguments);
         command.arg("-I").arg(own("include")).arg("-I").arg(own("tests/c"));
         let look = Look::at(source);
-        if let Look::Sanitizers(kinds) = &look {
-            command.arg(format!("-fsanitize={kinds}")).arg("-fno-sanitize-recover=all");
+        if matches!(look, Look::Sanitizers(_) | Look::Library { .. }) {
+            // What is warned of in the checks' own code is nobody's fault.
+            command.arg("-Wno-error");
         }
-        command.arg(source).arg("-o").arg(folder.path().join("program"));
+        match &look {
+            Look::None | Look::Valgrind => _ = command.arg(source),
+            Look::Sanitizers(kinds) => {
+                command.arg(format!("-fsanitize={kinds}")).arg("-fno-sanitize-recover=all");
+                command.arg(source);
+            }
+            Look::Library { runtime, .. } => {
+                // In two steps, as a compiler that links with its own runtime would bring a second one.
+                let object = folder.path().join("program.o");
+                command.arg("-fsanitize=address").arg("-c").arg(source).arg("-o").arg(&object);
+                run_compiler(command);
+                command = Command::new(compiler);
+                command.args(["-pthread", "-rdynamic"]).arg(object);
+                command.arg("-Wl,--whole-archive").arg(runtime).arg("-Wl,--no-whole-archive");
+                command.args(["-ldl", "-lrt", "-lm"]);
+            }
+        }
+        command.arg("-o").arg(folder.path().join("program"));
         if let Some(library) = library {
             // Programs look for the library by its soname.
             let link = folder.path().join("libfarwatch.so.0");
@@ -179,6 +212,12 @@ impl Program {
                 // Leaks are valgrind's: through frames of Rust this one does not see who kept what.
                 let mut command = Command::new(program);
                 command.env("ASAN_OPTIONS", "detect_leaks=0");
+                command
+            }
+            Look::Library { leaks, .. } => {
+                let leaks = u8::from(*leaks && !self.leaves_open);
+                let mut command = Command::new(program);
+                command.env("ASAN_OPTIONS", format!("detect_leaks={leaks}"));
                 command
             }
         }
