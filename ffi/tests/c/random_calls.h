@@ -12,6 +12,11 @@
 /* Of one type and alive at once: some have threads. */
 #define LIVE_MAX 6
 #define TYPES_MAX 63
+#define FUNCTIONS_MAX 512
+/* After so many calls other paths are used: what is at the old ones may be nobody's to change any more. */
+#define ERA_CALLS 1000
+/* How long a call that is meant well waits, milliseconds: much longer than a free server takes. */
+#define PATIENCE 20
 /* Of the last calls, which are told when something goes wrong. */
 #define TOLD 24
 /* After this a call hangs, seconds. */
@@ -26,16 +31,14 @@ static struct {
 static size_t held_count;
 static size_t live[TYPES_MAX + 1], ever[TYPES_MAX + 1];
 static const char *address, *peers;
+/* Whether this call is meant well: half of them are, or nothing would come of what takes many arguments. */
+static bool is_kind;
+static uint64_t last_request;
 static uint64_t called_back, destroyable, destroyed;
 static const char *volatile calls[TOLD];
 static volatile size_t calls_made;
 static volatile bool is_well;
 
-/* The next call. */
-static void calling(const char *name) {
-    calls[calls_made++ % TOLD] = name;
-    alarm(CALL_SECONDS_MAX);
-}
 
 static void tell_calls(void) {
     if (is_well) return;
@@ -55,12 +58,52 @@ static void watch_over_calls(void) {
     atexit(tell_calls);
 }
 
+/* How often each function of the header was called, and how often it did what it is for, by its number. */
+static uint64_t times_called[FUNCTIONS_MAX], times_reached[FUNCTIONS_MAX];
+
+static void reached(size_t number) { __atomic_fetch_add(&times_reached[number], 1, __ATOMIC_RELAXED); }
+
+static void tell_how_often(const char *name, size_t number) {
+    unsigned long long done = __atomic_load_n(&times_reached[number], __ATOMIC_RELAXED);
+    printf("function %s %llu %llu\n", name, (unsigned long long)times_called[number], done);
+}
+
+/* What was returned can be read, all of it. Only then is its length looked at, if one was asked for. */
+static void read_all(const void *bytes, const size_t *len) {
+    const volatile unsigned char *at = bytes;
+    for (size_t i = 0; at != NULL && len != NULL && i < *len; i++) (void)at[i];
+}
+
+/* Ask what is lent for all it can tell: generated. */
+static void look_at_fw_error(const fw_error *error);
+static void look_at_fw_event(const fw_event *event);
+static void look_at_fw_node(const fw_node *node);
+static void look_at_fw_result(const fw_result *result);
+
 /* splitmix64 */
 static uint64_t draw(uint64_t below) {
     uint64_t z = draws += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return (z ^ (z >> 31)) % below;
+}
+
+/* The next call. */
+static void calling(const char *name, size_t number) {
+    calls[calls_made++ % TOLD] = name;
+    times_called[number]++;
+    is_kind = draw(2);
+    alarm(CALL_SECONDS_MAX);
+}
+
+/* The next function: now and then one that runs operations, which are many, and every fourth time one of those that
+ * did not yet do what they are for. */
+static uint64_t next_function(uint64_t count, const uint64_t *runners, uint64_t runner_count) {
+    uint64_t next = draw(8) ? draw(count) : runners[draw(runner_count)], found = 0;
+    if (draw(4)) return next;
+    for (uint64_t i = 0; i < count; i++)
+        if (__atomic_load_n(&times_reached[i], __ATOMIC_RELAXED) == 0 && draw(++found) == 0) next = i;
+    return next;
 }
 
 static void keep(int type, void *at) {
@@ -86,7 +129,33 @@ static void *one_of(int type, bool freed) {
     return one;
 }
 
+/* A handle of this type that was not freed, which a call just worked on. */
+static bool is_live(int type, const void *at) {
+    for (size_t i = 0; at != NULL && i < held_count; i++)
+        if (held[i].at == at && !held[i].freed && held[i].type == type) return true;
+    return false;
+}
+
+/* Whether it can still do something. */
+static bool works(int type, const void *at) {
+    if (type == CLIENT_TYPE) return fw_client_state(at) == FW_STATE_CONNECTED;
+    return type != OBSERVER_TYPE || fw_observer_ended(at, NULL) == NULL;
+}
+
+/* Often the newest, of which something is to come. */
+static void *one_that_works(int type) {
+    size_t found = 0;
+    void *one = NULL;
+    bool is_newest = draw(2);
+    for (size_t i = 0; i < held_count; i++) {
+        if (held[i].type != type || held[i].freed || !works(type, held[i].at)) continue;
+        if (is_newest || draw(++found) == 0) one = held[i].at;
+    }
+    return one;
+}
+
 static void *handle(int type) {
+    if (is_kind) return one_that_works(type);
     switch (draw(24)) {
     case 0: return NULL;
     case 1: return one_of(-1, false);
@@ -104,6 +173,17 @@ static void freed(void *at) {
         return;
     }
     CHECK(at == NULL);
+}
+
+/* Frees a handle by its type's function: generated. */
+static fw_status end(int type, void *at);
+
+/* For one more of this type. */
+static void make_room(int type) {
+    if (live[type] < LIVE_MAX) return;
+    void *at = one_of(type, false);
+    CHECK(end(type, at) == FW_OK);
+    freed(at);
 }
 
 static struct {
@@ -132,6 +212,22 @@ static const char *any_text(void) {
         text.len = draw(4) ? FW_CSTR : draw(strlen(text.at) + 1);
     }
     return text.at;
+}
+
+/* A path of this era, maybe of a family of functions that wants one for itself. */
+static const char *path_of(const char *family) {
+    static char path[64];
+    static const char *const below[] = {"", "/a", "/b"};
+    snprintf(path, sizeof path, "/%zu%s%s", calls_made / ERA_CALLS, family, *family ? "" : below[draw(3)]);
+    return text.len = FW_CSTR, text.at = path;
+}
+
+static const char *any_path(const char *family) { return is_kind ? path_of(family) : any_text(); }
+
+static const char *any_name(void) {
+    static const char *const names[] = {"a", "b"};
+    if (!is_kind) return any_text();
+    return text.len = FW_CSTR, text.at = names[draw(2)];
 }
 
 /* The name of a setting, and now and then something else. */
@@ -170,11 +266,15 @@ static uint64_t any_number(void) {
         0, 0, 0, 1, 1, 2, 3, 4, 5, 7, 16, 31, 100, 1000, 65536, INT32_MAX, (uint64_t)INT32_MIN, UINT32_MAX,
         INT64_MAX, (uint64_t)INT64_MIN, UINT64_MAX, UINT64_MAX - 1, 4294967297u,
     };
-    return draw(2) ? draw(4) : numbers[draw(sizeof numbers / sizeof *numbers)];
+    return is_kind || draw(2) ? draw(4) : numbers[draw(sizeof numbers / sizeof *numbers)];
 }
+
+/* Of a node, or any. */
+static uint64_t any_version(void) { return draw(2) ? (uint64_t)-1 : any_number(); }
 
 /* Milliseconds that a call may take. */
 static uint64_t any_time(void) {
+    if (is_kind) return PATIENCE;
     static const uint64_t times[] = {0, 1, 2, 20};
     return times[draw(4)];
 }
@@ -184,6 +284,8 @@ static void call_back(void) { __atomic_fetch_add(&called_back, 1, __ATOMIC_RELAX
 static void on_fw_done_fn(void *context, fw_status status, fw_result *result, fw_error *error) {
     (void)context, call_back();
     CHECK((status == FW_OK) == (error == NULL) && (status == FW_OK || result == NULL));
+    look_at_fw_result(result);
+    look_at_fw_error(error);
     fw_result_free(result);
     fw_error_free(error);
 }
@@ -193,19 +295,16 @@ static void on_fw_destroy_fn(void *context) {
 }
 static void on_fw_standing_fn(void *context, fw_standing standing) { (void)context, (void)standing, call_back(); }
 static void on_fw_event_fn(void *context, const fw_event *event) {
-    size_t len = 0;
     (void)context, call_back();
-    fw_event_path(event, &len);
+    look_at_fw_event(event);
 }
 static void on_fw_read_fn(void *context, const fw_node *node) {
-    size_t len = 0;
     (void)context, call_back();
-    fw_node_data(node, &len);
-    fw_node_path(node, &len);
+    look_at_fw_node(node);
 }
 static void on_fw_followed_fn(void *context, const fw_result *state) {
     (void)context, call_back();
-    fw_result_count(state);
+    look_at_fw_result(state);
 }
 static uint64_t on_fw_clock_fn(void *context) {
     (void)context, call_back();
@@ -258,6 +357,7 @@ static void settle(const char *name, fw_status status, bool asked) {
     }
     if (error == NULL) return;
     CHECK(fw_error_status(error) == status);
+    look_at_fw_error(error);
     fw_error_free(error);
     error = NULL;
 }
