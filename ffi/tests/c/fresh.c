@@ -32,10 +32,13 @@ static int64_t reads(fw_client *client, int64_t at_least, int64_t at_most_ms, co
     return stat.mzxid;
 }
 
-static void waits(fw_status status, fw_error *error) {
+/* Where the error is said, not what it is: that is read behind the call, which may be evaluated last. */
+static void waits(fw_status status, fw_error **said) {
+    fw_error *error = *said;
     if (status != FW_TIMEOUT) fprintf(stderr, "%d: %s\n", (int)status, fw_error_text(error));
     CHECK(status == FW_TIMEOUT && !fw_error_maybe_applied(error));
     fw_error_free(error);
+    *said = NULL;
 }
 
 static fw_op *get(void) {
@@ -121,14 +124,10 @@ int main(int count, char **arguments) {
     reads(client, 0, FW_ANY_AGE, "old");
     reads(client, old, FW_ANY_AGE, "old");
     reads(client, 0, 3600 * 1000, "old"); /* it was made fresh within this hour */
-    error = NULL;
-    waits(fw_client_get_fresh(client, "/value", FW_CSTR, 0, zxid, FW_ANY_AGE, 200, NULL, &error), error);
-    error = NULL;
-    waits(fw_client_get_fresh(client, "/value", FW_CSTR, 0, 0, 0, 200, NULL, &error), error);
-    error = NULL;
-    waits(fw_client_exists_fresh(client, "/new", FW_CSTR, 0, zxid, FW_ANY_AGE, 200, NULL, &error), error);
-    error = NULL;
-    waits(fw_client_children_fresh(client, "/", FW_CSTR, 0, 0, 0, 200, NULL, &error), error);
+    waits(fw_client_get_fresh(client, "/value", FW_CSTR, 0, zxid, FW_ANY_AGE, 200, NULL, &error), &error);
+    waits(fw_client_get_fresh(client, "/value", FW_CSTR, 0, 0, 0, 200, NULL, &error), &error);
+    waits(fw_client_exists_fresh(client, "/new", FW_CSTR, 0, zxid, FW_ANY_AGE, 200, NULL, &error), &error);
+    waits(fw_client_children_fresh(client, "/", FW_CSTR, 0, 0, 0, 200, NULL, &error), &error);
     op = fresh(get(), zxid, FW_ANY_AGE);
     OK(fw_client_submit(client, op, is_new, NULL, NULL, NULL, &error));
     fw_op_free(op);
