@@ -117,11 +117,7 @@ impl ConfigCell {
                 Once::Applied(stat) => return Ok(Some(Once::token(&stat))),
                 Once::Refused(_, ErrorCode::NodeExists) => {} // another one made it
                 Once::Refused(_, ErrorCode::NoNode) => {
-                    let parent = path.rfind('/').map_or("", |slash| &path[..slash]);
-                    if parent.is_empty() {
-                        return Err(ClientError::Server(ErrorCode::NoNode).into()); // no chroot
-                    }
-                    self.place.make_as(parent, CreateMode::Persistent, deadline)?;
+                    self.place.make_above(CreateMode::Persistent, deadline)?;
                 }
                 Once::Refused(_, code) => return Err(ClientError::Server(code).into()),
             }

@@ -8,6 +8,7 @@ use farwatch_core::wire::ErrorCode;
 use super::contender::line;
 use super::election::Leader;
 use super::follow::{self, Follow, Followed};
+use super::place::child;
 use super::{FencingToken, RecipeError};
 use crate::client::{Client, Subscription, WeakClient};
 use crate::error::ClientError;
@@ -116,7 +117,7 @@ impl First {
     }
 
     fn read(self: Arc<Self>, name: &str) {
-        let path = format!("{}/{name}", self.path);
+        let path = child(&self.path, name);
         let Some(client) = self.client.upgrade() else { return };
         drop(self.replace(Some(Self::listen(&self, &client, &path))));
         let read = Operation::GetData { path, watch: true };

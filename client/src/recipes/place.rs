@@ -22,7 +22,7 @@ impl Place {
 
     /// A path below.
     pub(super) fn child(&self, name: &str) -> String {
-        if self.path == "/" { format!("/{name}") } else { format!("{}/{name}", self.path) }
+        child(&self.path, name)
     }
 
     /// Makes the place and what it stands in, which were found missing. Containers, which the servers
@@ -49,11 +49,7 @@ impl Place {
         match made {
             Ok(_) | Err(RecipeError::Client(ClientError::Server(ErrorCode::NodeExists))) => Ok(()),
             Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => {
-                let parent = path.rfind('/').map_or("", |slash| &path[..slash]);
-                if parent.is_empty() {
-                    return Err(no_node()); // the root itself: the chroot is not there
-                }
-                self.make_as(parent, mode, deadline)?;
+                self.make_as(above(path)?, mode, deadline)?;
                 self.make_as(path, mode, deadline)
             }
             Err(RecipeError::Client(ClientError::Server(ErrorCode::Unimplemented)))
@@ -65,6 +61,15 @@ impl Place {
         }
     }
 
+    /// Makes what the place stands in, which was found missing.
+    pub(super) fn make_above(
+        &self,
+        mode: CreateMode,
+        deadline: Instant,
+    ) -> Result<(), RecipeError> {
+        self.make_as(above(&self.path)?, mode, deadline)
+    }
+
     /// The names of the children; none where the place is missing.
     pub(super) fn names(&self, watch: bool, deadline: Instant) -> Result<Vec<String>, RecipeError> {
         let asked = persist(&self.client, deadline, |client| client.children(&self.path, watch));
@@ -74,6 +79,17 @@ impl Place {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The path of a child.
+pub(super) fn child(directory: &str, name: &str) -> String {
+    if directory == "/" { format!("/{name}") } else { format!("{directory}/{name}") }
+}
+
+fn above(path: &str) -> Result<&str, RecipeError> {
+    let parent = path.rfind('/').map_or("", |slash| &path[..slash]);
+    // Without one it is the root that is missing: the chroot is not there.
+    if parent.is_empty() { Err(no_node()) } else { Ok(parent) }
 }
 
 fn no_node() -> RecipeError {

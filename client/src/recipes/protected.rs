@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use farwatch_core::wire::ErrorCode;
 
-use super::place::Place;
+use super::place::{Place, child};
 use super::{RecipeError, pause, persist, until};
 use crate::client::{Created, WeakClient};
 use crate::error::ClientError;
@@ -121,7 +121,7 @@ fn sweep_synced(client: &WeakClient, directory: &str, prefix: &str) {
         // Without its directory it is gone, too.
         let Ok(Outcome::Children { names, .. }) = result else { return };
         for name in names.iter().filter(|name| name.starts_with(&prefix)) {
-            remove(client, &format!("{directory}/{name}"));
+            remove(client, &child(&directory, name));
         }
     });
 }

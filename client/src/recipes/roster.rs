@@ -9,6 +9,7 @@ use super::FencingToken;
 use super::follow::{self, Follow, Followed};
 use super::group::Member;
 use super::once;
+use super::place::child;
 use crate::client::{Client, Subscription, WeakClient};
 use crate::error::ClientError;
 use crate::event::NodeEventKind;
@@ -64,7 +65,7 @@ impl Roster {
     }
 
     fn child(&self, name: &str) -> String {
-        if self.path == "/" { format!("/{name}") } else { format!("{}/{name}", self.path) }
+        child(&self.path, name)
     }
 
     /// There is nobody, nor the node itself.

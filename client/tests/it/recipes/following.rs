@@ -260,3 +260,13 @@ fn a_member_that_a_server_does_not_show_for_now_is_not_gone() {
     drop(view);
     assert_eq!((told.iter().collect::<Vec<_>>(), way.still_refuses()), (vec![1], 0));
 }
+
+#[test]
+fn an_election_at_the_root_is_followed() {
+    let (_root, client) = fresh();
+    let latch = LeaderLatch::new(&client, "/");
+    let candidate = latch.join(b"first", soon()).unwrap();
+    let view = latch.follow();
+    view.wait_beyond(0, soon()).unwrap();
+    assert!(candidate.is(&view.leader().unwrap()));
+}

@@ -37,25 +37,35 @@ fn a_create_whose_answer_is_lost_is_found_again_and_leaves_no_second_node() {
     assert_eq!(observer.children("/one", false).unwrap().names, [""; 0]);
 }
 
-#[test]
-fn a_create_that_is_given_up_in_doubt_is_removed_after_the_reconnect() {
+/// Gives a create up whose answer is lost.
+fn give_up_in_doubt(path: &str) {
     let (root, observer) = fresh();
     let way = Way::open();
     let client = through(&way, &root, Options::default());
-    let lock = Lock::new(&client, "/one");
+    let lock = Lock::new(&client, path);
     drop(lock.acquire(soon()).unwrap());
-    await_children(&observer, "/one", 0);
+    await_children(&observer, path, 0);
     way.lose_answer(CREATE);
     let asking =
         std::thread::spawn(move || lock.acquire(Instant::now() + Duration::from_secs(3)).map(drop));
-    await_children(&observer, "/one", 1);
+    await_children(&observer, path, 1);
     way.close(); // no way back before the deadline
     assert_eq!(asking.join().unwrap(), Err(RecipeError::Deadline));
-    assert_eq!(observer.children("/one", false).unwrap().names.len(), 1, "it is there still");
+    assert_eq!(observer.children(path, false).unwrap().names.len(), 1, "it is there still");
     way.reopen();
     // Long before the session of thirty seconds would take it along.
-    await_children(&observer, "/one", 0);
+    await_children(&observer, path, 0);
     assert!(!client.is_over());
+}
+
+#[test]
+fn a_create_that_is_given_up_in_doubt_is_removed_after_the_reconnect() {
+    give_up_in_doubt("/one");
+}
+
+#[test]
+fn a_create_at_the_root_that_is_given_up_in_doubt_is_removed_too() {
+    give_up_in_doubt("/");
 }
 
 #[test]
