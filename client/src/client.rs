@@ -11,6 +11,7 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use farwatch_core::limits::CLIENT_FRAME_BYTES_MAX;
+use farwatch_core::zxid::SessionId;
 
 use crate::backoff::ServerChoice;
 use crate::connect_string::{ConnectString, ServerName};
@@ -385,9 +386,13 @@ impl Client {
         self.wait_for(operation, |completion| self.submit_fresh(operation, completion))
     }
 
-    /// As [`Client::call`], and as [`Client::submit_beyond_limits`].
-    pub(crate) fn call_beyond_limits(&self, operation: &Operation) -> Result<Outcome, ClientError> {
-        self.wait_for(operation, |completion| self.submit_beyond_limits(operation, completion))
+    /// As [`Client::call`], and as [`Client::submit_within`].
+    pub(crate) fn call_within(
+        &self,
+        session: Option<SessionId>,
+        operation: &Operation,
+    ) -> Result<Outcome, ClientError> {
+        self.wait_for(operation, |completion| self.submit_within(session, operation, completion))
     }
 
     fn wait_for(

@@ -9,6 +9,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use farwatch_core::zxid::SessionId;
+
 use super::{Client, Completion, State, link};
 use crate::error::ClientError;
 use crate::machine::{Refused, RequestId};
@@ -86,9 +88,25 @@ impl Client {
         operation: &Operation,
         completion: Completion,
     ) -> Result<RequestId, ClientError> {
+        self.submit_within(None, operation, completion)
+    }
+
+    /// The same, in that session and in none that has taken its place: there it fails with
+    /// [`ClientError::SessionExpired`], as what waits when a session ends does.
+    pub(crate) fn submit_within(
+        &self,
+        session: Option<SessionId>,
+        operation: &Operation,
+        completion: Completion,
+    ) -> Result<RequestId, ClientError> {
         let shared = &self.handle.shared;
         let mut state = shared.lock();
-        let submitted = state.machine.submit_beyond_limits(shared.now_ms(), operation, completion);
+        let now = state.machine.session().map(|session| session.id);
+        let submitted = if session.is_none() || session == now {
+            state.machine.submit_beyond_limits(shared.now_ms(), operation, completion)
+        } else {
+            Err(Refused { error: ClientError::SessionExpired, context: completion })
+        };
         self.flush(state, submitted)
     }
 

@@ -49,7 +49,7 @@ impl Barrier {
 
     /// Frees the way for all that wait; it may be free already. Blocks for the request.
     pub fn lift(&self, deadline: Instant) -> Result<(), RecipeError> {
-        protected::delete(&self.place, &self.place.path, deadline)
+        protected::delete(&self.place.client, None, &self.place.path, deadline)
     }
 
     /// Waits until the way is free. Blocks. All that wait are woken by one event each.
@@ -140,7 +140,7 @@ impl Inside {
             line.retain(|rival| round.contains(rival));
             let (Some(first), Some(last)) = (line.first(), line.last()) else {
                 // Gone with the first one, unless that died. The next round cannot be complete yet.
-                return protected::delete(place, &place.child(READY), deadline);
+                return protected::delete(&place.client, None, &place.child(READY), deadline);
             };
             let is_first = self.contender.is(first);
             if is_first && self.contender.is(last) {
@@ -168,10 +168,10 @@ impl Inside {
             Ok(_) => Ok(()),
             // The answer to a first attempt was lost, or somebody removed the sign.
             Err(RecipeError::Client(ClientError::MultiFailed { .. })) => {
-                protected::delete(place, own, deadline)
+                self.contender.tenure().delete(deadline)
             }
             Err(error) => {
-                protected::remove(&place.client.downgrade(), own);
+                self.contender.tenure().remove();
                 Err(error)
             }
         }

@@ -18,6 +18,7 @@ use farwatch_core::wire::ErrorCode;
 use super::place::Place;
 use super::protected::{self, unique_id};
 use super::signal::look_again_by;
+use super::tenure::lost_with_the_session;
 use super::{RecipeError, Tenure, persist};
 use crate::error::ClientError;
 use crate::event::NodeEventKind;
@@ -185,7 +186,7 @@ impl Contender {
     pub(super) fn go(&self) {
         self.tenure.end();
         if !self.is_gone.swap(true, Ordering::AcqRel) {
-            protected::remove(&self.place.client.downgrade(), self.tenure.path());
+            self.tenure.remove();
         }
     }
 
@@ -193,15 +194,7 @@ impl Contender {
     pub(super) fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
         self.tenure.refuse_inside_callback()?; // else its drop would find it retired
         self.retire()?;
-        protected::delete(&self.place, self.tenure.path(), deadline).map_err(lost_with_the_session)
-    }
-}
-
-/// Whoever has a node loses it with the session.
-fn lost_with_the_session(error: RecipeError) -> RecipeError {
-    match error {
-        RecipeError::Client(ClientError::SessionExpired) => RecipeError::Lost,
-        error => error,
+        self.tenure.delete(deadline)
     }
 }
 

@@ -10,7 +10,6 @@ use farwatch_core::wire::ErrorCode;
 use super::follow::{self, Follow};
 use super::once::{self, Once};
 use super::place::Place;
-use super::protected;
 use super::roster::Roster;
 use super::signal::look_until;
 use super::{FencingToken, RecipeError, Tenure, persist};
@@ -75,7 +74,7 @@ impl Group {
                 // Node and receipt are of one transaction and one session.
                 Once::Applied(stat) => {
                     let tenure = Tenure::begin(client, &Created { path, stat });
-                    let membership = Membership { place: self.place.clone(), tenure };
+                    let membership = Membership { tenure };
                     membership.tenure.take_office(deadline)?;
                     return Ok(membership);
                 }
@@ -113,7 +112,6 @@ impl Group {
 /// Being a member. Dropped, it leaves in the background, which does not block.
 #[derive(Debug)]
 pub struct Membership {
-    place: Place,
     tenure: Tenure,
 }
 
@@ -124,7 +122,7 @@ impl Membership {
         self.tenure.refuse_inside_callback()?; // else its drop would find it given up
         self.tenure.hold()?;
         self.tenure.end();
-        protected::delete(&self.place, self.tenure.path(), deadline)
+        self.tenure.delete(deadline)
     }
 }
 
@@ -132,7 +130,7 @@ impl Drop for Membership {
     fn drop(&mut self) {
         if self.tenure.hold().is_ok() {
             self.tenure.end();
-            protected::remove(&self.place.client.downgrade(), self.tenure.path());
+            self.tenure.remove();
         }
     }
 }

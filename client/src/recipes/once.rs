@@ -51,7 +51,7 @@ pub(super) fn apply(
     let mut receipt = Receipt::new(receipts);
     let applied = receipt.ask_until_known(ops, deadline);
     if receipt.may_be_there {
-        protected::remove(&receipts.client.downgrade(), &receipt.path);
+        protected::remove(&receipts.client.downgrade(), None, &receipt.path);
     }
     applied.map_err(|error| if receipt.may_be_there { in_doubt(error) } else { error })
 }
@@ -76,7 +76,7 @@ pub(super) fn claim(
     if receipt.may_be_there {
         let client = receipts.client.downgrade();
         match applied {
-            Ok(_) => protected::remove(&client, &receipt.path),
+            Ok(_) => protected::remove(&client, None, &receipt.path),
             Err(_) => take_back(&client, &receipt.path, path),
         }
     }
@@ -190,7 +190,7 @@ fn take_back(client: &WeakClient, receipt: &str, path: &str) {
                     Ok(Outcome::Stat(found)) if found.czxid == made.czxid => {
                         delete_both(client, receipt, path);
                     }
-                    Ok(_) | Err(_) => protected::remove(client, receipt),
+                    Ok(_) | Err(_) => protected::remove(client, None, receipt),
                 }
             });
         });
@@ -202,7 +202,7 @@ fn delete_both(client: &WeakClient, receipt: &str, path: &str) {
     let both = Operation::Multi(vec![delete(path), delete(receipt)]);
     step(client, receipt, path, &both, |client, receipt, _path, result| {
         if !matches!(result, Ok(Outcome::Multi(_))) {
-            protected::remove(client, receipt); // somebody else has removed the node
+            protected::remove(client, None, receipt); // somebody else has removed the node
         }
     });
 }

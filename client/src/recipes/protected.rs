@@ -8,10 +8,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
 
 use farwatch_core::wire::ErrorCode;
+use farwatch_core::zxid::SessionId;
 
 use super::place::{Place, child};
 use super::{RecipeError, pause, persist, until};
-use crate::client::{Created, WeakClient};
+use crate::client::{Client, Created, WeakClient};
 use crate::error::ClientError;
 use crate::operation::{ANY_VERSION, CreateMode, Operation};
 use crate::outcome::Outcome;
@@ -121,7 +122,7 @@ fn sweep_synced(client: &WeakClient, directory: &str, prefix: &str) {
         // Without its directory it is gone, too.
         let Ok(Outcome::Children { names, .. }) = result else { return };
         for name in names.iter().filter(|name| name.starts_with(&prefix)) {
-            remove(client, &child(&directory, name));
+            remove(client, None, &child(&directory, name));
         }
     });
 }
@@ -131,11 +132,16 @@ fn sweep_again(directory: &str, prefix: &str) -> impl FnOnce(&WeakClient) + Send
     move |client| sweep(client, &directory, &prefix)
 }
 
-/// Deletes a node of ours in the background, in the same way.
-pub(super) fn remove(client: &WeakClient, path: &str) {
+/// Deletes a node of ours in the background, in the same way. One whose name another session may have for a
+/// node of its own by then, only in `session`, which ours is of and goes with.
+pub(super) fn remove(client: &WeakClient, session: Option<SessionId>, path: &str) {
     let target = path.to_owned();
-    let delete = Operation::Delete { path: path.to_owned(), version: ANY_VERSION };
-    ask(client, &delete, move |client| remove(client, &target), |_client, _done_or_over| {});
+    let again = move |client: &WeakClient| remove(client, session, &target);
+    ask_within(client, session, &deletion(path), again, |_client, _done_or_over| {});
+}
+
+fn deletion(path: &str) -> Operation {
+    Operation::Delete { path: path.to_owned(), version: ANY_VERSION }
 }
 
 /// Asks in the background, and has it begun anew where the way to an answer was lost, or a server refuses it
@@ -146,8 +152,18 @@ pub(super) fn ask(
     again: impl FnOnce(&WeakClient) + Send + 'static,
     then: impl FnOnce(&WeakClient, Result<Outcome, ClientError>) + Send + 'static,
 ) {
+    ask_within(client, None, operation, again, then);
+}
+
+fn ask_within(
+    client: &WeakClient,
+    session: Option<SessionId>,
+    operation: &Operation,
+    again: impl FnOnce(&WeakClient) + Send + 'static,
+    then: impl FnOnce(&WeakClient, Result<Outcome, ClientError>) + Send + 'static,
+) {
     let own = client.clone();
-    submit(client, operation, move |result| match result {
+    submit(client, session, operation, move |result| match result {
         Err(error) if error.is_passing() => own.clone().again(move || again(&own)),
         result => then(&own, result),
     });
@@ -157,38 +173,79 @@ pub(super) fn ask(
 /// however much else is asked of the client: others wait for it.
 fn submit(
     client: &WeakClient,
+    session: Option<SessionId>,
     operation: &Operation,
     completion: impl FnOnce(Result<Outcome, ClientError>) + Send + 'static,
 ) {
     let Some(client) = client.upgrade() else { return };
-    if let Err(error) = client.submit_beyond_limits(operation, Box::new(completion)) {
+    if let Err(error) = client.submit_within(session, operation, Box::new(completion)) {
         tracing::debug!(%error, "nothing is removed");
     }
 }
 
-/// Deletes a node of ours and waits for it; one that is gone already is as good. Unless a server has
-/// refused it for good, or it was asked in a callback, it goes on in the background after an error.
-pub(super) fn delete(place: &Place, path: &str, deadline: Instant) -> Result<(), RecipeError> {
-    let delete = Operation::Delete { path: path.to_owned(), version: ANY_VERSION };
-    let deleted =
-        persist(&place.client, deadline, |client| match client.call_beyond_limits(&delete) {
-            Ok(_) | Err(ClientError::Server(ErrorCode::NoNode)) => Ok(()),
-            Err(error) if error.is_passing() => {
-                Err(ClientError::ConnectionLoss { maybe_applied: true })
-            }
-            Err(error) => Err(error),
-        });
-    match &deleted {
-        Ok(()) | Err(RecipeError::Client(ClientError::Server(_) | ClientError::InsideCallback)) => {
-        }
-        Err(_unknown) => remove(&place.client.downgrade(), path),
+/// Deletes a node of ours, as [`remove`] does, and waits for it; one that is gone already is as good. At the
+/// deadline it goes on in the background.
+pub(super) fn delete(
+    client: &Client,
+    session: Option<SessionId>,
+    path: &str,
+    deadline: Instant,
+) -> Result<(), RecipeError> {
+    let deleted = persist(client, deadline, |client| delete_now(client, session, path));
+    if matches!(deleted, Err(RecipeError::Deadline | RecipeError::Client(ClientError::BadReply))) {
+        remove(&client.downgrade(), session, path);
     }
     deleted
 }
 
+/// One attempt at it, which is a loss of the connection where the next one may come to an answer.
+pub(super) fn delete_now(
+    client: &Client,
+    session: Option<SessionId>,
+    path: &str,
+) -> Result<(), ClientError> {
+    match client.call_within(session, &deletion(path)) {
+        Ok(_) | Err(ClientError::Server(ErrorCode::NoNode)) => Ok(()),
+        Err(ClientError::Server(ErrorCode::NotReadOnly)) => {
+            Err(ClientError::ConnectionLoss { maybe_applied: false })
+        }
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use farwatch_core::wire::OpCode;
+
     use super::*;
+    use crate::client::Options;
+    use crate::stub;
+
+    #[test]
+    fn what_one_session_had_no_other_one_is_asked_to_delete() {
+        let deletes = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&deletes);
+        let options = Options::default().transport(stub::server(move |op| {
+            counted.fetch_add(u32::from(op == OpCode::Delete), Ordering::SeqCst);
+            ErrorCode::Ok
+        }));
+        let client = Client::open("stub:1", options).unwrap();
+        client.wait_connected(Duration::from_secs(60)).unwrap();
+        let session = client.session().unwrap().id;
+        let deadline = || Instant::now() + Duration::from_secs(60);
+        let former = Some(SessionId(session.0 ^ 1));
+        let refused = Err(ClientError::SessionExpired.into());
+        assert_eq!(delete(&client, former, "/a", deadline()), refused);
+        remove(&client.downgrade(), former, "/a");
+        assert_eq!(delete(&client, Some(session), "/a", deadline()), Ok(()));
+        assert_eq!(deletes.load(Ordering::SeqCst), 1, "its own session's");
+        assert_eq!(delete(&client, None, "/a", deadline()), Ok(()));
+        assert_eq!(deletes.load(Ordering::SeqCst), 2);
+    }
 
     #[test]
     fn an_id_has_the_form_that_curator_looks_for_and_is_not_given_twice() {

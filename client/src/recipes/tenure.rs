@@ -6,7 +6,7 @@ use std::time::Instant;
 use farwatch_core::zxid::SessionId;
 
 use super::signal::Signal;
-use super::{FencingToken, RecipeError};
+use super::{FencingToken, RecipeError, protected};
 use crate::client::{Client, Created, LeaseHold, Subscription, WeakClient, guarded};
 use crate::error::ClientError;
 use crate::event::{NodeEventKind, SessionState};
@@ -202,6 +202,19 @@ impl Tenure {
 
     /// How it stands now.
     pub fn standing(&self) -> Standing {
+    /// Deletes the node, in the background.
+    pub(super) fn remove(&self) {
+        let session = Some(self.watched.owner);
+        protected::remove(&self.client.downgrade(), session, &self.path);
+    }
+
+    /// Deletes the node, and waits for it; at the deadline it goes on in the background.
+    pub(super) fn delete(&self, deadline: Instant) -> Result<(), RecipeError> {
+        let session = Some(self.watched.owner);
+        let deleted = protected::delete(&self.client, session, &self.path, deadline);
+        deleted.map_err(lost_with_the_session)
+    }
+
         self.watched.lock().standing
     }
 
@@ -270,6 +283,14 @@ impl Drop for Tenure {
 
 /// Reads the node, and sets the watch anew; tells of what is known then. The node of another create, at
 /// the same path, is not this one.
+/// Whoever has a node loses it with the session.
+pub(super) fn lost_with_the_session(error: RecipeError) -> RecipeError {
+    match error {
+        RecipeError::Client(ClientError::SessionExpired) => RecipeError::Lost,
+        error => error,
+    }
+}
+
 fn look(client: &WeakClient, path: &str, watched: &Arc<Watched>) {
     let Some(strong) = client.upgrade() else { return };
     let (again, own_path, own) = (client.clone(), path.to_owned(), Arc::clone(watched));

@@ -9,7 +9,7 @@ use farwatch_core::wire::ErrorCode;
 
 use super::once::{self, Once};
 use super::place::Place;
-use super::{RecipeError, Tenure, protected};
+use super::{RecipeError, Tenure};
 use crate::client::{Client, Created};
 use crate::error::ClientError;
 use crate::operation::{Acl, CreateMode};
@@ -123,7 +123,7 @@ impl WorkerId {
         self.tenure.refuse_inside_callback()?; // else its drop would find it given up
         self.tenure.hold()?;
         self.tenure.end();
-        protected::delete(&self.claims, self.tenure.path(), deadline)
+        self.tenure.delete(deadline)
     }
 }
 
@@ -131,7 +131,7 @@ impl Drop for WorkerId {
     fn drop(&mut self) {
         if self.tenure.hold().is_ok() {
             self.tenure.end();
-            protected::remove(&self.claims.client.downgrade(), self.tenure.path());
+            self.tenure.remove();
         }
     }
 }

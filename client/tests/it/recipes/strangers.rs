@@ -1,10 +1,13 @@
 //! Nodes of a recipe that somebody else writes to, deletes or makes anew.
 
+use std::ops::Deref;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use farwatch_client::recipes::{Group, LeaderLatch, Lock, LockGuard, RecipeError, Standing};
+use farwatch_client::recipes::{
+    Group, LeaderLatch, Lock, LockGuard, RecipeError, Standing, Tenure, WorkerIds,
+};
 use farwatch_client::{Acl, Client, CreateMode, Options, WatchKind};
 
 use super::loss::through;
@@ -117,4 +120,56 @@ fn what_a_callback_owns_may_ask_the_handle_when_it_is_dropped() {
     client_below(&root).delete(guard.path(), -1).unwrap();
     assert_eq!(asked.recv_timeout(Duration::from_secs(60)).unwrap(), Standing::Lost);
     client.sync("/").unwrap(); // its thread goes on
+}
+
+/// Gives something up in a cut, in which its session ends and somebody else gets its name.
+fn give_up_what_is_anothers_by_then<T: Deref<Target = Tenure> + Sync>(
+    take: impl Fn(&Client) -> T,
+    give_up: impl Fn(&T) -> Result<(), RecipeError> + Sync,
+) {
+    let (root, stranger) = fresh();
+    let way = Way::open();
+    let options = Options::default().session_timeout(Duration::from_secs(1)).renew_expired(true);
+    let client = through(&way, &root, options);
+    let held = take(&client);
+    way.close();
+    let next = thread::scope(|scope| {
+        let giving_up = scope.spawn(|| give_up(&held));
+        let deadline = soon();
+        // It was found held, and is given up: no server can have said anything else.
+        while held.standing() != Standing::Lost {
+            assert!(Instant::now() < deadline);
+            thread::yield_now();
+        }
+        while stranger.exists(held.path(), false).unwrap().is_some() {
+            assert!(Instant::now() < deadline);
+            thread::yield_now();
+        }
+        let next = take(&stranger);
+        way.reopen();
+        assert_eq!(giving_up.join().unwrap(), Err(RecipeError::Lost));
+        next
+    });
+    client.wait_connected(Duration::from_secs(60)).unwrap();
+    client.sync("/").unwrap(); // behind all that was asked for
+    assert!(!client.is_over(), "its session was replaced");
+    let stat = stranger.exists(next.path(), false).unwrap().expect("it is the next one's");
+    assert_eq!(stat.czxid, next.token().0);
+    next.check().unwrap();
+}
+
+#[test]
+fn a_worker_id_that_is_given_up_while_its_session_ends_is_the_next_owners() {
+    give_up_what_is_anothers_by_then(
+        |client| WorkerIds::new(client, "/workers", 1).claim(soon()).unwrap(),
+        |worker| worker.release(soon()),
+    );
+}
+
+#[test]
+fn a_name_that_is_given_up_while_its_session_ends_is_the_next_members() {
+    give_up_what_is_anothers_by_then(
+        |client| Group::new(client, "/hosts").join("host", b"", soon()).unwrap(),
+        |member| member.leave(soon()),
+    );
 }
