@@ -209,19 +209,27 @@ impl Worker {
     pub fn take(&self, deadline: Instant) -> Result<Assignment, RecipeError> {
         let inbox = &self.desk.inbox;
         let paths = [inbox.path.as_str(), self.membership.path()];
-        look_again_by(self.membership.signal(), &inbox.client, &paths, deadline, || {
+        let signal = self.membership.signal();
+        let taken = look_again_by(signal, &inbox.client, &paths, deadline, || {
             self.membership.hold()?;
             for task in line(inbox.names(true, deadline)?) {
-                if self.desk.taken().contains(&task.name) {
-                    continue;
+                if !self.desk.taken().insert(task.name.clone()) {
+                    continue; // here, or on another thread
                 }
-                if let Some(assignment) = self.take_up(&task.name, deadline)? {
-                    self.desk.taken().insert(task.name);
+                let taken = self.take_up(&task.name, deadline);
+                if !matches!(taken, Ok(Some(_))) {
+                    self.desk.taken().remove(&task.name);
+                }
+                if let Some(assignment) = taken? {
                     return Ok(Some(assignment));
                 }
             }
             Ok(None)
-        })
+        });
+        if taken.is_err() {
+            signal.raise(); // what this one let go is another thread's to take
+        }
+        taken
     }
 
     /// Writes into the assignment that this worker, in this session, has taken it up: one that worked
@@ -246,6 +254,9 @@ impl Worker {
         if assigned.data.as_deref() != Some(&mark) {
             return Ok(None);
         }
+        // What was checked and written may be of one that has the name now, in the session that took the place
+        // of ours.
+        self.membership.hold()?;
         let token = FencingToken(assigned.stat.czxid).max(self.membership.token());
         Ok(Some(Assignment {
             desk: Arc::clone(&self.desk),

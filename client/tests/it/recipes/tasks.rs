@@ -3,11 +3,13 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
-use farwatch_client::recipes::{Fence, LeaderLatch, Leadership, RecipeError, TaskBoard, Worker};
+use farwatch_client::recipes::{
+    Fence, LeaderLatch, Leadership, RecipeError, Standing, TaskBoard, Worker,
+};
 use farwatch_client::{Client, Options};
 
 use super::loss::through;
-use super::way::{MULTI, Way};
+use super::way::{GET_CHILDREN, MULTI, THROTTLED, Way};
 use super::{fresh, shortly, soon};
 use crate::server::client_below;
 
@@ -156,4 +158,67 @@ fn a_worker_that_leaves_waits_for_no_task_any_more_and_what_it_took_up_may_still
     assignment.finish(soon()).unwrap();
     assert_eq!(assignment.finish(soon()), Err(RecipeError::Lost));
     assert_eq!(board.open_tasks(soon()).unwrap(), [""; 0]);
+}
+
+#[test]
+fn threads_of_one_worker_take_each_task_once() {
+    const TASKS: usize = 40;
+    let (_root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let worker = board.work("w", soon()).unwrap();
+    for _ in 0..TASKS {
+        board.put(b"task", soon()).unwrap();
+    }
+    assert_eq!(board.assign(&lead(&client), soon()).unwrap(), TASKS);
+    let taken = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Ok(assignment) = worker.take(soon()) {
+                    taken.lock().unwrap().push(assignment.task().to_owned());
+                }
+            });
+        }
+        let deadline = soon();
+        while taken.lock().unwrap().len() < TASKS && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        worker.leave(soon()).unwrap();
+    });
+    let mut taken = taken.into_inner().unwrap();
+    taken.sort();
+    let mut once = taken.clone();
+    once.dedup();
+    assert_eq!((taken.len(), once.len()), (TASKS, TASKS));
+}
+
+#[test]
+fn one_that_was_overtaken_while_it_took_a_task_has_none() {
+    const REFUSALS: usize = 3000;
+    let (root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let leadership = lead(&client);
+    let way = Way::open();
+    let cut = through(&way, &root, Options::default());
+    let former = TaskBoard::new(&cut, "/board").work("name", soon()).unwrap();
+    board.put(b"task", soon()).unwrap();
+    way.refuse(GET_CHILDREN, &[THROTTLED; REFUSALS]);
+    thread::scope(|scope| {
+        let taking = scope.spawn(|| former.take(soon()).map(drop));
+        let deadline = soon();
+        while way.still_refuses() == REFUSALS {
+            assert!(Instant::now() < deadline); // it has found that it is held, and looks for a task
+            thread::yield_now();
+        }
+        client.delete(former.path(), -1).unwrap();
+        let again = board.work("name", soon()).unwrap();
+        assert_eq!(board.assign(&leadership, soon()).unwrap(), 1);
+        while former.standing() != Standing::Lost {
+            assert!(Instant::now() < deadline);
+            thread::yield_now();
+        }
+        way.refuse(GET_CHILDREN, &[]);
+        assert_eq!(taking.join().unwrap(), Err(RecipeError::Lost));
+        again.take(soon()).unwrap().finish(soon()).unwrap();
+    });
 }

@@ -15,6 +15,7 @@ pub const CREATE: i32 = 15;
 
 /// Codes of the requests that tests have refused, and of answers.
 pub const GET_DATA: i32 = 4;
+pub const GET_CHILDREN: i32 = 12;
 pub const NO_AUTH: i32 = -102;
 pub const NOT_READ_ONLY: i32 = -119;
 pub const THROTTLED: i32 = -127;
