@@ -24,6 +24,9 @@ pub(super) struct Lease {
     holders: usize,
     /// When the youngest request left that the leader is known to have answered.
     proven_ms: Option<u64>,
+    /// How long the session lives after that at least. A server that only reads may grant another timeout, of
+    /// which the leader knows nothing.
+    lives_ms: u64,
     /// When the last sync for it left.
     asked_ms: u64,
     /// When the handshake of this connection left.
@@ -55,14 +58,18 @@ impl<C> Machine<C> {
     ///
     /// A third of the timeout is kept back: a leader hears of a session through the server that has
     /// its connection, and what it last heard may be older than the request that it answers, by up
-    /// to the pause between two pings.
+    /// to the pause between two pings. None is left once we have asked for the session's end ourselves.
     pub fn lease_until_ms(&self) -> Option<u64> {
-        Some(self.lease.proven_ms? + self.timeout_ms * 2 / 3)
+        let proven_ms = self.lease.proven_ms.filter(|_| !self.closing)?;
+        Some(proven_ms + self.lease.lives_ms)
     }
 
     /// The answer to a request that left at `sent_ms` came from the leader.
     pub(super) fn prove_lease(&mut self, sent_ms: u64) {
-        self.lease.proven_ms = self.lease.proven_ms.max(Some(sent_ms));
+        if self.lease.proven_ms <= Some(sent_ms) {
+            self.lease.proven_ms = Some(sent_ms);
+            self.lease.lives_ms = self.timeout_ms * 2 / 3;
+        }
     }
 
     /// The session is over.

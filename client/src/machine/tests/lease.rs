@@ -86,3 +86,39 @@ fn a_lease_that_was_not_confirmed_is_asked_for_at_the_next_server() {
             -> Sync xid 2
     "#]]);
 }
+
+#[test]
+fn nothing_is_certain_once_the_end_of_the_session_was_asked_for() {
+    let mut stage = Stage::up(Settings::new(1, 1));
+    assert_eq!(stage.machine.lease_until_ms(), Some(4000));
+    stage.submit("write", set("/a"));
+    stage.machine.close(stage.now_ms, "close");
+    stage.note("close");
+    assert_eq!(stage.machine.lease_until_ms(), None, "a server may have ended it");
+    stage.now_ms = 100;
+    stage.reply(1, 6, ErrorCode::Ok, &stat());
+    assert_eq!(
+        stage.machine.lease_until_ms(),
+        None,
+        "what was asked before proves nothing for later"
+    );
+}
+
+#[test]
+fn a_timeout_that_the_leader_did_not_grant_does_not_lengthen_the_lease() {
+    let mut stage = Stage::up(Settings { read_only: true, ..Settings::new(1, 1) });
+    assert_eq!(stage.machine.lease_until_ms(), Some(4000));
+    for read_only_ms in [60_000, 1000] {
+        stage.disconnect();
+        stage.pass();
+        stage.connect();
+        stage.accept_as(0x51, read_only_ms, true);
+        assert_eq!(stage.machine.lease_until_ms(), Some(4000));
+    }
+    stage.disconnect();
+    stage.pass();
+    stage.connect();
+    let connected_ms = stage.now_ms;
+    stage.accept(0x51, 3000);
+    assert_eq!(stage.machine.lease_until_ms(), Some(connected_ms + 2000));
+}
