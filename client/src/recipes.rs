@@ -147,6 +147,30 @@ fn persist<T>(
     }
 }
 
+/// The same for a change: where it may have been made, or may still be, the error says so.
+fn persist_change<T>(
+    client: &Client,
+    deadline: Instant,
+    mut ask: impl FnMut(&Client) -> Result<T, ClientError>,
+) -> Result<T, RecipeError> {
+    let mut is_in_doubt = false;
+    let asked = persist(client, deadline, |client| {
+        let asked = ask(client);
+        is_in_doubt |= matches!(
+            asked,
+            Err(ClientError::ConnectionLoss { maybe_applied: true }
+                | ClientError::Timeout { maybe_applied: true })
+        );
+        asked
+    });
+    match asked {
+        // An answer is about all that this session has asked for before.
+        Ok(_) | Err(RecipeError::Client(ClientError::Server(_))) => asked,
+        Err(error) if is_in_doubt => Err(once::in_doubt(error)),
+        Err(_) => asked,
+    }
+}
+
 /// Where a server is there and cannot do what was asked, it is not asked again at once.
 fn pause(client: &Client, deadline: Instant) {
     if client.is_connected() {

@@ -1723,8 +1723,8 @@ fw_status fw_lock_on_change(fw_lock *lock,
 
 /**
  * Releases the lock, and returns when the next one can have it; free the handle afterwards. At the
- * deadline it goes on in the background. May block, so not in a callback. Fails with `FW_LOST` when
- * it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ * deadline it goes on in the background, and `fw_error_maybe_applied` is true. May block, so not
+ * in a callback. Fails with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
  */
 fw_status fw_lock_release(fw_lock *lock, int64_t timeout_ms, fw_error **error);
 
@@ -2299,17 +2299,16 @@ fw_status fw_barrier_new(fw_client *client,
 
 /**
  * Bars the way; it may be barred already. It is not bound to the session: somebody has to lift it.
- * `token` may be null; it grows from one barring to the next. May block, so not in a callback. Fails
- * with `FW_TIMEOUT`, and as `fw_client_call`.
+ * `token` may be null; it grows from one barring to the next. May block, so not in a callback.
+ * Fails with `FW_TIMEOUT`, of which `fw_error_maybe_applied` says whether the way may be barred
+ * all the same, and as `fw_client_call`.
  */
-fw_status fw_barrier_set(fw_barrier *barrier,
-                         int64_t timeout_ms,
-                         int64_t *token,
-                         fw_error **error);
+fw_status fw_barrier_set(fw_barrier *barrier, int64_t timeout_ms, int64_t *token, fw_error **error);
 
 /**
  * Frees the way for all that wait; it may be free already. May block, so not in a callback. Fails
- * with `FW_TIMEOUT`, and as `fw_client_call`.
+ * with `FW_TIMEOUT`, of which `fw_error_maybe_applied` says whether the way may be free all the
+ * same, and as `fw_client_call`.
  */
 fw_status fw_barrier_lift(fw_barrier *barrier, int64_t timeout_ms, fw_error **error);
 
@@ -2665,12 +2664,11 @@ fw_status fw_tenure_on_change(fw_tenure *tenure,
 
 /**
  * Gives it up, and returns when others can have it; who is inside a double barrier waits until all
- * have left. Free the handle afterwards. At the deadline it goes on in the background. May block, so
- * not in a callback. Fails with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ * have left. Free the handle afterwards. At the deadline it goes on in the background, and
+ * `fw_error_maybe_applied` is true. May block, so not in a callback. Fails with `FW_LOST` when it
+ * was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
  */
-fw_status fw_tenure_release(fw_tenure *tenure,
-                            int64_t timeout_ms,
-                            fw_error **error);
+fw_status fw_tenure_release(fw_tenure *tenure, int64_t timeout_ms, fw_error **error);
 
 /**
  * Frees the handle, and gives up what is held in the background unless that was done. Null is allowed. May
@@ -2845,14 +2843,13 @@ fw_status fw_snowflake_on_change(fw_snowflake *snowflake,
                                  fw_error **error);
 
 /**
- * Gives the worker id back so that its next owner need not wait, and makes no more ids; free the handle
- * afterwards. One that is only freed leaves its worker id unused for some seconds. Another thread that
- * waits for an id is told `FW_LOST`. May block, so not in a callback. Fails with `FW_LOST` when it was lost
- * before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ * Gives the worker id back so that its next owner need not wait, and makes no more ids; free the
+ * handle afterwards. One that is only freed leaves its worker id unused for some seconds. Another
+ * thread that waits for an id is told `FW_LOST`. At the deadline it goes on in the background, and
+ * `fw_error_maybe_applied` is true. May block, so not in a callback. Fails with `FW_LOST` when it
+ * was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
  */
-fw_status fw_snowflake_close(fw_snowflake *snowflake,
-                             int64_t timeout_ms,
-                             fw_error **error);
+fw_status fw_snowflake_close(fw_snowflake *snowflake, int64_t timeout_ms, fw_error **error);
 
 /**
  * Frees `snowflake`. Null is allowed. May block: waits for a callback that is running, up to two seconds,

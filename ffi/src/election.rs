@@ -14,7 +14,7 @@ use crate::guard::{Opaque, borrow, free, give, out, set_optional, view};
 use crate::recipes::Asker;
 use crate::result::{ResultBody, fw_result};
 use crate::status::fw_status;
-use crate::tenure::{Holding, fw_standing, fw_standing_fn};
+use crate::tenure::{Holding, fw_standing, fw_standing_fn, given_up};
 
 /// One that stands for election: in line from `fw_election_join` on, leading from the success of
 /// `fw_election_lead` on, until it resigns, is freed, or is lost with its session. All functions on
@@ -182,8 +182,9 @@ pub unsafe extern "C" fn fw_election_on_change(
 }
 
 /// Steps back, from leading or from the line, and returns when the next one can lead; free the handle
-/// afterwards. Another thread that waits in `fw_election_lead` is told `FW_LOST`. At the deadline it goes on in the background. May block, so not in a callback. Fails
-/// with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+/// afterwards. Another thread that waits in `fw_election_lead` is told `FW_LOST`. At the deadline it goes on in
+/// the background, and `fw_error_maybe_applied` is true. May block, so not in a callback. Fails with `FW_LOST`
+/// when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_election_resign(
     election: *mut fw_election,
@@ -194,7 +195,7 @@ pub unsafe extern "C" fn fw_election_resign(
         let election = borrow(election.cast_const())?;
         let deadline = election.holding.deadline(timeout_ms)?;
         election.leads.store(false, Ordering::Release);
-        Ok(election.holding.take()?.withdraw(deadline)?)
+        given_up(election.holding.take()?.withdraw(deadline))
     })
 }
 

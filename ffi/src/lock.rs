@@ -186,8 +186,8 @@ pub unsafe extern "C" fn fw_lock_on_change(
 }
 
 /// Releases the lock, and returns when the next one can have it; free the handle afterwards. At the
-/// deadline it goes on in the background. May block, so not in a callback. Fails with `FW_LOST` when
-/// it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+/// deadline it goes on in the background, and `fw_error_maybe_applied` is true. May block, so not
+/// in a callback. Fails with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_lock_release(
     lock: *mut fw_lock,

@@ -120,6 +120,15 @@ impl<T> Drop for Holding<T> {
     }
 }
 
+/// What came of giving something up, which goes on in the background after its deadline.
+pub fn given_up(given_up: Result<(), RecipeError>) -> Result<(), Failure> {
+    given_up.map_err(|error| {
+        let goes_on = error == RecipeError::Deadline;
+        let failure = Failure::from(error);
+        Failure { maybe_applied: failure.maybe_applied || goes_on, ..failure }
+    })
+}
+
 /// What an error is of a call on what is held; see [`Asker::ask`] for the others.
 impl From<RecipeError> for Failure {
     #[cold]

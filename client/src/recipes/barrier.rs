@@ -9,7 +9,7 @@ use super::contender::Contender;
 use super::place::Place;
 use super::protected;
 use super::signal::{look_again_by, look_until};
-use super::{FencingToken, RecipeError, Tenure, persist};
+use super::{FencingToken, RecipeError, Tenure, persist, persist_change};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::operation::{ANY_VERSION, Acl, CreateMode, MultiOp};
@@ -35,21 +35,31 @@ impl Barrier {
     }
 
     /// Bars the way; it may be barred already. The token grows from one barring to the next. It is
-    /// not bound to the session: somebody has to lift it. Blocks for the requests that this takes.
+    /// not bound to the session: somebody has to lift it. Blocks for the requests that this takes. An error with
+    /// `maybe_applied` leaves open whether the way is, or is going to be, barred.
     pub fn set(&self, deadline: Instant) -> Result<FencingToken, RecipeError> {
-        let path = &self.place.path;
+        let Place { client, path, acl } = &self.place;
+        let bar = |client: &Client| match client.create(path, b"", acl, CreateMode::Persistent) {
+            Err(ClientError::Server(ErrorCode::NodeExists)) => client.exists(path, false),
+            made => Ok(Some(made?.stat)),
+        };
         loop {
-            self.place.make_as(path, CreateMode::Persistent, deadline)?;
-            let stat = persist(&self.place.client, deadline, |client| client.exists(path, false))?;
-            if let Some(stat) = stat {
-                return Ok(FencingToken(stat.czxid));
+            match persist_change(client, deadline, bar) {
+                Ok(Some(stat)) => return Ok(FencingToken(stat.czxid)),
+                Ok(None) => {} // lifted meanwhile
+                Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => {
+                    self.place.make_above(CreateMode::Persistent, deadline)?;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Frees the way for all that wait; it may be free already. Blocks for the request.
+    /// Frees the way for all that wait; it may be free already. Blocks for the request. An error with
+    /// `maybe_applied` leaves open whether the way is, or is going to be, free.
     pub fn lift(&self, deadline: Instant) -> Result<(), RecipeError> {
-        protected::delete(&self.place.client, None, &self.place.path, deadline)
+        let Place { client, path, .. } = &self.place;
+        persist_change(client, deadline, |client| protected::delete_now(client, None, path))
     }
 
     /// Waits until the way is free. Blocks. All that wait are woken by one event each.

@@ -230,7 +230,7 @@ fn step(
 }
 
 /// It stays open whether a transaction was applied, whatever kept us from finding out.
-fn in_doubt(error: RecipeError) -> RecipeError {
+pub(super) fn in_doubt(error: RecipeError) -> RecipeError {
     match error {
         RecipeError::Deadline => ClientError::Timeout { maybe_applied: true }.into(),
         // These say so.

@@ -44,8 +44,9 @@ pub unsafe extern "C" fn fw_barrier_new(
 }
 
 /// Bars the way; it may be barred already. It is not bound to the session: somebody has to lift it.
-/// `token` may be null; it grows from one barring to the next. May block, so not in a callback. Fails
-/// with `FW_TIMEOUT`, and as `fw_client_call`.
+/// `token` may be null; it grows from one barring to the next. May block, so not in a callback.
+/// Fails with `FW_TIMEOUT`, of which `fw_error_maybe_applied` says whether the way may be barred
+/// all the same, and as `fw_client_call`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_barrier_set(
     barrier: *mut fw_barrier,
@@ -62,7 +63,8 @@ pub unsafe extern "C" fn fw_barrier_set(
 }
 
 /// Frees the way for all that wait; it may be free already. May block, so not in a callback. Fails
-/// with `FW_TIMEOUT`, and as `fw_client_call`.
+/// with `FW_TIMEOUT`, of which `fw_error_maybe_applied` says whether the way may be free all the
+/// same, and as `fw_client_call`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_barrier_lift(
     barrier: *mut fw_barrier,

@@ -13,7 +13,7 @@ use crate::callback::{Context, fw_destroy_fn};
 use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, out, set_optional, view};
 use crate::status::fw_status;
-use crate::tenure::{Holding, fw_standing, fw_standing_fn};
+use crate::tenure::{Holding, fw_standing, fw_standing_fn, given_up};
 
 /// What is held: a permit, a place inside a double barrier, membership of a group, an offered
 /// service, a selector's leadership, a worker id, a worker's name. It is held from the call that got it
@@ -81,7 +81,7 @@ impl Holding<Held> {
     /// Gives it up, and waits until others can have it.
     pub fn release(&self, timeout_ms: i64) -> Result<(), Failure> {
         let deadline = self.deadline(timeout_ms)?;
-        Ok(self.take()?.release(deadline)?)
+        given_up(self.take()?.release(deadline))
     }
 }
 
@@ -164,8 +164,9 @@ pub unsafe extern "C" fn fw_tenure_on_change(
 }
 
 /// Gives it up, and returns when others can have it; who is inside a double barrier waits until all
-/// have left. Free the handle afterwards. At the deadline it goes on in the background. May block, so
-/// not in a callback. Fails with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+/// have left. Free the handle afterwards. At the deadline it goes on in the background, and
+/// `fw_error_maybe_applied` is true. May block, so not in a callback. Fails with `FW_LOST` when it
+/// was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_tenure_release(
     tenure: *mut fw_tenure,

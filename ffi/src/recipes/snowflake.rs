@@ -14,7 +14,7 @@ use crate::client::fw_client;
 use crate::error::{Failure, fw_error};
 use crate::guard::{Opaque, borrow, free, give, out, set_optional, view};
 use crate::status::fw_status;
-use crate::tenure::{Holding, fw_standing, fw_standing_fn};
+use crate::tenure::{Holding, fw_standing, fw_standing_fn, given_up};
 
 /// What ids count from unless a program has reasons of its own: the year 2020, milliseconds since 1970.
 pub const FW_SNOWFLAKE_EPOCH_MS: u64 = 1_577_836_800_000;
@@ -218,10 +218,11 @@ pub unsafe extern "C" fn fw_snowflake_on_change(
     })
 }
 
-/// Gives the worker id back so that its next owner need not wait, and makes no more ids; free the handle
-/// afterwards. One that is only freed leaves its worker id unused for some seconds. Another thread that
-/// waits for an id is told `FW_LOST`. May block, so not in a callback. Fails with `FW_LOST` when it was lost
-/// before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+/// Gives the worker id back so that its next owner need not wait, and makes no more ids; free the
+/// handle afterwards. One that is only freed leaves its worker id unused for some seconds. Another
+/// thread that waits for an id is told `FW_LOST`. At the deadline it goes on in the background, and
+/// `fw_error_maybe_applied` is true. May block, so not in a callback. Fails with `FW_LOST` when it
+/// was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_snowflake_close(
     snowflake: *mut fw_snowflake,
@@ -231,7 +232,7 @@ pub unsafe extern "C" fn fw_snowflake_close(
     border!(error, {
         let snowflake = borrow(snowflake.cast_const())?;
         let deadline = snowflake.deadline(timeout_ms)?;
-        Ok(snowflake.take()?.0.close(deadline)?)
+        given_up(snowflake.take()?.0.close(deadline))
     })
 }
 

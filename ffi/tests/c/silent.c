@@ -10,6 +10,13 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+/* What is given up goes on in the background, and what bars the way may do so all the same. */
+static void in_doubt(fw_status status, fw_error *error, bool maybe_applied) {
+    CHECK(status == FW_TIMEOUT && fw_error_retriable(error) && !fw_error_fatal(error));
+    CHECK(fw_error_maybe_applied(error) == maybe_applied);
+    fw_error_free(error);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 3);
     int answers = strcmp(arguments[2], "answers") == 0;
@@ -19,7 +26,13 @@ int main(int count, char **arguments) {
     OK(fw_config_set_number(config, "closeTimeout", FW_CSTR, 300, &error));
     OK(fw_client_open(config, &client, &error));
     fw_config_free(config);
+    fw_lock *lock = NULL;
+    fw_election *election = NULL;
+    fw_barrier *barrier = NULL;
+    OK(fw_barrier_new(client, "/b", 2, NULL, &barrier, &error));
     if (answers) {
+        OK(fw_lock_acquire(client, "/l", 2, -1, &lock, &error));
+        OK(fw_election_join(client, "/e", 2, NULL, 0, -1, &election, &error));
         OK(fw_client_sync(client, "/", 1, -1, &error));
         puts("connected");
         fflush(stdout);
@@ -35,6 +48,17 @@ int main(int count, char **arguments) {
     CHECK(!fw_error_maybe_applied(error));
     fw_error_free(error);
     CHECK(now() - begin >= 0.4);
+    if (answers) {
+        fw_status status = fw_lock_release(lock, 100, &error);
+        in_doubt(status, error, true);
+        status = fw_election_resign(election, 100, &error);
+        in_doubt(status, error, true);
+    }
+    fw_status status = fw_barrier_set(barrier, 100, NULL, &error);
+    in_doubt(status, error, answers);
+    status = fw_barrier_lift(barrier, 100, &error);
+    in_doubt(status, error, answers);
+    fw_lock_free(lock), fw_election_free(election), fw_barrier_free(barrier);
     begin = now();
     CHECK(fw_client_close(client, 500, NULL) == (answers ? FW_TIMEOUT : FW_CONNECTION_LOSS));
     fw_client_free(client);

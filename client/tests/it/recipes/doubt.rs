@@ -1,12 +1,13 @@
-//! Ephemeral nodes of a name of their own whose answer is lost: each handle answers for its own create.
+//! Ephemeral nodes of a name of their own whose answer is lost: each handle answers for its own create. And
+//! barriers, which nobody answers for.
 
 use std::time::{Duration, Instant};
 
-use farwatch_client::recipes::{ConfigCell, Group, Lock, RecipeError, WorkerIds};
+use farwatch_client::recipes::{Barrier, ConfigCell, Group, Lock, RecipeError, WorkerIds};
 use farwatch_client::{Acl, Client, ClientError, CreateMode, Options};
 
 use super::loss::through;
-use super::way::{MULTI, Way};
+use super::way::{CREATE, DELETE, MULTI, Way};
 use super::{await_children, fresh, soon};
 
 /// With room for a reconnect, and meant to pass.
@@ -143,4 +144,51 @@ fn what_is_taken_back_is_this_joins_node_and_not_the_next_one_of_its_name() {
     settle(&client);
     assert_eq!(observer.children("/hosts", false).unwrap().names, ["host"]);
     next.check().unwrap();
+}
+
+#[test]
+fn a_barrier_whose_answers_are_lost_is_said_to_be_in_doubt_and_nothing_is_done_later() {
+    let (root, observer) = fresh();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    client.wait_connected(Duration::from_secs(60)).unwrap();
+    let (ours, theirs) = (Barrier::new(&client, "/gate"), Barrier::new(&observer, "/gate"));
+    let doubt = RecipeError::Client(ClientError::Timeout { maybe_applied: true });
+    way.close_at_answer(CREATE);
+    assert_eq!(ours.set(in_the_cut()), Err(doubt.clone()));
+    assert_eq!(way.lost(), 1);
+    way.reopen();
+    settle(&client);
+    let token = ours.set(soon()).unwrap();
+    assert_eq!(observer.exists("/gate", false).unwrap().unwrap().czxid, token.0);
+    way.close_at_answer(DELETE);
+    assert_eq!(ours.lift(in_the_cut()), Err(doubt));
+    assert_eq!(way.lost(), 2);
+    // Whoever bars the way now may count on it.
+    theirs.set(soon()).unwrap();
+    assert_eq!(ours.lift(in_the_cut()), Err(RecipeError::Deadline), "nothing was asked");
+    way.reopen();
+    settle(&client);
+    assert!(observer.exists("/gate", false).unwrap().is_some());
+    ours.lift(soon()).unwrap();
+    assert!(observer.exists("/gate", false).unwrap().is_none());
+}
+
+#[test]
+fn a_barrier_whose_answer_alone_is_lost_is_set_and_lifted() {
+    let (root, observer) = fresh();
+    let way = Way::open();
+    let gate = Barrier::new(&through(&way, &root, Options::default()), "/far/away/gate");
+    gate.set(soon()).unwrap();
+    gate.lift(soon()).unwrap();
+    for round in 0..3 {
+        way.lose_answer(CREATE);
+        let token = gate.set(soon()).unwrap();
+        let stat = observer.exists("/far/away/gate", false).unwrap().unwrap();
+        assert_eq!((stat.czxid, way.lost()), (token.0, 2 * round + 1));
+        way.lose_answer(DELETE);
+        gate.lift(soon()).unwrap();
+        assert_eq!(way.lost(), 2 * round + 2);
+        assert!(observer.exists("/far/away/gate", false).unwrap().is_none());
+    }
 }
