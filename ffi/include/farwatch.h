@@ -1333,9 +1333,9 @@ fw_status fw_election_join(fw_client *client,
                            fw_error **error);
 
 /**
- * Waits until this one leads, up to `timeout_ms` (negative: `requestTimeout`; 0: asks whether it is
- * its turn). After `FW_TIMEOUT` it is in line still. May block, so not in a callback. Fails with
- * `FW_TIMEOUT`, `FW_LOST`, `FW_IN_CALLBACK`.
+ * Waits until this one leads, up to `timeout_ms` (negative: `requestTimeout`; 0: asks whether it
+ * is its turn, for which a server has `requestTimeout`). After `FW_TIMEOUT` it is in line still.
+ * May block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_LOST`, `FW_IN_CALLBACK`.
  */
 fw_status fw_election_lead(fw_election *election, int64_t timeout_ms, fw_error **error);
 
@@ -1385,13 +1385,12 @@ fw_status fw_election_on_change(fw_election *election,
                                 fw_error **error);
 
 /**
- * Steps back, from leading or from the line, and returns when the next one can lead; free the handle
- * afterwards. Another thread that waits in `fw_election_lead` is told `FW_LOST`. At the deadline it goes on in the background. May block, so not in a callback. Fails
- * with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+ * Steps back, from leading or from the line, and returns when the next one can lead; free the
+ * handle afterwards. Another thread that waits in `fw_election_lead` is told `FW_LOST`. At the
+ * deadline it goes on in the background, and `fw_error_maybe_applied` is true. May block, so not
+ * in a callback. Fails with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
  */
-fw_status fw_election_resign(fw_election *election,
-                             int64_t timeout_ms,
-                             fw_error **error);
+fw_status fw_election_resign(fw_election *election, int64_t timeout_ms, fw_error **error);
 
 /**
  * Frees the handle, and steps back in the background unless that was done. Null is allowed. May block: waits

@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use farwatch_client::recipes::{Candidate, LeaderLatch};
 
@@ -84,9 +85,9 @@ pub unsafe extern "C" fn fw_election_join(
     })
 }
 
-/// Waits until this one leads, up to `timeout_ms` (negative: `requestTimeout`; 0: asks whether it is
-/// its turn). After `FW_TIMEOUT` it is in line still. May block, so not in a callback. Fails with
-/// `FW_TIMEOUT`, `FW_LOST`, `FW_IN_CALLBACK`.
+/// Waits until this one leads, up to `timeout_ms` (negative: `requestTimeout`; 0: asks whether it
+/// is its turn, for which a server has `requestTimeout`). After `FW_TIMEOUT` it is in line still.
+/// May block, so not in a callback. Fails with `FW_TIMEOUT`, `FW_LOST`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_election_lead(
     election: *mut fw_election,
@@ -95,8 +96,11 @@ pub unsafe extern "C" fn fw_election_lead(
 ) -> fw_status {
     border!(error, {
         let election = borrow(election.cast_const())?;
-        let deadline = election.holding.deadline(timeout_ms)?;
-        election.holding.get()?.wait(deadline)?;
+        let candidate = election.holding.get()?;
+        match timeout_ms {
+            0 => candidate.wait_for(Duration::ZERO, election.holding.deadline(-1)?)?,
+            _ => candidate.wait(election.holding.deadline(timeout_ms)?)?,
+        }
         election.leads.store(true, Ordering::Release);
         Ok(())
     })
@@ -181,10 +185,10 @@ pub unsafe extern "C" fn fw_election_on_change(
     })
 }
 
-/// Steps back, from leading or from the line, and returns when the next one can lead; free the handle
-/// afterwards. Another thread that waits in `fw_election_lead` is told `FW_LOST`. At the deadline it goes on in
-/// the background, and `fw_error_maybe_applied` is true. May block, so not in a callback. Fails with `FW_LOST`
-/// when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
+/// Steps back, from leading or from the line, and returns when the next one can lead; free the
+/// handle afterwards. Another thread that waits in `fw_election_lead` is told `FW_LOST`. At the
+/// deadline it goes on in the background, and `fw_error_maybe_applied` is true. May block, so not
+/// in a callback. Fails with `FW_LOST` when it was lost before, `FW_TIMEOUT`, `FW_IN_CALLBACK`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_election_resign(
     election: *mut fw_election,

@@ -102,10 +102,27 @@ impl Contender {
 
     /// Waits until it is this one's turn.
     pub(super) fn wait_turn(&self, rule: Rule, deadline: Instant) -> Result<(), RecipeError> {
-        self.look_and_wait(rule, deadline).map_err(lost_with_the_session)
+        self.wait_turn_until(rule, deadline, deadline)
     }
 
-    fn look_and_wait(&self, rule: Rule, deadline: Instant) -> Result<(), RecipeError> {
+    /// The same, for those in front no longer than until `patient_until`, which may be now. The requests
+    /// have time until `deadline`.
+    pub(super) fn wait_turn_until(
+        &self,
+        rule: Rule,
+        patient_until: Instant,
+        deadline: Instant,
+    ) -> Result<(), RecipeError> {
+        let patient_until = patient_until.min(deadline);
+        self.look_and_wait(rule, patient_until, deadline).map_err(lost_with_the_session)
+    }
+
+    fn look_and_wait(
+        &self,
+        rule: Rule,
+        patient_until: Instant,
+        deadline: Instant,
+    ) -> Result<(), RecipeError> {
         loop {
             self.tenure.hold()?;
             let line = self.line(deadline)?;
@@ -116,7 +133,7 @@ impl Contender {
             let Some(before) = rule(&line[..own]) else {
                 return self.tenure.take_office(deadline);
             };
-            self.wait_gone(&self.place.child(&before.name), deadline)?;
+            self.wait_gone(&self.place.child(&before.name), patient_until)?;
         }
     }
 

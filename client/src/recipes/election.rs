@@ -4,7 +4,7 @@
 //! lead can see who does.
 
 use std::ops::Deref;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use farwatch_core::wire::ErrorCode;
 
@@ -94,6 +94,12 @@ impl Candidate {
     /// Waits until this one leads. Blocks. After [`RecipeError::Deadline`] it is in line still.
     pub fn wait(&self, deadline: Instant) -> Result<(), RecipeError> {
         self.contender.wait_turn(one_at_a_time, deadline)
+    }
+
+    /// As [`Candidate::wait`], for those in front no longer than `patience`, which may be zero: then it asks
+    /// whether it is this one's turn. Blocks; `deadline` bounds all of it, the requests included.
+    pub fn wait_for(&self, patience: Duration, deadline: Instant) -> Result<(), RecipeError> {
+        self.contender.wait_turn_until(one_at_a_time, Instant::now() + patience, deadline)
     }
 
     /// Waits until this one leads, and makes it the handle of that. Blocks. At an error it steps back.

@@ -56,10 +56,7 @@ impl Lock {
     ) -> Result<Option<LockGuard>, RecipeError> {
         let patient_until = Instant::now() + patience;
         let contender = Contender::enter(&self.place, MARKER, b"", deadline)?;
-        let line = contender.line(deadline)?;
-        let is_first = line.first().is_some_and(|first| contender.is(first));
-        let wait_until = if is_first { deadline } else { deadline.min(patient_until) };
-        match contender.wait_turn(one_at_a_time, wait_until) {
+        match contender.wait_turn_until(one_at_a_time, patient_until, deadline) {
             Ok(()) => Ok(Some(LockGuard { contender })),
             Err(RecipeError::Deadline) => {
                 contender.leave(deadline)?;

@@ -88,9 +88,10 @@ static void leaders(const char *connect) {
     size_t size = 0;
     OK(fw_election_join(one, "/e", 2, (const uint8_t *)"one", 3, -1, &first, &error));
     CHECK(fw_election_check(first, &token, NULL) == FW_TAKEN && fw_election_lease_ms(first) == 0);
-    OK(fw_election_lead(first, -1, &error));
+    OK(fw_election_lead(first, 0, &error)); /* it is its turn */
     OK(fw_election_join(two, "/e", 2, (const uint8_t *)"two", 3, -1, &second, &error));
     CHECK(fw_election_lead(second, 100, NULL) == FW_TIMEOUT);
+    CHECK(fw_election_lead(second, 0, NULL) == FW_TIMEOUT);
     OK(fw_election_leader(second, -1, &leader, &error));
     CHECK(memcmp(fw_result_data(leader, &size), "one", 3) == 0 && size == 3);
     OK(fw_election_check(first, &token, &error));

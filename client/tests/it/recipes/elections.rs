@@ -136,3 +136,18 @@ fn a_candidate_that_withdraws_waits_no_more_on_another_thread() {
     });
     assert_eq!(latch.leader(soon()).unwrap().unwrap().token, leading.token());
 }
+
+#[test]
+fn a_candidate_asks_whether_it_is_its_turn_and_stays_in_line() {
+    let (_root, client) = fresh();
+    let latch = LeaderLatch::new(&client, "/leader");
+    let first = latch.join(b"first", soon()).unwrap();
+    let second = latch.join(b"second", soon()).unwrap();
+    assert_eq!(second.wait_for(Duration::ZERO, soon()), Err(RecipeError::Deadline));
+    assert_eq!(first.wait_for(Duration::ZERO, soon()), Ok(()));
+    first.check().unwrap();
+    first.withdraw(soon()).unwrap();
+    assert_eq!(second.wait_for(Duration::ZERO, soon()), Ok(()));
+    client.delete(second.path(), -1).unwrap();
+    assert_eq!(second.wait_for(Duration::ZERO, soon()), Err(RecipeError::Lost));
+}
