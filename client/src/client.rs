@@ -516,6 +516,11 @@ impl Client {
         self.handle.shared.lock().machine.is_over()
     }
 
+    /// Why the session has ended for good, if it has.
+    pub(crate) fn end_reason(&self) -> Option<ClientError> {
+        self.handle.shared.lock().machine.end_reason()
+    }
+
     /// Whether the server that serves the session can only read now.
     pub fn is_read_only(&self) -> bool {
         self.handle.shared.lock().machine.is_read_only()

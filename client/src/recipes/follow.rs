@@ -11,10 +11,11 @@
 //! Everything runs as completions on the client's reader thread, one look at a time. After a reconnect
 //! the client arms the watches again, and what changed meanwhile fires them.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::RecipeError;
+use super::signal::Signal;
 use crate::client::{Client, Subscription, WeakClient, guarded};
 use crate::error::ClientError;
 use crate::operation::Operation;
@@ -44,7 +45,8 @@ struct State<T> {
 pub(super) struct Followed<T> {
     client: WeakClient,
     state: Mutex<State<T>>,
-    changed: Condvar,
+    /// Raised for those who wait.
+    signal: Arc<Signal>,
 }
 
 impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
@@ -60,7 +62,7 @@ impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
             callbacks: Vec::new(),
             subscriptions: Vec::new(),
         };
-        Self { client: client.downgrade(), state: Mutex::new(state), changed: Condvar::new() }
+        Self { client: client.downgrade(), state: Mutex::new(state), signal: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -87,20 +89,24 @@ impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
     pub(super) fn wait_beyond(&self, seen: u64, deadline: Instant) -> Result<u64, RecipeError> {
         let client = self.client.upgrade().ok_or(ClientError::Closed)?;
         client.refuse_inside_callback()?;
-        let mut state = self.lock();
+        let signal = Arc::clone(&self.signal);
+        let (_session, _state) = client.on_session(move |_state| signal.raise());
         loop {
+            let raised = self.signal.raised();
+            let state = self.lock();
             if seen < state.revision {
                 return Ok(state.revision);
             }
             if let Some(error) = &state.error {
                 return Err(error.clone().into());
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            drop(state);
+            if let Some(reason) = client.end_reason() {
+                return Err(reason.into());
+            }
+            if !self.signal.wait_beyond(raised, deadline) {
                 return Err(RecipeError::Deadline);
             }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -125,7 +131,7 @@ impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
         state.revision += 1;
         let mut callbacks = std::mem::take(&mut state.callbacks);
         drop(state);
-        self.changed.notify_all();
+        self.signal.raise();
         callbacks.iter_mut().for_each(|callback| guarded(|| callback(&value)));
         let mut state = self.lock();
         if !state.is_over {
@@ -136,7 +142,7 @@ impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
 
     fn fail(&self, error: ClientError) {
         self.lock().error = Some(error);
-        self.changed.notify_all();
+        self.signal.raise();
     }
 }
 

@@ -18,7 +18,7 @@ use super::place::Place;
 use super::signal::Signal;
 use super::worker_id::{WorkerId, WorkerIds};
 use super::{RecipeError, persist};
-use crate::client::{Client, NodeData, WeakClient};
+use crate::client::{Client, NodeData, WeakClient, is_stopped};
 use crate::error::ClientError;
 use crate::operation::{Acl, CreateMode, Operation};
 use crate::outcome::Outcome;
@@ -265,7 +265,7 @@ impl Snowflake {
                     // The next millisecond comes by itself, a confirmation is told.
                     let next = Instant::now() + Duration::from_millis(1);
                     let was_told = self.mark.signal.wait_beyond(seen, deadline.min(next));
-                    if !was_told && deadline <= Instant::now() {
+                    if !was_told && (deadline <= Instant::now() || is_stopped()) {
                         return Err(RecipeError::Deadline);
                     }
                 }

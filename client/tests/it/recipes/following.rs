@@ -10,7 +10,7 @@ use farwatch_client::{Acl, ClientError, CreateMode, ErrorCode, Options};
 
 use super::loss::through;
 use super::way::{GET_DATA, MULTI, NO_AUTH, THROTTLED, Way};
-use super::{Counting, fresh, shortly, soon};
+use super::{Counting, await_children, fresh, shortly, soon};
 use crate::server::client_below;
 
 /// Waits until the view shows these names.
@@ -269,4 +269,43 @@ fn an_election_at_the_root_is_followed() {
     let view = latch.follow();
     view.wait_beyond(0, soon()).unwrap();
     assert!(candidate.is(&view.leader().unwrap()));
+}
+
+#[test]
+fn who_waits_for_a_change_hears_that_the_client_is_closed() {
+    let (_root, client) = fresh();
+    let cell = ConfigCell::open(&client, "/config");
+    let seen = cell.wait_beyond(0, soon()).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| cell.wait_beyond(seen, soon()));
+        client.close().unwrap();
+        assert_eq!(waiting.join().unwrap(), Err(ClientError::Closed.into()));
+    });
+    assert_eq!(cell.wait_beyond(seen, soon()), Err(ClientError::Closed.into()));
+}
+
+#[test]
+fn who_waits_for_a_change_hears_of_the_end_of_the_session_unless_another_one_follows() {
+    let (root, observer) = fresh();
+    for renews in [false, true] {
+        let way = Way::open();
+        let short = Options::default().session_timeout(Duration::from_secs(1));
+        let client = through(&way, &root, short.renew_expired(renews));
+        client.create("/mark", b"", &Acl::open(), CreateMode::Ephemeral).unwrap();
+        let cell = ConfigCell::open(&client, "/config");
+        let seen = cell.wait_beyond(0, soon()).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| cell.wait_beyond(seen, soon()));
+            way.close();
+            await_children(&observer, "/", 0);
+            way.reopen();
+            if renews {
+                client.wait_connected(Duration::from_secs(60)).unwrap();
+                observer.create("/config", b"1", &Acl::open(), CreateMode::Persistent).unwrap();
+                assert_eq!(waiting.join().unwrap(), Ok(seen + 1));
+            } else {
+                assert_eq!(waiting.join().unwrap(), Err(ClientError::SessionExpired.into()));
+            }
+        });
+    }
 }

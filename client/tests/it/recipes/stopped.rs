@@ -1,7 +1,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use farwatch_client::recipes::{LeaderLatch, Lock, Queue, RecipeError, Semaphore};
+use farwatch_client::recipes::{
+    ConfigCell, LeaderLatch, Lock, Queue, RecipeError, SNOWFLAKE_EPOCH_MS, Semaphore, Snowflake,
+    SnowflakeOptions,
+};
 use farwatch_client::{Client, Options, Stop};
 
 use super::{await_children, fresh, soon};
@@ -96,4 +99,17 @@ fn neither_a_silent_server_nor_none_holds_up_who_is_stopped() {
     let queue = Queue::new(&homeless, "/queue");
     assert_eq!(stopped(|| queue.take(never()), || {}).1, RecipeError::Deadline);
     assert_eq!(stopped(|| queue.put(b"", never()), || {}).1, RecipeError::Deadline);
+}
+
+#[test]
+fn what_waits_for_a_change_or_for_the_next_id_is_stopped() {
+    let (_root, client) = fresh();
+    let cell = ConfigCell::open(&client, "/config");
+    let seen = cell.wait_beyond(0, soon()).unwrap();
+    assert_eq!(stopped(|| cell.wait_beyond(seen, never()), || {}).1, RecipeError::Deadline);
+    // The clock stands, and the ids of its millisecond are made.
+    let stands = SnowflakeOptions::default().clock(|| SNOWFLAKE_EPOCH_MS + 1);
+    let snowflake = Snowflake::open(&client, "/ids", stands, soon()).unwrap();
+    while snowflake.try_next() != Err(RecipeError::Busy) {}
+    assert_eq!(stopped(|| snowflake.next(never()), || {}).1, RecipeError::Deadline);
 }
