@@ -178,7 +178,8 @@ impl Snowflake {
         }
         let state = State {
             last_ms: until_ms,
-            counter: 0,
+            // Of that millisecond nothing is known to be left: a former owner that closed was in it.
+            counter: (1 << COUNTER_BITS) - 1,
             reserved_ms: until_ms,
             version,
             is_reserving: false,

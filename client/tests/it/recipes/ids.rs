@@ -245,3 +245,20 @@ fn an_id_made_between_a_look_at_the_clock_and_its_own_is_no_clock_that_went_back
     now_ms.fetch_sub(1, Ordering::SeqCst);
     assert_eq!(snowflake.try_next(), Err(RecipeError::ClockBehind { by_ms: 1 }));
 }
+
+#[test]
+fn a_new_owner_makes_no_id_in_the_millisecond_in_which_its_former_owner_ended() {
+    let (_root, client) = fresh();
+    let hands = Hands::at(10_000);
+    let former = Snowflake::open(&client, "/ids", hands.options(), soon()).unwrap();
+    let made = [former.try_next().unwrap(), former.try_next().unwrap()];
+    let id = former.worker().id();
+    former.close(soon()).unwrap();
+    take_all_but(&client, "/ids", id);
+    hands.turn(10_001);
+    let new = Snowflake::open(&client, "/ids", hands.options(), soon()).unwrap();
+    hands.turn(10_000); // the clock goes back
+    assert_eq!(new.try_next(), Err(RecipeError::Busy));
+    hands.turn(10_001);
+    assert!(made[1] < new.try_next().unwrap());
+}
