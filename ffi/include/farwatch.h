@@ -295,8 +295,8 @@ enum fw_standing
    */
   FW_STANDING_HELD = 0,
   /**
-   * No server serves the session at the moment. It may come back as held or as lost: stop, or
-   * act only while `_check` agrees.
+   * No server serves the session at the moment, or one without a leader, which can only read. It may
+   * come back as held or as lost: stop, or act only while `_check` agrees.
    */
   FW_STANDING_SUSPENDED = 1,
   /**

@@ -19,8 +19,8 @@ use crate::status::fw_status;
 pub enum fw_standing {
     /// A server serves the session.
     FW_STANDING_HELD = 0,
-    /// No server serves the session at the moment. It may come back as held or as lost: stop, or
-    /// act only while `_check` agrees.
+    /// No server serves the session at the moment, or one without a leader, which can only read. It may
+    /// come back as held or as lost: stop, or act only while `_check` agrees.
     FW_STANDING_SUSPENDED = 1,
     /// It is over: released, the session expired, or somebody deleted the node. Final.
     FW_STANDING_LOST = 2,

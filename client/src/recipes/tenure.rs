@@ -19,7 +19,8 @@ use farwatch_core::wire::ErrorCode;
 pub enum Standing {
     /// A server serves the session.
     Held,
-    /// No server serves the session at the moment. It may come back as `Held` or as `Lost`.
+    /// No server serves the session at the moment, or one that can only read: without a leader it keeps no
+    /// session alive. It may come back as `Held` or as `Lost`.
     Suspended,
     /// The session has expired or was closed, or the node was deleted. Final, and told once.
     Lost,
@@ -28,10 +29,11 @@ pub enum Standing {
 impl Standing {
     fn of(state: SessionState) -> Self {
         match state {
-            SessionState::Connected
-            | SessionState::ConnectedReadOnly
-            | SessionState::AuthFailed => Self::Held,
-            SessionState::Disconnected => Self::Suspended,
+            SessionState::Connected => Self::Held,
+            // Behind a credential that it refuses a server closes.
+            SessionState::ConnectedReadOnly
+            | SessionState::AuthFailed
+            | SessionState::Disconnected => Self::Suspended,
             SessionState::Expired | SessionState::Closed => Self::Lost,
         }
     }
@@ -200,8 +202,6 @@ impl Tenure {
         look(&self.client.downgrade(), &self.path, &self.watched);
     }
 
-    /// How it stands now.
-    pub fn standing(&self) -> Standing {
     /// Deletes the node, in the background.
     pub(super) fn remove(&self) {
         let session = Some(self.watched.owner);
@@ -215,6 +215,8 @@ impl Tenure {
         deleted.map_err(lost_with_the_session)
     }
 
+    /// How it stands now.
+    pub fn standing(&self) -> Standing {
         self.watched.lock().standing
     }
 
@@ -281,8 +283,6 @@ impl Drop for Tenure {
     }
 }
 
-/// Reads the node, and sets the watch anew; tells of what is known then. The node of another create, at
-/// the same path, is not this one.
 /// Whoever has a node loses it with the session.
 pub(super) fn lost_with_the_session(error: RecipeError) -> RecipeError {
     match error {
@@ -291,6 +291,8 @@ pub(super) fn lost_with_the_session(error: RecipeError) -> RecipeError {
     }
 }
 
+/// Reads the node, and sets the watch anew; tells of what is known then. The node of another create, at
+/// the same path, is not this one.
 fn look(client: &WeakClient, path: &str, watched: &Arc<Watched>) {
     let Some(strong) = client.upgrade() else { return };
     let (again, own_path, own) = (client.clone(), path.to_owned(), Arc::clone(watched));
@@ -310,5 +312,17 @@ fn look(client: &WeakClient, path: &str, watched: &Arc<Watched>) {
     };
     if let Err(error) = strong.submit_beyond_limits(&read, Box::new(completion)) {
         tracing::debug!(%error, "a held node is not watched");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_without_a_leader_holds_nothing() {
+        assert_eq!(Standing::of(SessionState::Connected), Standing::Held);
+        let states = [SessionState::ConnectedReadOnly, SessionState::Disconnected];
+        assert_eq!(states.map(Standing::of), [Standing::Suspended; 2]);
     }
 }
