@@ -15,6 +15,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -96,20 +97,50 @@ pub async fn sleep(duration: Duration) {
     monoio::time::sleep(duration).await;
 }
 
+/// Waits until every other task that can go on has had a turn, and the timers too: for a task that
+/// could go on by itself for long.
+///
+/// A task that merely woke itself would be run again without a look at sockets or clock: the runtime
+/// looks at both only once no task can go on. So this waits for a file that is readable already.
+pub async fn turn() {
+    let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
+    let readable = rustix::event::eventfd(1, flags).map_err(io::Error::from);
+    let waited = match readable.and_then(Doorbell::of) {
+        Ok(bell) => bell.rung().await,
+        Err(error) => Err(error),
+    };
+    if waited.is_err() {
+        sleep(Duration::from_millis(1)).await; // no descriptor is to be had
+    }
+}
+
 /// A listening socket.
 #[derive(Debug)]
-pub struct Listener(TcpListener);
+pub struct Listener {
+    listener: TcpListener,
+    /// Connections taken since other tasks had a turn.
+    unwaited: Cell<u32>,
+}
+
+/// As [`UNWAITED_MAX`], for connections, which may come as fast as they are taken.
+const ACCEPTED_UNWAITED_MAX: u32 = 64;
 
 impl Listener {
     /// Takes over a bound, listening socket.
     pub fn new(listener: StdListener) -> io::Result<Self> {
         listener.set_nonblocking(is_epoll())?;
-        TcpListener::from_std(listener).map(Self)
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self { listener, unwaited: Cell::new(0) })
     }
 
     /// The next connection, not yet tied to a thread.
     pub async fn accept(&self) -> io::Result<(StdStream, SocketAddr)> {
-        let (stream, peer) = self.0.accept().await?;
+        if self.unwaited.get() >= ACCEPTED_UNWAITED_MAX {
+            self.unwaited.set(0);
+            turn().await;
+        }
+        self.unwaited.set(self.unwaited.get() + 1);
+        let (stream, peer) = self.listener.accept().await?;
         let fd = std::os::fd::IntoRawFd::into_raw_fd(stream);
         // SAFETY: `into_raw_fd` gave the descriptor up, so this is its only owner.
         Ok((unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }, peer))
@@ -119,7 +150,7 @@ impl Listener {
     /// lose a connection, so this is how a listening socket is given up. The handle must be told to
     /// [`Socket::forget`] before the listener is dropped.
     pub fn socket(&self) -> Socket {
-        Socket(Rc::new(Cell::new(Some(self.0.as_raw_fd()))))
+        Socket(Rc::new(Cell::new(Some(self.listener.as_raw_fd()))))
     }
 }
 
@@ -131,7 +162,19 @@ fn is_epoll() -> bool {
 
 /// The receiving half of a connection.
 #[derive(Debug)]
-pub struct ReadHalf(OwnedReadHalf<TcpStream>);
+pub struct ReadHalf {
+    half: OwnedReadHalf<TcpStream>,
+    /// What was read since the last read that waited, bytes; small reads count as [`READ_COST_MIN`].
+    unwaited: usize,
+}
+
+/// By epoll a read of what has come already does not wait, and a task that only reads and writes could
+/// keep the thread for as long as its peer likes: no other connection, no tick, no ping. After so much
+/// the other tasks have a turn. Large enough that a turn, about 5 µs, is a small part of the work.
+const UNWAITED_MAX: usize = 256 << 10;
+
+/// What a read counts at least against [`UNWAITED_MAX`], bytes: one of few bytes takes its time, too.
+const READ_COST_MIN: usize = 16 << 10;
 
 /// The sending half of a connection.
 #[derive(Debug)]
@@ -148,17 +191,31 @@ pub fn adopt(stream: StdStream) -> io::Result<(ReadHalf, WriteHalf, Socket)> {
     let stream = TcpStream::from_std(stream)?;
     let fd = stream.as_raw_fd();
     let (read, write) = stream.into_split();
-    Ok((ReadHalf(read), WriteHalf(write), Socket(Rc::new(Cell::new(Some(fd))))))
+    let read = ReadHalf { half: read, unwaited: 0 };
+    Ok((read, WriteHalf(write), Socket(Rc::new(Cell::new(Some(fd))))))
 }
 
 impl ReadHalf {
     /// Reads behind what `buffer` holds, up to its capacity; 0 is the end. The buffer comes back,
-    /// also on errors.
+    /// also on errors. Whoever reads in a loop lets other tasks run.
     pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let filled = buffer.len();
         let room = buffer.capacity();
         assert!(filled < room, "a read needs room");
-        let (result, slice) = self.0.read(buffer.slice_mut(filled..room)).await;
+        if self.unwaited >= UNWAITED_MAX {
+            self.unwaited = 0;
+            Box::pin(turn()).await; // boxed: every idle connection would pay for its room
+        }
+        let mut has_waited = false;
+        let mut read = pin!(self.half.read(buffer.slice_mut(filled..room)));
+        let (result, slice) = std::future::poll_fn(|context| {
+            let polled = read.as_mut().poll(context);
+            has_waited |= polled.is_pending();
+            polled
+        })
+        .await;
+        let got = *result.as_ref().unwrap_or(&0);
+        self.unwaited = if has_waited { 0 } else { self.unwaited + got.max(READ_COST_MIN) };
         (result, slice.into_inner())
     }
 }
@@ -304,7 +361,11 @@ pub struct Doorbell {
 impl Doorbell {
     /// Watches a duplicate of an eventfd.
     pub fn new(event: BorrowedFd<'_>) -> io::Result<Self> {
-        let fd: OwnedFd = event.try_clone_to_owned()?;
+        Self::of(event.try_clone_to_owned()?)
+    }
+
+    /// Watches an eventfd of its own.
+    fn of(fd: OwnedFd) -> io::Result<Self> {
         // Only readiness is asked of it, which works for any pollable descriptor.
         Ok(Self { stream: TcpStream::from_std(StdStream::from(fd))? })
     }
@@ -347,3 +408,6 @@ impl Signal {
         .await;
     }
 }
+
+#[cfg(test)]
+mod tests;
