@@ -40,8 +40,10 @@ pub fn start(reactor: &Rc<RefCell<Reactor>>, stream: TcpStream, peer: SocketAddr
     });
 }
 
-/// Starts writers for all connections that have something to send.
+/// Starts writers for all connections that have something to send, and sees to it that those go on, in
+/// another turn, that have not finished.
 pub fn flush_dirty(reactor: &Rc<RefCell<Reactor>>) {
+    resume_unfinished(reactor);
     let dirty = reactor.borrow_mut().take_dirty();
     for key in dirty {
         let Some((writer, buffer)) = reactor.borrow_mut().take_output(key) else { continue };
@@ -54,8 +56,24 @@ pub fn flush_dirty(reactor: &Rc<RefCell<Reactor>>) {
                 reactor.wrote(key, writer, buffer, result.is_ok());
                 output = reactor.take_output(key);
             }
+            resume_unfinished(&reactor);
         });
     }
+}
+
+fn resume_unfinished(reactor: &Rc<RefCell<Reactor>>) {
+    if !reactor.borrow_mut().begins_to_resume() {
+        return;
+    }
+    let reactor = Rc::clone(reactor);
+    runtime::spawn(async move {
+        let mut is_more = true;
+        while is_more {
+            runtime::turn().await;
+            is_more = reactor.borrow_mut().resume();
+            flush_dirty(&reactor);
+        }
+    });
 }
 
 async fn flush(reactor: &Rc<RefCell<Reactor>>, key: ConnectionKey) {
@@ -63,6 +81,7 @@ async fn flush(reactor: &Rc<RefCell<Reactor>>, key: ConnectionKey) {
         let Some((mut writer, buffer)) = reactor.borrow_mut().take_output(key) else { return };
         let (result, buffer) = writer.write_all(buffer).await;
         reactor.borrow_mut().wrote(key, writer, buffer, result.is_ok());
+        resume_unfinished(reactor);
     }
 }
 
@@ -101,11 +120,15 @@ async fn serve(reactor: &Rc<RefCell<Reactor>>, key: ConnectionKey, mut read: Rea
         match result {
             Ok(0) => {
                 reactor.borrow_mut().left_by_client(key);
-                return;
+                break;
             }
-            Err(_) => return,
+            Err(_) => break,
             Ok(_) => {}
         }
+    }
+    // What it asked before it left is done, above all the end of its session.
+    while reactor.borrow_mut().holds(key) {
+        signal.wait().await;
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! bytes ─► frames ─┬─ read, nothing before it ─► view of the tree ─► reply ─┐
 //!                  ├─ read behind a write ─────► queue ─────────────────────┤─► one write per turn
+//!                  ├─ what may not begin yet ──► held ─► as if it came now  │
 //!                  └─ write ─► Submission ─► core ─► Delivery ─► events, replies ┘
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod deliver;
 mod handshake;
+mod held;
 mod lists;
 mod reads;
 mod report;
@@ -35,6 +37,7 @@ use farwatch_core::wire::request::OpCode;
 use farwatch_core::zxid::{SessionId, Zxid};
 use hashbrown::HashMap;
 
+use self::held::Held;
 use self::lists::Lists;
 use crate::four_letter::Word;
 use crate::four_letter::counters::{Counter, ThreadCounters};
@@ -154,6 +157,13 @@ struct Connection {
     pending_bytes: usize,
     /// Syncs that the core has not answered.
     syncs: u32,
+    /// Requests behind all that is pending, about which nothing was done yet.
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// It stands in [`Reactor::waiting`].
+    is_waiting: bool,
+    /// It stands in [`Reactor::unfinished`].
+    is_unfinished: bool,
     out: Vec<u8>,
     /// Away while a task writes.
     writer: Option<WriteHalf>,
@@ -193,6 +203,12 @@ pub struct Reactor {
     dirty: Vec<ConnectionKey>,
     /// Connections that were held back and look again after the next delivery.
     waiting: Vec<ConnectionKey>,
+    /// Connections that go on with what they hold in another turn.
+    unfinished: VecDeque<ConnectionKey>,
+    /// Somebody calls [`Reactor::resume`].
+    is_resuming: bool,
+    /// Nodes that were walked over since it was called last.
+    walked: u64,
     scratch: Vec<u8>,
     lists: Lists,
     /// Empty buffers of some size, for the next connection that has something to say.
@@ -236,6 +252,9 @@ impl Reactor {
             submitted,
             dirty: Vec::new(),
             waiting: Vec::new(),
+            unfinished: VecDeque::new(),
+            is_resuming: false,
+            walked: 0,
             scratch: Vec::new(),
             lists: Lists::default(),
             spare_out: Vec::with_capacity(SPARE_OUT_MAX),
@@ -262,6 +281,10 @@ impl Reactor {
             pending: VecDeque::new(),
             pending_bytes: 0,
             syncs: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            is_waiting: false,
+            is_unfinished: false,
             out: Vec::new(),
             writer: Some(writer),
             socket,
@@ -352,6 +375,9 @@ impl Reactor {
             connection.socket.finish();
         }
         connection.signal.notify();
+        if !connection.held.is_empty() {
+            self.mark_unfinished(key); // it may have waited for room
+        }
     }
 
     /// Connections for which somebody should call [`Reactor::take_output`].
@@ -503,8 +529,7 @@ impl Connection {
             self.phase = Phase::Closing;
             self.closing_since_ms = now_ms;
         }
-        self.pending.clear();
-        self.pending_bytes = 0;
+        self.forget_queue();
         self.draining = false;
         self.socket.hang_up();
         self.signal.notify();
@@ -512,8 +537,15 @@ impl Connection {
 
     fn has_room(&self) -> bool {
         self.out.len() < OUT_BYTES_PAUSE
-            && self.pending.len() < PENDING_MAX
-            && self.pending_bytes < PENDING_BYTES_MAX
+            && self.pending.len() + self.held.len() < PENDING_MAX
+            && self.pending_bytes + self.held_bytes < PENDING_BYTES_MAX
+    }
+
+    fn forget_queue(&mut self) {
+        self.pending.clear();
+        self.pending_bytes = 0;
+        self.held.clear();
+        self.held_bytes = 0;
     }
 
     fn replied(&mut self, zxid: Zxid, now_us: u64, took_us: u64) {
@@ -528,3 +560,6 @@ impl Connection {
         stats.latency_us_sum += took_us;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,13 @@ fn connections(address: SocketAddr) -> u64 {
     line.expect("a count of connections").parse::<u64>().expect("a number") - 1
 }
 
+/// A number that the server counts.
+fn mntr(address: SocketAddr, name: &str) -> u64 {
+    let text = four_letter_word(address, "mntr").expect("mntr");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
+    value.and_then(|value| value.parse::<f64>().ok()).expect("a number") as u64
+}
+
 /// Memory that the server holds, bytes.
 fn resident_bytes(subject: &Subject) -> u64 {
     let resident = status_line(subject, "VmRSS").expect("a line");
@@ -187,6 +194,40 @@ fn a_session_that_lists_its_many_ephemerals_again_and_again_costs_a_bounded_buff
     assert!(grown < 96 << 20, "one greedy client costs {grown} bytes");
     for _ in 0..100 {
         assert_eq!(greedy.receive_reply().expect("a reply").err, 0);
+    }
+}
+
+#[test]
+fn who_counts_many_nodes_again_and_again_holds_up_nobody() {
+    const NODES: i32 = 20_000;
+    const COUNTS: u64 = 2000;
+    for driver in ["auto", "epoll"] {
+        let options = Options::new().line("farwatch.threads=1");
+        let subject = farwatch(options.line(&format!("farwatch.socketDriver={driver}")));
+        let (mut other, _) = connect(subject.address());
+        ok(&mut other, &create("/a", b""));
+        for start in (0..NODES).step_by(5000) {
+            for number in start..start + 5000 {
+                other.send(1, &create(&format!("/a/{number}"), b"")).expect("sent");
+            }
+            for _ in 0..5000 {
+                assert_eq!(other.receive_reply().expect("a reply").err, 0);
+            }
+        }
+        let sent = || mntr(subject.address(), "zk_packets_sent");
+        let before = sent();
+        let (mut greedy, _) = connect(subject.address());
+        let count = framed(&request_bytes(2, &request::get_all_children_number("/a")));
+        greedy.send_raw(&count.repeat(COUNTS as usize)).expect("small requests fit");
+        let mut first = greedy.receive_reply().expect("a reply");
+        assert_eq!(first.int().expect("a count"), NODES);
+        ok(&mut other, &request::exists("/a", false));
+        // A server that answers all of them in one turn has nothing left to say to it.
+        let answered = sent() - before;
+        assert!(answered < COUNTS, "{driver}: {answered} answers before another client's turn");
+        for _ in 0..20 {
+            assert_eq!(greedy.receive_reply().expect("and so on").int().expect("a count"), NODES);
+        }
     }
 }
 

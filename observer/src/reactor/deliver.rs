@@ -204,6 +204,7 @@ impl Reactor {
             self.end(key);
         }
         self.run_queue(key);
+        self.go_on(key);
         let counters = self.counters();
         counters.add(Counter::PacketsSent, 1);
         counters.latency(took_us, 1);
@@ -223,8 +224,11 @@ impl Reactor {
 
     fn wake_waiting(&mut self) {
         for key in std::mem::take(&mut self.waiting) {
-            if let Some(connection) = self.connection(key) {
-                connection.signal.notify();
+            let Some(connection) = self.connection(key) else { continue };
+            connection.is_waiting = false;
+            connection.signal.notify();
+            if !connection.held.is_empty() {
+                self.go_on(key);
             }
         }
     }

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use farwatch_core::acl::Identity;
 use farwatch_core::auth;
-use farwatch_core::limits::WRITE_BYTES_OUTSTANDING_MAX;
 use farwatch_core::node::submission::{Ask, Origin};
 use farwatch_core::wire::jute::{Reader as JuteReader, Writer, begin_frame, end_frame};
 use farwatch_core::wire::request::{AuthRequest, Request, RequestHeader, XID_PING};
@@ -18,7 +17,7 @@ use crate::four_letter::FirstBytes;
 use crate::four_letter::counters::{Counter, Summary};
 
 /// Whether an operation ends in a record of the log.
-const fn is_write(op: OpCode) -> bool {
+pub(super) const fn is_write(op: OpCode) -> bool {
     matches!(
         op,
         OpCode::Create
@@ -100,7 +99,7 @@ impl Reactor {
             }
         };
         if next == Next::Wait {
-            self.waiting.push(key);
+            self.mark_waiting(key);
         }
         self.take_buffer_back(key);
         let counters = self.counters();
@@ -123,8 +122,7 @@ impl Reactor {
     /// Whether another frame of this connection may be taken now. Back-pressure: what is not taken
     /// stays in the socket, and the client waits.
     fn may_take(&mut self, key: ConnectionKey) -> bool {
-        let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
-        let crowded = outstanding >= self.shared.outstanding_max;
+        let crowded = self.is_crowded();
         let Some(connection) = self.connection(key) else { return true };
         connection.has_room()
             && connection.phase != Phase::Opening
@@ -132,23 +130,17 @@ impl Reactor {
             && (!crowded || connection.pending.is_empty())
     }
 
-    /// Whether this frame must wait: a write for which there is no room now, or behind a sync, which
-    /// has a round of the ensemble to wait for and must be answered before. Reads pass: they need no
-    /// room. A list of ephemerals waits for its turn here, because a queue of them would be answered
-    /// at once and each may take megabytes.
+    /// Whether this frame must wait in the socket: a write for which there is no room now. Reads pass,
+    /// they need no room, and so does what is held anyway.
     fn must_wait(&mut self, key: ConnectionKey, frame: &[u8]) -> bool {
         let op = frame.get(4..8).map(|op| i32::from_be_bytes(op.try_into().expect("four bytes")));
-        let Some(op) = op.and_then(OpCode::from_code) else { return false };
-        if op == OpCode::GetEphemerals {
-            return self.connection(key).is_some_and(|it| !it.pending.is_empty());
-        }
-        let writes = is_write(op) || op == OpCode::CloseSession;
-        if writes && self.connection(key).is_some_and(|it| 0 < it.syncs) {
-            return true;
-        }
-        let waiting = self.shared.unapplied_bytes.load(Ordering::Relaxed)
-            + self.shared.in_transit_bytes.load(Ordering::Relaxed);
-        is_write(op) && waiting + self.submission.body_bytes() >= WRITE_BYTES_OUTSTANDING_MAX
+        let Some(op) = op.and_then(OpCode::from_code).filter(|&op| is_write(op)) else {
+            return false;
+        };
+        let begins = self
+            .connection(key)
+            .is_some_and(|it| it.held.is_empty() && it.hindrance(op, 0).is_none());
+        begins && self.is_out_of_room()
     }
 
     fn frame_length(&mut self, key: ConnectionKey, head: [u8; 4]) -> Result<usize, Next> {
@@ -224,6 +216,7 @@ impl Reactor {
         self.dispatch(key, header.xid, op, body)
     }
 
+    /// Answers what overtakes everything; all else begins behind what was read before it.
     fn dispatch(&mut self, key: ConnectionKey, xid: i32, op: OpCode, body: &[u8]) -> Taken {
         match op {
             OpCode::Ping => {
@@ -248,6 +241,11 @@ impl Reactor {
                 end_frame(&mut connection.out, start);
                 Taken::Go
             }
+            // The reaper's and the session tracker's own, and a check outside a multi: ZooKeeper
+            // executes the first two for any client, without asking for permission.
+            OpCode::DeleteContainer | OpCode::CreateSession | OpCode::Check => {
+                self.refuse(key, xid, -1, ErrorCode::Unimplemented)
+            }
             OpCode::Create
             | OpCode::Create2
             | OpCode::CreateContainer
@@ -257,22 +255,10 @@ impl Reactor {
             | OpCode::SetAcl
             | OpCode::Multi
             | OpCode::Reconfig
-            | OpCode::CloseSession => self.submit(key, xid, op, Ask::Write(op), body),
-            OpCode::Sync => match Request::decode(op, body) {
-                Ok(Request::Sync { path }) => {
-                    let mut echo = Vec::with_capacity(4 + path.map_or(0, <[u8]>::len));
-                    Writer::new(&mut echo).buffer(path);
-                    self.submit(key, xid, op, Ask::Sync, &echo)
-                }
-                Ok(_) | Err(_) => self.read(key, xid, op, body),
-            },
-            OpCode::GetEphemerals => match Request::decode(op, body) {
-                Ok(Request::GetEphemerals { prefix }) => {
-                    self.submit(key, xid, op, Ask::Ephemerals, prefix.unwrap_or_default())
-                }
-                Ok(_) | Err(_) => self.read(key, xid, op, body),
-            },
-            OpCode::Exists
+            | OpCode::CloseSession
+            | OpCode::Sync
+            | OpCode::GetEphemerals
+            | OpCode::Exists
             | OpCode::GetData
             | OpCode::GetAcl
             | OpCode::GetChildren
@@ -284,19 +270,54 @@ impl Reactor {
             | OpCode::SetWatches2
             | OpCode::GetAllChildrenNumber
             | OpCode::AddWatch
-            | OpCode::WhoAmI => self.read(key, xid, op, body),
-            // The reaper's and the session tracker's own, and a check outside a multi: ZooKeeper
-            // executes the first two for any client, without asking for permission.
-            OpCode::DeleteContainer | OpCode::CreateSession | OpCode::Check => {
-                self.refuse(key, xid, -1, ErrorCode::Unimplemented)
+            | OpCode::WhoAmI => {
+                self.begin_or_hold(key, xid, op, body);
+                Taken::Go
             }
         }
     }
 
+    /// Asks the core, or reads, as the connection was when the request came.
+    pub(super) fn begin(
+        &mut self,
+        key: ConnectionKey,
+        xid: i32,
+        op: OpCode,
+        body: &[u8],
+        identities: Arc<[Identity]>,
+    ) {
+        if is_write(op) || op == OpCode::CloseSession {
+            return self.submit(key, xid, op, Ask::Write(op), body, &identities);
+        }
+        match op {
+            OpCode::Sync => {
+                if let Ok(Request::Sync { path }) = Request::decode(op, body) {
+                    let mut echo = Vec::with_capacity(4 + path.map_or(0, <[u8]>::len));
+                    Writer::new(&mut echo).buffer(path);
+                    return self.submit(key, xid, op, Ask::Sync, &echo, &identities);
+                }
+            }
+            OpCode::GetEphemerals => {
+                if let Ok(Request::GetEphemerals { prefix }) = Request::decode(op, body) {
+                    let prefix = prefix.unwrap_or_default();
+                    return self.submit(key, xid, op, Ask::Ephemerals, prefix, &identities);
+                }
+            }
+            _of_the_tree => {}
+        }
+        self.read(key, xid, op, body, identities);
+    }
+
     /// Answers a read now, or behind the writes of its session that came before it.
-    fn read(&mut self, key: ConnectionKey, xid: i32, op: OpCode, body: &[u8]) -> Taken {
+    fn read(
+        &mut self,
+        key: ConnectionKey,
+        xid: i32,
+        op: OpCode,
+        body: &[u8],
+        identities: Arc<[Identity]>,
+    ) {
         let connection = self.connection(key).expect("serving");
-        let identities = Arc::clone(&connection.identities);
         if connection.pending.is_empty() {
             self.execute(key, xid, op, body, &identities);
         } else {
@@ -307,10 +328,17 @@ impl Reactor {
             let body = body.into();
             connection.pending.push_back(Pending::Read { xid, op, body, identities, charge });
         }
-        Taken::Go
     }
 
-    fn submit(&mut self, key: ConnectionKey, xid: i32, op: OpCode, ask: Ask, body: &[u8]) -> Taken {
+    fn submit(
+        &mut self,
+        key: ConnectionKey,
+        xid: i32,
+        op: OpCode,
+        ask: Ask,
+        body: &[u8],
+        identities: &Arc<[Identity]>,
+    ) {
         let (now_us, reactor) = (self.now_us, self.id);
         let connection = self.connection(key).expect("serving");
         let sequence = connection.next_sequence;
@@ -329,11 +357,9 @@ impl Reactor {
         let origin =
             Origin { reactor, connection: key.index, generation: key.generation, sequence };
         let session = connection.session;
-        let identities = Arc::clone(&connection.identities);
-        self.submission.push(origin, session, xid, ask, body, &identities);
+        self.submission.push(origin, session, xid, ask, body, identities);
         self.submitted.notify();
         self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
-        Taken::Go
     }
 
     /// Answers an error in its turn, and ends the connection with it.
@@ -341,10 +367,9 @@ impl Reactor {
         let connection = self.connection(key).expect("serving");
         let mut frame = Vec::with_capacity(4 + ReplyHeader::BYTES);
         ReplyHeader::encode_frame(xid, zxid, code, &mut frame);
-        connection.pending.push_back(Pending::Last { frame });
         connection.draining = true;
         connection.stats.sent += 1;
-        self.run_queue(key);
+        self.answer_last(key, frame);
         Taken::Pause
     }
 
@@ -466,8 +491,7 @@ impl Reactor {
         let Some(connection) = self.connection(key) else { return };
         connection.phase = Phase::Closing;
         connection.closing_since_ms = now_ms;
-        connection.pending.clear();
-        connection.pending_bytes = 0;
+        connection.forget_queue();
         connection.syncs = 0;
         connection.draining = false;
         if connection.out.is_empty() && connection.writer.is_some() {

@@ -5,13 +5,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use farwatch_bench::raw::request::{create, exists, get_data, set_data, sync};
+use farwatch_bench::raw::request::{close_session, create, exists, get_data, ping, set_data, sync};
 use farwatch_bench::raw::{Connection, Handshake, Session, four_letter_word_within, ids};
 
 use super::servers::{Ensemble, PATIENCE, pass, until};
 
 const CONNECTION_LOSS: i32 = -4;
 const NOT_READ_ONLY: i32 = -119;
+const PING_XID: i32 = -2;
 
 /// Shorter than what a cut lasts here, milliseconds.
 const TIMEOUT_MS: i32 = 3000;
@@ -115,6 +116,39 @@ fn a_server_that_serves_a_cut_reads_on_for_connected_clients_and_fails_writes_be
     assert_eq!(client.call(&exists("/e", false)).expect("a reply").err, 0);
     until("the session that was left is over", PATIENCE, || {
         Connection::connect(cut.at, &Handshake::resume(&closed))
+            .is_ok_and(|(_, session)| session.is_expired())
+    });
+}
+
+#[test]
+fn who_has_a_write_behind_a_sync_in_a_cut_is_answered_its_pings() {
+    let mut cut = Cut::of(&["farwatch.onPartition=serve", "writeWaitMs=60000"]);
+    let (mut client, _) = Connection::connect(cut.at, &Handshake::default()).expect("a session");
+    client.set_deadline(PATIENCE).expect("a deadline");
+    let (mut leaving, left) =
+        Connection::connect(cut.at, &Handshake::default()).expect("a session");
+    assert_eq!(client.call(&create("/a", Some(b"1"), &ids::open(), 0)).expect("a reply").err, 0);
+    cut.cut();
+    cut.until_it_serves("reads");
+    // One that leaves is not waited for by anybody, and its session ends all the same.
+    leaving.send(1, &sync("/")).expect("sent");
+    leaving.send(2, &close_session()).expect("sent");
+    leaving.send(PING_XID, &ping()).expect("sent");
+    assert_eq!(leaving.receive_reply().expect("a reply").xid, PING_XID);
+    drop(leaving);
+    client.send(1, &sync("/")).expect("sent");
+    client.send(2, &set_data("/a", Some(b"2"), -1)).expect("sent");
+    for _ in 0..3 {
+        client.send(PING_XID, &ping()).expect("sent");
+        assert_eq!(client.receive_reply().expect("a reply").xid, PING_XID);
+    }
+    cut.heal();
+    for xid in [1, 2] {
+        let reply = client.receive_reply().expect("a reply");
+        assert_eq!((reply.xid, reply.err), (xid, 0));
+    }
+    until("the session that was left is over", PATIENCE, || {
+        Connection::connect(cut.at, &Handshake::resume(&left))
             .is_ok_and(|(_, session)| session.is_expired())
     });
 }
