@@ -55,6 +55,11 @@ const OUT_BYTES_PAUSE: usize = 1 << 20;
 /// a client that has not read so many of them is cut off; it reconnects and catches up.
 const OUT_BYTES_MAX: usize = 16 << 20;
 
+/// The same for a client to which nothing is being written: it had no chance yet to read of what comes
+/// to it at one moment. One delivery may be of 16 MiB of records, whose events take more, and the end
+/// of a session is short and may have a hundred thousand of them.
+const OUT_BYTES_AT_ONCE_MAX: usize = 64 << 20;
+
 /// Requests of one connection that may wait for their turn; beyond it the client is not read.
 const PENDING_MAX: usize = 8 * 1024;
 

@@ -10,7 +10,7 @@ use farwatch_core::wire::jute::{Writer, begin_frame, end_frame};
 use farwatch_core::wire::{ErrorCode, EventType, OpCode, ReplyHeader, WatcherEvent};
 use farwatch_core::zxid::{SessionId, Zxid};
 
-use super::{ConnectionKey, Pending, Phase, Reactor};
+use super::{ConnectionKey, OUT_BYTES_AT_ONCE_MAX, OUT_BYTES_MAX, Pending, Phase, Reactor};
 use crate::four_letter::counters::{Counter, Summary};
 use crate::inbox::{OwnedDelivery, ToReactor};
 
@@ -124,7 +124,9 @@ impl Reactor {
             notified += 1;
             bytes += (connection.out.len() - before) as u64;
             connection.stats.sent += 1;
-            if connection.out.len() > super::OUT_BYTES_MAX {
+            let is_being_written = connection.writer.is_none();
+            let limit = if is_being_written { OUT_BYTES_MAX } else { OUT_BYTES_AT_ONCE_MAX };
+            if connection.out.len() > limit {
                 connection.cut(now_ms); // it does not read, and events cannot be held back
             }
             dirty.push(ConnectionKey { index, generation: connection.generation });

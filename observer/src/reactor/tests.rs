@@ -21,6 +21,7 @@ const SYNC: i32 = 9;
 const EXISTS: i32 = 3;
 const AUTH: i32 = 100;
 const COUNT: i32 = 104;
+const ADD_WATCH: i32 = 106;
 const UNKNOWN: i32 = 9999;
 
 const PING_XID: i32 = -2;
@@ -297,5 +298,40 @@ fn counts_of_few_nodes_are_answered_together() {
         let counts: Vec<_> = (0..1000).map(|xid| count(xid, "/zookeeper")).collect();
         assert_eq!(rig.says(&counts), Next::Read);
         assert_eq!(rig.heard(), (0..1000).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn who_could_not_read_yet_is_not_cut_off_for_many_events_at_one_moment() {
+    Rig::serving(|mut rig| {
+        let watch = [&string("/")[..], &1_i32.to_be_bytes()].concat();
+        rig.says(&[request(1, ADD_WATCH, &watch)]);
+        assert_eq!(rig.heard(), [1]);
+        let path = format!("/{}", "x".repeat(1 << 20));
+        rig.create(&path);
+        for version in 1..=20 {
+            rig.apply(&Txn::SetData { path: path.as_bytes(), data: None, version });
+        }
+        let told = rig.done.events.clone();
+        rig.deliver(&[]);
+        assert_eq!(rig.phase(), Phase::Serving);
+        let reading = rig.reactor.take_output(rig.key).expect("events");
+        assert!(OUT_BYTES_MAX < reading.1.len());
+        // And who does not read them is, behind as many more.
+        rig.done.events = told.clone();
+        rig.deliver(&[]);
+        assert_eq!(rig.phase(), Phase::Closing);
+    });
+    // Who has no chance to read is too, in the end: memory is for all.
+    Rig::serving(|mut rig| {
+        let watch = [&string("/")[..], &1_i32.to_be_bytes()].concat();
+        rig.says(&[request(1, ADD_WATCH, &watch)]);
+        let path = format!("/{}", "x".repeat(1 << 20));
+        rig.create(&path);
+        for version in 1..=70 {
+            rig.apply(&Txn::SetData { path: path.as_bytes(), data: None, version });
+        }
+        rig.deliver(&[]);
+        assert_eq!(rig.phase(), Phase::Closing);
     });
 }
