@@ -61,8 +61,9 @@ impl Reactor {
         let Some(connection) = self.connection(key) else {
             return Progress { consumed: bytes.len(), wanted: 0, next: Next::Close };
         };
-        if connection.phase != Phase::Fresh {
-            connection.heard_ms = now_ms; // a handshake that comes a byte at a time keeps no place
+        // A handshake keeps no place by coming a byte at a time, nor by bytes behind it.
+        if !matches!(connection.phase, Phase::Fresh | Phase::Opening) {
+            connection.heard_ms = now_ms;
         }
         if connection.phase == Phase::Closing {
             // What a client still sends is read and dropped, so that closing does not reset what
@@ -98,7 +99,9 @@ impl Reactor {
                 Taken::Close => break (Next::Close, 0),
             }
         };
-        if next == Next::Wait {
+        // The answer to a handshake wakes its connection by itself; no delivery before does.
+        let phase = self.connection(key).map(|it| it.phase);
+        if next == Next::Wait && phase != Some(Phase::Opening) {
             self.mark_waiting(key);
         }
         self.take_buffer_back(key);

@@ -2,6 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use farwatch_core::acl;
 use farwatch_core::node::submission::{Item, Outcome, Reply};
@@ -332,6 +333,22 @@ fn who_could_not_read_yet_is_not_cut_off_for_many_events_at_one_moment() {
             rig.apply(&Txn::SetData { path: path.as_bytes(), data: None, version });
         }
         rig.deliver(&[]);
+        assert_eq!(rig.phase(), Phase::Closing);
+    });
+}
+
+#[test]
+fn a_handshake_that_the_core_leaves_waiting_keeps_no_place_and_is_woken_by_no_delivery() {
+    let config = ServerConfig { sessionless_timeout_ms: 1, ..ServerConfig::default() };
+    Rig::opening(config, |mut rig| {
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_millis(4) {
+            std::hint::spin_loop(); // the reactor has its own look at the clock
+        }
+        let behind = rig.reactor.on_bytes(rig.key, &ping());
+        assert_eq!((behind.next, behind.consumed), (Next::Wait, 0));
+        assert!(rig.reactor.waiting.is_empty());
+        rig.reactor.sweep();
         assert_eq!(rig.phase(), Phase::Closing);
     });
 }
