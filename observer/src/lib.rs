@@ -26,4 +26,5 @@ pub mod server;
 pub mod snapshot_file;
 pub mod snapshot_transfer;
 pub mod storage;
+mod voice;
 pub mod words;

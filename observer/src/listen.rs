@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use crate::four_letter::counters::Counter;
 use crate::runtime::{self, Listener};
 use crate::server::Shared;
+use crate::voice::Voice;
 
 /// Connections that may wait to be accepted, unless configured. Java's default of 50 makes a storm
 /// of reconnecting clients wait for retransmissions.
@@ -57,12 +58,15 @@ pub async fn accept(
     shared: Arc<Shared>,
     mut take: impl FnMut(TcpStream, SocketAddr) + 'static,
 ) {
+    let mut refused = Voice::default();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if !shared.admit(peer.ip()) {
                     shared.counters.thread(0).add(Counter::ConnectionsRejected, 1);
-                    info!(%peer, "closing a connection: too many from this address, see maxClientCnxns");
+                    if let Some(unsaid) = refused.failure(Instant::now()) {
+                        info!(%peer, unsaid, "closing a connection: too many from this address, see maxClientCnxns");
+                    }
                     continue;
                 }
                 if shared.config.client_tcp_keep_alive {

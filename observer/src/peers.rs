@@ -29,7 +29,6 @@ mod receive;
 mod refusal;
 mod send;
 mod upstream;
-mod voice;
 mod wire;
 
 use std::fmt;

@@ -45,6 +45,7 @@ use crate::inbox::{ToCore, ToReactor};
 use crate::port::Port;
 use crate::runtime::{Signal, Socket, WriteHalf};
 use crate::server::Shared;
+use crate::voice::Voice;
 
 pub use deliver::Delivery;
 
@@ -130,6 +131,15 @@ enum Pending {
     Last { frame: Vec<u8> },
     /// A read behind a write of its own session, with what the connection was when it was read.
     Read { xid: i32, op: OpCode, body: Box<[u8]>, identities: Arc<[Identity]>, charge: usize },
+}
+
+/// What connections are closed for that any client can bring about, as often as it likes.
+#[derive(Clone, Copy, Debug)]
+enum Complaint {
+    FrameLength,
+    Header,
+    Handshake,
+    Identities,
 }
 
 /// What `cons` shows of a connection.
@@ -220,6 +230,8 @@ pub struct Reactor {
     spare_out: Vec<Vec<u8>>,
     /// Reads answered in this turn.
     reads: u64,
+    /// What is said of each [`Complaint`].
+    voices: [Voice; 4],
     started: Instant,
     now_us: u64,
 }
@@ -264,6 +276,7 @@ impl Reactor {
             lists: Lists::default(),
             spare_out: Vec::with_capacity(SPARE_OUT_MAX),
             reads: 0,
+            voices: Default::default(),
             started,
             now_us: 0,
         }
@@ -499,6 +512,12 @@ impl Reactor {
 
     fn counters(&self) -> &ThreadCounters {
         self.shared.counters.thread(self.id.into())
+    }
+
+    /// Whether this is to be said in the log, with how often it was not said before: a line for each would
+    /// fill a disk for who knocks in a loop.
+    fn complain(&mut self, about: Complaint) -> Option<u64> {
+        self.voices[about as usize].failure(Instant::now())
     }
 
     fn mark_dirty(&mut self, key: ConnectionKey) {

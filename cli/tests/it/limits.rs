@@ -90,13 +90,14 @@ fn an_idle_server_takes_ten_megabytes_and_pages_of_two_come_with_a_large_tree() 
 }
 
 #[test]
-fn a_bad_frame_closes_its_connection_alone_and_is_logged_once_with_peer_and_reason() {
+fn a_bad_frame_closes_its_connection_alone_and_the_first_of_a_kind_is_logged_with_peer_and_reason()
+{
     let subject = farwatch(Options::new());
     let (mut other, _) = connect(subject.address());
     let lengths = [FRAME_BYTES_MAX as i32 + 1, i32::MAX, -1, i32::MIN];
     let mut frames: Vec<Vec<u8>> = lengths.iter().map(|len| len.to_be_bytes().to_vec()).collect();
     frames.push(framed(&[0; 7])); // shorter than a header
-    for frame in frames {
+    for (at, frame) in frames.into_iter().enumerate() {
         let (mut bad, _) = connect(subject.address());
         // A request before it is answered; one behind it is not carried out.
         ok(&mut bad, &request::exists("/", false));
@@ -109,6 +110,11 @@ fn a_bad_frame_closes_its_connection_alone_and_is_logged_once_with_peer_and_reas
         ok(&mut other, &request::get_data("/", false));
         let log = subject.log().expect("a log");
         let lines: Vec<_> = log.lines().filter(|line| line.contains(&peer)).collect();
+        // One line a minute tells of all that knock in a loop: of the lengths, and of the short one.
+        if !matches!(at, 0 | 4) {
+            assert_eq!(lines, [""; 0], "{frame:02x?}");
+            continue;
+        }
         let [line] = lines[..] else { panic!("{frame:02x?}: {lines:?}") };
         assert!(line.contains("WARN") && line.contains("closing a connection"), "{line}");
     }

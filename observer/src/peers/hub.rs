@@ -24,8 +24,8 @@ use super::link::Link;
 use super::peer::Peer;
 use super::refusal::{self, Refusal, Standing};
 use super::upstream::Upstream;
-use super::voice::Voice;
 use super::{PeerEvent, PeerLimits, PeerState, Refused, SWEEP, sweeps};
+use crate::voice::Voice;
 
 /// A link that lived this long worked: when it ends, the peer is dialed at once and the log told.
 pub const SETTLED: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ use super::PeerState;
 use super::handshake::Hello;
 use super::link::Link;
 use super::upstream::Upstream;
-use super::voice::Voice;
+use crate::voice::Voice;
 
 /// A count of bytes.
 #[derive(Debug, Default)]

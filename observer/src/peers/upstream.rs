@@ -13,7 +13,7 @@ use super::handshake::Hello;
 use super::hub::Hub;
 use super::link::Link;
 use super::peer::{self, Peer};
-use super::voice::Voice;
+use crate::voice::Voice;
 
 /// One of [`super::PeerOptions::upstreams`].
 pub struct Upstream {

@@ -6,7 +6,7 @@ use farwatch_core::wire::jute::{begin_frame, end_frame};
 use farwatch_core::zxid::SessionId;
 use tracing::{debug, warn};
 
-use super::{ConnectionKey, Phase, Reactor};
+use super::{Complaint, ConnectionKey, Phase, Reactor};
 use crate::four_letter::counters::Counter;
 
 impl Reactor {
@@ -21,7 +21,9 @@ impl Reactor {
         let connection = self.connection(key).expect("fresh");
         let peer = connection.peer;
         let Ok(request) = ConnectRequest::decode(frame) else {
-            warn!(%peer, bytes = frame.len(), "closing a connection: its handshake does not decode: find out what speaks another protocol here");
+            if let Some(unsaid) = self.complain(Complaint::Handshake) {
+                warn!(%peer, bytes = frame.len(), unsaid, "closing a connection: its handshake does not decode: find out what speaks another protocol here");
+            }
             return false;
         };
         if request.last_zxid_seen > applied.as_i64() {

@@ -12,7 +12,7 @@ use farwatch_core::wire::request::{AuthRequest, Request, RequestHeader, XID_PING
 use farwatch_core::wire::{ErrorCode, OpCode, ReplyHeader};
 use tracing::{debug, warn};
 
-use super::{ConnectionKey, Next, Pending, Phase, Progress, Reactor};
+use super::{Complaint, ConnectionKey, Next, Pending, Phase, Progress, Reactor};
 use crate::four_letter::FirstBytes;
 use crate::four_letter::counters::{Counter, Summary};
 
@@ -162,8 +162,10 @@ impl Reactor {
         match usize::try_from(length) {
             Ok(length) if length <= limit => Ok(length),
             Ok(_) | Err(_) => {
-                warn!(%peer, %session, length, limit,
-                    "closing a connection: a frame of this length is not accepted: raise jute.maxbuffer, or find out what speaks another protocol here");
+                if let Some(unsaid) = self.complain(Complaint::FrameLength) {
+                    warn!(%peer, %session, length, limit, unsaid,
+                        "closing a connection: a frame of this length is not accepted: raise jute.maxbuffer, or find out what speaks another protocol here");
+                }
                 self.counters().add(Counter::LargeRequestsRejected, 1);
                 Err(Next::Close)
             }
@@ -188,9 +190,11 @@ impl Reactor {
     fn on_request(&mut self, key: ConnectionKey, frame: &[u8]) -> Taken {
         let mut reader = JuteReader::new(frame);
         let Ok(header) = RequestHeader::decode(&mut reader) else {
-            let connection = self.connection(key).expect("serving");
-            warn!(peer = %connection.peer, session = %connection.session, bytes = frame.len(),
-                "closing a connection: a request is shorter than its header");
+            if let Some(unsaid) = self.complain(Complaint::Header) {
+                let connection = self.connection(key).expect("serving");
+                warn!(peer = %connection.peer, session = %connection.session, bytes = frame.len(), unsaid,
+                    "closing a connection: a request is shorter than its header");
+            }
             return Taken::Close;
         };
         let body = reader.rest();
@@ -405,9 +409,11 @@ impl Reactor {
                 let added: Vec<_> = added.into_iter().filter(|it| !held.contains(it)).collect();
                 let bytes: usize = held.iter().chain(&added).map(identity_bytes).sum();
                 if bytes > IDENTITY_BYTES_MAX {
-                    warn!(peer = %connection.peer, session = %connection.session, bytes,
-                        limit = IDENTITY_BYTES_MAX,
-                        "closing a connection: it has authenticated as too many");
+                    let (peer, session) = (connection.peer, connection.session);
+                    if let Some(unsaid) = self.complain(Complaint::Identities) {
+                        warn!(%peer, %session, bytes, limit = IDENTITY_BYTES_MAX, unsaid,
+                            "closing a connection: it has authenticated as too many");
+                    }
                     self.counters().add(Counter::AuthFailed, 1);
                     self.immediate(key, xid, ErrorCode::AuthFailed);
                     return Taken::Close;
