@@ -296,7 +296,7 @@ impl Core {
             }
         }
         self.carry_out();
-        self.mind_snapshots();
+        self.mind_snapshots(Instant::now());
         self.shared.unapplied_bytes.store(self.node.unapplied_bytes(), Ordering::Relaxed);
         self.tell_where_it_stands();
     }

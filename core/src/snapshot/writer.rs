@@ -12,8 +12,8 @@ use crate::disk::{Disk, DiskError};
 /// small batches meanwhile, wait for all of it.
 const SYNC_BYTES: u64 = 1 << 20;
 
-/// A snapshot that is being written. Dropped before [`SnapshotWriter::finish`], it leaves a file
-/// without a valid name, which the next start removes.
+/// A snapshot that is being written. Dropped before it has its name, as it is where the disk is full, it gives
+/// its space back: others need that, and the next attempt is written to another file.
 #[derive(Debug)]
 pub struct SnapshotWriter<D: Disk> {
     disk: D,
@@ -30,6 +30,8 @@ pub struct SnapshotWriter<D: Disk> {
     seed: u32,
     sessions: u64,
     nodes: u64,
+    /// Whether the file has its own name.
+    named: bool,
 }
 
 impl<D: Disk> SnapshotWriter<D> {
@@ -37,11 +39,10 @@ impl<D: Disk> SnapshotWriter<D> {
     pub fn create(disk: D, head: SnapshotHead) -> Result<Self, DiskError> {
         let file = disk.create(&temporary_name(&head))?;
         let bytes = head.encode();
-        disk.write_at(&file, 0, &bytes)?;
         let seed = crc32c::crc32c(&bytes[8..]);
         let mut chunk = Vec::with_capacity(CHUNK_HEAD_BYTES + CHUNK_BYTES);
         chunk.resize(CHUNK_HEAD_BYTES, 0);
-        Ok(Self {
+        let begun = Self {
             disk,
             file,
             head,
@@ -53,7 +54,10 @@ impl<D: Disk> SnapshotWriter<D> {
             seed,
             sessions: 0,
             nodes: 0,
-        })
+            named: false,
+        };
+        begun.disk.write_at(&begun.file, 0, &bytes)?;
+        Ok(begun)
     }
 
     /// Adds a session. All sessions come before the first node.
@@ -90,6 +94,7 @@ impl<D: Disk> SnapshotWriter<D> {
         self.flush()?;
         self.disk.sync(&self.file)?;
         self.disk.rename(&temporary_name(&self.head), &snapshot_name(zxid))?;
+        self.named = true;
         self.disk.sync_dir(SNAPSHOT_DIRECTORY)?;
         let (sessions, nodes) = (self.sessions, self.nodes);
         Ok(SnapshotInfo { zxid, chain, digest, sessions, nodes, bytes: self.at })
@@ -119,6 +124,15 @@ impl<D: Disk> SnapshotWriter<D> {
             self.synced = self.at;
         }
         Ok(())
+    }
+}
+
+impl<D: Disk> Drop for SnapshotWriter<D> {
+    fn drop(&mut self) {
+        if !self.named {
+            // If this fails too, the next start removes it.
+            let _removed = self.disk.remove(&temporary_name(&self.head));
+        }
     }
 }
 

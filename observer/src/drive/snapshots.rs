@@ -1,7 +1,7 @@
 //! When a snapshot is due, and taking one beside everything else.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use farwatch_core::snapshot::format::SessionImage;
 use tracing::{error, info, warn};
@@ -14,9 +14,30 @@ use crate::recover::SnapshotJob;
 use crate::server::{Shared, random};
 use crate::snapshot_file::{self, Purged};
 
+/// A snapshot that failed is tried again after so long, and then after twice as long as the last time, up to
+/// the other: what makes it fail, a full disk say, takes somebody to mend, and each attempt may be gigabytes.
+pub(super) const RETRY_MIN: Duration = Duration::from_secs(10);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// When a snapshot that failed is tried again.
+#[derive(Default)]
+struct Retry {
+    pause: Duration,
+    /// `None`: the last one did not fail.
+    due: Option<Instant>,
+}
+
+impl Retry {
+    fn failed(&mut self, now: Instant) {
+        self.pause = (2 * self.pause).clamp(RETRY_MIN, RETRY_MAX);
+        self.due = Some(now + self.pause);
+    }
+}
+
 /// When the next snapshot is due.
 pub(super) struct Snapshots {
-    running: bool,
+    pub running: bool,
+    retry: Retry,
     pub transactions: u64,
     pub log_bytes: u64,
     /// Thresholds of this round, with jitter, so that servers do not all write at once.
@@ -28,6 +49,7 @@ impl Snapshots {
     pub fn new(shared: &Shared, replayed: u64) -> Self {
         let mut snapshots = Self {
             running: false,
+            retry: Retry::default(),
             transactions: replayed,
             log_bytes: 0,
             due_transactions: 0,
@@ -57,9 +79,12 @@ impl Snapshots {
 }
 
 impl Core {
-    /// Takes a snapshot if one is due, or a learner needs one.
-    pub(super) fn mind_snapshots(&mut self) {
-        let wanted = self.snapshots.is_due() || self.storage.wants_snapshot();
+    /// Takes a snapshot if one is due, or a learner needs one, or the last one failed a while ago.
+    pub(super) fn mind_snapshots(&mut self, now: Instant) {
+        let wanted = match self.snapshots.retry.due {
+            Some(due) => due <= now,
+            None => self.snapshots.is_due() || self.storage.wants_snapshot(),
+        };
         // What is not known to be committed may be cut yet, and belongs into no snapshot.
         if wanted && !self.snapshots.running && self.node.is_settled() {
             self.begin_snapshot();
@@ -125,6 +150,7 @@ impl Core {
         match result {
             Ok(Snapshot { zxid, log_from }) => {
                 info!(%zxid, "snapshot written");
+                self.snapshots.retry = Retry::default();
                 if let Some(from) = log_from {
                     self.storage.log.purge(from);
                 }
@@ -132,7 +158,9 @@ impl Core {
             }
             Err(cause) => {
                 self.shared.counters.core().add(Counter::SnapshotErrors, 1);
-                error!("a snapshot failed and will be tried again later: {cause}");
+                self.snapshots.retry.failed(Instant::now());
+                let seconds = self.snapshots.retry.pause.as_secs();
+                error!("a snapshot failed and will be tried again in {seconds} s: {cause}");
             }
         }
     }
@@ -142,4 +170,18 @@ impl Core {
 fn purge(dir: &DataDir, keep: usize) -> Option<Purged> {
     let purged = snapshot_file::purge(dir, keep);
     purged.inspect_err(|cause| warn!("old snapshots cannot be purged: {cause}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_between_snapshots_that_fail_double_up_to_some_minutes() {
+        let (mut retry, now) = (Retry::default(), Instant::now());
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            retry.failed(now);
+            assert_eq!(retry.due, Some(now + Duration::from_secs(seconds)));
+        }
+    }
 }

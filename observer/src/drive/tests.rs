@@ -21,8 +21,17 @@ use crate::recover;
 /// A core over an empty directory, after `change` changed its tree.
 fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, tempfile::TempDir) {
     let root = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(root.path(), None, ServerId(1), Founding::Alone).unwrap();
+    (core_in(dir, Arc::new(|_, _| {}), change), root)
+}
+
+/// The same in a directory that somebody has, where epochs are saved so.
+fn core_in(
+    dir: DataDir,
+    save_epochs: SaveEpochs,
+    change: impl FnOnce(&mut farwatch_core::node::Recovered),
+) -> Core {
     let me = ServerId(1);
-    let dir = DataDir::open(root.path(), None, me, Founding::Alone).unwrap();
     let options = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
     let mut recovered = recover::recover(&dir, options, 1).unwrap();
     change(&mut recovered.state);
@@ -58,12 +67,12 @@ fn core(change: impl FnOnce(&mut farwatch_core::node::Recovered)) -> (Core, temp
         dir,
         replayed: 0,
         inbox,
-        save_epochs: Arc::new(|_, _| {}),
+        save_epochs,
         ensemble: Box::new(Nobody),
         wake: Signal::default(),
         embedder: None,
     };
-    (Core::new(parts).unwrap(), root)
+    Core::new(parts).unwrap()
 }
 
 #[test]
@@ -115,4 +124,36 @@ fn what_a_long_view_kept_goes_with_a_tick_though_nobody_writes() {
     core.ticked.set(1);
     core.turn();
     assert_eq!(core.node.writer().retired(), 0);
+}
+
+#[test]
+fn a_snapshot_that_fails_while_somebody_waits_for_it_is_not_begun_again_at_once() {
+    let (mut core, root) = core(|_| {});
+    core.start();
+    // Nobody has taken one yet.
+    core.storage.order(&Action::ReadSnapshot { ticket: 1, offset: 0 });
+    while !core.storage.wants_snapshot() {
+        core.turn_storage();
+        std::thread::yield_now();
+    }
+    let place = root.path().join("snapshot");
+    std::fs::remove_dir(&place).unwrap();
+    let begun = Instant::now();
+    core.mind_snapshots(begun);
+    assert!(core.snapshots.running);
+    while core.snapshots.running {
+        core.gather();
+        std::thread::yield_now();
+    }
+    assert!(core.storage.wants_snapshot());
+    core.mind_snapshots(begun);
+    assert!(!core.snapshots.running, "it has failed only just");
+    std::fs::create_dir(&place).unwrap();
+    core.mind_snapshots(Instant::now() + snapshots::RETRY_MIN);
+    assert!(core.snapshots.running);
+    while core.snapshots.running {
+        core.gather();
+        std::thread::yield_now();
+    }
+    assert!(!core.storage.wants_snapshot(), "it was taken");
 }

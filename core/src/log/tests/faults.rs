@@ -117,3 +117,23 @@ fn a_full_disk_while_a_snapshot_is_written_leaves_the_older_ones_alone() {
         assert_eq!(disk.list("snapshot").unwrap().len(), found.len(), "leftovers are removed");
     }
 }
+
+#[test]
+fn a_snapshot_that_found_no_room_gives_back_what_it_took_at_once() {
+    let disk = FakeDisk::new();
+    let mut server = Server::new(&disk);
+    server.submit(9);
+    server.finish_all();
+    for call in 0.. {
+        let disk = disk.copy();
+        disk.set_fault(Some(Fault { call, cause: DiskCause::Full, lasting: false }));
+        let written = server.snapshot_to(&disk);
+        disk.set_fault(None);
+        let left = disk.list("snapshot").unwrap();
+        assert!(!left.iter().any(|name| name.ends_with(".tmp")), "call {call} left {left:?}");
+        if written.is_ok() {
+            assert!(call > 5, "it failed {call} times");
+            break;
+        }
+    }
+}
