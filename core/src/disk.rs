@@ -163,10 +163,10 @@ pub fn replace<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<(), DiskEr
 ///
 /// A file system that writes in another place what is written again needs room all the same.
 pub fn replace_from_spare<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
-    let spare = format!("{name}.spare");
-    let put_by = disk.open(&spare).ok();
-    let put_by = put_by.filter(|file| disk.len(file) == Ok(bytes.len() as u64));
-    let file = put_by.map_or_else(|| disk.create(&spare), Ok)?;
+    let spare = spare_of(name);
+    let file = disk.open(&spare).ok();
+    let file = file.filter(|file| disk.len(file) == Ok(bytes.len() as u64));
+    let file = file.map_or_else(|| disk.create(&spare), Ok)?;
     disk.write_at(&file, 0, bytes)?;
     disk.sync(&file)?;
     if disk.exchange(&spare, name)? {
@@ -176,9 +176,25 @@ pub fn replace_from_spare<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result
     disk.sync_dir(directory_of(name))?;
     // The first one, or where names cannot be exchanged: into what the old bytes took, unless somebody is quicker.
     // Without it the next one needs room, and says so then.
-    let zeros = vec![0; bytes.len()];
-    let _put_by = disk.create(&spare).and_then(|file| disk.write_at(&file, 0, &zeros));
+    let _put_by = put_by(disk, name, bytes.len());
     Ok(())
+}
+
+/// What [`replace_from_spare`] writes into.
+pub(crate) fn spare_of(name: &str) -> String {
+    format!("{name}.spare")
+}
+
+/// Puts the file by that [`replace_from_spare`] writes so many bytes into, unless it is there. Nothing depends on
+/// it but that a full disk has room for them.
+pub(crate) fn put_by<D: Disk>(disk: &D, name: &str, length: usize) -> Result<(), DiskError> {
+    let spare = spare_of(name);
+    let there = disk.open(&spare).is_ok_and(|file| disk.len(&file) == Ok(length as u64));
+    if there {
+        return Ok(());
+    }
+    let file = disk.create(&spare)?;
+    disk.write_at(&file, 0, &vec![0; length])
 }
 
 /// All bytes of a small file, or `None` when there is none of that name.

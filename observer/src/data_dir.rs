@@ -6,7 +6,7 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -261,7 +261,7 @@ fn lock(root: &Path) -> Result<Lock, DataDirError> {
     let failed = |cause| DataDirError::Directory { path: path.clone(), cause };
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.open(&path).map_err(failed)?;
+    let file = options.open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -273,8 +273,10 @@ fn lock(root: &Path) -> Result<Lock, DataDirError> {
         }
         Err(TryLockError::Error(cause)) => return Err(failed(cause)),
     }
-    file.set_len(0).map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    // Over what was there: a full disk has no room for a file that was emptied.
+    let holder = format!("{}\n", std::process::id());
+    file.write_all_at(holder.as_bytes(), 0).map_err(failed)?;
+    file.set_len(holder.len() as u64).map_err(failed)?;
     Ok(Lock(file))
 }
 

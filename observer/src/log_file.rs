@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use farwatch_core::disk::{Disk, DiskCause, DiskError};
 use farwatch_core::limits::SEGMENT_BYTES;
+use farwatch_core::log::cut::Cut;
 use farwatch_core::log::format::{BLOCK_BYTES, SEGMENT_HEAD_BYTES, Salt, padded_bytes};
 use farwatch_core::log::reader::{LogReader, ReadError};
 use farwatch_core::log::recovery::{Load, Note, RecoverError, recover_loading};
@@ -63,8 +64,8 @@ pub const KEEP_BYTES: u64 = 1 << 30;
 /// A write that takes so long is told to the operator, unless `fsync.warningthresholdms` is set.
 pub const SLOW_WRITE: Duration = Duration::from_secs(1);
 
-/// The file that drivers are tried on.
-const PROBE: &str = "log/probe.tmp";
+/// The file that drivers are tried on. It stays, so that a start needs no room on a full disk.
+const PROBE: &str = "log/probe";
 
 const _: () = assert!(QUEUE_DEPTH <= ring::DEPTH_MAX);
 
@@ -203,6 +204,8 @@ impl LogFile {
         assert!(options.segment_bytes > SEGMENT_HEAD_BYTES as u64);
         assert!((1..=ring::DEPTH_MAX).contains(&options.queue_depth));
         let recovery = recover_loading(dir, dir.identity().cluster, load)?;
+        // Without room for it, a cut says later that it has none.
+        let _put_by = Cut::put_by(dir);
         let event = system::event_fd().map_err(OpenError::Thread)?;
         let (driver, rung) = choose_driver(dir, options, &event)?;
         let filler = event.try_clone().and_then(|event| Filler::new(dir.clone(), event));
@@ -650,12 +653,14 @@ fn choose_driver(
     options: LogOptions,
     event: &File,
 ) -> Result<(Driver, LogDriver), OpenError> {
-    dir.create(PROBE)?;
+    match Disk::open(dir, PROBE) {
+        Err(error) if error.cause == DiskCause::NotFound => drop(dir.create(PROBE)?),
+        opened => drop(opened?),
+    }
     let rungs = LADDER.into_iter().filter(|rung| {
         options.driver.is_none_or(|driver| driver == *rung)
             && options.writer.is_none_or(|writer| writer == rung.writer)
     });
     let chosen = driver::choose(&dir.path(PROBE), rungs, event);
-    dir.remove(PROBE)?;
     chosen.map_err(|cause| OpenError::Driver { directory: dir.path("log"), cause })
 }

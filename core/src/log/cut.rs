@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::format::ClusterId;
 use super::recovery::RecoverError;
 use super::{LOG_DIRECTORY, Log, parse_segment_name, segment_name};
-use crate::disk::{self, Disk, DiskError};
+use crate::disk::{self, Disk, DiskCause, DiskError};
 use crate::record::Chain;
 use crate::record::run::Position;
 use crate::snapshot::files::{SNAPSHOT_DIRECTORY, list_snapshots, snapshot_name};
@@ -136,7 +136,12 @@ impl Cut {
 
     /// Makes the file durable.
     pub fn store<D: Disk>(&self, disk: &D, cluster: ClusterId) -> Result<(), DiskError> {
-        disk::replace(disk, CUT_FILE, &self.encode(cluster))
+        disk::replace_from_spare(disk, CUT_FILE, &self.encode(cluster))
+    }
+
+    /// Takes the room that the next cut needs while there is some, unless it was taken.
+    pub fn put_by<D: Disk>(disk: &D) -> Result<(), DiskError> {
+        disk::put_by(disk, CUT_FILE, CUT_BYTES)
     }
 
     /// Goes on with a cut that was begun: what is dead goes, durably, then the file says so.
@@ -153,8 +158,15 @@ impl Cut {
         }
         disk.sync_dir(SNAPSHOT_DIRECTORY)?;
         remove_segments(disk, |first| self.to.zxid < first)?;
+        let cut = Self { stage: Stage::Cut, ..*self };
+        match cut.store(disk, cluster) {
+            // What is dead may have been too little to make room. Nothing comes behind the cut before the file goes, as
+            // the next segment is begun: until then both stages say the same.
+            Err(error) if error.cause == DiskCause::Full => return Ok(()),
+            stored => stored?,
+        }
         self.stage = Stage::Cut;
-        self.store(disk, cluster)
+        Ok(())
     }
 }
 
@@ -173,9 +185,13 @@ pub(super) fn remove_segments<D: Disk>(
     disk.sync_dir(LOG_DIRECTORY)
 }
 
-/// Removes the file if there is one, durably: it must not come back behind a later one.
+/// Takes its name from the file if there is one, durably: it must not come back behind a later one. It is put by for
+/// the next one, which a full disk may have no room for.
 pub(super) fn remove<D: Disk>(disk: &D) -> Result<(), DiskError> {
-    disk::remove_if_there(disk, CUT_FILE)?;
+    match disk.rename(CUT_FILE, &disk::spare_of(CUT_FILE)) {
+        Err(error) if error.cause != DiskCause::NotFound => return Err(error),
+        _gone => {}
+    }
     disk.sync_dir(LOG_DIRECTORY)
 }
 
@@ -189,10 +205,7 @@ impl Log {
         assert!(self.in_flight.is_empty(), "what is in flight is waited for");
         assert!(to.zxid <= self.last, "a log is cut at a place it has");
         let cut = Cut { stage: Stage::Cutting, to };
-        cut.store(disk, self.cluster).inspect_err(|_| {
-            // Its space is needed by others. If this fails too, the next start removes it.
-            let _removed = disk.remove(&format!("{CUT_FILE}.tmp"));
-        })?;
+        cut.store(disk, self.cluster)?;
         Ok(cut)
     }
 

@@ -11,6 +11,7 @@ use farwatch_core::record::append;
 use farwatch_core::txn::{Txn, TxnHead};
 use farwatch_core::zxid::{Epoch, ServerId, SessionId};
 
+mod full;
 mod learners;
 
 const SEGMENT: u64 = 64 << 10;

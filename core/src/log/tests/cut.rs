@@ -29,6 +29,8 @@ struct Life<'d> {
     prng: Prng,
     salts: u64,
     cuts: u32,
+    /// Of them, on a full disk.
+    full: u32,
 }
 
 impl<'d> Life<'d> {
@@ -46,8 +48,10 @@ impl<'d> Life<'d> {
             prng: Prng::new(seed),
             salts: seed << 16,
             cuts: 0,
+            full: 0,
         };
         life.mark();
+        Cut::put_by(disk).unwrap();
         life
     }
 
@@ -176,10 +180,15 @@ impl<'d> Life<'d> {
         self.acknowledged = index;
         self.snapshots.retain(|&snapshot| snapshot <= index);
         self.marks.push((self.disk.operations(), vec![before, self.now()]));
+        // Where none was cut before, what is put by is enough for it.
+        let is_full = self.disk.bytes(CUT_FILE).is_none() && self.prng.one_in(2);
+        self.disk.set_capacity(is_full.then_some(0));
         let cut = self.log.begin_cut(self.disk, to).unwrap();
         self.log.finish_cut(self.disk, cut).unwrap();
+        self.disk.set_capacity(None);
         self.mark();
         self.cuts += 1;
+        self.full += u32::from(is_full);
         assert_eq!((self.log.position(), self.log.durable()), (to, to.zxid));
         assert!(self.log.current().is_none(), "the next batch begins a segment");
     }
@@ -243,12 +252,13 @@ fn check(disk: &FakeDisk, allowed: &[Allowed], what: &str) {
 
 #[test]
 fn a_crash_leaves_the_whole_log_or_the_cut_one_at_every_point_of_many_cuts() {
-    let (mut states, mut nested, mut cuts) = (0_u64, 0_u64, 0);
+    let (mut states, mut nested, mut cuts, mut full) = (0_u64, 0_u64, 0, 0);
     for seed in 1..=12 {
         let disk = FakeDisk::new();
         let mut life = Life::new(&disk, seed);
         life.live(110);
         cuts += life.cuts;
+        full += life.full;
         let mut prng = 0x5eed + seed;
         for prefix in 0..=disk.operations() {
             let allowed = life.allowed(prefix);
@@ -271,8 +281,10 @@ fn a_crash_leaves_the_whole_log_or_the_cut_one_at_every_point_of_many_cuts() {
             });
         }
     }
-    println!("{cuts} cuts, {states} crash states, {nested} of crashes behind a recovery");
-    assert!(cuts > 100 && states > 20_000 && nested > 1_000);
+    println!(
+        "{cuts} cuts, {full} on a full disk, {states} crash states, {nested} of crashes behind a recovery"
+    );
+    assert!(cuts > 100 && full > 20 && states > 20_000 && nested > 1_000);
 }
 
 #[test]
@@ -302,6 +314,23 @@ fn a_log_is_cut_to_any_of_its_records_and_gone_on_with_lower_and_higher_zxids() 
             assert!(disk.bytes(CUT_FILE).is_none(), "the new segment says it from now on");
             assert_eq!(found(&disk.copy()).unwrap().1, life.history[1..]);
         }
+    }
+}
+
+#[test]
+fn a_full_disk_has_room_for_a_cut_and_for_the_next_one_behind_it() {
+    let disk = FakeDisk::new();
+    let mut life = Life::new(&disk, 5);
+    for _ in 0..3 {
+        (0..3).for_each(|_| life.submit());
+        life.finish_all();
+        let to = life.history[life.history.len() - 2];
+        disk.set_capacity(Some(0));
+        let cut = life.log.begin_cut(&disk, to).unwrap();
+        life.log.finish_cut(&disk, cut).unwrap();
+        life.history.pop();
+        assert_eq!(found(&disk.copy()).unwrap().1, life.history[1..]);
+        disk.set_capacity(None); // for the next segment
     }
 }
 
