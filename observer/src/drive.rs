@@ -277,7 +277,7 @@ impl Core {
             return; // what it heard in the other ensemble's name is nothing to act on
         }
         self.look_at_disk();
-        let room = self.storage.log.room_bytes();
+        let room = self.storage.room_bytes();
         self.node.step(Event::LogRoom(room), &mut self.output);
         let begins = self.storage.log.begins();
         if self.log_begins != begins {

@@ -35,6 +35,7 @@ use crate::data_dir::{DataDir, disk_error};
 mod aligned;
 mod driver;
 mod filler;
+mod hold_off;
 mod reading;
 mod ring;
 pub(crate) mod system;
@@ -51,6 +52,7 @@ pub use window::WINDOW_BYTES;
 use aligned::AlignedBuffer;
 use driver::Driver;
 use filler::{Filled, Filler};
+use hold_off::HoldOff;
 use reading::Readings;
 use window::Window;
 
@@ -174,6 +176,11 @@ pub struct LogFile {
     end: u64,
     /// Whether the last attempt to fill a spare found no space.
     disk_is_full: bool,
+    /// Of a segment, whether a spare, its beginning, or a file of its own.
+    segment_held: HoldOff,
+    /// Of a cut.
+    cut_held: HoldOff,
+    clock: fn() -> Instant,
     /// The segment that the filler is beginning.
     beginning: Option<SegmentStart>,
     /// Of batches that are not in flight.
@@ -237,6 +244,9 @@ impl LogFile {
             file: None,
             end: 0,
             disk_is_full: false,
+            segment_held: HoldOff::default(),
+            cut_held: HoldOff::default(),
+            clock: Instant::now,
             beginning: None,
             buffers: Vec::new(),
             begun: VecDeque::new(),
@@ -279,6 +289,9 @@ impl LogFile {
         }
         if self.log.in_flight() > 0 {
             return Ok(false); // a segment vouches for everything before it
+        }
+        if self.segment_held.holds(self.clock) {
+            return Err(LogFull);
         }
         if Log::segment_bytes_for(body_bytes) > self.options.segment_bytes {
             // One batch larger than a segment is rare enough to wait for a file of its own.
@@ -437,7 +450,7 @@ impl LogFile {
     }
 
     /// Bytes of records that can certainly still be taken: without limit while the disk is not
-    /// known to be full, else what is left of the current segment. Asking a full disk tries again.
+    /// known to be full, else what is left of the current segment. Asking a full disk tries again, after a while.
     pub fn room_bytes(&mut self) -> u64 {
         self.take_filled();
         if !self.disk_is_full || !self.log.spares().is_empty() {
@@ -522,7 +535,7 @@ impl LogFile {
 
     fn take_spare(&mut self) -> Result<u64, LogFull> {
         self.take_filled();
-        self.want_spare();
+        self.ask_for_spare(); // at once: who waits for the answer does not ask with every look
         while self.log.spares().is_empty() {
             match self.filler.wait() {
                 Some(filled) => self.settle_filled(filled)?,
@@ -533,7 +546,14 @@ impl LogFile {
         Ok(self.log.spares()[0])
     }
 
+    /// Asks for a spare where there is none, but not a disk that has only just said that it is full.
     fn want_spare(&mut self) {
+        if !self.segment_held.holds(self.clock) {
+            self.ask_for_spare();
+        }
+    }
+
+    fn ask_for_spare(&mut self) {
         if self.log.spares().is_empty() && self.filler.spares_due() == 0 {
             let number = self.log.reserve_spare();
             self.filler.fill(number, self.options.segment_bytes);
@@ -556,7 +576,10 @@ impl LogFile {
 
     fn settle_filled(&mut self, filled: Filled) -> Result<(), LogFull> {
         match filled {
-            Filled::Spare(number) => self.log.add_spare(number),
+            Filled::Spare(number) => {
+                self.segment_held.taken();
+                self.log.add_spare(number);
+            }
             Filled::Removed => {}
             Filled::Begun => {
                 let start = self.beginning.take().expect("it was asked for");
@@ -588,6 +611,7 @@ impl LogFile {
         }
         // Known from here on, whoever found it: writes are refused and not taken in without end.
         self.disk_is_full = true;
+        self.segment_held.refused((self.clock)());
         LogFull
     }
 

@@ -19,7 +19,7 @@ use farwatch_core::zxid::Zxid;
 use tracing::{error, warn};
 
 use crate::data_dir::DataDir;
-use crate::log_file::{LogFile, LogSlice, TruncateError};
+use crate::log_file::{LogFile, LogFull, LogSlice, TruncateError};
 use crate::snapshot_transfer::{SnapshotReadCause, SnapshotSink, SnapshotSource};
 
 /// Bytes of waiting runs that are written as one batch. More would only make the first of them wait.
@@ -48,6 +48,8 @@ pub struct Storage {
     transfer_bytes_per_second: u64,
     /// Reads of a snapshot that wait for one to be taken.
     unsnapshotted: Vec<(u64, u64)>,
+    /// A full disk has no room for what was ordered first.
+    is_stuck: bool,
 }
 
 impl Storage {
@@ -62,6 +64,7 @@ impl Storage {
             sink: None,
             transfer_bytes_per_second,
             unsnapshotted: Vec::new(),
+            is_stuck: false,
         }
     }
 
@@ -136,6 +139,13 @@ impl Storage {
         self.orders.is_empty() && self.log.ready_for(bytes, first) == Ok(true)
     }
 
+    /// As [`LogFile::room_bytes`], and none where what was ordered does not fit into what is left: nothing that
+    /// comes behind it would be acknowledged.
+    pub fn room_bytes(&mut self) -> u64 {
+        let room = self.log.room_bytes();
+        if self.is_stuck { 0 } else { room }
+    }
+
     /// Whether something that was ordered is not done.
     pub fn is_busy(&self) -> bool {
         !self.orders.is_empty() || !self.submitted.is_empty()
@@ -185,9 +195,10 @@ impl Storage {
     fn append(&mut self, ticket: u64, run: Run, written: &mut Vec<Run>) -> bool {
         let run = self.gather(ticket, run);
         let first = run.records().next().expect("a run holds a record").head().zxid;
-        // A full disk is met again at the next look; a leader refuses writes meanwhile.
-        let taken = self.log.ready_for(run.bytes().len(), first) == Ok(true)
-            && self.log.submit(&run).is_ok();
+        // A full disk is met again later; a leader refuses writes meanwhile.
+        let ready = self.log.ready_for(run.bytes().len(), first);
+        let taken = ready == Ok(true) && self.log.submit(&run).is_ok();
+        self.is_stuck = ready == Err(LogFull) || self.is_stuck && !taken;
         if !taken {
             self.orders.push_front(Order::Append { ticket, run });
             return false;
@@ -234,12 +245,14 @@ impl Storage {
             match self.log.truncate(to) {
                 Ok(()) => {}
                 Err(TruncateError::Full) => {
+                    self.is_stuck = true;
                     self.orders.push_front(Order::Truncate { ticket, to });
                     return Ok(false);
                 }
                 Err(other) => return Err(other.to_string()),
             }
         }
+        self.is_stuck = false;
         self.submitted.clear();
         told.push(Event::Truncated { ticket, to });
         Ok(true)

@@ -49,8 +49,11 @@ impl LogFile {
     /// waits for what is in flight, for a segment that is being begun and for a read under way, and
     /// for the disk. Reads that were asked and not answered are answered from the log as it is now.
     ///
-    /// A disk that fails in the middle ends the process.
+    /// A disk that fails in the middle ends the process. One that was full only just is not asked again.
     pub fn truncate(&mut self, to: Position) -> Result<(), TruncateError> {
+        if self.cut_held.holds(self.clock) {
+            return Err(TruncateError::Full);
+        }
         self.drain();
         while self.beginning.is_some() {
             let filled = self.filler.wait().expect("a segment is being begun");
@@ -74,7 +77,10 @@ impl LogFile {
         self.check_snapshots(to.zxid)?;
         let cut = match self.log.begin_cut(&self.dir, to) {
             Ok(cut) => cut,
-            Err(error) if error.cause == DiskCause::Full => return Err(TruncateError::Full),
+            Err(error) if error.cause == DiskCause::Full => {
+                self.cut_held.refused((self.clock)());
+                return Err(TruncateError::Full);
+            }
             Err(error) => self.give_up(&error.to_string()),
         };
         if let Err(error) = self.log.finish_cut(&self.dir, cut) {
