@@ -30,6 +30,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::log::format::padded_bytes;
 use crate::prepare::{Changes, Options, Prepare};
 use crate::record::Chain;
 use crate::session::{Expiry, LocalSessions, SessionIds, SessionTable};
@@ -444,7 +445,12 @@ impl Node {
     pub fn propose(&mut self, out: &mut Output) {
         let Some(growing) = self.growing.take() else { return };
         let upto = Position { zxid: growing.last, chain: self.chain };
-        self.room.propose(growing.records.len());
+        let bytes = growing.records.len();
+        self.room.propose(bytes);
+        if self.log_room != u64::MAX {
+            // What is left is told again only behind what others ask next.
+            self.log_room = self.log_room.saturating_sub(padded_bytes(bytes) as u64);
+        }
         let run = Run::own(self.zab.log(), upto, growing.records.into());
         self.drive(zab::Event::Proposed(run), out);
         self.go_on(out);

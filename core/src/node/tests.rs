@@ -217,6 +217,24 @@ fn a_full_log_refuses_writes_and_still_lets_sessions_begin_and_end() {
 }
 
 #[test]
+fn what_was_proposed_takes_room_before_the_log_is_asked_how_much_is_left() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    let room = SESSION_RESERVE_BYTES + 4 * create(b"/1").len();
+    rig.node.step(Event::LogRoom(room as u64), &mut rig.out);
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/1"));
+    rig.settle();
+    assert!(rig.has(b"/1"));
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/2"));
+    let refused = Outcome::Done { err: ErrorCode::NotReadOnly, start: 0, end: 0 };
+    assert_eq!(rig.settle()[0].outcome, refused);
+    rig.node.step(Event::LogRoom(room as u64), &mut rig.out);
+    rig.ask(at(1), session, Ask::Write(OpCode::Create), &create(b"/2"));
+    rig.settle();
+    assert!(rig.has(b"/2"));
+}
+
+#[test]
 fn a_session_goes_on_behind_all_that_was_asked_for_it() {
     let mut rig = Rig::new();
     let session = rig.open(at(1));
