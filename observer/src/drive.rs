@@ -353,6 +353,8 @@ impl Core {
     /// that was under way would say, in the old one's name, where the history ends.
     fn adopted(&mut self, ended: Ended) -> Ended {
         let Some((cluster, firm)) = self.adopting.take() else { return ended };
+        // What is being saved says that too.
+        while self.epochs.wait().is_some() {}
         match self.storage.dir().adopt(cluster, firm) {
             Ok(()) => ended,
             Err(cause) => Ended::Halted(cause.to_string()),

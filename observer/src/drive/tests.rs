@@ -8,7 +8,7 @@ use farwatch_core::tree::Applied;
 use farwatch_core::txn::{Txn, TxnHead};
 use farwatch_core::zab::Zab;
 use farwatch_core::zab::quorum::Quorum;
-use farwatch_core::zxid::{ServerId, SessionId, Zxid};
+use farwatch_core::zxid::{Epoch, ServerId, SessionId, Zxid};
 
 use super::*;
 use crate::config::ServerConfig;
@@ -156,4 +156,21 @@ fn a_snapshot_that_fails_while_somebody_waits_for_it_is_not_begun_again_at_once(
         std::thread::yield_now();
     }
     assert!(!core.storage.wants_snapshot(), "it was taken");
+}
+
+#[test]
+fn who_joins_another_ensemble_waits_for_what_is_being_saved_in_the_former_ones_name() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(root.path(), None, ServerId(1), Founding::Member).unwrap();
+    let saves = dir.clone();
+    let save: SaveEpochs = Arc::new(move |epochs, _| {
+        epochs.store_member(&saves, saves.identity().cluster).unwrap();
+    });
+    let mut core = core_in(dir.clone(), save, |_| {});
+    let (others, promised) = (ClusterId(0xabc), Epochs { accepted: Epoch(2), current: Epoch(1) });
+    core.epochs.save(promised, false);
+    core.adopt(others, false);
+    assert_eq!(core.adopted(Ended::Reopen), Ended::Reopen);
+    assert_eq!(core.epochs.wait(), None, "it was adopted while they were being saved");
+    assert_eq!(Epochs::load_member(&dir, others, false), Ok(promised));
 }
