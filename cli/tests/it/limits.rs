@@ -225,7 +225,7 @@ fn who_counts_many_nodes_again_and_again_holds_up_nobody() {
         let (mut greedy, _) = connect(subject.address());
         let count = framed(&request_bytes(2, &request::get_all_children_number("/a")));
         greedy.send_raw(&count.repeat(COUNTS as usize)).expect("small requests fit");
-        let mut first = greedy.receive_reply().expect("a reply");
+        let first = greedy.receive_reply().expect("a reply");
         assert_eq!(first.int().expect("a count"), NODES);
         ok(&mut other, &request::exists("/a", false));
         // A server that answers all of them in one turn has nothing left to say to it.
