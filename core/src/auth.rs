@@ -22,8 +22,12 @@ use crate::acl::{self, AclEntry, AclList, Identity, Perms};
 use crate::wire::jute::Writer;
 use crate::wire::{ErrorCode, OpCode};
 
+mod grants;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+
+use grants::Who;
+pub use grants::{Grants, LISTS_BYTES_MAX};
 
 /// The scheme of an identity that passes every list.
 pub const SUPER: &str = "super";
@@ -32,9 +36,10 @@ pub const DIGEST: &str = "digest";
 /// The scheme of a network address.
 pub const IP: &str = "ip";
 
-/// Largest list that is stored, bytes. `auth:` entries multiply with the identities of their
-/// connection, and a list that outgrows a frame could not be read back by any client.
-pub const ACL_BYTES_MAX: usize = crate::limits::CLIENT_FRAME_BYTES_MAX;
+/// Largest list that is stored, bytes: a thousand entries of `digest`, three thousand of `ip`. Every read
+/// of its node and every event there looks through it, on a thread that others wait for, and `auth:` entries
+/// multiply with the identities of their connection.
+pub const ACL_BYTES_MAX: usize = 64 << 10;
 
 /// What an operation needs, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,49 +91,18 @@ pub const fn needs(op: OpCode) -> Needs {
     }
 }
 
-/// Whether `identities` are granted any of `needed` by `list`. The one place that decides it.
+/// Whether `identities` are granted any of `needed` by `list`. Who asks about many lists asks [`Grants`].
 pub fn allowed(identities: &[Identity], list: AclList<'_>, needed: Perms) -> bool {
     // Most nodes have this list, and no identity can take anything from it.
     if list == acl::OPEN && Perms::ALL.allows(needed) {
         return true;
     }
-    if identities.iter().any(|identity| identity.scheme == SUPER) {
-        return true;
-    }
+    let who = Who::new(identities);
     let mut entries = list.entries();
-    if entries.len() == 0 {
+    if who.is_super() || entries.len() == 0 {
         return true;
     }
-    entries.any(|entry| entry.perms.allows(needed) && names(&entry, identities))
-}
-
-/// Whether `entry` speaks of one of `identities`, or of everyone.
-fn names(entry: &AclEntry<'_>, identities: &[Identity]) -> bool {
-    let (Some(scheme), Some(id)) = (entry.scheme, entry.id) else {
-        return false;
-    };
-    match scheme {
-        b"world" => id == b"anyone",
-        b"ip" => {
-            let Some(network) = std::str::from_utf8(id).ok().and_then(Network::parse) else {
-                return false;
-            };
-            of_scheme(identities, scheme).any(|identity| network.contains(&identity.id))
-        }
-        b"digest" | b"x509" => {
-            of_scheme(identities, scheme).any(|identity| identity.id.as_bytes() == id)
-        }
-        b"sasl" => of_scheme(identities, scheme)
-            .any(|identity| identity.id.as_bytes() == id || identity.id == SUPER),
-        _unknown => false,
-    }
-}
-
-fn of_scheme<'i>(
-    identities: &'i [Identity],
-    scheme: &'i [u8],
-) -> impl Iterator<Item = &'i Identity> {
-    identities.iter().filter(move |identity| identity.scheme.as_bytes() == scheme)
+    entries.any(|entry| entry.perms.allows(needed) && who.is_named(&entry))
 }
 
 /// An address with the count of leading bits that matter.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::acl::Identity;
 use crate::answer::{Answer, PartKind};
+use crate::auth::Grants;
 use crate::limits::RECORD_BYTES_MAX;
 use crate::record::{self, Chain};
 use crate::session::SessionTable;
@@ -187,6 +188,7 @@ impl Prepare {
             sessions,
             options: &options,
             identities,
+            grants: None,
             session,
             is_local,
             zxid,
@@ -198,6 +200,7 @@ impl Prepare {
                 (decision.decide(&part, &mut scratch), Answer::for_request(&decoded))
             }
             Work::Multi(multi, kinds) => {
+                decision.grants = Some(Grants::new(identities));
                 decision.multi(multi, kinds.len(), &mut scratch, &mut parts);
                 (Ok(Txn::Multi(MultiTxn { parts: &parts })), Answer::Multi(kinds))
             }
@@ -246,6 +249,7 @@ impl Prepare {
             sessions,
             options: &options,
             identities: &[],
+            grants: None,
             session,
             is_local: false,
             zxid,

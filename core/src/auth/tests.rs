@@ -1,5 +1,15 @@
-use super::*;
+use std::cell::Cell;
+use std::sync::Arc;
+
 use expect_test::expect;
+use proptest::prelude::*;
+
+use super::*;
+
+thread_local! {
+    /// How often an identity was compared with something.
+    pub(crate) static COMPARED: Cell<usize> = const { Cell::new(0) };
+}
 
 fn list(entries: &[(i32, &str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -299,4 +309,95 @@ fn hashes_are_not_shown() {
         out,
         b"\0\0\0\x03\0\0\0\x02ip\0\0\0\x03::1\0\0\0\x06digest\0\0\0\x03bob\0\0\0\x05super\0\0\0\0"
     );
+}
+
+/// The rules, entry by entry and identity by identity.
+fn plainly_allowed(identities: &[Identity], list: AclList<'_>, needed: Perms) -> bool {
+    let of = |scheme: &'static str| identities.iter().filter(move |it| it.scheme == scheme);
+    let names = |entry: &AclEntry<'_>| {
+        let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+        let (scheme, id) = (text(entry.scheme), text(entry.id));
+        match &*scheme {
+            "world" => id == "anyone",
+            "ip" => Network::parse(&id).is_some_and(|it| of("ip").any(|at| it.contains(&at.id))),
+            "digest" => of("digest").any(|it| it.id == id),
+            "x509" => of("x509").any(|it| it.id == id),
+            "sasl" => of("sasl").any(|it| it.id == id || it.id == "super"),
+            _ => false,
+        }
+    };
+    of("super").next().is_some()
+        || list.entries().len() == 0
+        || list.entries().any(|entry| entry.perms.allows(needed) && names(&entry))
+}
+
+fn names() -> impl Strategy<Value = (&'static str, String)> {
+    let scheme = prop::sample::select(vec!["digest", "digest", "x509", "sasl", "ip", "foo"]);
+    let id = prop_oneof![
+        8 => (0..60_u32).prop_map(|n| format!("u{n}:h")),
+        3 => (0..4_u32).prop_map(|n| format!("10.0.0.{n}")),
+        1 => Just("10.0.0.0/30".into()),
+    ];
+    prop_oneof![
+        60 => (scheme, id),
+        1 => Just(("world", "anyone".into())),
+        1 => Just(("sasl", "super".into())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_granted_is_what_the_rules_say_however_many_ask(
+        mut who in prop::collection::vec(names(), 0..40),
+        entries in prop::collection::vec((0..64_i32, names()), 0..12),
+        is_super in prop::bool::weighted(0.05),
+    ) {
+        if is_super {
+            who.push((SUPER, String::new()));
+        }
+        let who: Vec<_> = who.iter().map(|(scheme, id)| identity(scheme, id)).collect();
+        let entries: Vec<_> = entries.iter().map(|(p, (s, id))| (*p, *s, &**id)).collect();
+        let bytes: Arc<[u8]> = list(&entries).into();
+        let list = AclList::from_bytes(&bytes).unwrap();
+        let grants = Grants::new(&who);
+        for needed in (0..5).map(|bit| Perms(1 << bit)).chain([Perms(17)]) {
+            let expected = plainly_allowed(&who, list, needed);
+            prop_assert_eq!(allowed(&who, list, needed), expected);
+            prop_assert_eq!(grants.check(Some(&bytes), needed).is_ok(), expected);
+            prop_assert_eq!(grants.check(None, needed), Ok(()));
+        }
+    }
+}
+
+/// As many users of one connection, or of one list, as there can be about.
+fn users(count: usize, prefix: &str) -> Vec<String> {
+    (0..count).map(|number| format!("{prefix}{number:05}:{}", "h".repeat(28))).collect()
+}
+
+#[test]
+fn the_longest_list_and_the_most_identities_meet_in_few_comparisons() {
+    let who: Vec<_> = users(760, "u").iter().map(|id| identity(DIGEST, id)).collect();
+    let others = users(1_100, "v");
+    let entries: Vec<_> = others.iter().map(|id| (31, DIGEST, &**id)).collect();
+    let bytes = list(&entries);
+    COMPARED.set(0);
+    assert!(!allowed(&who, AclList::from_bytes(&bytes).unwrap(), Perms::READ));
+    let compared = COMPARED.get();
+    assert!(compared <= 1_100 * 12, "760 identities and 1,100 entries: {compared} comparisons");
+}
+
+#[test]
+fn a_list_is_stored_up_to_its_limit_whatever_it_is_made_of() {
+    let ids: Vec<_> = (0..5_000).map(|n| format!("10.9.{}.{}", n >> 8, n & 255)).collect();
+    let of = |count: usize| {
+        let entries: Vec<_> = ids[..count].iter().map(|id| (1, IP, &**id)).collect();
+        fixed(&entries, &[]).map(|stored| stored.lines().count())
+    };
+    let fits = (1..ids.len()).take_while(|&count| {
+        let entries: Vec<_> = ids[..count].iter().map(|id| (1, IP, &**id)).collect();
+        list(&entries).len() <= ACL_BYTES_MAX
+    });
+    let most = fits.last().unwrap();
+    assert!(2_500 < most, "{most} addresses");
+    assert_eq!((of(most), of(most + 1)), (Ok(most), Err(ErrorCode::InvalidAcl)));
 }

@@ -1,12 +1,12 @@
 //! The rules: what each change needs, in the order in which ZooKeeper checks it, and what it does.
 
 use super::Options;
-use super::overlay::{Held, HeldAcl, Overlay};
+use super::overlay::{self, Held, Overlay};
 use super::part::{Keep, Mode, Part};
 use super::quota::{self, QuotaWarning};
 use super::state::{NodeFacts, State};
-use crate::acl::{self, AclList, Identity, Perms};
-use crate::auth;
+use crate::acl::{self, AclList, Identity};
+use crate::auth::{self, Grants};
 use crate::path::{self, ZnodePath};
 use crate::session::SessionTable;
 use crate::tree::QuotaUsage;
@@ -29,6 +29,8 @@ pub(super) struct Decision<'d, S> {
     pub(super) sessions: &'d SessionTable,
     pub(super) options: &'d Options,
     pub(super) identities: &'d [Identity],
+    /// Of a multi, whose parts meet many lists.
+    pub(super) grants: Option<Grants<'d>>,
     pub(super) session: SessionId,
     pub(super) is_local: bool,
     pub(super) zxid: Zxid,
@@ -116,7 +118,7 @@ impl<S: State> Decision<'_, S> {
             num_children: 0,
             data_length: data_length as i32,
             mtime: self.time_ms,
-            acl: HeldAcl::hold(acl),
+            acl: overlay::hold(acl),
         };
         self.overlay.changes.ttl_created += u64::from(matches!(kind, NodeKind::Ttl(_)));
         self.overlay.put(created_path, self.zxid, Some(node));
@@ -190,7 +192,7 @@ impl<S: State> Decision<'_, S> {
         let acl = stored_list(&scratch.acl);
         self.overlay.change(self.state, path, self.zxid, |node| {
             node.aversion = version;
-            node.acl = HeldAcl::hold(acl);
+            node.acl = overlay::hold(acl);
         });
         Ok(Txn::SetAcl { path, acl, version })
     }
@@ -266,14 +268,17 @@ impl<S: State> Decision<'_, S> {
         let (auth::Needs::Node(needed) | auth::Needs::Parent(needed)) = needs else {
             unreachable!("changes need a permission on a node");
         };
-        self.check_perms(node.acl, needed)
-    }
-
-    fn check_perms(&self, list: AclList<'_>, needed: Perms) -> Result<(), ErrorCode> {
-        if self.options.skip_acl || auth::allowed(self.identities, list, needed) {
-            Ok(())
-        } else {
-            Err(ErrorCode::NoAuth)
+        if self.options.skip_acl {
+            return Ok(());
+        }
+        match (&self.grants, node.acl) {
+            (_, None) => Ok(()),
+            (Some(grants), list) => grants.check(list, needed),
+            (None, Some(list)) => {
+                let list = AclList::from_checked(list);
+                let is_allowed = auth::allowed(self.identities, list, needed);
+                if is_allowed { Ok(()) } else { Err(ErrorCode::NoAuth) }
+            }
         }
     }
 

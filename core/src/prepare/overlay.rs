@@ -22,24 +22,10 @@ use crate::tree::QuotaUsage;
 use crate::txn::NodeKind;
 use crate::zxid::{SessionId, Zxid};
 
-/// An ACL kept for as long as its node is outstanding. Most are open, which costs nothing.
-#[derive(Clone, Debug)]
-pub(super) enum HeldAcl {
-    Open,
-    Listed(Arc<[u8]>),
-}
-
-impl HeldAcl {
-    pub(super) fn hold(list: AclList<'_>) -> Self {
-        if list == acl::OPEN { Self::Open } else { Self::Listed(list.as_bytes().into()) }
-    }
-
-    fn list(&self) -> AclList<'_> {
-        match self {
-            Self::Open => acl::OPEN,
-            Self::Listed(bytes) => AclList::from_bytes(bytes).expect("held from a list"),
-        }
-    }
+/// The list of a node that is outstanding; none is [`acl::OPEN`], as most are. Shared with the tree and
+/// between all changes of the node.
+pub(super) fn hold(list: AclList<'_>) -> Option<Arc<[u8]>> {
+    (list != acl::OPEN).then(|| list.as_bytes().into())
 }
 
 /// A node as outstanding writes leave it.
@@ -52,7 +38,7 @@ pub(super) struct Held {
     pub(super) num_children: i32,
     pub(super) data_length: i32,
     pub(super) mtime: i64,
-    pub(super) acl: HeldAcl,
+    pub(super) acl: Option<Arc<[u8]>>,
 }
 
 impl Held {
@@ -65,7 +51,7 @@ impl Held {
             num_children: facts.num_children,
             data_length: facts.data_length,
             mtime: facts.mtime,
-            acl: HeldAcl::hold(facts.acl),
+            acl: facts.acl.cloned(),
         }
     }
 
@@ -78,7 +64,7 @@ impl Held {
             num_children: self.num_children,
             data_length: self.data_length,
             mtime: self.mtime,
-            acl: self.acl.list(),
+            acl: self.acl.as_ref(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What prepare needs to know of the committed tree.
 
-use crate::acl::AclList;
+use std::sync::Arc;
+
 use crate::tree::{self, QuotaFacts};
 use crate::txn::NodeKind;
 use crate::zxid::SessionId;
@@ -34,8 +35,9 @@ pub struct NodeFacts<'a> {
     pub data_length: i32,
     /// When the data was last set, milliseconds since 1970.
     pub mtime: i64,
-    /// Who may do what.
-    pub acl: AclList<'a>,
+    /// Who may do what: the bytes of an [`crate::acl::AclList`], and none where that is
+    /// [`crate::acl::OPEN`].
+    pub acl: Option<&'a Arc<[u8]>>,
 }
 
 impl State for tree::Writer {
@@ -53,7 +55,7 @@ impl State for tree::Writer {
             num_children: stat.num_children,
             data_length: stat.data_length,
             mtime: stat.mtime,
-            acl: node.acl(),
+            acl: node.shared_acl(),
         })
     }
 

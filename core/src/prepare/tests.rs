@@ -13,6 +13,7 @@ use crate::wire::jute::Writer;
 use crate::wire::request::MultiHeader;
 use crate::zxid::SessionId;
 
+mod lists;
 mod memory;
 mod multi;
 mod random;

@@ -1,5 +1,7 @@
 //! A node as one view sees it.
 
+use std::sync::Arc;
+
 use super::rcu::VersionRef;
 use crate::acl::AclList;
 use crate::path;
@@ -32,6 +34,11 @@ impl<'r> Node<'r> {
     /// Who may do what.
     pub fn acl(&self) -> AclList<'r> {
         self.version.acl()
+    }
+
+    /// The same, as all nodes with this list share it. None is [`crate::acl::OPEN`].
+    pub fn shared_acl(&self) -> Option<&'r Arc<[u8]>> {
+        self.version.shared_acl()
     }
 
     /// What keeps it.

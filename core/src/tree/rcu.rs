@@ -334,6 +334,11 @@ impl<'r> VersionRef<'r> {
         self.acl_block().map_or(acl::OPEN, |block| AclList::from_checked(&block.bytes))
     }
 
+    /// The bytes of the list, unless it is the one that most nodes have.
+    pub(super) fn shared_acl(self) -> Option<&'r Arc<[u8]>> {
+        self.acl_block().map(|block| &block.bytes)
+    }
+
     /// The list to check before someone is told about this node, or `None` when anyone may read it.
     pub(super) fn guard(self) -> Option<Arc<[u8]>> {
         self.acl_block().filter(|block| !block.open).map(|block| Arc::clone(&block.bytes))

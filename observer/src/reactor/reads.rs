@@ -1,7 +1,7 @@
 //! Reads and watches: answered from the tree as it was at the zxid where the reactor stands.
 
 use farwatch_core::acl::{Identity, Perms};
-use farwatch_core::auth;
+use farwatch_core::auth::{self, Grants};
 use farwatch_core::tree::{Node, View};
 use farwatch_core::watch::{ConnectionId, WatchMode, WatchTable, WatcherKind};
 use farwatch_core::wire::jute::{DecodeError, Writer, begin_frame, end_frame};
@@ -25,6 +25,8 @@ struct Answering<'r> {
     watches: &'r mut WatchTable,
     connection: ConnectionId,
     identities: &'r [Identity],
+    /// Of a multiRead, whose parts meet many lists.
+    grants: Option<Grants<'r>>,
     skip_acl: bool,
     config_node: Option<&'r ConfigNode>,
     /// Gets the body, and before the reply's frame any catch-up events.
@@ -94,6 +96,7 @@ impl Reactor {
             watches: &mut self.watches,
             connection: key.index,
             identities,
+            grants: (op == OpCode::MultiRead).then(|| Grants::new(identities)),
             skip_acl: self.shared.config.skip_acl,
             config_node: self.shared.config_node.as_ref(),
             out,
@@ -300,7 +303,12 @@ impl<'r> Answering<'r> {
 
     fn readable(&self, path: &[u8]) -> Result<Node<'r>, ErrorCode> {
         let node = self.view.get(path).ok_or(ErrorCode::NoNode)?;
-        if self.allowed(&node, Perms::READ) { Ok(node) } else { Err(ErrorCode::NoAuth) }
+        match &self.grants {
+            Some(grants) if !self.skip_acl => grants.check(node.shared_acl(), Perms::READ)?,
+            _one_list if self.allowed(&node, Perms::READ) => {}
+            _one_list => return Err(ErrorCode::NoAuth),
+        }
+        Ok(node)
     }
 
     fn allowed(&self, node: &Node<'_>, needed: Perms) -> bool {

@@ -1,6 +1,7 @@
 //! The committed state as an obvious map, and a world in which writes are prepared and applied.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::super::{Internal, NodeFacts, Options, Prepare, Prepared, State, WriteRequest};
 use crate::acl::{self, AclList, Identity};
@@ -22,7 +23,7 @@ struct MemoryNode {
     cversion: i32,
     aversion: i32,
     mtime: i64,
-    acl: Vec<u8>,
+    acl: Option<Arc<[u8]>>,
 }
 
 /// A tree as a map, with everything that can be counted counted by looking.
@@ -44,7 +45,7 @@ impl State for MemoryState {
             num_children: children as i32,
             data_length: node.data.as_ref().map_or(0, Vec::len) as i32,
             mtime: node.mtime,
-            acl: AclList::from_bytes(&node.acl).unwrap(),
+            acl: node.acl.as_ref(),
         })
     }
 
@@ -82,7 +83,7 @@ impl MemoryState {
                 cversion: 0,
                 aversion: if is_config { -1 } else { 0 },
                 mtime: 0,
-                acl: if is_config { acl::READ_ONLY } else { acl::OPEN }.as_bytes().to_vec(),
+                acl: is_config.then(|| acl::READ_ONLY.as_bytes().into()),
             };
             state.nodes.insert(path.to_vec(), node);
         }
@@ -111,7 +112,7 @@ impl MemoryState {
                     cversion: 0,
                     aversion: 0,
                     mtime: time_ms,
-                    acl: create.acl.as_bytes().to_vec(),
+                    acl: shared(create.acl),
                 };
                 assert!(self.nodes.insert(create.path.to_vec(), node).is_none());
             }
@@ -126,7 +127,7 @@ impl MemoryState {
             }
             Txn::SetAcl { path, acl, version } => {
                 let node = self.nodes.get_mut(path).unwrap();
-                node.acl = acl.as_bytes().to_vec();
+                node.acl = shared(acl);
                 node.aversion = version;
             }
             Txn::CloseSession => {
@@ -136,6 +137,11 @@ impl MemoryState {
             Txn::Check { .. } | Txn::CreateSession { .. } | Txn::Error(_) => {}
         }
     }
+}
+
+/// None is the list that most nodes have.
+fn shared(list: AclList<'_>) -> Option<Arc<[u8]>> {
+    (list != acl::OPEN).then(|| list.as_bytes().into())
 }
 
 /// A leader with its committed state, which applies when it is told to.
