@@ -109,6 +109,8 @@ struct ConnectionEntry {
     /// May name paths that no longer have an entry for this connection; swept when it doubles.
     paths: Vec<PathId>,
     live: usize,
+    /// The last event that reached it.
+    told: u64,
 }
 
 /// The watches of one reactor's connections. Not shared: each reactor owns its own.
@@ -124,8 +126,11 @@ pub struct WatchTable {
     /// Entries with a mode in the data table, which is what ZooKeeper's `wchs` counts.
     data: usize,
     child: usize,
-    /// Connections that the data table's NodeDeleted reached; its child twin skips them.
-    served: Vec<ConnectionId>,
+    /// The event that is fired, so that it reaches nobody twice. A NodeDeleted and its twin of the
+    /// child table are one.
+    event: u64,
+    /// Whom it reaches; empty between events.
+    told: Vec<ConnectionId>,
 }
 
 impl WatchTable {
@@ -140,7 +145,8 @@ impl WatchTable {
             recursive: 0,
             data: 0,
             child: 0,
-            served: Vec::new(),
+            event: 1, // 0 is that of a connection that was told nothing
+            told: Vec::new(),
         }
     }
 
@@ -177,32 +183,25 @@ impl WatchTable {
     ) {
         let is_second_delete = kind == EventType::NodeDeleted && table == Table::Child;
         if !is_second_delete {
-            self.served.clear();
+            self.event += 1;
         }
         if self.modes.is_empty() {
             return;
         }
-        let mut told = std::mem::take(&mut self.served);
-        let already = told.len();
+        let mut told = std::mem::take(&mut self.told);
         if let Some(&id) = self.ids.get(path) {
-            self.fire_exact(id, table, &mut told, already);
+            self.fire_exact(id, table, &mut told);
         }
         if table == Table::Data && self.recursive > 0 {
             self.fire_recursive(path, &mut told);
         }
-        for &connection in &told[already..] {
+        for connection in told.drain(..) {
             tell(connection);
         }
-        self.served = told;
+        self.told = told;
     }
 
-    fn fire_exact(
-        &mut self,
-        id: PathId,
-        table: Table,
-        told: &mut Vec<ConnectionId>,
-        already: usize,
-    ) {
+    fn fire_exact(&mut self, id: PathId, table: Table, told: &mut Vec<ConnectionId>) {
         let (one_shot, firing) = match table {
             Table::Data => (DATA, DATA | PERSISTENT),
             Table::Child => (CHILD, CHILD | PERSISTENT),
@@ -214,16 +213,16 @@ impl WatchTable {
             if *modes & firing == 0 {
                 return true;
             }
-            // What the data table's NodeDeleted told is not told twice, yet is consumed here too.
-            if !told[..already].contains(&connection) {
-                told.push(connection);
-            }
             let before = *modes;
             *modes &= !one_shot;
             let after = *modes;
+            let known = self.connections.get_mut(&connection).expect("has an entry");
+            // What the data table's NodeDeleted told is not told twice, yet is consumed here too.
+            if std::mem::replace(&mut known.told, self.event) != self.event {
+                told.push(connection);
+            }
             if after == 0 {
                 self.modes.remove(&(id, connection));
-                let known = self.connections.get_mut(&connection).expect("has an entry");
                 known.live -= 1;
             }
             self.count(before, after);
@@ -234,17 +233,18 @@ impl WatchTable {
         self.forget_path_if_unused(id);
     }
 
+    /// Costs the same for each watch at the path and above it, however many there are.
     fn fire_recursive(&mut self, path: &[u8], told: &mut Vec<ConnectionId>) {
-        let exact_told = told.len();
         let mut at = Some(path);
         while let Some(ancestor) = at {
             if let Some(&id) = self.ids.get(ancestor) {
                 let entry = self.paths[id as usize].as_ref().expect("an id has its entry");
                 for &connection in &entry.connections {
-                    if self.modes[&(id, connection)] & RECURSIVE != 0
-                        && !told[..exact_told].contains(&connection)
-                        && !told[exact_told..].contains(&connection)
-                    {
+                    if self.modes[&(id, connection)] & RECURSIVE == 0 {
+                        continue;
+                    }
+                    let known = self.connections.get_mut(&connection).expect("has an entry");
+                    if std::mem::replace(&mut known.told, self.event) != self.event {
                         told.push(connection);
                     }
                 }

@@ -142,6 +142,7 @@ proptest! {
                 Step::Drop(connection) => {
                     table.drop_connection(connection);
                     scanned.entries.retain(|entry| entry.0 != connection);
+                    scanned.served.retain(|&served| served != connection);
                 }
             }
             let data = scanned.entries.iter().filter(|e| e.2 & !CHILD != 0).count();
