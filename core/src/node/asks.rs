@@ -313,6 +313,27 @@ impl Asks {
         (open().map(|ask| ask.item.session).collect(), awaited.map(|it| it.item.session).collect())
     }
 
+    /// The same, of these sessions only.
+    pub fn sessions_among(
+        &self,
+        sessions: &BTreeSet<SessionId>,
+    ) -> (BTreeSet<SessionId>, BTreeSet<SessionId>) {
+        let (mut open, mut awaited) = (BTreeSet::new(), BTreeSet::new());
+        if sessions.is_empty() {
+            return (open, awaited);
+        }
+        for ask in self.pending.iter().filter(|ask| sessions.contains(&ask.item.session)) {
+            if ask.stage == Stage::Done {
+                continue;
+            }
+            open.insert(ask.item.session);
+            if !ask.told {
+                awaited.insert(ask.item.session);
+            }
+        }
+        (open, awaited)
+    }
+
     /// Those that wait since before `since_ms` and were neither decided nor answered.
     pub fn overdue(&self, since_ms: i64) -> impl Iterator<Item = (u64, &Pending)> {
         let ages = (self.first..).zip(&self.pending);

@@ -171,6 +171,12 @@ impl Locals {
         !self.waiting.is_empty()
     }
 
+    /// The sessions of which something waits for what they asked before.
+    pub fn waiting_behind(&self) -> BTreeSet<SessionId> {
+        let begins = |it: &&Waiting| matches!(it.item.ask, Ask::Open { .. });
+        self.waiting.iter().filter(|it| !begins(it)).map(|it| it.item.session).collect()
+    }
+
     /// Everything that waits, in order.
     pub fn take_waiting(&mut self) -> VecDeque<Waiting> {
         std::mem::take(&mut self.waiting)

@@ -167,3 +167,25 @@ fn who_asks_counts_as_long_as_his_ask_is_open() {
     numbers.into_iter().for_each(|number| asks.done(number));
     assert_eq!(asks.bytes(), 0);
 }
+
+#[test]
+fn of_some_sessions_is_known_what_is_known_of_all() {
+    let mut asks = Asks::default();
+    for at in 0..30 {
+        let mut item = item(at, 1, Ask::Write(OpCode::Create));
+        item.session = SessionId(u64::from(at % 7));
+        asks.push(item, b"", 0);
+        asks.asked();
+    }
+    for number in (0..30).filter(|number| number % 7 == 2 || number % 5 == 0) {
+        asks.done(number);
+    }
+    for number in (0..30).filter(|number| number % 7 == 3) {
+        asks.told(number);
+    }
+    let all: BTreeSet<_> = (0..9).map(SessionId).collect();
+    assert_eq!(asks.sessions_among(&all), asks.sessions());
+    let some = [1, 2, 3, 8].map(SessionId).into();
+    let (open, awaited) = asks.sessions_among(&some);
+    assert_eq!((open, awaited), ([1, 3].map(SessionId).into(), [1].map(SessionId).into()));
+}

@@ -106,7 +106,7 @@ impl Node {
         if !self.locals.has_waiting() {
             return;
         }
-        let (open, awaited) = self.asks.sessions();
+        let (open, awaited) = self.asks.sessions_among(&self.locals.waiting_behind());
         for waiting in self.locals.take_waiting() {
             let Waiting { item, body, since_ms, told } = &waiting;
             let session = item.session;

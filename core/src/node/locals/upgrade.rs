@@ -175,8 +175,7 @@ impl Node {
     /// Forgets whose asks were all answered: what of them is global is known to be.
     pub(in super::super) fn forget_upgraded(&mut self) {
         if !self.locals.upgrading.is_empty() {
-            let (open, _) = self.asks.sessions();
-            self.locals.upgrading.retain(|session| open.contains(session));
+            (self.locals.upgrading, _) = self.asks.sessions_among(&self.locals.upgrading);
         }
     }
 
