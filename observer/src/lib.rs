@@ -6,6 +6,7 @@ pub mod config;
 pub mod config_node;
 pub mod connection;
 pub mod data_dir;
+mod descriptors;
 pub mod drive;
 pub mod embedded;
 pub mod ensemble;

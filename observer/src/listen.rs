@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracing::{info, warn};
 
+use crate::descriptors::{self, For};
 use crate::four_letter::counters::Counter;
 use crate::runtime::{self, Listener};
 use crate::server::Shared;
@@ -58,9 +59,18 @@ pub async fn accept(
     shared: Arc<Shared>,
     mut take: impl FnMut(TcpStream, SocketAddr) + 'static,
 ) {
-    let mut refused = Voice::default();
+    let (mut crowded, mut refused, mut failing) =
+        (Voice::default(), Voice::default(), Voice::default());
+    let servers = shared.config.servers.len();
     loop {
         match listener.accept().await {
+            Ok((stream, peer)) if descriptors::is_kept_from(For::Client, &stream, servers) => {
+                drop(stream);
+                shared.counters.thread(0).add(Counter::ConnectionsRejected, 1);
+                if let Some(unsaid) = crowded.failure(Instant::now()) {
+                    warn!(%peer, unsaid, "closing a connection: the last descriptors are kept for the server's own files and links; raise its limit of open files (ulimit -n, LimitNOFILE=), or lower maxClientCnxns or maxCnxns");
+                }
+            }
             Ok((stream, peer)) => {
                 if !shared.admit(peer.ip()) {
                     shared.counters.thread(0).add(Counter::ConnectionsRejected, 1);
@@ -75,7 +85,9 @@ pub async fn accept(
                 take(stream, peer);
             }
             Err(error) => {
-                warn!(%error, "a connection cannot be accepted; are there too many open files?");
+                if let Some(unsaid) = failing.failure(Instant::now()) {
+                    warn!(%error, unsaid, "a connection cannot be accepted; are there too many open files?");
+                }
                 runtime::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -1,5 +1,6 @@
 //! Hostile and greedy peers: each limit has an answer, and nobody else notices.
 
+mod descriptors;
 mod malformed;
 
 use std::fs;

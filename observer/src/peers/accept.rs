@@ -2,9 +2,11 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::descriptors::{self, For};
 use crate::runtime::{self, Listener, Socket};
+use crate::voice::Voice;
 use farwatch_core::zab::message::Message;
 use farwatch_core::zxid::ServerId;
 use tracing::warn;
@@ -23,6 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until the hub is stopped.
 pub async fn accept_for_ever(hub: Rc<Hub>, listener: Listener, listening: Socket) {
+    let mut failing = Voice::default();
     while !hub.is_stopped() {
         match listener.accept().await {
             // Nobody would answer it: it ends here, and is not left to its peer's patience.
@@ -32,7 +35,9 @@ pub async fn accept_for_ever(hub: Rc<Hub>, listener: Listener, listening: Socket
             }
             Err(_) if hub.is_stopped() => {}
             Err(error) => {
-                warn!(%error, "a peer cannot be accepted; are there too many open files?");
+                if let Some(unsaid) = failing.failure(Instant::now()) {
+                    warn!(%error, unsaid, "a peer cannot be accepted; are there too many open files?");
+                }
                 runtime::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -41,12 +46,14 @@ pub async fn accept_for_ever(hub: Rc<Hub>, listener: Listener, listening: Socket
 }
 
 async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr) {
+    let is_kept = descriptors::is_kept_from(For::Guest, &stream, hub.listed());
     let (mut read, mut write, socket) = match wire::open(stream) {
         Ok(halves) => halves,
         Err(error) => return hub.turned_away(address, error.to_string()),
     };
     let greeting = hub.greet(&socket, true);
-    let accepted = greet(&hub, &greeting, &mut read, &mut write, &socket, address).await;
+    let socket_of = (&socket, is_kept);
+    let accepted = greet(&hub, &greeting, &mut read, &mut write, socket_of, address).await;
     hub.greeted(&greeting);
     match accepted {
         Some((link, answer, input)) if !hub.is_stopped() => {
@@ -58,12 +65,13 @@ async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr) {
 
 /// Reads a hello and answers it. A link that comes of it is installed, and the acceptance, which
 /// comes back with it, is what it sends first: nothing can happen between the verdict and the link.
+/// Beside the socket stands whether its descriptor is kept from guests.
 async fn greet(
     hub: &Rc<Hub>,
     greeting: &Greeting,
     read: &mut Incoming,
     write: &mut Outgoing,
-    socket: &Socket,
+    (socket, is_kept): (&Socket, bool),
     address: SocketAddr,
 ) -> Option<(Rc<Link>, Vec<u8>, Vec<u8>)> {
     let (hello, input) = match read_whole(read, greeting, Hello::decode).await {
@@ -78,7 +86,7 @@ async fn greet(
     }
     let own = hub.hello(hello.me);
     let mut answer = Vec::new();
-    match judge(hub, &own, &hello) {
+    match judge(hub, &own, &hello, is_kept) {
         Ok((peer, version)) => {
             Answer { hello: own, verdict: Ok(version) }.encode(&mut answer);
             let link =
@@ -115,8 +123,8 @@ fn question(own: &Hello, hello: &Hello) -> Option<PeerEvent> {
 }
 
 /// Judges a hello, and takes what an acceptance takes: a place among the guests, and that of an old
-/// link.
-fn judge(hub: &Hub, own: &Hello, hello: &Hello) -> Result<(Rc<Peer>, u16), Refusal> {
+/// link. `is_kept` is whether the connection's descriptor is kept from guests.
+fn judge(hub: &Hub, own: &Hello, hello: &Hello, is_kept: bool) -> Result<(Rc<Peer>, u16), Refusal> {
     let version = refusal::judge(own, hello, hub.standing(hello))?;
     let known = hub.peer(hello.me);
     let replaced = match &known {
@@ -124,7 +132,7 @@ fn judge(hub: &Hub, own: &Hello, hello: &Hello) -> Result<(Rc<Peer>, u16), Refus
         None => None,
     };
     if known.as_ref().is_none_or(|peer| !peer.listed) {
-        hub.admit_guest(known.is_none())?;
+        hub.admit_guest(known.is_none(), is_kept)?;
     }
     if let Some(old) = replaced {
         hub.cut(&old, "its server connected anew");

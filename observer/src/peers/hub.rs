@@ -242,11 +242,17 @@ impl Hub {
         }
     }
 
-    /// Whether another guest is taken in now; `more` unless it takes the place of one.
-    pub fn admit_guest(&self, more: bool) -> Result<(), Refusal> {
+    /// How many servers are listed beside this one.
+    pub fn listed(&self) -> usize {
+        self.peers.borrow().values().filter(|peer| peer.listed).count()
+    }
+
+    /// Whether another guest is taken in now; `more` unless it takes the place of one. None is
+    /// with a descriptor that is kept from them.
+    pub fn admit_guest(&self, more: bool, is_kept: bool) -> Result<(), Refusal> {
         let is_guest = |peer: &&Rc<Peer>| !peer.listed && peer.upstream().is_none();
         let guests = self.peers.borrow().values().filter(is_guest).count();
-        if more && self.guests_max <= guests {
+        if is_kept || (more && self.guests_max <= guests) {
             return Err(Refusal::Full { me: self.me, guests });
         }
         if !self.arrivals.take(Instant::now()) {
