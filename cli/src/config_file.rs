@@ -174,6 +174,16 @@ pub enum Fault {
          or correct myid"
     )]
     NotListed(u64),
+    /// A scheme that would keep every client out.
+    #[error(
+        "no client can pass `{scheme}` on this server, so that none would be served: of its schemes digest \
+         can be enforced, while it is enabled, and ip. Name these only, or remove the setting and keep the \
+         client port private"
+    )]
+    CannotEnforce {
+        /// The scheme.
+        scheme: String,
+    },
     /// A host without an address.
     #[error("`{host}` has no address here ({error}): write an address, or fix the name service")]
     Host {

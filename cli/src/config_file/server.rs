@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use farwatch_core::auth::{DigestAlgorithm, SuperDigest};
+use farwatch_core::auth::{DIGEST, DigestAlgorithm, IP, SuperDigest};
 use farwatch_core::limits::CLIENT_FRAME_BYTES_LIMIT;
 use farwatch_core::node::OnPartition;
 use farwatch_observer::config::{
@@ -197,21 +197,37 @@ impl Reader<'_> {
             }
             authentication.super_digest = Some(SuperDigest::new(digest.value));
         }
-        let (mut enforced, mut sasl) = (false, false);
-        settings.switch_into("enforce.auth.enabled", &mut enforced);
-        settings.switch_into("sessionRequireClientSASLAuth", &mut sasl);
-        let schemes = settings.take("enforce.auth.schemes");
         authentication.ensemble_names = ensemble_names(settings);
-        let needs = Fault::Needs { other: "enforce.auth.schemes" };
-        authentication.enforced_schemes = match (enforced, schemes) {
-            (true, Some(schemes)) => list(&schemes),
-            (true, None) => return Err(self.missing("enforce.auth.enabled", needs)),
-            (false, _unused) => Vec::new(),
-        };
-        if sasl {
-            authentication.enforced_schemes.push("sasl".to_owned());
-        }
+        authentication.enforced_schemes = self.enforced_schemes(authentication.digest_enabled)?;
         Ok(())
+    }
+
+    /// The schemes of which each client must have passed one. A scheme that nobody can pass here is
+    /// refused, as ZooKeeper refuses one that it lacks: clients would be answered -124.
+    fn enforced_schemes(&mut self, has_digest: bool) -> Result<Vec<String>, ConfigError> {
+        let (mut enforced, mut sasl) = (false, false);
+        self.settings.switch_into("enforce.auth.enabled", &mut enforced);
+        self.settings.switch_into("sessionRequireClientSASLAuth", &mut sasl);
+        if sasl {
+            let fault = Fault::CannotEnforce { scheme: "sasl".to_owned() };
+            return Err(self.missing("sessionRequireClientSASLAuth", fault));
+        }
+        let Some(schemes) = self.settings.take("enforce.auth.schemes").filter(|_| enforced) else {
+            let needs = Fault::Needs { other: "enforce.auth.schemes" };
+            return match enforced {
+                true => Err(self.missing("enforce.auth.enabled", needs)),
+                false => Ok(Vec::new()),
+            };
+        };
+        let names = list(&schemes);
+        let is_here = |name: &str| name == IP || (name == DIGEST && has_digest);
+        match names.iter().find(|name| !is_here(name)) {
+            Some(absent) => Err(schemes.fault(Fault::CannotEnforce { scheme: absent.clone() })),
+            None if names.is_empty() => {
+                Err(schemes.fault(Fault::CannotEnforce { scheme: schemes.value.clone() }))
+            }
+            None => Ok(names),
+        }
     }
 
     fn sessions(&mut self, config: &mut ServerConfig) -> Result<(), ConfigError> {

@@ -455,7 +455,7 @@ fn permissions_words_and_sessions_are_read() {
         "skipACL=yes\nDigestAuthenticationProvider.superDigest=super:0bX78nEegDzJM3ju0iLBEJdWzjg=\n\
          4lw.commands.whitelist=stat, ruok,nope\nreadonlymode.enabled=true\n\
          localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n\
-         enforce.auth.enabled=true\nenforce.auth.schemes=digest, x509\n\
+         enforce.auth.enabled=true\nenforce.auth.schemes=digest, ip\n\
          autopurge.purgeInterval=90s\nsnapSizeLimitInKb=-1\nforceSync=no",
     ));
     assert!(config.skip_acl && config.force_sync, "there is no mode that does not sync");
@@ -465,10 +465,33 @@ fn permissions_words_and_sessions_are_read() {
     let allowed = [Word::Stat, Word::Ruok, Word::Isro, Word::Srvr].map(|word| words.allows(word));
     assert_eq!(allowed, [true; 4], "srvr is answered whatever the list");
     assert_eq!(config.local_sessions, LocalSessions::Off, "a server alone has none");
-    assert_eq!(config.authentication.enforced_schemes, ["digest", "x509"]);
+    assert_eq!(config.authentication.enforced_schemes, ["digest", "ip"]);
     assert_eq!((config.autopurge.interval_ms, config.snapshot_log_bytes), (90_000, 0));
     let text = error(&alone("enforce.auth.enabled=true"));
     assert!(text.contains("needs enforce.auth.schemes"));
+}
+
+#[test]
+fn a_scheme_that_no_client_can_pass_is_not_enforced_but_refused() {
+    let enforced = |schemes: &str| {
+        alone(&format!("enforce.auth.enabled=true\nenforce.auth.schemes={schemes}"))
+    };
+    for (text, scheme) in [
+        (alone("sessionRequireClientSASLAuth=true"), "sasl"),
+        (enforced("sasl"), "sasl"),
+        (enforced("digest,x509"), "x509"),
+        (enforced("nonsense"), "nonsense"),
+        (enforced("world"), "world"),
+        (enforced("ensemble"), "ensemble"),
+        (enforced(","), ","),
+        (format!("{}DigestAuthenticationProvider.enabled=false\n", enforced("digest")), "digest"),
+    ] {
+        let said = error(&text);
+        let expected = format!("no client can pass `{scheme}` on this server");
+        assert!(said.contains(&expected) && said.starts_with("zoo.cfg"), "{said}");
+    }
+    let off = alone("sessionRequireClientSASLAuth=false\nenforce.auth.schemes=sasl");
+    assert_eq!(config(&off).authentication.enforced_schemes, [""; 0]);
 }
 
 #[test]
