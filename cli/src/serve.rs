@@ -303,7 +303,14 @@ pub fn explain_bind(addr: SocketAddr, key: Option<&str>, error: &io::Error) -> S
         }
         io::ErrorKind::AddrNotAvailable => {
             let named = key.unwrap_or("clientPortAddress or --listen");
-            format!("{addr} is no address of this machine: see {named}")
+            let listed = key.is_some_and(|key| key.starts_with("server."));
+            let hint = match listed {
+                true => {
+                    ", or set quorumListenOnAllIPs=true where only others have it for this server"
+                }
+                false => "",
+            };
+            format!("{addr} is no address of this machine: see {named}{hint}")
         }
         _ => format!("{addr} cannot be listened on: {error}"),
     }

@@ -200,6 +200,9 @@ pub struct ServerConfig {
     /// Whether the server lives in a program of somebody else, whose process it never ends. No key sets
     /// it.
     pub is_embedded: bool,
+    /// Whether peers are accepted on every address of this machine, and not on those of this server's
+    /// own line alone. Default false.
+    pub peers_on_all_addresses: bool,
     /// Of a guest, an observer that no list names: where others can learn from it. Default none.
     pub peer_addrs: Vec<SocketAddr>,
     /// Whether an observer keeps its own log and snapshots. Default true.
@@ -272,6 +275,7 @@ impl Default for ServerConfig {
             upstreams: Vec::new(),
             memory_only: false,
             is_embedded: false,
+            peers_on_all_addresses: false,
             peer_addrs: Vec::new(),
             observer_keeps_log: true,
             reaping: Reaping::default(),
@@ -372,7 +376,7 @@ impl fmt::Display for ServerRole {
 pub struct ServerSpec {
     /// Its id.
     pub id: u64,
-    /// Where its peers reach it; at least one, the first is used.
+    /// Where its peers reach it; at least one, tried in order.
     pub peers: Vec<PeerAddr>,
     /// What it does.
     pub role: ServerRole,

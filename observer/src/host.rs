@@ -15,7 +15,7 @@ pub use duty::{Duty, Healed, NoDuty};
 pub use links::addresses;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -556,7 +556,7 @@ fn recover_zab(
     Ok(Zab::with(options, zab::Recovered { epochs, log, committed }))
 }
 
-/// Binds where the own line says that peers connect.
+/// Binds where the own line says that peers connect, or its ports on every address.
 fn bind_for_peers(config: &ServerConfig, me: ServerId) -> Result<Vec<TcpListener>, StartError> {
     let key = match config.is_guest() {
         true => "farwatch.peerAddress".to_owned(),
@@ -573,6 +573,11 @@ fn bind_for_peers(config: &ServerConfig, me: ServerId) -> Result<Vec<TcpListener
     let Some(own) = config.own_spec().filter(|_| config.standing == Standing::Member) else {
         return Ok(Vec::new());
     };
+    if config.peers_on_all_addresses {
+        // The names of the line may be known to others only, as behind a translation of addresses.
+        let ports: BTreeSet<u16> = own.peers.iter().map(|peer| peer.quorum_port).collect();
+        return ports.into_iter().map(|port| bind(listen::everywhere(port))).collect();
+    }
     let mut listeners = Vec::new();
     for peer in &own.peers {
         let host = peer.host.as_str();

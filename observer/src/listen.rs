@@ -1,7 +1,7 @@
 //! Binding the client port and taking connections in.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,15 @@ pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
             result => return result,
         }
     }
+}
+
+/// Every address of this machine: of IPv6, which takes IPv4 as well, where the system has it.
+pub fn everywhere(port: u16) -> SocketAddr {
+    let ip = match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+        Ok(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        Err(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, port)
 }
 
 fn bind_once(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {

@@ -35,6 +35,8 @@ impl Reader<'_> {
         let mut standalone_enabled = true;
         self.settings.boolean_into("standaloneEnabled", &mut standalone_enabled)?;
         let servers = self.servers(config)?;
+        let everywhere = &mut config.peers_on_all_addresses;
+        self.settings.boolean_into("quorumListenOnAllIPs", everywhere)?;
         if let Some(version) = self.settings.take("version")
             && i64::from_str_radix(&version.value, 16).is_err()
         {
@@ -168,10 +170,6 @@ impl Reader<'_> {
             if servers.iter().any(|other: &ServerSpec| other.id == id) {
                 let other = format!("another line of server {id}");
                 return Err(setting.fault(Fault::Contradicts { other }));
-            }
-            if 1 < spec.peers.len() {
-                let text = "only the first address of a server is used".to_owned();
-                self.settings.notice(setting.place.clone(), text);
             }
             if spec.role == ServerRole::Participant
                 && spec.peers.iter().any(|peer| peer.election_port.is_none())

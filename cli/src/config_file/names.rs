@@ -155,7 +155,6 @@ const ABSENT: &[Absent] = &[
     Absent {
         text: "peers use one connection and elect in their own way, which needs no tuning",
         names: &[
-            "quorumListenOnAllIPs",
             "multiAddress.*",
             "leader.*",
             "learner.*",

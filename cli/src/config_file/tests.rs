@@ -472,6 +472,16 @@ fn permissions_words_and_sessions_are_read() {
 }
 
 #[test]
+fn peers_are_accepted_on_the_listed_addresses_or_on_all() {
+    assert!(!config(THREE).peers_on_all_addresses);
+    let text = format!("{THREE}quorumListenOnAllIPs=true\n");
+    assert!(config(&text).peers_on_all_addresses);
+    assert_eq!(notices(&text), [""; 0]);
+    let two = THREE.replace("server.3=c:2888:3888", "server.3=c:2888:3888|d:2888:3888");
+    assert_eq!((config(&two).servers[2].peers.len(), notices(&two)), (2, vec![]));
+}
+
+#[test]
 fn a_scheme_that_no_client_can_pass_is_not_enforced_but_refused() {
     let enforced = |schemes: &str| {
         alone(&format!("enforce.auth.enabled=true\nenforce.auth.schemes={schemes}"))

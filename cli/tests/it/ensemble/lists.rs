@@ -1,6 +1,6 @@
 //! Servers that were added with lists of their own, while the older ones were not told.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -206,4 +206,25 @@ fn one_server_becomes_three_and_three_become_four_and_all_keep_what_was_written(
     let mut client = Client::of(ensemble.server(4).client);
     assert_eq!(client.must(&request::exists("/kept", false)).err, 0);
     assert_eq!(client.must(&request::create("/more", None, &ids::open(), 0)).err, 0);
+}
+
+/// As behind a translation of addresses: the others reach a server by an address that it has not.
+#[test]
+fn a_server_whose_listed_address_is_not_its_own_listens_on_all_if_it_is_told_to() {
+    let mut ensemble = Ensemble::configured(1, &Layout::default());
+    let port = ensemble.server(1).quorum.port();
+    let elsewhere = SocketAddr::from(([192, 0, 2, 1], port)); // nobody's, by RFC 5737
+    let alone = "standaloneEnabled=false".to_owned();
+    configure(ensemble.server(1), &[(1, elsewhere)], std::slice::from_ref(&alone));
+    ensemble.server_mut(1).start();
+    assert!(!ensemble.server_mut(1).wait_for_end().success());
+    ensemble.server(1).until_it_says("or set quorumListenOnAllIPs=true");
+
+    let lines = [alone, "quorumListenOnAllIPs=true".to_owned()];
+    configure(ensemble.server(1), &[(1, elsewhere)], &lines);
+    ensemble.server_mut(1).start();
+    until("it serves", PATIENCE, || serving(&ensemble) == [1]);
+    for own in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)] {
+        TcpStream::connect((own, port)).expect("peers are accepted on every address");
+    }
 }
