@@ -581,6 +581,11 @@ impl Zab {
         self.feed().is_some_and(|feed| feed.serves(id))
     }
 
+    /// Whether `id` learns from this server itself, though it may still catch up.
+    pub fn feeds(&self, id: ServerId) -> bool {
+        self.feed().is_some_and(|feed| feed.links.contains_key(&id))
+    }
+
     /// Who learns from this server itself and passes on what `id` says; `id`, where that learns from it itself.
     pub fn way_to(&self, id: ServerId) -> ServerId {
         self.feed().map_or(id, |feed| feed.way_to(id))

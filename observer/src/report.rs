@@ -193,6 +193,12 @@ pub struct PeerReport {
     /// How long a word to it and its answer take, microseconds.
     #[serde(default)]
     pub rtt_us: Option<u64>,
+    /// Of a leader's peer: whether it learns from the leader itself. Observers may learn from others.
+    #[serde(default)]
+    pub learns: Option<bool>,
+    /// Of a leader's peer that does not, the learner that passes on what its clients ask for, if they do.
+    #[serde(default)]
+    pub through: Option<u32>,
     /// Of a leader's learner: whether it has the leader's history.
     pub synced: Option<bool>,
     /// Of a leader's learner: how far it has made the history durable.

@@ -87,23 +87,43 @@ fn leading(leader: &EnsembleReport, lines: &mut Vec<String>) {
     lines.extend(leader.peers.iter().map(|peer| format!("  {}", learner(peer))));
 }
 
-/// One learner, as its leader sees it.
+/// One learner, as its leader sees it. What went wrong before is told only of who is not in sync.
 fn learner(peer: &PeerReport) -> String {
-    let kind = if peer.votes { "server" } else { "observer" };
-    let id = peer.id;
-    if !is_heard(peer) {
-        return format!("{kind} {id} ({}) is missing: {}", peer.address, silence(peer));
-    }
-    let away = away(peer).map_or_else(String::new, |away| format!(", {away}"));
-    let state = match (peer.synced, peer.lag) {
-        (Some(true), None | Some(0)) => "follows, in sync".to_owned(),
-        (Some(true), Some(lag)) => format!("follows, {} behind", transactions(lag)),
-        (Some(false) | None, None | Some(0)) => "is connected and does not follow yet".to_owned(),
-        (Some(false) | None, Some(lag)) => format!("catches up, {} behind", transactions(lag)),
+    let PeerReport { id, address, .. } = peer;
+    let kind = match (peer.votes, peer.guest) {
+        (true, _) => "server",
+        (false, true) => "guest",
+        (false, false) => "observer",
     };
-    match error(peer) {
-        Some(error) => format!("{kind} {id} {state}{away} ({error})"),
-        None => format!("{kind} {id} {state}{away}"),
+    if !is_heard(peer) {
+        return format!("{kind} {id} ({address}) is missing: {}", silence(peer));
+    }
+    // A guest has drawn its number itself: nobody knows it by that.
+    let place = if peer.guest { format!(" ({address})") } else { String::new() };
+    let away = away(peer).map_or_else(String::new, |away| format!(", {away}"));
+    let state = state(peer);
+    match error(peer).filter(|_| peer.synced != Some(true)) {
+        Some(error) => format!("{kind} {id}{place} {state}{away} ({error})"),
+        None => format!("{kind} {id}{place} {state}{away}"),
+    }
+}
+
+/// What a peer that is heard does, as its leader sees it.
+fn state(peer: &PeerReport) -> String {
+    let lag = peer.lag.filter(|&lag| 0 < lag);
+    match (peer.synced, lag) {
+        (Some(true), None) => "follows, in sync".to_owned(),
+        (Some(true), Some(lag)) => format!("follows, {} behind", transactions(lag)),
+        (Some(false) | None, Some(lag)) => format!("catches up, {} behind", transactions(lag)),
+        (Some(false) | None, None) => match (peer.learns, peer.through) {
+            (Some(true), _) => "catches up".to_owned(),
+            (Some(false), Some(through)) => format!("learns through server {through}"),
+            (Some(false), None) if !peer.votes => {
+                "is connected, and does not learn from this server but, if from any, from another"
+                    .to_owned()
+            }
+            (Some(false) | None, _) => "is connected and does not follow yet".to_owned(),
+        },
     }
 }
 

@@ -182,6 +182,9 @@ impl Core {
         if !self.node.is_leading() {
             return;
         }
+        let (zab, id) = (self.node.zab(), ServerId(peer.id));
+        peer.learns = Some(zab.feeds(id));
+        peer.through = Some(zab.way_to(id).0).filter(|&through| through != peer.id);
         let synced = status.synced.iter().find(|(id, _)| id.0 == peer.id);
         peer.synced = Some(synced.is_some());
         peer.acknowledged = synced.map(|(_, acked)| acked.0);

@@ -157,6 +157,43 @@ fn a_missing_a_frozen_and_a_late_follower_are_told_apart() {
     );
 }
 
+/// As a leader sees them that is one of several upstreams.
+#[test]
+fn who_learns_elsewhere_is_no_laggard_and_guests_are_named_by_where_they_are() {
+    let observer = |id| PeerReport { votes: false, synced: Some(false), ..heard(id) };
+    let guest = |id: u32| PeerReport {
+        guest: true,
+        address: format!("10.0.0.{}:4711", id % 10),
+        learns: Some(false),
+        ..observer(id)
+    };
+    let elsewhere = PeerReport { learns: Some(false), ..observer(4) };
+    let relayed = PeerReport { learns: Some(false), through: Some(4), ..observer(5) };
+    let new = PeerReport { learns: Some(true), ..observer(6) };
+    let voter = PeerReport { votes: true, learns: Some(false), ..observer(2) };
+    let level = PeerReport { learns: Some(true), synced: Some(true), ..guest(2_391_343_402) };
+    let peers = vec![voter, elsewhere, relayed, new, guest(2_391_343_401), level];
+    check(
+        &[report(1, "leading", "broadcast", peers)],
+        expect![[r#"
+            server 1 leads epoch 3 for 4.2 s: 1 of 2 voters are in sync, 2 are needed; committed up to 0x30000000f
+              server 2 is connected and does not follow yet
+              observer 4 is connected, and does not learn from this server but, if from any, from another
+              observer 5 learns through server 4
+              observer 6 catches up
+              guest 2391343401 (10.0.0.1:4711) is connected, and does not learn from this server but, if from any, from another
+              guest 2391343402 (10.0.0.2:4711) follows, in sync
+        "#]],
+    );
+}
+
+#[test]
+fn what_went_wrong_before_is_not_told_of_who_is_in_sync() {
+    let mended = PeerReport { last_error: Some("connection refused".to_owned()), ..synced(2, 0) };
+    let lines = explain(&[report(1, "leading", "broadcast", vec![mended])]);
+    assert_eq!(lines[1], "  server 2 follows, in sync");
+}
+
 /// The notes' experiment: two servers serve, a third is added, then a fourth and a fifth with partial
 /// lists, and the first two stop. Three of five live, and nothing serves.
 #[test]

@@ -1,6 +1,10 @@
 //! Observers that learn from observers: restarts in the middle, chains, and lists that name each
 //! other.
 
+use std::process::Command;
+
+use farwatch_observer::report::EnsembleReport;
+
 use super::readers::while_reading;
 use super::sites::{
     NEAR, committed, create, equal_everywhere, guest, patient_client, places, point_at, set,
@@ -135,4 +139,52 @@ fn the_nearest_of_a_list_is_learned_from_though_it_comes_last_and_again_when_it_
         assert_eq!(snapshots_taken_over(observer), 0, "the log was enough");
     }
     equal_everywhere(&ensemble, &[&relay, &nearest, &first]);
+}
+
+/// Voters, a guest that learns from their leader, and one that learns from the first and knows the voters.
+fn one_behind_another() -> (Ensemble, u32, [Server; 2]) {
+    let ensemble = voters(&[]);
+    let (leader, _) = ensemble.leader();
+    let leading = ensemble.server(leader).quorum;
+    let mut first = guest(&ensemble, 11, &[leading], &[]);
+    let mut behind = guest(&ensemble, 12, &[first.quorum, leading], &[]);
+    for observer in [&mut first, &mut behind] {
+        observer.start();
+        until_it_learns(observer);
+    }
+    (ensemble, leader, [first, behind])
+}
+
+/// The number that a guest has drawn.
+fn drawn(guest: &Server) -> u32 {
+    guest.report().expect("it says").me
+}
+
+#[test]
+fn a_leader_tells_apart_who_learns_from_it_and_who_learns_elsewhere() {
+    let (ensemble, leader, [first, behind]) = one_behind_another();
+    let (one, two) = (drawn(&first), drawn(&behind));
+    let leader = ensemble.server(leader);
+    let learns = |report: &EnsembleReport, id: u32| {
+        let peer = report.peers.iter().find(|peer| peer.id == id && peer.connected);
+        peer.and_then(|peer| peer.learns)
+    };
+    until("the leader sees both", PATIENCE, || {
+        let Some(report) = leader.report() else { return false };
+        learns(&report, one) == Some(true) && learns(&report, two) == Some(false)
+    });
+    let said = output(Command::new(BINARY).args(["status", &leader.client.to_string()])).1;
+    assert!(said.contains(&format!("guest {one} (127.0.0.1:")), "{said}");
+    let line = said.lines().find(|line| line.contains(&format!("guest {two} (127.0.0.1:")));
+    let line = line.unwrap_or_else(|| panic!("{said}"));
+    assert!(!line.contains("follow") && line.contains("learn"), "{line}");
+}
+
+const BINARY: &str = env!("CARGO_BIN_EXE_farwatch");
+
+/// Whether it succeeded, and what it said.
+fn output(command: &mut Command) -> (bool, String) {
+    let done = command.output().expect("a process");
+    let said = [done.stdout, done.stderr].concat();
+    (done.status.success(), String::from_utf8(said).expect("text"))
 }
