@@ -54,6 +54,11 @@ impl Core {
         if self.shared.config.standing == Standing::Alone {
             return Err("this server does not lead an ensemble: there is no other one".to_owned());
         }
+        if !self.shared.config.voters().any(|spec| spec.id == u64::from(to.0)) {
+            return Err(format!(
+                "server {to} has no vote, and cannot lead: name a voter of `farwatch status`"
+            ));
+        }
         if !zab.status().synced.iter().any(|(id, _)| *id == to) {
             return Err(format!(
                 "server {to} is no follower with the whole history: look at `farwatch status`"

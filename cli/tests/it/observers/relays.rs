@@ -180,6 +180,17 @@ fn a_leader_tells_apart_who_learns_from_it_and_who_learns_elsewhere() {
     assert!(!line.contains("follow") && line.contains("learn"), "{line}");
 }
 
+#[test]
+fn leadership_is_not_handed_to_who_has_no_vote_and_that_is_said_at_once() {
+    let (ensemble, leader, [first, _behind]) = one_behind_another();
+    let one = drawn(&first).to_string();
+    let data = &ensemble.server(leader).data;
+    let arguments = ["leader", "transfer", "--timeout", "600", "--to", &one, "--data-dir"];
+    let (done, said) = output(Command::new(BINARY).args(arguments).arg(data));
+    assert!(!done, "{said}");
+    assert!(said.contains(&format!("server {one} has no vote, and cannot lead")), "{said}");
+}
+
 const BINARY: &str = env!("CARGO_BIN_EXE_farwatch");
 
 /// Whether it succeeded, and what it said.
