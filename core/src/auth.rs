@@ -163,7 +163,10 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 pub fn valid_id(scheme: &[u8], id: &[u8]) -> bool {
     match scheme {
         b"world" => id == b"anyone",
-        b"ip" => std::str::from_utf8(id).ok().and_then(Network::parse).is_some(),
+        b"ip" => {
+            let network = std::str::from_utf8(id).ok().and_then(Network::parse);
+            network.is_some_and(|network| !is_mapped(network.address))
+        }
         b"digest" => {
             // Java's split drops empty parts at the end, and two parts must be left.
             let end = id.iter().rposition(|&byte| byte != b':').map_or(0, |last| last + 1);
@@ -171,6 +174,12 @@ pub fn valid_id(scheme: &[u8], id: &[u8]) -> bool {
         }
         _unregistered => false,
     }
+}
+
+/// Whether `address` is one of IPv4 in the clothes of IPv6, as `::ffff:10.0.0.1`. No client has it: its
+/// address is taken for the one within. Source: `IPAuthenticationProvider.v6addr2Bytes`.
+fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
 }
 
 /// Makes the list that is stored from the one that a request carries, appended to `out`: exact

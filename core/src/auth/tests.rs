@@ -145,6 +145,7 @@ fn ids_are_valid_by_their_schemes_rule() {
         "ip:::1",
         "ip:fe80::/10",
         "ip:::/128",
+        "ip:::7f00:1",
     ] {
         assert!(valid(good), "{good}");
     }
@@ -165,6 +166,9 @@ fn ids_are_valid_by_their_schemes_rule() {
         "ip:1.2.3.4.5",
         "ip:::/129",
         "ip:host",
+        "ip:::ffff:127.0.0.1",
+        "ip:::ffff:7f00:1",
+        "ip:::FFFF:10.0.0.0/104",
         "ip:",
         "super:x",
         "sasl:bob",
