@@ -80,8 +80,14 @@ const ABSENT: &[Absent] = &[
             "kerberos.*",
             "security.*",
             "sasl.*",
+            "SASLAuthenticationProvider.*",
             "allowSaslFailedClients",
         ],
+    },
+    Absent {
+        text: "an `ip` identity is the address that connects: what a proxy tells of the one behind it \
+               is not read",
+        names: &["IPAuthenticationProvider.*"],
     },
     Absent {
         text: "providers in Java cannot be loaded: world, auth, digest, ip and ensemble are \
@@ -189,7 +195,13 @@ mod tests {
 
     #[test]
     fn settings_of_absent_features_are_known_and_others_are_not() {
-        for name in ["ssl.keyStore.location", "admin.enableServer", "metricsProvider.className"] {
+        for name in [
+            "ssl.keyStore.location",
+            "admin.enableServer",
+            "metricsProvider.className",
+            "IPAuthenticationProvider.usexforwardedfor",
+            "SASLAuthenticationProvider.superPassword",
+        ] {
             assert!(absent(name).is_some(), "{name}");
         }
         assert!(absent("foo.bar").is_none());
