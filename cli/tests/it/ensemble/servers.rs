@@ -111,6 +111,11 @@ impl Server {
         self.start_with(&[]);
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("it runs").child.id()
+    }
+
     pub fn is_running(&self) -> bool {
         self.running.is_some()
     }

@@ -1,9 +1,13 @@
 //! Observers that learn from observers: restarts in the middle, chains, and lists that name each
 //! other.
 
+use std::fs;
+use std::net::TcpStream;
 use std::process::Command;
 
+use farwatch_bench::raw::four_letter_word;
 use farwatch_observer::report::EnsembleReport;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::readers::while_reading;
 use super::sites::{
@@ -189,6 +193,35 @@ fn leadership_is_not_handed_to_who_has_no_vote_and_that_is_said_at_once() {
     let (done, said) = output(Command::new(BINARY).args(arguments).arg(data));
     assert!(!done, "{said}");
     assert!(said.contains(&format!("server {one} has no vote, and cannot lead")), "{said}");
+}
+
+#[test]
+fn a_guest_is_not_given_one_of_the_last_descriptors_and_comes_in_once_there_are_more() {
+    let ensemble = voters(&[]);
+    let voter = ensemble.server(1);
+    // They take what numbers are free below the largest: the next connection has one above.
+    let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(voter.client)).collect();
+    assert!(clients.iter().all(Result::is_ok));
+    until("they are accepted", PATIENCE, || 20 < connections(voter));
+    let open = fs::read_dir(format!("/proc/{}/fd", voter.pid())).expect("its files").count();
+    let may_open = |limit| {
+        let pid = i32::try_from(voter.pid()).ok().and_then(Pid::from_raw);
+        prlimit(pid, Resource::Nofile, limit).expect("another limit")
+    };
+    let usual = getrlimit(Resource::Nofile);
+    may_open(Rlimit { current: Some(open as u64 + 10), ..usual });
+    let mut guest = guest(&ensemble, 11, &[voter.quorum], &[]);
+    guest.start();
+    guest.until_it_says("serves 0 observers that it does not list, and no more");
+    may_open(usual);
+    until_it_learns(&guest);
+}
+
+/// Open connections of clients, the asking one among them.
+fn connections(server: &Server) -> u64 {
+    let text = four_letter_word(server.client, "srvr").expect("srvr");
+    let line = text.lines().find_map(|line| line.strip_prefix("Connections: "));
+    line.expect("a count").parse().expect("a number")
 }
 
 const BINARY: &str = env!("CARGO_BIN_EXE_farwatch");
