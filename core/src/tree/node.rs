@@ -38,7 +38,7 @@ impl<'r> Node<'r> {
 
     /// The same, as all nodes with this list share it. None is [`crate::acl::OPEN`].
     pub fn shared_acl(&self) -> Option<&'r Arc<[u8]>> {
-        self.version.shared_acl()
+        self.version.acl_block().map(|block| &block.bytes)
     }
 
     /// What keeps it.

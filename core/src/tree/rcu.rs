@@ -88,12 +88,12 @@ pub(super) struct Meta {
 }
 
 /// A list of access rights that nodes share.
-struct AclBlock {
+pub(super) struct AclBlock {
     /// Versions that point here; the writer's own.
     refs: AtomicU32,
     /// Anyone may read: events need no check.
     open: bool,
-    bytes: Arc<[u8]>,
+    pub(super) bytes: Arc<[u8]>,
 }
 
 /// Data that versions share.
@@ -325,18 +325,13 @@ impl<'r> VersionRef<'r> {
         self.rights().map_or(ptr::null(), |rights| rights.acl)
     }
 
-    fn acl_block(self) -> Option<&'r AclBlock> {
+    pub(super) fn acl_block(self) -> Option<&'r AclBlock> {
         // SAFETY: this version counts as a reference, and it lives for `'r`.
         unsafe { self.acl_pointer().as_ref() }
     }
 
     pub(super) fn acl(self) -> AclList<'r> {
         self.acl_block().map_or(acl::OPEN, |block| AclList::from_checked(&block.bytes))
-    }
-
-    /// The bytes of the list, unless it is the one that most nodes have.
-    pub(super) fn shared_acl(self) -> Option<&'r Arc<[u8]>> {
-        self.acl_block().map(|block| &block.bytes)
     }
 
     /// The list to check before someone is told about this node, or `None` when anyone may read it.
