@@ -122,6 +122,11 @@ pub enum RecipeError {
     Client(#[from] ClientError),
 }
 
+/// When so much has passed, and at the deadline at the latest.
+fn bounded(patience: Duration, deadline: Instant) -> Instant {
+    Instant::now().checked_add(patience).map_or(deadline, |until| until.min(deadline))
+}
+
 /// The client with no more patience than is left.
 fn until(client: &Client, deadline: Instant) -> Result<Client, RecipeError> {
     let left = deadline.saturating_duration_since(Instant::now());

@@ -166,7 +166,12 @@ impl Line {
         let mut state = self.lock();
         state.last_awaited += 1;
         let number = state.last_awaited;
-        state.awaited.push((number, stop.clone()));
+        if state.is_closed {
+            drop(state);
+            stop.raise(); // it was freed meanwhile
+        } else {
+            state.awaited.push((number, stop.clone()));
+        }
         AwaitedResult { line: Arc::clone(self), number }
     }
 

@@ -122,8 +122,8 @@ pub enum DataDirError {
     #[error(
         "{path}: this voter last served among {before}, and is to serve among {now} now. What was acknowledged is on \
          a majority of the former, and a majority of the latter may have none of it. Start it with the list that it \
-         had, and add or remove one voter at a time; or stop all servers, and start each once with --change-voters \
-         (docs/operating.md, \"Other voters\")",
+         had, and add or remove one voter at a time. What else can be done, with --change-voters, and what it takes: \
+         docs/operating.md, \"Other voters\"",
         path = path.display()
     )]
     Voters {

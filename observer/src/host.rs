@@ -442,7 +442,6 @@ async fn part(peers: Option<Peers>) {
     }
 }
 
-/// This server's number. A standalone server is server 1, also in its session ids, as in ZooKeeper.
 /// Makes sure that what was acknowledged among the voters so far is not lost among those that are configured.
 fn settle_voters(config: &ServerConfig, me: ServerId, dir: &DataDir) -> Result<(), StartError> {
     if config.role != ServerRole::Participant {
@@ -453,7 +452,9 @@ fn settle_voters(config: &ServerConfig, me: ServerId, dir: &DataDir) -> Result<(
         Standing::Alone => [me].into(),
         Standing::Member => config.voters().map(listed).collect(),
     };
-    if let Some(before) = dir.settle_voters(&voters, config.change_voters)? {
+    // Who rejoins has nothing to bring along, and does not vote before it has what the others have.
+    let on_purpose = config.change_voters || config.rejoin;
+    if let Some(before) = dir.settle_voters(&voters, on_purpose)? {
         warn!(
             "the voters were {}, and are {}: give every server this list, and let all have it before the next change",
             voters_named(&before),
@@ -463,6 +464,7 @@ fn settle_voters(config: &ServerConfig, me: ServerId, dir: &DataDir) -> Result<(
     Ok(())
 }
 
+/// This server's number. A standalone server is server 1, also in its session ids, as in ZooKeeper.
 fn own_id(config: &ServerConfig) -> Result<ServerId, StartError> {
     match config.standing {
         Standing::Alone => Ok(ServerId(1)),

@@ -149,8 +149,12 @@ impl Inside {
             let mut line = self.contender.line(deadline)?;
             line.retain(|rival| round.contains(rival));
             let (Some(first), Some(last)) = (line.first(), line.last()) else {
-                // Gone with the first one, unless that died. The next round cannot be complete yet.
-                return protected::delete(&place.client, None, &place.child(READY), deadline);
+                // Gone with the first one, unless that died. The next round cannot be complete yet; it may be later, so
+                // that nothing of this goes on behind the deadline.
+                let ready = place.child(READY);
+                return persist_change(&place.client, deadline, |client| {
+                    protected::delete_now(client, None, &ready)
+                });
             };
             let is_first = self.contender.is(first);
             if is_first && self.contender.is(last) {

@@ -11,7 +11,7 @@ use farwatch_core::wire::ErrorCode;
 use super::contender::{Contender, line, one_at_a_time};
 use super::leader_view::LeaderView;
 use super::place::Place;
-use super::{FencingToken, RecipeError, Tenure, lock, persist};
+use super::{FencingToken, RecipeError, Tenure, bounded, lock, persist};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::operation::Acl;
@@ -99,7 +99,7 @@ impl Candidate {
     /// As [`Candidate::wait`], for those in front no longer than `patience`, which may be zero: then it asks
     /// whether it is this one's turn. Blocks; `deadline` bounds all of it, the requests included.
     pub fn wait_for(&self, patience: Duration, deadline: Instant) -> Result<(), RecipeError> {
-        self.contender.wait_turn_until(one_at_a_time, Instant::now() + patience, deadline)
+        self.contender.wait_turn_until(one_at_a_time, bounded(patience, deadline), deadline)
     }
 
     /// Waits until this one leads, and makes it the handle of that. Blocks. At an error it steps back.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::contender::{Contender, one_at_a_time};
 use super::place::Place;
-use super::{RecipeError, Tenure};
+use super::{RecipeError, Tenure, bounded};
 use crate::client::Client;
 use crate::operation::Acl;
 
@@ -54,7 +54,7 @@ impl Lock {
         patience: Duration,
         deadline: Instant,
     ) -> Result<Option<LockGuard>, RecipeError> {
-        let patient_until = Instant::now() + patience;
+        let patient_until = bounded(patience, deadline);
         let contender = Contender::enter(&self.place, MARKER, b"", deadline)?;
         match contender.wait_turn_until(one_at_a_time, patient_until, deadline) {
             Ok(()) => Ok(Some(LockGuard { contender })),

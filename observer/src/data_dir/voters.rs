@@ -44,7 +44,7 @@ impl DataDir {
         }
         if let Some(before) = &before
             && !on_purpose
-            && 1 < before.symmetric_difference(voters).count()
+            && (1 < before.symmetric_difference(voters).count() || voters.len() == 1)
         {
             let (before, now) = (named(before), named(voters));
             return Err(DataDirError::Voters { path: self.root().to_owned(), before, now });
@@ -139,12 +139,15 @@ mod tests {
                 "{refused}"
             );
         }
-        // One comes or goes at a time.
+        // One comes or goes at a time, but the last but one.
         let four = of(&[2, 3, 4, 6]);
         assert_eq!(dir.settle_voters(&four, false).unwrap(), Some(three.clone()));
         assert_eq!(dir.settle_voters(&three, false).unwrap(), Some(four));
         assert_eq!(dir.settle_voters(&alone, true).unwrap(), Some(three.clone()));
         assert!(dir.settle_voters(&three, false).is_err(), "it went on alone");
+        let two = of(&[4, 6]);
+        assert_eq!(dir.settle_voters(&two, false).unwrap(), Some(alone.clone()));
+        assert!(dir.settle_voters(&alone, false).is_err(), "by two steps it would be alone");
         std::fs::write(root.path().join(VOTERS_FILE), b"FWVT").unwrap();
         assert!(dir.settle_voters(&three, false).unwrap_err().to_string().contains("damaged"));
     }
