@@ -97,8 +97,8 @@ pub fn allowed(identities: &[Identity], list: AclList<'_>, needed: Perms) -> boo
     if list == acl::OPEN && Perms::ALL.allows(needed) {
         return true;
     }
-    let who = Who::new(identities);
     let mut entries = list.entries();
+    let who = Who::new(identities, entries.len());
     if who.is_super() || entries.len() == 0 {
         return true;
     }

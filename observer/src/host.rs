@@ -454,6 +454,11 @@ fn settle_voters(config: &ServerConfig, me: ServerId, dir: &DataDir) -> Result<(
     };
     // Who rejoins has nothing to bring along, and does not vote before it has what the others have.
     let on_purpose = config.change_voters || config.rejoin;
+    if config.change_voters {
+        warn!(
+            "--change-voters is for one start: with it, no list of voters is refused that could lose what was acknowledged"
+        );
+    }
     if let Some(before) = dir.settle_voters(&voters, on_purpose)? {
         warn!(
             "the voters were {}, and are {}: give every server this list, and let all have it before the next change",

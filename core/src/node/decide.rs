@@ -21,6 +21,10 @@ use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{self, mutant::Mutant};
 use crate::zxid::{ServerId, SessionId, Zxid};
 
+/// What is named beyond this waits for the next run. Half of a segment of the log: with its last record a run fits
+/// one that is there, unless that record is as large as few are.
+const RUN_BYTES_MAX: usize = WRITE_BYTES_OUTSTANDING_MAX / 2;
+
 impl Node {
     /// Decides an ask of a server's. False: it cannot be decided now, between two epochs.
     pub(super) fn decide(&mut self, from: ServerId, asked: &Asked, out: &mut Output) -> bool {
@@ -296,7 +300,7 @@ impl Node {
     /// server holds back its own clients only, and all of them together may ask for more than a message holds.
     fn has_a_whole_run(&self) -> bool {
         let bytes = self.growing.as_ref().map_or(0, |growing| growing.records.len());
-        WRITE_BYTES_OUTSTANDING_MAX <= bytes
+        RUN_BYTES_MAX <= bytes
     }
 
     fn growing(&mut self, zxid: Zxid) -> Growing {

@@ -7,7 +7,7 @@ mod upgrades;
 use super::submission::{Ask, Item, Origin, Outcome, Reply, Submission};
 use super::*;
 use crate::acl;
-use crate::limits::{RECORD_BYTES_MAX, WRITE_BYTES_OUTSTANDING_MAX};
+use crate::limits::WRITE_BYTES_OUTSTANDING_MAX;
 use crate::log::epochs::Epochs;
 use crate::session::Session;
 use crate::tree::{self, TreeOptions};
@@ -504,10 +504,11 @@ fn what_many_servers_ask_for_together_is_proposed_in_runs_that_a_message_holds()
         Request::Create(request).encode(&mut body);
         rig.ask(at(1), session, Ask::Write(OpCode::Create), &body);
         let (bytes, _) = rig.node.proposable().expect("something is named");
-        assert!(bytes <= WRITE_BYTES_OUTSTANDING_MAX + RECORD_BYTES_MAX, "{bytes} in one run");
+        assert!(bytes <= WRITE_BYTES_OUTSTANDING_MAX / 2 + (2 << 20), "{bytes} in one run");
     }
     rig.settle();
     assert!(rig.has(&path(0)) && !rig.has(&path(writes)), "the last ones wait");
+    rig.settle();
     rig.settle();
     assert!((0..=writes).all(|number| rig.has(&path(number))));
 }

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use farwatch_core::disk;
+use farwatch_core::disk::{self, DiskCause, DiskError};
 use farwatch_core::zxid::ServerId;
 
 use super::{DataDir, DataDirError};
@@ -51,7 +51,11 @@ impl DataDir {
         }
         // Of a server that was never one of several nothing is anywhere else.
         if before.is_some() || 1 < voters.len() {
-            disk::replace(self, VOTERS_FILE, &encode(voters))?;
+            match disk::replace(self, VOTERS_FILE, &encode(voters)) {
+                // Of a version that kept none: on a full disk it is noted by a later start.
+                Err(DiskError { cause: DiskCause::Full, .. }) if before.is_none() => {}
+                noted => noted?,
+            }
         }
         Ok(before)
     }
