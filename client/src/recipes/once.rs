@@ -160,11 +160,11 @@ impl<'p> Receipt<'p> {
         }
     }
 
-    /// What an older connection of that session asked for has been done behind a sync, or never will be.
+    /// What an older connection of that session asked for has been done by now, or never will be.
     /// Where another session has taken its place, that there is no receipt says nothing.
     fn find(&self, session: SessionId, deadline: Instant) -> Result<Option<Stat>, RecipeError> {
         let client = &self.receipts.client;
-        persist(client, deadline, |client| client.sync(&self.path))?;
+        protected::settle(client, &self.path, deadline)?;
         let found = persist(client, deadline, |client| client.exists(&self.path, false))?;
         if found.is_none() && self.session(deadline)? != session {
             return Err(ClientError::SessionExpired.into());
@@ -177,9 +177,8 @@ impl<'p> Receipt<'p> {
 /// receipt. Goes on over reconnects, until both are gone or the session is, which takes them with it.
 fn take_back(client: &WeakClient, receipt: &str, path: &str) {
     // Behind this, what an older connection asked for has been done or never will be.
-    let sync = Operation::Sync { path: receipt.to_owned() };
-    step(client, receipt, path, &sync, |client, receipt, path, result| {
-        if result.is_err() {
+    step(client, receipt, path, &protected::refused(receipt), |client, receipt, path, result| {
+        if !protected::is_refused(&result) {
             return;
         }
         step(client, receipt, path, &exists(receipt), |client, receipt, path, result| {
@@ -243,6 +242,7 @@ pub(super) fn in_doubt(error: RecipeError) -> RecipeError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use farwatch_core::wire::OpCode;
@@ -253,9 +253,11 @@ mod tests {
 
     #[test]
     fn that_another_session_has_no_receipt_says_nothing() {
-        let options = Options::default().transport(stub::server(|op| match op {
-            OpCode::Sync => ErrorCode::Ok,
-            _exists => ErrorCode::NoNode,
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&asked);
+        let options = Options::default().transport(stub::server(move |op| {
+            noted.lock().expect("nobody panics with it").push(op);
+            ErrorCode::NoNode
         }));
         let client = Client::open("stub:1", options).unwrap();
         let place = Place::new(&client, "/");
@@ -263,6 +265,9 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(60);
         let session = receipt.session(deadline).unwrap();
         assert_eq!(receipt.find(session, deadline), Ok(None));
+        // By what it has written is a session known to have moved.
+        let asked = asked.lock().expect("nobody panics with it").clone();
+        assert_eq!(asked, [OpCode::Delete, OpCode::Exists]);
         let former = SessionId(session.0 ^ 1);
         let lost = Err(ClientError::SessionExpired.into());
         assert_eq!(receipt.find(former, deadline), lost);

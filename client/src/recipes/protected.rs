@@ -1,8 +1,8 @@
 //! Nodes that are neither forgotten nor made twice when an answer is lost.
 //!
 //! Each has a random id in its name. When it is not known whether a create was applied, the id is
-//! looked for behind a sync: what an older connection of the session asked for has been done by then
-//! or never will be.
+//! looked for behind a change that is refused ([`refused`]): what an older connection of the session asked for has
+//! been done by then or never will be.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
@@ -93,7 +93,7 @@ pub(super) fn create(
 
 /// The node whose name begins with `prefix`, as the servers' latest state has it.
 fn find(place: &Place, prefix: &str, deadline: Instant) -> Result<Option<Created>, RecipeError> {
-    persist(&place.client, deadline, |client| client.sync(&place.path))?;
+    settle(&place.client, &place.child(prefix), deadline)?;
     let names = place.names(false, deadline)?;
     let Some(name) = names.iter().find(|name| name.starts_with(prefix)) else { return Ok(None) };
     let path = place.child(name);
@@ -101,20 +101,47 @@ fn find(place: &Place, prefix: &str, deadline: Instant) -> Result<Option<Created
     Ok(stat.map(|stat| Created { path, stat }))
 }
 
+/// A change that is refused, as there is nothing at `path`, or nothing that was ever set. Behind its answer what an
+/// older connection of the session asked for has been done or never will be. A sync would tell as much, but
+/// where another server leads since: that a session has moved is known to it by what it has written.
+pub(super) fn refused(path: &str) -> Operation {
+    Operation::Delete { path: path.to_owned(), version: i32::MAX }
+}
+
+/// Whether a change was asked for and refused for what is there, and not on its way.
+pub(super) fn is_refused(result: &Result<Outcome, ClientError>) -> bool {
+    let because = |code: &ErrorCode| {
+        matches!(code, ErrorCode::NoNode | ErrorCode::BadVersion | ErrorCode::NoAuth)
+    };
+    matches!(result, Err(ClientError::Server(code)) if because(code))
+}
+
+/// Asks for [`refused`], until that is answered.
+pub(super) fn settle(client: &Client, path: &str, deadline: Instant) -> Result<(), RecipeError> {
+    persist(client, deadline, |client| match client.call(&refused(path)) {
+        result if is_refused(&result) => Ok(()),
+        Err(ClientError::Server(ErrorCode::NotReadOnly)) => {
+            Err(ClientError::ConnectionLoss { maybe_applied: false })
+        }
+        Err(error) => Err(error),
+        Ok(_) => Err(ClientError::BadReply),
+    })
+}
+
 /// Removes in the background what is called `prefix…` in `directory`. Goes on over reconnects, until
 /// it is gone or the session is, which takes its ephemeral nodes with it.
 fn sweep(client: &WeakClient, directory: &str, prefix: &str) {
-    let sync = Operation::Sync { path: directory.to_owned() };
+    let refused = refused(&child(directory, prefix));
     let again = sweep_again(directory, prefix);
     let (directory, prefix) = (directory.to_owned(), prefix.to_owned());
-    ask(client, &sync, again, move |client, synced| {
-        if synced.is_ok() {
-            sweep_synced(client, &directory, &prefix);
+    ask(client, &refused, again, move |client, result| {
+        if is_refused(&result) {
+            sweep_settled(client, &directory, &prefix);
         }
     });
 }
 
-fn sweep_synced(client: &WeakClient, directory: &str, prefix: &str) {
+fn sweep_settled(client: &WeakClient, directory: &str, prefix: &str) {
     let list = Operation::GetChildren { path: directory.to_owned(), watch: false };
     let again = sweep_again(directory, prefix);
     let (directory, prefix) = (directory.to_owned(), prefix.to_owned());
