@@ -390,6 +390,24 @@ fn the_longest_list_and_the_most_identities_meet_in_few_comparisons() {
     assert!(compared <= 1_100 * 12, "760 identities and 1,100 entries: {compared} comparisons");
 }
 
+/// Lists that were stored before there was a limit may be as long.
+#[test]
+fn whoever_passes_every_list_passes_as_many_as_a_request_can_meet() {
+    let entries = users(20_000, "v");
+    let entries: Vec<_> = entries.iter().map(|id| (31, DIGEST, &**id)).collect();
+    let lists: Vec<Arc<[u8]>> = (0..6).map(|_| list(&entries).into()).collect();
+    assert!(LISTS_BYTES_MAX < lists.iter().map(|list| list.len()).sum());
+    let (operator, other) = (identity(SUPER, ""), identity(DIGEST, "u:h"));
+    let all = |who: &[Identity]| {
+        let grants = Grants::new(who);
+        let checked: Vec<_> =
+            lists.iter().map(|list| grants.check(Some(list), Perms::DELETE)).collect();
+        checked[lists.len() - 1]
+    };
+    assert_eq!(all(&[operator]), Ok(()));
+    assert_eq!(all(&[other]), Err(ErrorCode::BadArguments));
+}
+
 #[test]
 fn a_list_is_stored_up_to_its_limit_whatever_it_is_made_of() {
     let ids: Vec<_> = (0..5_000).map(|n| format!("10.9.{}.{}", n >> 8, n & 255)).collect();
