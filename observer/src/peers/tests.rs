@@ -10,8 +10,8 @@ mod upstreams;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 
 use crate::{listen, runtime};
@@ -65,8 +65,18 @@ fn id(number: u32) -> ServerId {
     ServerId(number)
 }
 
+/// Listens at an address of this machine that nothing else here has: who dials does so from
+/// 127.0.0.1, and other tests listen elsewhere, so a stopped server's port waits for it.
 fn listener() -> TcpListener {
-    listen::bind("127.0.0.1:0".parse().unwrap(), -1).expect("a free port")
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let network = 1 + std::process::id() % 254; // other runs have another
+    let ip = Ipv4Addr::from_bits(127 << 24 | network << 16 | number);
+    listens_at(ip)
+}
+
+fn listens_at(ip: Ipv4Addr) -> TcpListener {
+    listen::bind((ip, 0).into(), -1).expect("a free port")
 }
 
 fn voter(number: u32, at: SocketAddr) -> PeerAddress {
@@ -405,7 +415,7 @@ fn every_address_is_tried_in_order_until_the_peer_is_found() {
 #[test]
 fn a_name_is_resolved_and_its_dead_addresses_passed_over() {
     on_each_driver(|| async {
-        let (port, other) = (listener(), listener());
+        let (port, other) = (listens_at(Ipv4Addr::LOCALHOST), listener());
         let at = port.local_addr().unwrap();
         let one = Server::start(port, options(1, vec![voter(2, other.local_addr().unwrap())]));
         // On most machines `localhost` is [::1] as well, where nobody listens.
