@@ -159,6 +159,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     last_words::end_with_any_panic();
+    serve::take_all_descriptors();
     match start(config, signals, args.stop_with_stdin) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

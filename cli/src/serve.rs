@@ -13,6 +13,7 @@ use std::thread;
 use clap::Args;
 use farwatch_core::log::identity::IDENTITY_FILE;
 use farwatch_observer::config::{ServerConfig, ServerRole, Standing};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config_file::{
     self, BUILT_IN, BUILT_IN_OBSERVER, ConfigError, Input, Loaded, Surroundings, container,
@@ -313,6 +314,18 @@ pub fn explain_bind(addr: SocketAddr, key: Option<&str>, error: &io::Error) -> S
             format!("{addr} is no address of this machine: see {named}{hint}")
         }
         _ => format!("{addr} cannot be listened on: {error}"),
+    }
+}
+
+/// Lets this process open as many files as its hard limit allows: the soft one, 1,024 in most shells and
+/// services, is for programs that cannot count further, and few for a server. A JVM does the same.
+pub fn take_all_descriptors() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(?current, ?maximum, %error, "the limit of open files stays as it is");
     }
 }
 

@@ -277,6 +277,21 @@ fn sigterm_is_obeyed_also_while_clients_write_and_do_not_read() {
     assert_eq!(subject.terminate().expect("an end").code(), Some(0));
 }
 
+/// A shell's default is a thousand; what the system allows beyond it is taken.
+#[test]
+fn a_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    let data = directory();
+    let serve = serve(data.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -S -n 99 && ulimit -H -n 777 && exec "$@""#, "sh"]);
+    command.arg(serve.get_program()).args(serve.get_args());
+    let process = Process::start(&mut command);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.child.id()));
+    let limits = limits.expect("a running process");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a row");
+    assert_eq!(files.split_whitespace().skip(3).collect::<Vec<_>>(), ["777", "777", "files"]);
+}
+
 /// A container's default: 64 KiB may be locked.
 #[test]
 fn a_small_memlock_limit_is_survived() {
