@@ -10,7 +10,7 @@
 //! A full port hands the item back: the sender must have an answer for that (stop reading).
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
@@ -93,6 +93,11 @@ impl<'p, T> Receiver<'p, T> {
     /// Binds the receiving side to this thread's runtime.
     pub fn new(port: &'p Port<T>) -> io::Result<Self> {
         Ok(Self { port, bell: Doorbell::new(port.event.as_fd())? })
+    }
+
+    /// The descriptor that it waits by: higher than the port's own where both are new.
+    pub fn descriptor(&self) -> RawFd {
+        self.bell.number()
     }
 
     /// Waits until the port holds an item.

@@ -14,7 +14,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use self::tasks::Tasks;
 pub use self::turned::Turned;
+use crate::descriptors;
 
 /// How this thread's sockets are driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +106,12 @@ pub async fn sleep(duration: Duration) {
 pub async fn turn() {
     let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
     let readable = rustix::event::eventfd(1, flags).map_err(io::Error::from);
-    let waited = match readable.and_then(Doorbell::of) {
-        Ok(bell) => bell.rung().await,
-        Err(error) => Err(error),
+    let bell = readable.and_then(Doorbell::of).ok();
+    let waited = match bell.filter(|bell| !descriptors::is_scarce(bell.number())) {
+        Some(bell) => bell.rung().await.is_ok(),
+        None => false,
     };
-    if waited.is_err() {
+    if !waited {
         sleep(Duration::from_millis(1)).await; // no descriptor is to be had
     }
 }
@@ -368,6 +370,11 @@ impl Doorbell {
     fn of(fd: OwnedFd) -> io::Result<Self> {
         // Only readiness is asked of it, which works for any pollable descriptor.
         Ok(Self { stream: TcpStream::from_std(StdStream::from(fd))? })
+    }
+
+    /// The descriptor that it watches by.
+    pub fn number(&self) -> RawFd {
+        self.stream.as_raw_fd()
     }
 
     /// Waits until the descriptor is readable; the caller then drains it.

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farwatch_core::node::Serving;
 use farwatch_core::zxid::SessionId;
 
 use crate::connection;
+use crate::descriptors;
 use crate::four_letter::configuration::{self, ConfFacts, Environment};
 use crate::four_letter::counters::Counter;
 use crate::four_letter::ensemble::quor;
@@ -22,7 +24,13 @@ use crate::inbox::{ToCore, ToReactor};
 use crate::port::{Port, Receiver};
 use crate::reactor::{ConnectionKey, Reactor};
 use crate::report::{CoreReport, Part, Question, ReactorReport};
+use crate::runtime;
 use crate::server::Shared;
+
+/// How often descriptors for an answer's way are looked for: five seconds long.
+const WAYS_TRIED_MAX: u32 = 500;
+
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// Answers `word` on its connection, which then ends. `behind` is what arrived behind the word.
 pub async fn answer(reactor: &Rc<RefCell<Reactor>>, key: ConnectionKey, word: Word, behind: &[u8]) {
@@ -99,15 +107,15 @@ impl Asker<'_> {
         if others.len() < 2 {
             return reports;
         }
-        let Ok(back) = Port::new(others.len()).map(Arc::new) else { return reports };
         let me = usize::from(self.reactor.borrow().id());
-        let mut asked = 0;
-        for (_, inbox) in others.iter().enumerate().filter(|(id, _)| *id != me) {
+        let ask = |back: &Arc<Port<Part>>| {
+            let others = others.iter().enumerate().filter(|(id, _)| *id != me);
             // A reactor whose inbox is full is left out rather than waited for.
-            let question = ToReactor::Question(question, Arc::clone(&back));
-            asked += usize::from(inbox.push(question).is_ok());
-        }
-        reports.extend(collect(&back, asked).await.into_iter().filter_map(|part| match part {
+            let question = || ToReactor::Question(question, Arc::clone(back));
+            others.filter(|(_, inbox)| inbox.push(question()).is_ok()).count()
+        };
+        let answers = gather(others.len(), ask).await;
+        reports.extend(answers.into_iter().filter_map(|part| match part {
             Part::Reactor(report) => Some(report),
             Part::Core(_) | Part::Ensemble(_) => None,
         }));
@@ -116,10 +124,11 @@ impl Asker<'_> {
 
     /// The core's answer.
     async fn ask(&self, question: Question) -> Option<Part> {
-        let back = Port::new(1).map(Arc::new).ok()?;
         let core = Arc::clone(self.reactor.borrow().core());
-        core.push(ToCore::Question(question, Arc::clone(&back))).ok()?;
-        collect(&back, 1).await.pop()
+        let ask = |back: &Arc<_>| {
+            usize::from(core.push(ToCore::Question(question, Arc::clone(back))).is_ok())
+        };
+        gather(1, ask).await.pop()
     }
 
     async fn ask_core(&self, question: Question) -> Option<CoreReport> {
@@ -266,17 +275,25 @@ impl Asker<'_> {
     }
 }
 
-/// Waits for so many parts.
-async fn collect(back: &Port<Part>, count: usize) -> Vec<Part> {
-    let mut parts = Vec::with_capacity(count);
-    let Ok(receiver) = Receiver::new(back) else { return parts };
-    while parts.len() < count {
-        if receiver.wait().await.is_err() {
-            break;
+/// What those say that `ask` asks, who are told the way back and are counted by it: `most` at most. A way
+/// takes descriptors for a moment; where only those are left that the server needs for itself, others are
+/// about to give theirs back.
+async fn gather(most: usize, ask: impl FnOnce(&Arc<Port<Part>>) -> usize) -> Vec<Part> {
+    for _ in 0..WAYS_TRIED_MAX {
+        if let Ok(back) = Port::new(most).map(Arc::new)
+            && let Ok(receiver) = Receiver::new(&back)
+            && !descriptors::is_scarce(receiver.descriptor())
+        {
+            let count = ask(&back);
+            let mut parts = Vec::with_capacity(count);
+            while parts.len() < count && receiver.wait().await.is_ok() {
+                parts.extend(std::iter::from_fn(|| back.pop()));
+            }
+            return parts;
         }
-        parts.extend(std::iter::from_fn(|| back.pop()));
+        runtime::sleep(BETWEEN_TRIES).await;
     }
-    parts
+    Vec::new()
 }
 
 /// Bytes of all files below a directory; what cannot be read counts as nothing.
@@ -300,4 +317,28 @@ fn open_files_max() -> u64 {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find(|line| line.starts_with("Max open files"));
     line.and_then(|line| line.split_whitespace().nth(4)?.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptors::tests::leaves_descriptors;
+
+    #[test]
+    fn questions_leave_descriptors_and_are_answered() {
+        leaves_descriptors(
+            "words::tests::questions_leave_descriptors_and_are_answered",
+            || async {
+                let ask = |back: &Arc<Port<Part>>| {
+                    let back = Arc::clone(back);
+                    runtime::spawn(async move {
+                        runtime::sleep(Duration::from_millis(5)).await; // a busy core
+                        back.push(Part::Core(CoreReport::default())).expect("room for one");
+                    });
+                    1
+                };
+                assert_eq!(gather(1, ask).await.len(), 1);
+            },
+        );
+    }
 }

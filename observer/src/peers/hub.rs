@@ -252,7 +252,10 @@ impl Hub {
     pub fn admit_guest(&self, more: bool, is_kept: bool) -> Result<(), Refusal> {
         let is_guest = |peer: &&Rc<Peer>| !peer.listed && peer.upstream().is_none();
         let guests = self.peers.borrow().values().filter(is_guest).count();
-        if is_kept || (more && self.guests_max <= guests) {
+        if is_kept {
+            return Err(Refusal::NoDescriptor { me: self.me });
+        }
+        if more && self.guests_max <= guests {
             return Err(Refusal::Full { me: self.me, guests });
         }
         if !self.arrivals.take(Instant::now()) {

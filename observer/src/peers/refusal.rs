@@ -155,6 +155,15 @@ pub enum Refusal {
         /// How many it has.
         guests: usize,
     },
+    /// It has no descriptor for another guest.
+    #[error(
+        "server {me} may open no more files, but for its own, and takes no server that it does not list: use \
+         another upstream, or raise its limit of open files (ulimit -H -n, LimitNOFILE=)"
+    )]
+    NoDescriptor {
+        /// Who refuses.
+        me: ServerId,
+    },
     /// Guests come faster than they are taken in.
     #[error("server {me} is taking in other observers: it has room again in a moment")]
     Busy {
@@ -175,7 +184,7 @@ impl Refusal {
             Self::WrongCluster { .. } => 6,
             Self::Adopting { .. } => ADOPTING,
             Self::AlreadyConnected { .. } => ALREADY_CONNECTED,
-            Self::Full { .. } => FULL,
+            Self::Full { .. } | Self::NoDescriptor { .. } => FULL,
             Self::Busy { .. } => BUSY,
         }
     }
