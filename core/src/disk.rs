@@ -152,8 +152,11 @@ pub(crate) fn remove_if_there<D: Disk>(disk: &D, name: &str) -> Result<(), DiskE
 pub fn replace<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
     let temporary = format!("{name}.tmp");
     let file = disk.create(&temporary)?;
-    disk.write_at(&file, 0, bytes)?;
-    disk.sync(&file)?;
+    let written = disk.write_at(&file, 0, bytes).and_then(|()| disk.sync(&file));
+    if let Err(error) = written {
+        let _gone_or_in_the_way = disk.remove(&temporary); // a full disk has no room to leave it on
+        return Err(error);
+    }
     disk.rename(&temporary, name)?;
     disk.sync_dir(directory_of(name))
 }

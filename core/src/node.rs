@@ -255,8 +255,10 @@ pub struct Node {
     request: Request,
     /// For each server that follows, with the next chance.
     responses: BTreeMap<ServerId, Response>,
-    /// What others asked while no proposal could be made: between two epochs.
+    /// What others asked while no proposal could be made: between two epochs, or with a whole run to propose.
     deferred: VecDeque<(ServerId, Asked)>,
+    /// Whether this server's own asks are decided before those, which changes with each run.
+    own_first: bool,
     /// Who waits for confirmations, oldest first: whose ask, its number, and what it is told then.
     /// `None` is asked anew in another session of its server's.
     confirming: VecDeque<Option<(ServerId, u64, Verdict)>>,
@@ -352,6 +354,7 @@ impl Node {
             request: Request::default(),
             responses: BTreeMap::new(),
             deferred: VecDeque::new(),
+            own_first: false,
             confirming: VecDeque::new(),
             unconfirmed: 0,
             holds: 0,
@@ -453,6 +456,7 @@ impl Node {
         }
         let run = Run::own(self.zab.log(), upto, growing.records.into());
         self.drive(zab::Event::Proposed(run), out);
+        self.own_first = !self.own_first;
         self.go_on(out);
     }
 
@@ -470,8 +474,8 @@ impl Node {
     pub fn unapplied_bytes(&self) -> usize {
         let growing = self.growing.as_ref().map_or(0, |growing| growing.records.len());
         let runs: usize = self.unapplied.iter().map(|it| it.run.bytes().len()).sum();
-        // What this server leads is in its records too.
-        if self.zab.is_leading() { growing + runs } else { runs.max(self.asks.bytes()) }
+        // The records of its own clients' asks are in both.
+        (growing + runs).max(self.asks.bytes())
     }
 
     fn reply(&self, origin: Origin, zxid: Zxid, outcome: Outcome, out: &mut Output) {

@@ -250,6 +250,17 @@ impl Node {
         Verdict::Resumed { behind, hold, timeout_ms, password }
     }
 
+    /// Who comes back in time has done so, however long it waits behind what others write.
+    pub(super) fn touch_who_returns(&mut self, item: &Item, presented: &[u8]) {
+        if let Ask::Resume { timeout_ms, .. } = item.ask
+            && let Some(known) = self.known_session(item.session)
+            && known.password.matches(Some(presented))
+            && !self.prepare.is_closing(item.session)
+        {
+            self.expiry.touch(item.session, timeout_ms, self.clock.mono_ms);
+        }
+    }
+
     fn next_hold(&mut self) -> Hold {
         self.holds += 1;
         Hold(u64::from(self.zab.epoch().0) << 32 | u64::from(self.holds))

@@ -359,6 +359,9 @@ impl Node {
                     self.asks.push(item, body, self.clock.mono_ms);
                 }
                 Ask::Write(_) | Ask::Sync | Ask::Resume { .. } => {
+                    if self.route == Route::Me {
+                        self.touch_who_returns(item, body);
+                    }
                     self.asks.push(item.clone(), body, self.clock.mono_ms);
                     if item.ask == Ask::Write(OpCode::CloseSession) {
                         self.look_for_holder(item);
@@ -418,9 +421,22 @@ impl Node {
         self.reply(item.origin, self.applied.zxid, outcome, out);
     }
 
-    /// Takes waiting asks to whoever decides them, as far as that is possible now.
+    /// Takes waiting asks to whoever decides them, as far as that is possible now. Where all cannot be, others
+    /// and this server's own clients come first in turn.
     pub(super) fn ask_waiting(&mut self, out: &mut Output) {
-        self.run_deferred(out);
+        if self.own_first {
+            self.ask_own(out);
+            self.run_deferred(out);
+        } else {
+            self.run_deferred(out);
+            self.ask_own(out);
+        }
+        while let Some(event) = self.events.pop_front() {
+            self.drive(event, out);
+        }
+    }
+
+    fn ask_own(&mut self, out: &mut Output) {
         let mut size = Size::default();
         while let Some(number) = self.asks.unasked() {
             let ask = self.asks.get_mut(number).expect("it is pending");
@@ -463,9 +479,6 @@ impl Node {
                 }
                 Route::Open(..) | Route::Lost | Route::Asking(..) | Route::Settling(..) => break,
             }
-        }
-        while let Some(event) = self.events.pop_front() {
-            self.drive(event, out);
         }
     }
 
@@ -510,6 +523,7 @@ impl Node {
         for asked in asks {
             let now = self.deferred.is_empty() && self.decide(from, &asked, out);
             if !now {
+                self.touch_who_returns(&asked.item, &asked.body);
                 self.deferred.push_back((from, asked));
             }
         }

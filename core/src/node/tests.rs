@@ -37,6 +37,13 @@ fn create(path: &[u8]) -> Vec<u8> {
     create_with(path, 0)
 }
 
+fn create_of(path: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let (data, acl) = (Some(data), Some(acl::OPEN));
+    Request::Create(CreateRequest { path, data, acl, flags: 0, ttl: -1 }).encode(&mut body);
+    body
+}
+
 fn create_with(path: &[u8], flags: i32) -> Vec<u8> {
     let mut body = Vec::new();
     let request = CreateRequest { path, data: None, acl: Some(acl::OPEN), flags, ttl: -1 };
@@ -498,17 +505,63 @@ fn what_many_servers_ask_for_together_is_proposed_in_runs_that_a_message_holds()
     let path = |number: u32| format!("/{number}").into_bytes();
     let writes = 1 + (WRITE_BYTES_OUTSTANDING_MAX >> 20) as u32;
     for number in 0..=writes {
-        let (path, data) = (path(number), Some(&data[..]));
-        let request = CreateRequest { path: &path, data, acl: Some(acl::OPEN), flags: 0, ttl: -1 };
-        let mut body = Vec::new();
-        Request::Create(request).encode(&mut body);
+        let body = create_of(&path(number), &data);
         rig.ask(at(1), session, Ask::Write(OpCode::Create), &body);
         let (bytes, _) = rig.node.proposable().expect("something is named");
         assert!(bytes <= WRITE_BYTES_OUTSTANDING_MAX / 2 + (2 << 20), "{bytes} in one run");
     }
+    // Its reactors stop to read at this.
+    assert!(rig.node.unapplied_bytes() >= WRITE_BYTES_OUTSTANDING_MAX, "all that waits counts");
     rig.settle();
     assert!(rig.has(&path(0)) && !rig.has(&path(writes)), "the last ones wait");
     rig.settle();
     rig.settle();
     assert!((0..=writes).all(|number| rig.has(&path(number))));
+}
+
+#[test]
+fn clients_of_the_leader_and_of_others_come_first_in_turn_where_runs_are_full() {
+    let mut rig = Rig::new();
+    let (here, elsewhere) = (rig.open(at(1)), rig.open(at(2)));
+    let server = ServerId(2);
+    rig.node.attached.get_mut(&elsewhere).expect("it is connected").server = server;
+    let data = vec![7; 1 << 20];
+    let runs = 4;
+    for number in 0..(runs * WRITE_BYTES_OUTSTANDING_MAX / 2) >> 20 {
+        let ask = Ask::Write(OpCode::Create);
+        let item = Item::new(at(2), elsewhere, 1, ask, Arc::from([]));
+        let body = Arc::from(create_of(format!("/there-{number}").as_bytes(), &data));
+        let scope = exchange::Scope::Global;
+        let asked = exchange::Asked { number: number as u64, scope, item, body };
+        rig.node.deferred.push_back((server, asked));
+    }
+    rig.ask(at(1), here, Ask::Write(OpCode::Create), &create_of(b"/here", &data));
+    rig.settle();
+    assert!(rig.has(b"/there-0") && !rig.has(b"/here"), "the first run was full");
+    rig.settle();
+    rig.settle();
+    assert!(rig.has(b"/here"));
+    assert!(!rig.node.deferred.is_empty(), "others wait, too");
+}
+
+#[test]
+fn a_session_that_comes_back_does_not_expire_while_that_waits_to_be_decided() {
+    let mut rig = Rig::new();
+    let session = rig.open(at(1));
+    let ends = |rig: &Rig| rig.node.expiry().iter().find(|it| it.0 == session).map(|it| it.1);
+    let before = ends(&rig);
+    rig.clock.mono_ms += 3000;
+    // Nothing is decided now.
+    let data = vec![7; 1 << 20];
+    for number in 0..=WRITE_BYTES_OUTSTANDING_MAX >> 20 {
+        let body = create_of(format!("/{number}").as_bytes(), &data);
+        rig.ask(at(1), session, Ask::Write(OpCode::Create), &body);
+    }
+    let wrong = Password([1; 16]);
+    rig.ask(at(2), session, RESUME, &wrong.0);
+    assert_eq!(ends(&rig), before, "whoever does not know the secret");
+    let password = rig.node.sessions().get(session).expect("it lives").password;
+    rig.ask(at(3), session, RESUME, &password.0);
+    assert!(before < ends(&rig));
+    assert!(rig.settle().iter().all(|reply| !matches!(reply.outcome, Outcome::Attached { .. })));
 }

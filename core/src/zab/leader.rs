@@ -233,6 +233,9 @@ impl Leading {
             (link.join.votes, link.votes) = (true, true);
         } else {
             link.promised = counted || base.planted(Mutant::WipedVoterCounted);
+            if !counted && !link.join.votes {
+                link.promised_nothing();
+            }
         }
         link.stage = Stage::Promised;
         let votes = link.votes;

@@ -40,6 +40,16 @@ pub enum Stage {
     Live,
 }
 
+/// Whether who joined without a vote, and is listed with one, was asked to vote again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Vote {
+    #[default]
+    Unasked,
+    Offered,
+    /// An epoch for it alone would be followed by the next one, for ever.
+    Declined,
+}
+
 /// A snapshot on its way to a learner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sending {
@@ -65,6 +75,7 @@ pub struct Link {
     pub join: Join,
     /// Counted by quorums: a voter of the configuration that has its disk.
     pub votes: bool,
+    pub vote: Vote,
     /// The epoch it was last asked to promise.
     pub epoch: Epoch,
     sent_count: u64,
@@ -99,6 +110,7 @@ impl Link {
             session,
             join,
             votes,
+            vote: Vote::default(),
             epoch: Epoch::ZERO,
             sent_count: 0,
             received: 0,
@@ -121,7 +133,22 @@ impl Link {
     /// Whether this is a voter without its disk that has the history of this leader's epoch again. The
     /// next epoch that it hears of makes it a voter, and must be promised by a quorum before.
     pub fn rejoins(&self, quorum: &Quorum) -> bool {
-        !self.join.votes && self.up_to_date && quorum.contains(self.id)
+        let may_vote = !self.join.votes && self.vote != Vote::Declined;
+        may_vote && self.up_to_date && quorum.contains(self.id)
+    }
+
+    /// Asks who rejoins for a promise of this epoch, which a quorum has made without it.
+    pub fn offer_vote(&mut self, epoch: Epoch, out: &mut Vec<Action>) {
+        self.vote = Vote::Offered;
+        self.greet(epoch, out);
+    }
+
+    /// It promised nothing: where it was asked to vote, it is an observer by its own list. The next session finds
+    /// out anew.
+    pub fn promised_nothing(&mut self) {
+        if self.vote == Vote::Offered {
+            self.vote = Vote::Declined;
+        }
     }
 
     /// Back to the beginning, for another epoch of the same leader in the same session.

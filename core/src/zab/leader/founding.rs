@@ -60,7 +60,7 @@ impl Leading {
             self.stage = LeaderStage::Founding;
             // Only now is it an epoch that a quorum has promised without them.
             for link in self.feed.links.values_mut().filter(|link| link.rejoins(&base.quorum)) {
-                link.greet(self.feed.epoch, out);
+                link.offer_vote(self.feed.epoch, out);
             }
             base.save(Epochs { accepted: self.feed.epoch, current: self.feed.epoch }, out);
         }

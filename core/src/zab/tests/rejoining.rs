@@ -13,7 +13,9 @@ struct Hanging(Vec<Event>);
 fn pass(room: &mut Room, ticks: u64, mut hangs: Option<&mut Hanging>) {
     for _ in 0..ticks {
         room.tick();
-        while let Some((server, event)) = room.waiting.pop_front() {
+        for step in 0.. {
+            let Some((server, event)) = room.waiting.pop_front() else { break };
+            assert!(step < 10_000, "they talk without an end");
             match (&event, hangs.as_deref_mut()) {
                 (Event::Durable { .. }, Some(hanging)) if server == 0 => hanging.0.push(event),
                 _ => room.step(server, event),
@@ -60,4 +62,30 @@ fn a_voter_that_came_back_while_a_hand_over_was_tried_votes_when_that_was_given_
     pass(&mut room, 50, None);
     assert!(room.servers[LEADER].leading_epoch() > Some(epoch), "it founds an epoch with it");
     assert!(rejoining(&room).join.votes, "it votes");
+}
+
+/// As while a list is changed, and where one server's list was forgotten.
+#[test]
+fn an_observer_that_its_leader_lists_as_a_voter_is_given_one_epoch_and_learns_on() {
+    let mut room = Room::new(3, 0);
+    let quorum = Quorum::majority((1..=3).map(ServerId));
+    let options = Options {
+        me: ServerId(3),
+        quorum: Quorum::majority((1..=2).map(ServerId)),
+        membership: Membership::Learner,
+        listed: false,
+        timing: Timing::default(),
+        seed: 3,
+    };
+    room.servers[REJOINS] = Zab::with(options, Recovered::default());
+    room.step(0, Event::Start);
+    room.step(LEADER, Event::Start);
+    pass(&mut room, 10, None);
+    let epoch = room.servers[LEADER].leading_epoch().expect("it leads");
+    room.step(REJOINS, Event::Start);
+    pass(&mut room, 500, None);
+    let later = room.servers[LEADER].leading_epoch().expect("it leads on");
+    assert_eq!(Some(later), epoch.next(), "it might have been one without its disk");
+    let link = rejoining(&room);
+    assert!(link.up_to_date && !link.join.votes && !link.rejoins(&quorum), "{link:?}");
 }
