@@ -110,6 +110,7 @@ fn is_no_place(error: &DataDirError) -> bool {
         | DataDirError::NoIdentity { .. }
         | DataDirError::Voters { .. }
         | DataDirError::VotersDamaged { .. }
+        | DataDirError::VotersVersion { .. }
         | DataDirError::Server { .. } => true,
         DataDirError::Locked { .. } | DataDirError::Epochs(_) | DataDirError::Disk(_) => false,
     }

@@ -144,6 +144,17 @@ pub enum DataDirError {
         /// The file.
         path: PathBuf,
     },
+    /// The file of voters is of a later version.
+    #[error(
+        "{path}: format version {version} is not known to this version of Farwatch: use a newer one",
+        path = path.display()
+    )]
+    VotersVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u16,
+    },
     /// The epochs cannot be carried over to the ensemble that was joined.
     #[error(transparent)]
     Epochs(#[from] EpochsError),

@@ -47,6 +47,7 @@ use crate::reactor::Reactor;
 use crate::runtime::{self, Doorbell, Signal};
 use crate::server::{Shared, wall_ms};
 use crate::storage::Storage;
+use crate::voice::Voice;
 pub use embedder::{Embedder, Stands};
 use epochs::EpochThread;
 use snapshots::Snapshots;
@@ -145,6 +146,8 @@ pub struct Core {
     stages: Stages,
     /// When the list of members was written that was compared last.
     list_compared: Option<Zxid>,
+    /// How often servers say what none says.
+    anomalies: Voice,
     ended: Option<Ended>,
     /// The ensemble that this server joins when its log is at rest, and whether that has a history.
     adopting: Option<(ClusterId, bool)>,
@@ -183,6 +186,7 @@ impl Core {
             counted: [0; 6],
             stages: Stages::default(),
             list_compared: None,
+            anomalies: Voice::default(),
             ended: None,
             adopting: None,
             embedder,
@@ -526,7 +530,9 @@ impl Core {
             }
             Action::Became(role) => self.became(role),
             Action::Refused { peer, anomaly } => {
-                warn!(%peer, ?anomaly, "a server says what no server says: its session is begun anew");
+                if let Some(unsaid) = self.anomalies.failure(Instant::now()) {
+                    warn!(%peer, ?anomaly, unsaid, "a server says what no server says: its session is begun anew");
+                }
             }
             // The machine has done its part with these, and the storage its own with the others.
             Action::Committed(_)

@@ -206,8 +206,9 @@ impl Server {
             (Standing::Member, ServerRole::Observer) => Founding::Observer,
         };
         let dir = DataDir::open(&config.data_dir, log_root, me, founding)?;
-        settle_voters(&config, me, &dir)?;
-        if config.rejoin {
+        if !config.rejoin {
+            settle_voters(&config, me, &dir)?;
+        } else {
             match dir.prepare_rejoin()? {
                 Some(kept) => info!(
                     "the log is whole up to {}: only what is behind is copied from the others",
@@ -215,6 +216,8 @@ impl Server {
                 ),
                 None => info!("the whole history is copied from the others"),
             }
+            // Behind the mark that it does not vote, which a start without the flag finds.
+            settle_voters(&config, me, &dir)?;
         }
         let hash_seed = u64::from_ne_bytes(random());
         let began = Instant::now();

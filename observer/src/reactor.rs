@@ -418,7 +418,9 @@ impl Reactor {
         for connection in self.connections.iter_mut().flatten() {
             let silent_ms = now_ms.saturating_sub(connection.heard_ms);
             let over = match connection.phase {
-                Phase::Fresh | Phase::Opening => silent_ms > handshake_ms,
+                Phase::Fresh => silent_ms > handshake_ms,
+                // Who has said hello is waited for as a session of its timeout is, as in ZooKeeper.
+                Phase::Opening => silent_ms > handshake_ms.max(connection.timeout_ms.max(0) as u64),
                 // The leader ends the session first, and hangs up with that: a client that was hung
                 // up on before would find its session alive.
                 Phase::Serving => {

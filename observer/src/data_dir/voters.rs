@@ -64,8 +64,12 @@ impl DataDir {
         let Some(bytes) = disk::read_small(self, VOTERS_FILE, BYTES_MAX + 1)? else {
             return Ok(None);
         };
-        let damaged = || DataDirError::VotersDamaged { path: self.path(VOTERS_FILE) };
-        decode(&bytes).map(Some).ok_or_else(damaged)
+        let path = || self.path(VOTERS_FILE);
+        match decode(&bytes) {
+            Some(Ok(voters)) => Ok(Some(voters)),
+            Some(Err(version)) => Err(DataDirError::VotersVersion { path: path(), version }),
+            None => Err(DataDirError::VotersDamaged { path: path() }),
+        }
     }
 }
 
@@ -90,17 +94,22 @@ fn encode(voters: &Voters) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<Voters> {
+/// `None` is damage, a number the version of a release that writes something else.
+fn decode(bytes: &[u8]) -> Option<Result<Voters, u16>> {
     let (head, body) = bytes.split_at_checked(8)?;
     let ([0x46, 0x57, 0x56, 0x54, crc @ ..], [v0, v1, c0, c1, servers @ ..]) = (head, body) else {
         return None;
     };
-    let count = usize::from(u16::from_le_bytes([*c0, *c1]));
-    let is_whole = crc == crc32c::crc32c(body).to_le_bytes()
-        && u16::from_le_bytes([*v0, *v1]) == VERSION
-        && servers.len() == 4 * count;
+    if crc != crc32c::crc32c(body).to_le_bytes() {
+        return None;
+    }
+    let (version, count) = (u16::from_le_bytes([*v0, *v1]), u16::from_le_bytes([*c0, *c1]));
+    if version != VERSION {
+        return Some(Err(version));
+    }
     let voter = |bytes: &[u8; 4]| ServerId(u32::from_le_bytes(*bytes));
-    is_whole.then(|| servers.as_chunks().0.iter().map(voter).collect())
+    let is_whole = servers.len() == 4 * usize::from(count);
+    is_whole.then(|| Ok(servers.as_chunks().0.iter().map(voter).collect()))
 }
 
 #[cfg(test)]
@@ -113,10 +122,28 @@ mod tests {
     }
 
     #[test]
+    fn files_of_version_1_are_read_and_those_of_a_later_one_are_no_damage() {
+        let golden = include_bytes!("../../../fixtures/voters-v1");
+        let voters = of(&[1, 4, 9]);
+        assert_eq!(encode(&voters), golden);
+        assert_eq!(decode(golden), Some(Ok(voters)));
+        let mut later = golden.to_vec();
+        later[8] = 2;
+        later.push(0);
+        let crc = crc32c::crc32c(&later[8..]);
+        later[4..8].copy_from_slice(&crc.to_le_bytes());
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join(VOTERS_FILE), &later).unwrap();
+        let dir = DataDir::open(root.path(), None, SERVER, Founding::Member).unwrap();
+        let refused = dir.settle_voters(&of(&[1, 4, 9]), true).unwrap_err();
+        assert!(matches!(refused, DataDirError::VotersVersion { version: 2, .. }), "{refused}");
+    }
+
+    #[test]
     fn every_flipped_bit_and_every_prefix_is_refused() {
         let voters = of(&[1, 4, 9]);
         let bytes = encode(&voters);
-        assert_eq!(decode(&bytes), Some(voters));
+        assert_eq!(decode(&bytes), Some(Ok(voters)));
         for bit in 0..8 * bytes.len() {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);

@@ -38,6 +38,7 @@ impl Reactor {
 
     fn report_connections(&self, report: &mut ReactorReport) {
         let (now_ms, wall_ms) = (self.now_ms() as i64, self.shared.wall_ms());
+        let handshake_ms = i64::from(self.shared.config.sessionless_timeout_ms);
         for connection in self.connections.iter().flatten() {
             let stats = &connection.stats;
             let session = (connection.session != SessionId::NONE).then(|| ConnectionSession {
@@ -56,16 +57,15 @@ impl Reactor {
             report.connections.push(ConnectionFacts {
                 peer: connection.peer,
                 interest: u32::from(connection.phase == Phase::Serving),
-                queued: connection.pending.len() as u64,
+                queued: (connection.pending.len() + connection.held.len()) as u64,
                 received: stats.received,
                 sent: stats.sent,
                 session,
             });
             let silence_ms = match connection.phase {
                 Phase::Serving => i64::from(connection.timeout_ms),
-                Phase::Fresh | Phase::Opening | Phase::Closing => {
-                    i64::from(self.shared.config.sessionless_timeout_ms)
-                }
+                Phase::Opening => handshake_ms.max(i64::from(connection.timeout_ms)),
+                Phase::Fresh | Phase::Closing => handshake_ms,
             };
             let ends_ms = wall_ms + connection.heard_ms as i64 + silence_ms - now_ms;
             report.silence_ends.push((ends_ms, connection.peer, connection.session));

@@ -14,6 +14,7 @@ use farwatch_core::wire::handshake::Password;
 use super::*;
 use crate::config::ServerConfig;
 use crate::inbox::CORE_INBOX;
+use crate::report::Question;
 use crate::runtime;
 
 const PING: i32 = 11;
@@ -254,6 +255,8 @@ fn one_connection_that_waits_for_a_sync_holds_a_bounded_queue() {
         let progress = rig.reactor.on_bytes(rig.key, &many);
         assert_eq!(progress.next, Next::Wait);
         assert!(progress.consumed <= set(0).len() * PENDING_MAX);
+        let shown = &rig.reactor.report(Question::Connections).connections[0];
+        assert_eq!(shown.queued, PENDING_MAX as u64, "`cons` counts what waits unasked, too");
         assert_eq!(rig.asks(), [Ask::Sync]);
     });
 }
@@ -339,16 +342,24 @@ fn who_could_not_read_yet_is_not_cut_off_for_many_events_at_one_moment() {
 
 #[test]
 fn a_handshake_that_the_core_leaves_waiting_keeps_no_place_and_is_woken_by_no_delivery() {
-    let config = ServerConfig { sessionless_timeout_ms: 1, ..ServerConfig::default() };
-    Rig::opening(config, |mut rig| {
-        let since = Instant::now();
-        while since.elapsed() < Duration::from_millis(4) {
-            std::hint::spin_loop(); // the reactor has its own look at the clock
-        }
-        let behind = rig.reactor.on_bytes(rig.key, &ping());
-        assert_eq!((behind.next, behind.consumed), (Next::Wait, 0));
-        assert!(rig.reactor.waiting.is_empty());
-        rig.reactor.sweep();
-        assert_eq!(rig.phase(), Phase::Closing);
-    });
+    // It is waited for as long as its session may be silent, and as long as any handshake.
+    for (session_ms, still) in [(1, Phase::Closing), (60_000, Phase::Opening)] {
+        let config = ServerConfig {
+            sessionless_timeout_ms: 1,
+            session_timeout_ms_min: session_ms,
+            session_timeout_ms_max: session_ms,
+            ..ServerConfig::default()
+        };
+        Rig::opening(config, move |mut rig| {
+            let since = Instant::now();
+            while since.elapsed() < Duration::from_millis(4) {
+                std::hint::spin_loop(); // the reactor has its own look at the clock
+            }
+            let behind = rig.reactor.on_bytes(rig.key, &ping());
+            assert_eq!((behind.next, behind.consumed), (Next::Wait, 0));
+            assert!(rig.reactor.waiting.is_empty());
+            rig.reactor.sweep();
+            assert_eq!(rig.phase(), still);
+        });
+    }
 }
