@@ -189,6 +189,8 @@ pub(super) fn remove_segments<D: Disk>(
 /// the next one, which a full disk may have no room for.
 pub(super) fn remove<D: Disk>(disk: &D) -> Result<(), DiskError> {
     match disk.rename(CUT_FILE, &disk::spare_of(CUT_FILE)) {
+        // Of a file system that needs room for a name.
+        Err(DiskError { cause: DiskCause::Full, .. }) => disk.remove(CUT_FILE)?,
         Err(error) if error.cause != DiskCause::NotFound => return Err(error),
         _gone => {}
     }
