@@ -286,6 +286,7 @@ impl Zab {
                 Next::Stay
             }
             Event::ReadDropped(ticket) => {
+                self.fetches.on_read_dropped(base, ticket, out);
                 match &mut self.role {
                     Role::Leading(leading) => leading.feed_mut().on_read_dropped(base, ticket, out),
                     Role::Learning(learning) => {

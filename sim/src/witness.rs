@@ -51,7 +51,7 @@ pub struct Witness {
     pub told_over: BTreeMap<SessionId, Epoch>,
     /// In which epoch a server was that said so on a connection.
     pub said_over: BTreeMap<ConnectionId, Epoch>,
-    /// The last epoch that was established when a client was given its session on a connection.
+    /// In which epoch a server was that gave a client its session on a connection.
     pub given_in: BTreeMap<ConnectionId, Epoch>,
     /// Of each session the connection on which its last record was asked for.
     pub last_done: BTreeMap<SessionId, (ConnectionId, Epoch)>,

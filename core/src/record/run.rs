@@ -109,6 +109,30 @@ impl Run {
         })
     }
 
+    /// It in pieces of whole records of at most `bytes_max`, or of one longer record. One that is no longer is not
+    /// copied.
+    pub fn pieces(&self, bytes_max: usize) -> Vec<Self> {
+        if self.bytes.len() <= bytes_max {
+            return vec![self.clone()];
+        }
+        let mut pieces = Vec::new();
+        let (mut after, mut at, mut begin, mut end) = (self.after, self.after, 0, 0);
+        let mut cut = |after, upto, range: std::ops::Range<usize>| {
+            pieces.push(Self { after, upto, bytes: self.bytes[range].into() });
+        };
+        for record in self.records() {
+            let length = record.bytes().len();
+            if begin < end && bytes_max < end + length - begin {
+                cut(after, at, begin..end);
+                (after, begin) = (at, end);
+            }
+            at = Position { zxid: record.head().zxid, chain: record.chain() };
+            end += length;
+        }
+        cut(after, at, begin..end);
+        pieces
+    }
+
     /// What of it is up to `limit`, and what is behind that.
     pub fn split(self, limit: Zxid) -> (Option<Self>, Option<Self>) {
         if self.upto.zxid <= limit {
@@ -160,6 +184,31 @@ mod tests {
             }
         }
         assert_eq!(run.clone().split(Zxid::ZERO), (None, Some(run)));
+    }
+
+    #[test]
+    fn its_pieces_are_whole_records_and_together_it() {
+        let zxids = [1, 2, 3, 4, 5].map(|counter| Zxid::new(Epoch(1), counter));
+        let (bytes, _) = records(&zxids);
+        let run = Run::read(Position::ROOT, bytes.into()).unwrap();
+        let record = run.bytes().len() / 5;
+        for (bytes_max, wanted) in [
+            (1, &[1, 1, 1, 1, 1][..]),
+            (record, &[1, 1, 1, 1, 1]),
+            (3 * record - 1, &[2, 2, 1]),
+            (4 * record, &[4, 1]),
+            (5 * record, &[5]),
+        ] {
+            let pieces = run.pieces(bytes_max);
+            let counts: Vec<_> = pieces.iter().map(|piece| piece.records().count()).collect();
+            assert_eq!(counts, wanted, "{bytes_max}");
+            let mut at = run.after();
+            for piece in &pieces {
+                assert_eq!(Run::read(at, piece.bytes().clone()), Ok(piece.clone()));
+                at = piece.upto();
+            }
+            assert_eq!(at, run.upto());
+        }
     }
 
     #[test]

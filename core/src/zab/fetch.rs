@@ -20,15 +20,20 @@ use crate::zxid::{ServerId, Zxid};
 /// heals takes no larger share of the disk and the link than any learner.
 pub const FETCH_BYTES_MAX: u32 = 1 << 20;
 
+/// What is wanted: behind which place, up to where, and how much at most.
+type Question = (Position, Zxid, u64);
+
 /// What was asked and is being read.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     ticket: u64,
-    after: Position,
-    until: Zxid,
+    question: Question,
+    /// What was asked since.
+    next: Option<Question>,
 }
 
-/// One of each peer at most: whoever asks again has given up what it asked before.
+/// One read of each peer at most, and the last question behind it: whoever asks again has given up what it asked
+/// before, and many questions cost as much as one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fetches(BTreeMap<ServerId, Asked>);
 
@@ -41,27 +46,56 @@ impl Fetches {
         bytes_max: u32,
         out: &mut Vec<Action>,
     ) {
-        let ticket = base.new_read();
-        self.0.insert(from, Asked { ticket, after, until });
-        let bytes_max = u64::from(bytes_max.min(FETCH_BYTES_MAX));
+        let question = (after, until, u64::from(bytes_max.min(FETCH_BYTES_MAX)));
+        match self.0.get_mut(&from) {
+            Some(asked) => asked.next = Some(question),
+            None => self.begin(base, from, question, out),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        base: &mut Base,
+        from: ServerId,
+        question: Question,
+        out: &mut Vec<Action>,
+    ) {
+        let (ticket, next) = (base.new_read(), None);
+        self.0.insert(from, Asked { ticket, question, next });
+        let (after, _until, bytes_max) = question;
         out.push(Action::ReadLog { ticket, from: after.zxid, bytes_max });
+    }
+
+    fn take(&mut self, ticket: u64) -> Option<(ServerId, Asked)> {
+        let from = *self.0.iter().find(|(_, asked)| asked.ticket == ticket)?.0;
+        self.0.remove(&from).map(|asked| (from, asked))
     }
 
     /// Answers whoever asked for this, or gives back what somebody else did.
     pub fn on_log_read(
         &mut self,
-        base: &Base,
+        base: &mut Base,
         ticket: u64,
         (at, run): (Option<Position>, Option<Run>),
         out: &mut Vec<Action>,
     ) -> Option<Option<Run>> {
-        let found = self.0.iter().find(|(_, asked)| asked.ticket == ticket);
-        let Some((&to, &Asked { after, until, .. })) = found else { return Some(run) };
-        self.0.remove(&to);
+        let Some((to, Asked { question, next, .. })) = self.take(ticket) else { return Some(run) };
+        if let Some(next) = next {
+            self.begin(base, to, next, out);
+            return None;
+        }
+        let (after, until, _) = question;
         let wanted = run.filter(|_| at == Some(after)).and_then(|run| run.split(until).0);
         let bytes: Arc<[u8]> = wanted.map_or_else(|| [].into(), |run| run.bytes().clone());
         base.send(to, Message::Fetched { after, bytes }, out);
         None
+    }
+
+    /// A read was given up: whoever asked does so again, or has.
+    pub fn on_read_dropped(&mut self, base: &mut Base, ticket: u64, out: &mut Vec<Action>) {
+        if let Some((from, Asked { next: Some(next), .. })) = self.take(ticket) {
+            self.begin(base, from, next, out);
+        }
     }
 
     pub fn forget(&mut self, peer: ServerId) {

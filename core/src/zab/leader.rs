@@ -24,6 +24,10 @@ use super::run::{Position, Run};
 use crate::zxid::{Epoch, ServerId, Zxid};
 use confirm::Confirms;
 
+/// A run is sent in pieces of this: who is sent it hears its leader, and its leader hears it, as long as they cross.
+/// One record may be longer.
+const PIECE_BYTES_MAX: usize = 1 << 20;
+
 #[derive(Clone, Debug)]
 pub(super) struct Leading {
     stage: LeaderStage,
@@ -206,7 +210,8 @@ impl Leading {
                 }
             }
             ToLeader::Ahead(accepted) => {
-                let votes = link.votes;
+                // One that rejoins can have promised it, too, and cannot come back before an epoch beyond it.
+                let votes = link.votes || base.quorum.contains(from);
                 if votes && self.feed.epoch < accepted {
                     return self.outbid(base, accepted, out);
                 }
@@ -331,11 +336,12 @@ impl Leading {
         out.push(Action::Append { ticket: base.ticket, run: run.clone() });
         self.stalled_since.get_or_insert(base.now);
         let limit = base.timing.flight_bytes;
+        let pieces = run.pieces(PIECE_BYTES_MAX);
         for link in self.feed.links.values_mut() {
             if base.planted(Mutant::ProposesToSyncedOnly) && !link.synced {
                 link.sent = run.upto();
             } else if link.stage == Stage::Live && link.join.votes {
-                live(link, &run, limit, out);
+                live(link, &pieces, limit, out);
             }
         }
         if base.planted(Mutant::InformsUncommitted) {
@@ -448,12 +454,15 @@ impl Leading {
 }
 
 /// Sends a proposal to a learner that has everything before it, unless too much is in flight.
-fn live(link: &mut Link, run: &Run, limit: u64, out: &mut Vec<Action>) {
+fn live(link: &mut Link, pieces: &[Run], limit: u64, out: &mut Vec<Action>) {
     if link.flight_bytes() > limit {
         link.stage = Stage::CatchUp { reading: None };
         return;
     }
-    assert_eq!(link.sent, run.after(), "a learner's history has no hole");
-    link.flew(run.upto(), run.bytes().len() as u64);
-    link.say(ToLearner::Records { after: run.after(), bytes: run.bytes().clone() }, out);
+    for piece in pieces {
+        assert_eq!(link.sent, piece.after(), "a learner's history has no hole");
+        link.flew(piece.upto(), piece.bytes().len() as u64);
+        let (after, bytes) = (piece.after(), piece.bytes().clone());
+        link.say(ToLearner::Records { after, bytes }, out);
+    }
 }

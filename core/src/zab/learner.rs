@@ -159,8 +159,7 @@ impl Learning {
             out.push(Action::Became(Standing::Alone));
         }
         base.sessions += 1;
-        // Two starts of one server never choose the same session, and of one start the later is
-        // the larger.
+        // Two starts of one server never choose the same session, and of one start the later is the larger.
         self.session = (base.boot << 32) | base.sessions;
         (self.sent, self.received) = (0, 0);
         self.acknowledged = Zxid::ZERO;
@@ -280,17 +279,18 @@ impl Learning {
         if session != self.session && !base.planted(Mutant::SessionIgnored) {
             return Next::Stay;
         }
-        // A leader that came to lead anew meanwhile knows nothing of what it said before, which can only
-        // be pings: it counts from its greeting on.
+        // A leader that came to lead anew knows nothing of what it said before, which can only be pings: it counts
+        // from its greeting on. And one that was asked twice, before that and behind it, greets twice.
         let greets = sequence == 0 && matches!(body, ToLearner::NewEpoch(_));
         if greets && matches!(self.phase, Phase::Joining { .. }) {
             self.received = 0;
         }
+        let again = greets && matches!(body, ToLearner::NewEpoch(epoch) if self.epoch < epoch);
         if !base.planted(Mutant::SessionIgnored) {
-            if sequence < self.received && !base.planted(Mutant::DuplicatesTaken) {
+            if sequence < self.received && !again && !base.planted(Mutant::DuplicatesTaken) {
                 return Next::Stay;
             }
-            if sequence > self.received {
+            if sequence > self.received || (again && 0 < self.received) {
                 self.join_anew(base, out);
                 return Next::Stay;
             }

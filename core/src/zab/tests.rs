@@ -294,3 +294,100 @@ fn leadership_handed_on_again_and_again_goes_where_it_is_wanted() {
         assert!(synced.iter().all(|it| it.1 == log.zxid), "whom it takes for whole: {synced:?}");
     }
 }
+
+#[test]
+fn a_long_run_is_sent_in_pieces_that_are_heard_one_by_one() {
+    let mut room = Room::new(3, 0);
+    (0..3).for_each(|server| room.step(server, Event::Start));
+    room.settle(500);
+    let leader = room.servers.iter().position(Zab::is_leading).expect("one leads");
+    let zab = &mut room.servers[leader];
+    let (mut bytes, mut at) = (Vec::new(), zab.log());
+    let data = vec![7; 700 << 10];
+    for counter in 1..=5 {
+        let zxid = Zxid::new(zab.leading_epoch().expect("it leads"), counter);
+        zab.proposed(zxid);
+        let head = TxnHead { zxid, time_ms: 0, session: SessionId(1), cxid: 1 };
+        let txn = Txn::SetData { path: b"/large", data: Some(&data), version: 1 };
+        at = Position { zxid, chain: record::append(&head, &txn, at.chain, &mut bytes) };
+    }
+    let (run, mut out) = (run::Run::own(zab.log(), at, bytes.into()), Vec::new());
+    zab.step(Event::Proposed(run.clone()), &mut out);
+    let follower = (1..=3).find(|&id| id as usize != leader + 1).expect("another");
+    let said = said_to(&out, follower).into_iter().filter_map(|message| match message {
+        Message::ToLearner { body: message::ToLearner::Records { after, bytes }, .. } => {
+            Some((after, bytes))
+        }
+        _ => None,
+    });
+    let (mut heard, mut from) = (0, run.after());
+    for (after, bytes) in said {
+        assert_eq!(after, from);
+        assert!(bytes.len() <= 1 << 20, "a piece of {} bytes", bytes.len());
+        from = run::Run::read(after, bytes).expect("whole records").upto();
+        heard += 1;
+    }
+    assert_eq!((heard, from), (5, run.upto()));
+}
+
+#[test]
+fn many_questions_of_one_server_for_records_cost_one_read_at_a_time() {
+    let mut zab = Room::new(1, 0).servers.remove(0);
+    let mut out = Vec::new();
+    let mut ask = |zab: &mut Zab, until| {
+        let message = Message::Fetch { after: Position::ROOT, until: Zxid(until), bytes_max: 9 };
+        zab.step(Event::Received { from: ServerId(7), message }, &mut out);
+        let reads = out.drain(..).filter_map(|action| match action {
+            Action::ReadLog { ticket, .. } => Some(ticket),
+            _ => None,
+        });
+        reads.collect::<Vec<_>>()
+    };
+    let first = ask(&mut zab, 1)[0];
+    assert!((2..1000).all(|until| ask(&mut zab, until).is_empty()));
+    let read = |zab: &mut Zab, event| {
+        let mut out = Vec::new();
+        zab.step(event, &mut out);
+        let second = out.iter().find_map(|action| match action {
+            Action::ReadLog { ticket, .. } => Some(*ticket),
+            _ => None,
+        });
+        (second, said_to(&out, 7).len())
+    };
+    let (Some(second), 0) = read(&mut zab, Event::LogRead { ticket: first, at: None, run: None })
+    else {
+        panic!("the last question is what is wanted");
+    };
+    assert_eq!(read(&mut zab, Event::LogRead { ticket: second, at: None, run: None }), (None, 1));
+    // One that was given up is nothing to wait for.
+    let third = ask(&mut zab, 5)[0];
+    assert_eq!(read(&mut zab, Event::ReadDropped(third)), (None, 0));
+    assert_eq!(ask(&mut zab, 6).len(), 1);
+}
+
+/// It was asked before it came to lead anew, and a copy of that reached it behind.
+#[test]
+fn who_is_greeted_twice_in_one_session_joins_anew() {
+    let mut room = Room::new(3, 1);
+    (0..4).for_each(|server| room.step(server, Event::Start));
+    room.settle(500);
+    for _ in 0..Timing::default().ballot_ticks {
+        room.tick();
+        room.settle(500);
+    }
+    let learner = &mut room.servers[3];
+    let (leader, session) = learner.session().expect("it follows");
+    let mut greet = |epoch: u32| {
+        let body = message::ToLearner::NewEpoch(Epoch(epoch));
+        let message = Message::ToLearner { session, sequence: 0, body };
+        let mut out = Vec::new();
+        learner.step(Event::Received { from: leader, message }, &mut out);
+        said_to(&out, leader.0)
+    };
+    assert_eq!(greet(1), [], "the same word once more");
+    let said = greet(9);
+    assert!(
+        matches!(said[..], [Message::Join { session: anew, .. }] if session < anew),
+        "{said:?}"
+    );
+}

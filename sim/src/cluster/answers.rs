@@ -56,8 +56,6 @@ impl Cluster {
         it.reads_only = read_only;
         it.link = Link::Open(id, server);
         it.open_since = self.now;
-        let epoch = self.witness.established.keys().next_back().copied().unwrap_or_default();
-        self.witness.given_in.insert(id, epoch);
         self.trace.note(self.now, 8, client, &session.0.to_le_bytes());
         self.trace.line(self.now, format_args!("client {client} has session {session}"));
         let missing = self.witness.model.at(b"/q", Zxid(u64::MAX)).is_none();
@@ -263,10 +261,14 @@ impl Cluster {
         message: &ToClient,
     ) {
         self.judge_service(server, (client, id), message);
-        if matches!(message, ToClient::Expired)
-            && let Some(process) = &self.servers[server].process
-        {
-            self.witness.said_over.insert(id, process.zab().epoch());
+        if let Some(process) = &self.servers[server].process {
+            let epoch = process.zab().epoch();
+            match message {
+                ToClient::Expired => _ = self.witness.said_over.insert(id, epoch),
+                ToClient::Attached { .. } => _ = self.witness.given_in.insert(id, epoch),
+                ToClient::Reply { .. } | ToClient::Event { .. } => {}
+                ToClient::Pong { .. } | ToClient::Gone => {}
+            }
         }
         let mut processes = self.servers.iter().filter_map(|it| it.process.as_ref());
         if let (ToClient::Expired, Some((session, _))) = (message, self.clients[client].session)
