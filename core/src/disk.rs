@@ -153,11 +153,10 @@ pub fn replace<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<(), DiskEr
     let temporary = format!("{name}.tmp");
     let file = disk.create(&temporary)?;
     let written = disk.write_at(&file, 0, bytes).and_then(|()| disk.sync(&file));
-    if let Err(error) = written {
+    if let Err(error) = written.and_then(|()| disk.rename(&temporary, name)) {
         let _gone_or_in_the_way = disk.remove(&temporary); // a full disk has no room to leave it on
         return Err(error);
     }
-    disk.rename(&temporary, name)?;
     disk.sync_dir(directory_of(name))
 }
 

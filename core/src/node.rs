@@ -470,12 +470,11 @@ impl Node {
         !self.unapplied.is_empty()
     }
 
-    /// Bytes of what is proposed and not wholly applied, or waits to be.
+    /// Bytes of what was handed over and is not wholly applied, or of what this server's own clients wait for, where
+    /// that is more. Not of the run that grows: others may fill each, and it is bounded by itself.
     pub fn unapplied_bytes(&self) -> usize {
-        let growing = self.growing.as_ref().map_or(0, |growing| growing.records.len());
         let runs: usize = self.unapplied.iter().map(|it| it.run.bytes().len()).sum();
-        // The records of its own clients' asks are in both.
-        (growing + runs).max(self.asks.bytes())
+        runs.max(self.asks.bytes())
     }
 
     fn reply(&self, origin: Origin, zxid: Zxid, outcome: Outcome, out: &mut Output) {

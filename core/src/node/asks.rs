@@ -121,6 +121,13 @@ impl Asks {
         self.pending.is_empty() && open
     }
 
+    /// Who comes back with a session and waits for that to be asked.
+    pub fn returning(&self) -> Vec<(Item, Arc<[u8]>)> {
+        let waiting = self.pending.iter().skip((self.unasked - self.first) as usize);
+        let returns = waiting.filter(|it| matches!(it.item.ask, Ask::Resume { .. }));
+        returns.map(|it| (it.item.clone(), Arc::clone(&it.body))).collect()
+    }
+
     pub const fn bytes(&self) -> usize {
         self.bytes
     }

@@ -250,7 +250,18 @@ impl Node {
         Verdict::Resumed { behind, hold, timeout_ms, password }
     }
 
-    /// Who comes back in time has done so, however long it waits behind what others write.
+    /// Who comes back in time has done so, however long it waits behind what others write: its client cannot ping yet.
+    pub(super) fn touch_all_who_return(&mut self) {
+        let deferred = std::mem::take(&mut self.deferred);
+        for (_server, asked) in &deferred {
+            self.touch_who_returns(&asked.item, &asked.body);
+        }
+        self.deferred = deferred;
+        for (item, body) in self.asks.returning() {
+            self.touch_who_returns(&item, &body);
+        }
+    }
+
     pub(super) fn touch_who_returns(&mut self, item: &Item, presented: &[u8]) {
         if let Ask::Resume { timeout_ms, .. } = item.ask
             && let Some(known) = self.known_session(item.session)

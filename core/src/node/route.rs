@@ -612,6 +612,9 @@ impl Node {
         }
         self.swept_ms = now_ms;
         self.forget_gone();
+        // Between two epochs of one session what was decided stays, as does who is fed.
+        let zab = &self.zab;
+        self.responses.retain(|&id, _| zab.feeds(id) || zab.serves(id));
         self.expire();
         self.expire_locals(out);
         let (me, applied) = (self.zab.me(), self.applied.zxid);

@@ -59,6 +59,7 @@ impl Node {
             return;
         }
         let early = if self.zab.planted(Mutant::ExpiresEarly) { 2 * HELD_BACK_MS_MAX } else { 0 };
+        self.touch_all_who_return();
         let (until_ms, mut ended) = (self.clock.mono_ms - HELD_BACK_MS_MAX + early, 0);
         let mut spared = Vec::new();
         // Whoever is left for the next look, or for when proposals are taken again, is watched on.

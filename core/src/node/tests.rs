@@ -526,7 +526,7 @@ fn clients_of_the_leader_and_of_others_come_first_in_turn_where_runs_are_full() 
     let server = ServerId(2);
     rig.node.attached.get_mut(&elsewhere).expect("it is connected").server = server;
     let data = vec![7; 1 << 20];
-    let runs = 4;
+    let runs = 6;
     for number in 0..(runs * WRITE_BYTES_OUTSTANDING_MAX / 2) >> 20 {
         let ask = Ask::Write(OpCode::Create);
         let item = Item::new(at(2), elsewhere, 1, ask, Arc::from([]));
@@ -535,6 +535,13 @@ fn clients_of_the_leader_and_of_others_come_first_in_turn_where_runs_are_full() 
         let asked = exchange::Asked { number: number as u64, scope, item, body };
         rig.node.deferred.push_back((server, asked));
     }
+    // One run of theirs is on its way, and the next is full: this server's clients are read on.
+    rig.node.step(Event::Zab(zab::Event::Tick), &mut rig.out);
+    rig.node.propose(&mut rig.out);
+    assert!(
+        rig.node.proposable().is_some_and(|(bytes, _)| WRITE_BYTES_OUTSTANDING_MAX / 2 <= bytes)
+    );
+    assert!(rig.node.unapplied_bytes() < WRITE_BYTES_OUTSTANDING_MAX);
     rig.ask(at(1), here, Ask::Write(OpCode::Create), &create_of(b"/here", &data));
     rig.settle();
     assert!(rig.has(b"/there-0") && !rig.has(b"/here"), "the first run was full");
