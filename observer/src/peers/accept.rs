@@ -98,7 +98,9 @@ async fn greet(
             Some((link, answer, input))
         }
         Err(refusal) => {
-            if matches!(refusal, Refusal::Adopting { .. }) {
+            // Whom nobody listed may be of another ensemble, and names none.
+            let is_listed = hub.peer(hello.me).is_some_and(|peer| peer.listed);
+            if is_listed && matches!(refusal, Refusal::Adopting { .. }) {
                 hub.compare_clusters(&hello);
             }
             hub.refused(address, &hello, &refusal);

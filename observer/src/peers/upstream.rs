@@ -8,11 +8,11 @@ use std::time::Instant;
 use farwatch_core::zxid::ServerId;
 use tracing::warn;
 
-use super::PeerState;
 use super::handshake::Hello;
 use super::hub::Hub;
 use super::link::Link;
 use super::peer::{self, Peer};
+use super::{PeerEvent, PeerState};
 use crate::voice::Voice;
 
 /// One of [`super::PeerOptions::upstreams`].
@@ -45,7 +45,12 @@ impl Upstream {
         let known = hub.peer(hello.me);
         let kept = || self.found.borrow().clone().filter(|peer| peer.id == hello.me);
         let peer = known.or_else(kept).unwrap_or_else(|| Rc::new(Peer::unlisted(hello)));
+        let is_news = !hub.upstreams().iter().any(|it| it.leads_to(peer.id));
         *self.found.borrow_mut() = Some(Rc::clone(&peer));
+        if is_news && peer.link().is_some() {
+            // When it was linked nobody knew that it is one to learn from, as where two name each other.
+            hub.tell(PeerEvent::Connected(peer.id));
+        }
         peer
     }
 

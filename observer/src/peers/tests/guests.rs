@@ -176,3 +176,21 @@ fn a_voter_comes_in_while_hundreds_of_observers_do() {
         one.until(&connected(2)).await;
     });
 }
+
+/// It may be left over from another ensemble: a new one must not take over its name, and with it the belief that it
+/// has lost its history.
+#[test]
+fn what_a_guest_calls_its_ensemble_is_nothing_to_a_server_that_has_not_agreed_on_a_name() {
+    on_each_driver(|| async {
+        let own = options(1, Vec::new());
+        let one = Server::start(listener(), PeerOptions { tentative: true, ..own });
+        let raw_hello = Hello { cluster: ClusterId(0xc9), ..guest_hello(FIRST, 1) };
+        let mut raw = Raw::connect(one.at);
+        assert_eq!(raw.greet(&raw_hello).await.verdict.expect_err("not yet").code, 7);
+        raw.ended().await;
+        // It would be told before that answer.
+        let mut events = Vec::new();
+        one.peers.take_events(&mut events);
+        assert_eq!(events, []);
+    });
+}

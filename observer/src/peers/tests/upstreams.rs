@@ -164,3 +164,21 @@ fn observers_link_to_an_observer_and_it_passes_on_what_its_own_upstream_says() {
         assert_eq!(relay.peers.report().len(), 3);
     });
 }
+
+/// Each can learn from the other one, whoever's connection came first.
+#[test]
+fn two_that_name_each_other_are_each_told_of_the_other() {
+    on_each_driver(|| async {
+        let (first, second) = (listener(), listener());
+        let at = [first.local_addr().unwrap(), second.local_addr().unwrap()];
+        let one = Server::start(first, guest(GUEST, &[at[1]]));
+        let two = Server::start(second, guest(GUEST + 1, &[at[0]]));
+        for (own, other) in [(&one, GUEST + 1), (&two, GUEST)] {
+            own.until(&connected(other)).await;
+            // Once more where that was before it was known who is at the address.
+            while own.peers.upstream_rank(id(other)).is_none() {
+                assert_eq!(own.next().await, connected(other));
+            }
+        }
+    });
+}
