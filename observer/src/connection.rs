@@ -78,6 +78,9 @@ fn resume_unfinished(reactor: &Rc<RefCell<Reactor>>) {
 
 async fn flush(reactor: &Rc<RefCell<Reactor>>, key: ConnectionKey) {
     loop {
+        if reactor.borrow_mut().has_long_output(key) {
+            return flush_dirty(reactor);
+        }
         let Some((mut writer, buffer)) = reactor.borrow_mut().take_output(key) else { return };
         let (result, buffer) = writer.write_all(buffer).await;
         reactor.borrow_mut().wrote(key, writer, buffer, result.is_ok());

@@ -209,6 +209,7 @@ impl Server {
         if !config.rejoin {
             settle_voters(&config, me, &dir)?;
         } else {
+            dir.check_voters()?;
             match dir.prepare_rejoin()? {
                 Some(kept) => info!(
                     "the log is whole up to {}: only what is behind is copied from the others",

@@ -52,6 +52,9 @@ pub use deliver::Delivery;
 /// Replies and events that may wait for one slow client, bytes; beyond it the client is not read.
 const OUT_BYTES_PAUSE: usize = 1 << 20;
 
+/// Replies that a connection's own task sends before it reads on, bytes.
+const OUT_BYTES_SHORT: usize = 64 << 10;
+
 /// Events that may wait for one slow client, bytes. They cannot be held back and memory is for all, so
 /// a client that has not read so many of them is cut off; it reconnects and catches up.
 const OUT_BYTES_MAX: usize = 16 << 20;
@@ -369,6 +372,18 @@ impl Reactor {
         Some((writer, std::mem::take(&mut connection.out)))
     }
 
+    /// Whether so much is to be sent that a slow way takes long for it. Then it is for [`Reactor::take_dirty`], and
+    /// its connection is read meanwhile: its client's pings are behind what it asked.
+    pub fn has_long_output(&mut self, key: ConnectionKey) -> bool {
+        let is_long = self
+            .connection(key)
+            .is_some_and(|it| OUT_BYTES_SHORT < it.out.len() && it.writer.is_some());
+        if is_long {
+            self.mark_dirty(key);
+        }
+        is_long
+    }
+
     /// The write of [`Reactor::take_output`] ended.
     pub fn wrote(&mut self, key: ConnectionKey, writer: WriteHalf, mut buffer: Vec<u8>, ok: bool) {
         let now_ms = self.now_ms();
@@ -391,6 +406,7 @@ impl Reactor {
             && connection.pending.is_empty()
         {
             connection.socket.finish();
+            connection.closing_since_ms = now_ms;
         }
         connection.signal.notify();
         if !connection.held.is_empty() {
@@ -426,7 +442,13 @@ impl Reactor {
                 Phase::Serving => {
                     silent_ms > connection.timeout_ms.max(0) as u64 + SILENT_BEYOND_MS
                 }
-                Phase::Closing => now_ms.saturating_sub(connection.closing_since_ms) > LINGER_MS,
+                Phase::Closing => {
+                    let is_sent = connection.out.is_empty() && connection.writer.is_some();
+                    // Who still reads what it was told is given as long as one that is served.
+                    let served_ms = connection.timeout_ms.max(0) as u64 + SILENT_BEYOND_MS;
+                    let patience = if is_sent { LINGER_MS } else { handshake_ms.max(served_ms) };
+                    now_ms.saturating_sub(connection.closing_since_ms) > patience
+                }
             };
             if over {
                 if connection.phase == Phase::Fresh {

@@ -91,6 +91,10 @@ pub struct CoreReport {
     pub synced_observers: u64,
     /// Of a leader: clients' syncs that wait.
     pub pending_syncs: u64,
+    /// The ensemble's sessions.
+    pub global_sessions: u64,
+    /// This server's own.
+    pub local_sessions_count: u64,
     /// Of a server that leaves expiry to its leader: sessions with their timeouts, milliseconds.
     pub learned_sessions: BTreeMap<SessionId, u32>,
     /// Of a server that decides about expiry: sessions by the moment of theirs, milliseconds since

@@ -163,12 +163,6 @@ impl Asker<'_> {
 
     async fn monitor(&self, role: CoreReport) -> String {
         let watches = self.ask_reactors(Question::WatchCounts).await;
-        let core = self.ask_core(Question::Core).await.unwrap_or_default();
-        let count = |sessions: &BTreeMap<i64, Vec<SessionId>>| -> usize {
-            sessions.values().map(Vec::len).sum()
-        };
-        let global_sessions = (count(&core.sessions) + core.learned_sessions.len()) as u64;
-        let local_sessions = core.local_sessions.as_ref().map_or(0, count) as u64;
         let (shared, tree) = (self.shared, self.shared.tree());
         let uptime_ms = shared.started.elapsed().as_millis() as u64;
         let facts = MonitorFacts {
@@ -186,8 +180,8 @@ impl Asker<'_> {
                 watches: watches.iter().map(|report| report.watches).sum(),
                 ephemerals: tree.ephemeral_count(),
                 data_bytes: tree.data_bytes(),
-                global_sessions,
-                local_sessions,
+                global_sessions: role.global_sessions,
+                local_sessions: role.local_sessions_count,
                 open_files: open_files(),
                 open_files_max: open_files_max(),
             },

@@ -4,6 +4,7 @@ mod descriptors;
 mod malformed;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -151,6 +152,30 @@ fn a_client_that_never_reads_its_replies_costs_a_bounded_buffer_and_holds_up_nob
     assert!(grown < 64 << 20, "four slow readers cost {grown} bytes");
     drop(slow);
     until("the slow readers are let go", || connections(subject.address()) == 1);
+}
+
+/// Its pings are behind what it asked, and its session lives by them.
+#[test]
+fn a_client_is_heard_while_it_is_sent_what_its_way_takes_long_for() {
+    let subject = farwatch(Options::new().line("4lw.commands.whitelist=*"));
+    let (mut other, _) = connect(subject.address());
+    ok(&mut other, &create("/large", &[7; 100_000]));
+    let (slow, session) = connect(subject.address());
+    let mut slow = slow.into_stream();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&slow, 4096).expect("a small window");
+    let read = framed(&request_bytes(1, &request::get_data("/large", false)));
+    slow.write_all(&read.repeat(9)).expect("small requests fit into the sockets");
+    let received = |count: u32| {
+        let cons = four_letter_word(subject.address(), "cons").expect("cons");
+        let its = format!("sid={:#x}", session.id);
+        let line = cons.lines().find(|line| line.contains(&its)).expect("its line").to_owned();
+        line.contains(&format!("recved={count},"))
+    };
+    until("all reads are taken", || received(10));
+    slow.write_all(&framed(&request_bytes(-2, &request::ping()))).expect("sent");
+    until("the ping is heard", || received(11));
+    let mut all = vec![0; 9 * 100_000];
+    slow.read_exact(&mut all).expect("whoever reads gets it all");
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl DataDir {
         Ok(before)
     }
 
+    /// Whether it can be read among whom the server last voted: before anything is changed.
+    pub fn check_voters(&self) -> Result<(), DataDirError> {
+        self.voters().map(drop)
+    }
+
     fn voters(&self) -> Result<Option<Voters>, DataDirError> {
         let Some(bytes) = disk::read_small(self, VOTERS_FILE, BYTES_MAX + 1)? else {
             return Ok(None);

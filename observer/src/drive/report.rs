@@ -71,10 +71,19 @@ impl Core {
 
     /// The state of the machine, without sessions.
     fn report(&self) -> CoreReport {
-        let serving = self.node.serving();
+        let counts = CoreReport {
+            serving: self.node.serving(),
+            global_sessions: match self.node.is_leading() {
+                true => self.node.expiry().len() as u64,
+                false => self.node.sessions().len() as u64,
+            },
+            local_sessions_count: self.node.local_expiry().map_or(0, Expiry::len) as u64,
+            ..CoreReport::default()
+        };
         if self.shared.config.standing == Standing::Alone {
-            return CoreReport { serving, ..CoreReport::default() };
+            return counts;
         }
+        let serving = counts.serving;
         let status = self.node.zab().status();
         let voters: Vec<u64> = self.shared.config.voters().map(|spec| spec.id).collect();
         let votes = |id: ServerId| voters.contains(&u64::from(id.0));
@@ -86,7 +95,6 @@ impl Core {
         let synced = |of_voters| status.synced.iter().filter(|it| votes(it.0) == of_voters).count();
         CoreReport {
             mode,
-            serving,
             stale_ms: Some(self.stale_ms()),
             peer_state: Some(format!("{} - {}", status.role, status.phase)),
             voters: Some(voters.len() as u64),
@@ -97,7 +105,7 @@ impl Core {
             synced_followers: synced(true) as u64,
             synced_observers: synced(false) as u64,
             pending_syncs: self.node.pending_syncs() as u64,
-            ..CoreReport::default()
+            ..counts
         }
     }
 

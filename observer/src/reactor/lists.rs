@@ -15,8 +15,9 @@ const BYTES_MAX: usize = 16 << 20;
 /// How many directories are remembered.
 const DIRECTORIES_MAX: usize = 64;
 
-/// What the children of a node are: the zxids of its creation and of the last change of its children.
-pub(super) type State = (i64, i64);
+/// What the children of a node are: the zxids of its creation and of the last change of its children, and how many
+/// there are, as creates at the end of the counter of changes leave no other trace.
+pub(super) type State = (i64, i64, i32);
 
 struct Directory {
     path: Box<[u8]>,
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     const fn state(changed: i64) -> State {
-        (1, changed)
+        (1, changed, 1)
     }
 
     #[test]
@@ -104,7 +105,7 @@ mod tests {
         lists.answered(b"/a", state(5), b"first");
         assert_eq!(lists.get(b"/a", state(5)), Some(&b"first"[..]));
         assert_eq!(lists.get(b"/a", state(6)), None);
-        assert_eq!(lists.get(b"/a", (2, 5)), None, "another node of that name");
+        assert_eq!(lists.get(b"/a", (2, 5, 1)), None, "another node of that name");
         assert_eq!(lists.get(b"/b", state(5)), None);
         lists.answered(b"/a", state(6), b"second");
         lists.answered(b"/a", state(6), b"second");

@@ -231,7 +231,8 @@ impl<'r> Answering<'r> {
     fn children(&mut self, path: &[u8]) -> Result<Node<'r>, ErrorCode> {
         let node = self.readable(path)?;
         let stat = node.stat();
-        let (state, is_long) = ((stat.czxid, stat.pzxid), Lists::takes(stat.num_children));
+        let state = (stat.czxid, stat.pzxid, stat.num_children);
+        let is_long = Lists::takes(stat.num_children);
         if is_long && let Some(list) = self.lists.get(path, state) {
             self.out.extend_from_slice(list);
             return Ok(node);

@@ -17,9 +17,8 @@ impl Reactor {
         };
         match question {
             Question::Connections => self.report_connections(&mut report),
-            Question::WatchCounts => self.report_watches(&mut report, false),
-            Question::Watches => self.report_watches(&mut report, true),
-            Question::Core | Question::Role | Question::Ensemble => {}
+            Question::Watches => self.report_watches(&mut report),
+            Question::WatchCounts | Question::Core | Question::Role | Question::Ensemble => {}
             Question::ResetConnections => {
                 for connection in self.connections.iter_mut().flatten() {
                     let stats = &mut connection.stats;
@@ -72,16 +71,12 @@ impl Reactor {
         }
     }
 
-    fn report_watches(&self, report: &mut ReactorReport, in_full: bool) {
+    fn report_watches(&self, report: &mut ReactorReport) {
         let table = self.watches.data_table();
         let mut watching: Vec<u32> = table.values().flatten().copied().collect();
         watching.sort_unstable();
         watching.dedup();
         report.watching = watching.len() as u32;
-        report.paths = table.len() as u32;
-        if !in_full {
-            return;
-        }
         for (path, connections) in table {
             let sessions = connections
                 .into_iter()

@@ -201,7 +201,9 @@ impl Reactor {
         let op = OpCode::from_code(header.op);
         let now_ms = self.now_ms();
         let connection = self.connection(key).expect("serving");
-        connection.stats.last_cxid = Some(header.xid);
+        if 0 <= header.xid {
+            connection.stats.last_cxid = Some(header.xid); // no ping's
+        }
         connection.stats.last_op = op;
         if op != Some(OpCode::Auth) && op != Some(OpCode::Sasl) {
             let due = connection.touched_ms + super::TOUCH_INTERVAL_MS <= now_ms;

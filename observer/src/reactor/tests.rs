@@ -21,6 +21,7 @@ const PING: i32 = 11;
 const SET_DATA: i32 = 5;
 const SYNC: i32 = 9;
 const EXISTS: i32 = 3;
+const CHILDREN: i32 = 8;
 const AUTH: i32 = 100;
 const COUNT: i32 = 104;
 const ADD_WATCH: i32 = 106;
@@ -70,7 +71,7 @@ struct Rig {
     tree: Writer,
     done: Applied,
     applied: u64,
-    _client: TcpStream,
+    client: TcpStream,
 }
 
 impl Rig {
@@ -104,7 +105,7 @@ impl Rig {
             let (_read, write, socket) = runtime::adopt(stream).expect("adopted");
             let key = reactor.open(peer, write, socket);
             let (done, applied) = (Applied::default(), 0);
-            let mut rig = Self { reactor, key, tree: writer, done, applied, _client: client };
+            let mut rig = Self { reactor, key, tree: writer, done, applied, client };
             let timeout = 30_000_i32.to_be_bytes();
             let password = [&16_i32.to_be_bytes()[..], &[0; 16]].concat();
             let hello = framed(&[&[0; 12], &timeout, &[0; 8], &password]);
@@ -192,6 +193,12 @@ impl Rig {
         }
         self.reactor.wrote(self.key, writer, buffer, true);
         xids
+    }
+
+    /// Whether the server has hung up on it.
+    fn is_hung_up_on(&self) -> bool {
+        self.client.set_nonblocking(true).expect("a socket");
+        matches!(self.client.peek(&mut [0]), Ok(0))
     }
 
     fn phase(&mut self) -> Phase {
@@ -362,4 +369,57 @@ fn a_handshake_that_the_core_leaves_waiting_keeps_no_place_and_is_woken_by_no_de
             assert_eq!(rig.phase(), still);
         });
     }
+}
+
+#[test]
+fn what_was_answered_is_sent_to_a_slow_reader_also_when_its_connection_ends() {
+    Rig::serving(|mut rig| {
+        rig.says(&[exists(1)]);
+        let (writer, buffer) = rig.reactor.take_output(rig.key).expect("an answer");
+        rig.reactor.end(rig.key);
+        rig.reactor.started -= Duration::from_millis(10 * LINGER_MS);
+        rig.reactor.sweep();
+        assert!(!rig.is_hung_up_on(), "it is being sent");
+        rig.reactor.wrote(rig.key, writer, buffer, true);
+        rig.reactor.sweep();
+        let since = rig.reactor.connection(rig.key).expect("a connection").closing_since_ms;
+        assert_eq!(since, rig.reactor.now_ms(), "its client has a moment to hang up");
+    });
+}
+
+#[test]
+fn cons_shows_the_last_request_and_no_ping() {
+    Rig::serving(|mut rig| {
+        rig.says(&[exists(7), ping()]);
+        let shown = rig.reactor.report(Question::Connections).connections.remove(0);
+        assert_eq!(shown.session.expect("one").last_cxid, 7);
+    });
+}
+
+#[test]
+fn one_list_more_is_another_list_though_the_counter_of_changes_is_at_its_end() {
+    Rig::serving(|mut rig| {
+        rig.create("/long");
+        for number in 0..1_000 {
+            rig.create(&format!("/long/{number}"));
+        }
+        rig.deliver(&[]);
+        let children = |xid| request(xid, CHILDREN, &[&string("/long")[..], &[0]].concat());
+        rig.says(&[children(1), children(2), children(3)]);
+        assert_eq!(rig.heard(), [1, 2, 3]);
+        let last = Zxid(rig.applied);
+        let name = |path: &'static str| CreateTxn {
+            path: path.as_bytes(),
+            data: None,
+            acl: acl::OPEN,
+            kind: NodeKind::Persistent,
+            parent_cversion: 0, // as there is no higher one
+        };
+        rig.apply(&Txn::Create(name("/long/more")));
+        rig.deliver(&[]);
+        assert_eq!(rig.tree.get(b"/long").expect("a node").stat().pzxid, last.0 as i64);
+        rig.says(&[children(4)]);
+        let (_, buffer) = rig.reactor.take_output(rig.key).expect("a list");
+        assert!(buffer.windows(4).any(|name| name == b"more"));
+    });
 }
