@@ -107,6 +107,47 @@ impl Prefixes {
     }
 }
 
+/// What subtrees really hold that were counted before, kept up by every change. A count walks all of a subtree, and
+/// whoever may write a usage node makes that happen, again and again.
+#[derive(Default)]
+pub(super) struct Sums {
+    /// Those counted last are at the end.
+    kept: Vec<(Box<[u8]>, QuotaUsage)>,
+}
+
+/// How many of them are kept.
+const SUMS_MAX: usize = 64;
+
+/// Smaller subtrees are counted each time.
+const KEPT_COUNT_MIN: i64 = 1_000;
+
+impl Sums {
+    pub(super) fn get(&self, prefix: &[u8]) -> Option<QuotaUsage> {
+        self.kept.iter().find(|(kept, _)| **kept == *prefix).map(|(_, usage)| *usage)
+    }
+
+    pub(super) fn keep(&mut self, prefix: &[u8], usage: QuotaUsage) {
+        if usage.count < KEPT_COUNT_MIN {
+            return;
+        }
+        if self.kept.len() == SUMS_MAX {
+            self.kept.remove(0);
+        }
+        self.kept.push((Box::from(prefix), usage));
+    }
+
+    /// `path` was changed by so much.
+    pub(super) fn change(&mut self, path: &[u8], count: i64, bytes: i64) {
+        for (prefix, usage) in &mut self.kept {
+            let below = path.strip_prefix(&**prefix);
+            if below.is_some_and(|below| below.is_empty() || below[0] == b'/') {
+                usage.count += count;
+                usage.bytes += bytes;
+            }
+        }
+    }
+}
+
 pub(super) fn limits_path(prefix: &[u8]) -> Vec<u8> {
     [QUOTA_ROOT, prefix, b"/", LIMITS_NAME].concat()
 }

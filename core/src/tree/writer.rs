@@ -1,12 +1,13 @@
 //! The one writer: applies transactions, and knows what readers need not.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::events::Applied;
 use super::ledger::Ledger;
 use super::node::Node;
-use super::quota::{self, Prefixes, QuotaFacts, QuotaLimits, QuotaNode, QuotaUsage};
+use super::quota::{self, Prefixes, QuotaFacts, QuotaLimits, QuotaNode, QuotaUsage, Sums};
 use super::rcu::Meta;
 use super::rcu::store::{Brood, Store};
 use super::{Tree, TreeOptions};
@@ -32,6 +33,7 @@ pub struct Writer {
     containers: BTreeSet<Box<[u8]>>,
     ttl_nodes: BTreeSet<Box<[u8]>>,
     quotas: Prefixes,
+    sums: RefCell<Sums>,
 }
 
 impl Writer {
@@ -45,6 +47,7 @@ impl Writer {
             containers: BTreeSet::new(),
             ttl_nodes: BTreeSet::new(),
             quotas: Prefixes::default(),
+            sums: RefCell::default(),
         }
     }
 
@@ -182,13 +185,15 @@ impl Writer {
         firing.fire(kind, table, parent_bytes, parent.guard());
 
         self.index_kind(create.path, create.kind, zxid);
+        let data_bytes = create.data.map_or(0, <[u8]>::len) as i64;
+        self.sums.get_mut().change(create.path, 1, data_bytes);
         let quota_node = QuotaNode::of(create.path);
         match quota_node {
             Some(QuotaNode::Limits(prefix)) => self.quotas.insert(prefix),
             Some(QuotaNode::Usage(prefix)) => self.write_usage(zxid, prefix, self.usage(prefix)),
             None => {}
         }
-        self.charge(zxid, create.path, 1, create.data.map_or(0, <[u8]>::len) as i64);
+        self.charge(zxid, create.path, 1, data_bytes);
     }
 
     fn delete(&mut self, zxid: Zxid, path: &[u8], out: &mut Applied) {
@@ -210,6 +215,7 @@ impl Writer {
 
         let (meta, data_bytes) = (node.meta(), node.data_bytes() as i64);
         self.unindex_kind(path, meta.kind, meta.czxid);
+        self.sums.get_mut().change(path, -1, -data_bytes);
         if let Some(QuotaNode::Limits(prefix)) = QuotaNode::of(path) {
             self.quotas.remove(prefix);
         }
@@ -234,6 +240,7 @@ impl Writer {
         let mut firing = out.events.at(zxid, path);
         firing.fire(EventType::NodeDataChanged, Table::Data, path.len(), node.guard());
         let difference = node.data_bytes() as i64 - before.data_bytes() as i64;
+        self.sums.get_mut().change(path, 0, difference);
         self.charge(zxid, path, 0, difference);
     }
 
@@ -331,6 +338,15 @@ impl Writer {
 
     /// What the subtree at `prefix` really holds.
     fn usage(&self, prefix: &[u8]) -> QuotaUsage {
+        let known = self.sums.borrow().get(prefix);
+        known.unwrap_or_else(|| {
+            let usage = self.counted(prefix);
+            self.sums.borrow_mut().keep(prefix, usage);
+            usage
+        })
+    }
+
+    fn counted(&self, prefix: &[u8]) -> QuotaUsage {
         let mut usage = QuotaUsage::default();
         if let Some(node) = self.get(prefix) {
             node.walk(&mut |node| {
@@ -341,12 +357,22 @@ impl Writer {
         usage
     }
 
+    /// The subtrees whose sums are kept, what is kept, and what they hold.
+    #[cfg(test)]
+    pub(super) fn kept_sums(&self, prefixes: &[&[u8]]) -> Vec<(Option<QuotaUsage>, QuotaUsage)> {
+        let both = |prefix: &&[u8]| (self.sums.borrow().get(prefix), self.counted(prefix));
+        prefixes.iter().map(both).collect()
+    }
+
     /// Rewrites the usage node, which exists: no version, no mzxid, no event.
     fn write_usage(&mut self, zxid: Zxid, prefix: &[u8], usage: QuotaUsage) {
         let (path, text) = (quota::usage_path(prefix), usage.text());
         let replaced =
             self.store.update(zxid, &path, |meta| meta, Some(Some(text.as_bytes())), None);
         self.ledger.note_replaced(&replaced);
+        let (before, after) = (replaced.before.expect("it was"), replaced.after.expect("it stays"));
+        let difference = after.data_bytes() as i64 - before.data_bytes() as i64;
+        self.sums.get_mut().change(&path, 0, difference);
     }
 
     fn index_kind(&mut self, path: &[u8], kind: NodeKind, czxid: Zxid) {

@@ -314,12 +314,14 @@ fn a_long_run_is_sent_in_pieces_that_are_heard_one_by_one() {
     let (run, mut out) = (run::Run::own(zab.log(), at, bytes.into()), Vec::new());
     zab.step(Event::Proposed(run.clone()), &mut out);
     let follower = (1..=3).find(|&id| id as usize != leader + 1).expect("another");
-    let said = said_to(&out, follower).into_iter().filter_map(|message| match message {
-        Message::ToLearner { body: message::ToLearner::Records { after, bytes }, .. } => {
-            Some((after, bytes))
-        }
-        _ => None,
-    });
+    let records = |message| {
+        let Message::ToLearner { body: message::ToLearner::Records { after, bytes }, .. } = message
+        else {
+            return None;
+        };
+        Some((after, bytes))
+    };
+    let said = said_to(&out, follower).into_iter().filter_map(records);
     let (mut heard, mut from) = (0, run.after());
     for (after, bytes) in said {
         assert_eq!(after, from);
@@ -330,6 +332,11 @@ fn a_long_run_is_sent_in_pieces_that_are_heard_one_by_one() {
     assert_eq!((heard, from), (5, run.upto()));
 }
 
+/// The ticket of what is to be read of the log.
+fn read_of(action: &Action) -> Option<u64> {
+    if let Action::ReadLog { ticket, .. } = action { Some(*ticket) } else { None }
+}
+
 #[test]
 fn many_questions_of_one_server_for_records_cost_one_read_at_a_time() {
     let mut zab = Room::new(1, 0).servers.remove(0);
@@ -337,10 +344,7 @@ fn many_questions_of_one_server_for_records_cost_one_read_at_a_time() {
     let mut ask = |zab: &mut Zab, until| {
         let message = Message::Fetch { after: Position::ROOT, until: Zxid(until), bytes_max: 9 };
         zab.step(Event::Received { from: ServerId(7), message }, &mut out);
-        let reads = out.drain(..).filter_map(|action| match action {
-            Action::ReadLog { ticket, .. } => Some(ticket),
-            _ => None,
-        });
+        let reads = out.drain(..).filter_map(|action| read_of(&action));
         reads.collect::<Vec<_>>()
     };
     let first = ask(&mut zab, 1)[0];
@@ -348,10 +352,7 @@ fn many_questions_of_one_server_for_records_cost_one_read_at_a_time() {
     let read = |zab: &mut Zab, event| {
         let mut out = Vec::new();
         zab.step(event, &mut out);
-        let second = out.iter().find_map(|action| match action {
-            Action::ReadLog { ticket, .. } => Some(*ticket),
-            _ => None,
-        });
+        let second = out.iter().find_map(read_of);
         (second, said_to(&out, 7).len())
     };
     let (Some(second), 0) = read(&mut zab, Event::LogRead { ticket: first, at: None, run: None })

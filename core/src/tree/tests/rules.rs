@@ -322,6 +322,40 @@ fn usage_is_counted_at_creation_and_kept_without_a_trace() {
     assert_eq!(rig.data(USAGE), "count=2,bytes=3");
 }
 
+/// Whoever may write a usage node could have a large subtree walked for each of thousands of parts of one multi.
+#[test]
+fn a_large_subtree_is_counted_once_and_its_sum_is_kept_up_by_every_change() {
+    let mut rig = Rig::new();
+    quota_on_q(&mut rig);
+    for number in 0..1_000 {
+        rig.create(&format!("/q/a/{number}"), b"xy");
+    }
+    let prefixes = [&b"/q"[..], b"/zookeeper", b"/q/a"];
+    let kept = |rig: &Rig| {
+        let sums = rig.writer.kept_sums(&prefixes).into_iter();
+        sums.map(|(kept, counted)| kept.inspect(|kept| assert_eq!(*kept, counted)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&rig), [None; 3]);
+    rig.delete(USAGE);
+    rig.create(USAGE, b"");
+    assert!(matches!(kept(&rig)[..], [Some(_), None, None]));
+    rig.create("/q/b", b"6789");
+    rig.set("/q/b", b"6");
+    rig.set("/q/a", b"66");
+    rig.delete("/q/a/7");
+    rig.create("/qq", b"not below it");
+    for number in 0..1_000 {
+        rig.create(&format!("/zookeeper/quota/{number}"), b"");
+    }
+    rig.create("/zookeeper/quota/zookeeper", b"");
+    rig.create("/zookeeper/quota/zookeeper/zookeeper_stats", b"");
+    rig.create("/q/c", b"changes what the usage node holds");
+    assert!(matches!(kept(&rig)[..], [Some(_), Some(_), None]));
+    rig.delete("/zookeeper/quota/9");
+    assert!(kept(&rig)[1].is_some());
+}
+
 #[test]
 fn only_the_deepest_quota_is_charged() {
     let mut rig = Rig::new();
