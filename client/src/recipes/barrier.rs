@@ -7,10 +7,10 @@ use farwatch_core::wire::ErrorCode;
 
 use super::contender::Contender;
 use super::place::Place;
-use super::protected;
+use super::protected::Named;
 use super::signal::{look_again_by, look_until};
-use super::{FencingToken, RecipeError, Tenure, persist, persist_change};
-use crate::client::Client;
+use super::{FencingToken, RecipeError, Tenure, once, persist, persist_change};
+use crate::client::{Client, Freshness};
 use crate::error::ClientError;
 use crate::operation::{ANY_VERSION, Acl, CreateMode, MultiOp};
 
@@ -55,11 +55,29 @@ impl Barrier {
         }
     }
 
-    /// Frees the way for all that wait; it may be free already. Blocks for the request. An error with
-    /// `maybe_applied` leaves open whether the way is, or is going to be, free.
+    /// Frees the way for all that wait; it may be free already. Blocks for the requests that this takes. What bars
+    /// it anew once it was free is left alone. An error with `maybe_applied` leaves open whether the way is,
+    /// or is going to be, free.
     pub fn lift(&self, deadline: Instant) -> Result<(), RecipeError> {
         let Place { client, path, .. } = &self.place;
-        persist_change(client, deadline, |client| protected::delete_now(client, None, path))
+        let barred = persist(client, deadline, |client| {
+            match client.with_freshness(Freshness::NOW).exists(path, false) {
+                Err(ClientError::Server(ErrorCode::NotReadOnly)) => {
+                    Err(ClientError::ConnectionLoss { maybe_applied: false })
+                }
+                found => found,
+            }
+        })?;
+        barred.map_or(Ok(()), |stat| self.remove(FencingToken(stat.czxid), deadline))
+    }
+
+    /// Removes what bars the way, if it is the one of this token, and says of an error what it leaves open.
+    fn remove(&self, token: FencingToken, deadline: Instant) -> Result<(), RecipeError> {
+        let Place { client, path, .. } = &self.place;
+        let bar = Named { session: None, path: path.clone(), token };
+        let mut is_in_doubt = false;
+        let removed = bar.delete_until_known(client, &mut is_in_doubt, deadline);
+        removed.map_err(|error| if is_in_doubt { once::in_doubt(error) } else { error })
     }
 
     /// Waits until the way is free. Blocks. All that wait are woken by one event each.
@@ -151,10 +169,8 @@ impl Inside {
             let (Some(first), Some(last)) = (line.first(), line.last()) else {
                 // Gone with the first one, unless that died. The next round cannot be complete yet; it may be later, so
                 // that nothing of this goes on behind the deadline.
-                let ready = place.child(READY);
-                return persist_change(&place.client, deadline, |client| {
-                    protected::delete_now(client, None, &ready)
-                });
+                let ready = Place { path: place.child(READY), ..place.clone() };
+                return Barrier { place: ready }.lift(deadline);
             };
             let is_first = self.contender.is(first);
             if is_first && self.contender.is(last) {

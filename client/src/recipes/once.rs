@@ -11,7 +11,7 @@ use farwatch_core::wire::{ErrorCode, Stat};
 use farwatch_core::zxid::SessionId;
 
 use super::place::Place;
-use super::protected::{self, unique_id};
+use super::protected::{self, exists, unique_id};
 use super::{FencingToken, RecipeError, pause, persist, until};
 use crate::client::WeakClient;
 use crate::error::ClientError;
@@ -51,7 +51,7 @@ pub(super) fn apply(
     let mut receipt = Receipt::new(receipts);
     let applied = receipt.ask_until_known(ops, deadline);
     if receipt.may_be_there {
-        protected::remove(&receipts.client.downgrade(), None, &receipt.path);
+        protected::remove(&receipts.client.downgrade(), &receipt.path);
     }
     applied.map_err(|error| if receipt.may_be_there { in_doubt(error) } else { error })
 }
@@ -76,7 +76,7 @@ pub(super) fn claim(
     if receipt.may_be_there {
         let client = receipts.client.downgrade();
         match applied {
-            Ok(_) => protected::remove(&client, None, &receipt.path),
+            Ok(_) => protected::remove(&client, &receipt.path),
             Err(_) => take_back(&client, &receipt.path, path),
         }
     }
@@ -164,7 +164,7 @@ impl<'p> Receipt<'p> {
     /// Where another session has taken its place, that there is no receipt says nothing.
     fn find(&self, session: SessionId, deadline: Instant) -> Result<Option<Stat>, RecipeError> {
         let client = &self.receipts.client;
-        protected::settle(client, &self.path, deadline)?;
+        protected::settle(client, None, &self.path, deadline)?;
         let found = persist(client, deadline, |client| client.exists(&self.path, false))?;
         if found.is_none() && self.session(deadline)? != session {
             return Err(ClientError::SessionExpired.into());
@@ -189,7 +189,7 @@ fn take_back(client: &WeakClient, receipt: &str, path: &str) {
                     Ok(Outcome::Stat(found)) if found.czxid == made.czxid => {
                         delete_both(client, receipt, path);
                     }
-                    Ok(_) | Err(_) => protected::remove(client, None, receipt),
+                    Ok(_) | Err(_) => protected::remove(client, receipt),
                 }
             });
         });
@@ -201,13 +201,9 @@ fn delete_both(client: &WeakClient, receipt: &str, path: &str) {
     let both = Operation::Multi(vec![delete(path), delete(receipt)]);
     step(client, receipt, path, &both, |client, receipt, _path, result| {
         if !matches!(result, Ok(Outcome::Multi(_))) {
-            protected::remove(client, None, receipt); // somebody else has removed the node
+            protected::remove(client, receipt); // somebody else has removed the node
         }
     });
-}
-
-fn exists(path: &str) -> Operation {
-    Operation::Exists { path: path.to_owned(), watch: false }
 }
 
 /// One request of [`take_back`], which begins anew where its answer is lost or a server refuses it for now.

@@ -3,6 +3,9 @@
 //! Each has a random id in its name. When it is not known whether a create was applied, the id is
 //! looked for behind a change that is refused ([`refused`]): what an older connection of the session asked for has
 //! been done by then or never will be.
+//!
+//! So is a node whose deletion has no answer, where it has a name that others wait for ([`Named`]): it may be
+//! gone, and the next owner's node at its place.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
@@ -11,7 +14,7 @@ use farwatch_core::wire::ErrorCode;
 use farwatch_core::zxid::SessionId;
 
 use super::place::{Place, child};
-use super::{RecipeError, pause, persist, until};
+use super::{FencingToken, RecipeError, pause, persist, until};
 use crate::client::{Client, Created, WeakClient};
 use crate::error::ClientError;
 use crate::operation::{ANY_VERSION, CreateMode, Operation};
@@ -93,7 +96,7 @@ pub(super) fn create(
 
 /// The node whose name begins with `prefix`, as the servers' latest state has it.
 fn find(place: &Place, prefix: &str, deadline: Instant) -> Result<Option<Created>, RecipeError> {
-    settle(&place.client, &place.child(prefix), deadline)?;
+    settle(&place.client, None, &place.child(prefix), deadline)?;
     let names = place.names(false, deadline)?;
     let Some(name) = names.iter().find(|name| name.starts_with(prefix)) else { return Ok(None) };
     let path = place.child(name);
@@ -116,9 +119,14 @@ pub(super) fn is_refused(result: &Result<Outcome, ClientError>) -> bool {
     matches!(result, Err(ClientError::Server(code)) if because(code))
 }
 
-/// Asks for [`refused`], until that is answered.
-pub(super) fn settle(client: &Client, path: &str, deadline: Instant) -> Result<(), RecipeError> {
-    persist(client, deadline, |client| match client.call(&refused(path)) {
+/// Asks for [`refused`], in that session where one is named, until that is answered.
+pub(super) fn settle(
+    client: &Client,
+    session: Option<SessionId>,
+    path: &str,
+    deadline: Instant,
+) -> Result<(), RecipeError> {
+    persist(client, deadline, |client| match client.call_within(session, &refused(path)) {
         result if is_refused(&result) => Ok(()),
         Err(ClientError::Server(ErrorCode::NotReadOnly)) => {
             Err(ClientError::ConnectionLoss { maybe_applied: false })
@@ -149,7 +157,7 @@ fn sweep_settled(client: &WeakClient, directory: &str, prefix: &str) {
         // Without its directory it is gone, too.
         let Ok(Outcome::Children { names, .. }) = result else { return };
         for name in names.iter().filter(|name| name.starts_with(&prefix)) {
-            remove(client, None, &child(&directory, name));
+            remove(client, &child(&directory, name));
         }
     });
 }
@@ -159,16 +167,19 @@ fn sweep_again(directory: &str, prefix: &str) -> impl FnOnce(&WeakClient) + Send
     move |client| sweep(client, &directory, &prefix)
 }
 
-/// Deletes a node of ours in the background, in the same way. One whose name another session may have for a
-/// node of its own by then, only in `session`, which ours is of and goes with.
-pub(super) fn remove(client: &WeakClient, session: Option<SessionId>, path: &str) {
+/// Deletes a node in the background, in the same way, whose name nobody else ever has.
+pub(super) fn remove(client: &WeakClient, path: &str) {
     let target = path.to_owned();
-    let again = move |client: &WeakClient| remove(client, session, &target);
-    ask_within(client, session, &deletion(path), again, |_client, _done_or_over| {});
+    let again = move |client: &WeakClient| remove(client, &target);
+    ask(client, &deletion(path), again, |_client, _done_or_over| {});
 }
 
 fn deletion(path: &str) -> Operation {
     Operation::Delete { path: path.to_owned(), version: ANY_VERSION }
+}
+
+pub(super) fn exists(path: &str) -> Operation {
+    Operation::Exists { path: path.to_owned(), watch: false }
 }
 
 /// Asks in the background, and has it begun anew where the way to an answer was lost, or a server refuses it
@@ -210,22 +221,117 @@ fn submit(
     }
 }
 
-/// Deletes a node of ours, as [`remove`] does, and waits for it; one that is gone already is as good. At the
-/// deadline it goes on in the background.
-pub(super) fn delete(
-    client: &Client,
-    session: Option<SessionId>,
-    path: &str,
-    deadline: Instant,
-) -> Result<(), RecipeError> {
-    let deleted = persist(client, deadline, |client| delete_now(client, session, path));
-    if matches!(deleted, Err(RecipeError::Deadline | RecipeError::Client(ClientError::BadReply))) {
-        remove(&client.downgrade(), session, path);
-    }
-    deleted
+/// A node whose name others wait for. Once it is gone the next owner's stands there, of another session or of the
+/// same one: where a deletion has no answer, it is looked for before it is deleted again.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    /// It is asked for in this one alone; `None` is any.
+    pub(super) session: Option<SessionId>,
+    pub(super) path: String,
+    /// That of its creation, which no other node has.
+    pub(super) token: FencingToken,
 }
 
-/// One attempt at it, which is a loss of the connection where the next one may come to an answer.
+impl Named {
+    /// Deletes it in the background, as [`remove`] does. In its own session, which it goes with.
+    pub(super) fn remove(&self, client: &WeakClient) {
+        let own = self.clone();
+        let again = move |client: &WeakClient| own.remove_if_there(client);
+        ask_within(client, self.session, &deletion(&self.path), again, |_client, _over| {});
+    }
+
+    /// The same where a deletion may have been done, or may be under way.
+    fn remove_if_there(&self, client: &WeakClient) {
+        self.step(client, &refused(&self.path), |own, client, result| {
+            if !is_refused(&result) {
+                return;
+            }
+            own.step(client, &exists(&own.path), |own, client, result| {
+                if matches!(result, Ok(Outcome::Stat(stat)) if stat.czxid == own.token.0) {
+                    own.remove(client);
+                }
+            });
+        });
+    }
+
+    fn step(
+        &self,
+        client: &WeakClient,
+        operation: &Operation,
+        then: impl FnOnce(&Self, &WeakClient, Result<Outcome, ClientError>) + Send + 'static,
+    ) {
+        let (own, begun_anew) = (self.clone(), self.clone());
+        ask_within(
+            client,
+            self.session,
+            operation,
+            move |client| begun_anew.remove_if_there(client),
+            move |client, result| then(&own, client, result),
+        );
+    }
+
+    /// Deletes it, and waits for that; where it is gone already is as good. At the deadline it goes on in the
+    /// background.
+    pub(super) fn delete(&self, client: &Client, deadline: Instant) -> Result<(), RecipeError> {
+        let mut is_in_doubt = false;
+        let deleted = self.delete_until_known(client, &mut is_in_doubt, deadline);
+        if matches!(
+            deleted,
+            Err(RecipeError::Deadline | RecipeError::Client(ClientError::BadReply))
+        ) {
+            let client = client.downgrade();
+            if is_in_doubt { self.remove_if_there(&client) } else { self.remove(&client) }
+        }
+        deleted
+    }
+
+    /// The same, and nothing of it goes on behind an error, but for what `is_in_doubt`: whether it was, or is going
+    /// to be, done.
+    pub(super) fn delete_until_known(
+        &self,
+        client: &Client,
+        is_in_doubt: &mut bool,
+        deadline: Instant,
+    ) -> Result<(), RecipeError> {
+        loop {
+            if *is_in_doubt && !self.is_there(client, deadline)? {
+                return Ok(());
+            }
+            *is_in_doubt = false;
+            match delete_now(&until(client, deadline)?, self.session, &self.path) {
+                Err(ClientError::ConnectionLoss { maybe_applied }) => {
+                    *is_in_doubt = maybe_applied;
+                    pause(client, deadline);
+                }
+                Err(ClientError::Server(ErrorCode::ThrottledOp)) => pause(client, deadline),
+                Err(ClientError::Timeout { maybe_applied }) => {
+                    *is_in_doubt = maybe_applied;
+                    return Err(RecipeError::Deadline);
+                }
+                answer => {
+                    *is_in_doubt = answer == Err(ClientError::BadReply);
+                    return answer.map_err(RecipeError::from);
+                }
+            }
+        }
+    }
+
+    /// Whether it is there still, and no deletion that was asked for can take it any more.
+    fn is_there(&self, client: &Client, deadline: Instant) -> Result<bool, RecipeError> {
+        settle(client, self.session, &self.path, deadline)?;
+        let exists = exists(&self.path);
+        let found =
+            persist(client, deadline, |client| match client.call_within(self.session, &exists) {
+                Ok(Outcome::Stat(stat)) => Ok(Some(stat.czxid)),
+                Err(ClientError::Server(ErrorCode::NoNode)) => Ok(None),
+                Ok(_) => Err(ClientError::BadReply),
+                Err(error) => Err(error),
+            })?;
+        Ok(found == Some(self.token.0))
+    }
+}
+
+/// One attempt at a deletion, which is a loss of the connection where the next one may come to an answer.
 pub(super) fn delete_now(
     client: &Client,
     session: Option<SessionId>,
@@ -264,14 +370,14 @@ mod tests {
         client.wait_connected(Duration::from_secs(60)).unwrap();
         let session = client.session().unwrap().id;
         let deadline = || Instant::now() + Duration::from_secs(60);
-        let former = Some(SessionId(session.0 ^ 1));
+        let named = |session| Named { session, path: "/a".to_owned(), token: FencingToken(1) };
+        let (former, own) = (named(Some(SessionId(session.0 ^ 1))), named(Some(session)));
         let refused = Err(ClientError::SessionExpired.into());
-        assert_eq!(delete(&client, former, "/a", deadline()), refused);
-        remove(&client.downgrade(), former, "/a");
-        assert_eq!(delete(&client, Some(session), "/a", deadline()), Ok(()));
+        assert_eq!(former.delete(&client, deadline()), refused);
+        former.remove(&client.downgrade());
+        former.remove_if_there(&client.downgrade());
+        assert_eq!(own.delete(&client, deadline()), Ok(()));
         assert_eq!(deletes.load(Ordering::SeqCst), 1, "its own session's");
-        assert_eq!(delete(&client, None, "/a", deadline()), Ok(()));
-        assert_eq!(deletes.load(Ordering::SeqCst), 2);
     }
 
     #[test]

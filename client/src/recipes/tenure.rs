@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use farwatch_core::zxid::SessionId;
 
+use super::protected::Named;
 use super::signal::Signal;
-use super::{FencingToken, RecipeError, protected};
+use super::{FencingToken, RecipeError};
 use crate::client::{Client, Created, LeaseHold, Subscription, WeakClient, guarded};
 use crate::error::ClientError;
 use crate::event::{NodeEventKind, SessionState};
@@ -204,15 +205,17 @@ impl Tenure {
 
     /// Deletes the node, in the background.
     pub(super) fn remove(&self) {
-        let session = Some(self.watched.owner);
-        protected::remove(&self.client.downgrade(), session, &self.path);
+        self.named().remove(&self.client.downgrade());
     }
 
     /// Deletes the node, and waits for it; at the deadline it goes on in the background.
     pub(super) fn delete(&self, deadline: Instant) -> Result<(), RecipeError> {
+        self.named().delete(&self.client, deadline).map_err(lost_with_the_session)
+    }
+
+    fn named(&self) -> Named {
         let session = Some(self.watched.owner);
-        let deleted = protected::delete(&self.client, session, &self.path, deadline);
-        deleted.map_err(lost_with_the_session)
+        Named { session, path: self.path.clone(), token: self.token }
     }
 
     /// How it stands now.

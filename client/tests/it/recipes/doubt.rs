@@ -1,9 +1,13 @@
-//! Ephemeral nodes of a name of their own whose answer is lost: each handle answers for its own create. And
-//! barriers, which nobody answers for.
+//! Ephemeral nodes of a name of their own whose answer is lost: each handle answers for its own create, and takes
+//! nobody else's node away with its own. And barriers, which nobody answers for.
 
+use std::ops::Deref;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use farwatch_client::recipes::{Barrier, ConfigCell, Group, Lock, RecipeError, WorkerIds};
+use farwatch_client::recipes::{
+    Barrier, ConfigCell, Group, Lock, RecipeError, TaskBoard, Tenure, WorkerIds,
+};
 use farwatch_client::{Acl, Client, ClientError, CreateMode, Options};
 
 use super::loss::through;
@@ -191,4 +195,137 @@ fn a_barrier_whose_answer_alone_is_lost_is_set_and_lifted() {
         assert_eq!(way.lost(), 2 * round + 2);
         assert!(observer.exists("/far/away/gate", false).unwrap().is_none());
     }
+}
+
+#[test]
+fn a_lift_whose_answer_is_lost_leaves_alone_what_bars_the_way_since() {
+    let (root, observer) = fresh();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    let (ours, theirs) = (Barrier::new(&client, "/gate"), Barrier::new(&observer, "/gate"));
+    ours.set(soon()).unwrap();
+    way.close_at_answer(DELETE);
+    let token = thread::scope(|scope| {
+        let lifting = scope.spawn(|| ours.lift(soon()));
+        await_lost(&way, 1);
+        let token = theirs.set(soon()).unwrap();
+        way.reopen();
+        assert_eq!(lifting.join().unwrap(), Ok(()));
+        token
+    });
+    assert_eq!(observer.exists("/gate", false).unwrap().map(|it| it.czxid), Some(token.0));
+    way.lose_request(DELETE);
+    ours.lift(soon()).unwrap();
+    assert_eq!(way.lost(), 2);
+    assert!(observer.exists("/gate", false).unwrap().is_none());
+}
+
+fn await_lost(way: &Way, count: i64) {
+    let deadline = soon();
+    while way.lost() < count {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+}
+
+/// Gives something up, in each way, whose deletion has no answer, while the next one takes it.
+fn give_up_what_another_takes<T: Deref<Target = Tenure> + Sync>(
+    take: impl Fn(&Client) -> T,
+    give_up: impl Fn(&T, Instant) -> Result<(), RecipeError> + Sync,
+) {
+    let (root, other) = fresh();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    let taken = |by: &Client| {
+        let held = take(by);
+        by.sync("/").unwrap(); // behind the removal of its receipt
+        held
+    };
+    let is_held = |next: &T| {
+        settle(&client);
+        let stat = other.exists(next.path(), false).unwrap().expect("it is the next one's");
+        assert_eq!(stat.czxid, next.token().0);
+        next.check().unwrap();
+        give_up(next, soon()).unwrap();
+    };
+
+    // It is waited for.
+    let held = taken(&client);
+    way.close_at_answer(DELETE);
+    let next = thread::scope(|scope| {
+        let giving_up = scope.spawn(|| give_up(&held, soon()));
+        await_lost(&way, 1);
+        let next = taken(&other);
+        way.reopen();
+        assert_eq!(giving_up.join().unwrap(), Ok(()));
+        next
+    });
+    is_held(&next);
+
+    // Until a deadline.
+    let held = taken(&client);
+    way.close_at_answer(DELETE);
+    assert_eq!(give_up(&held, in_the_cut()), Err(RecipeError::Deadline));
+    assert_eq!(way.lost(), 2);
+    let next = taken(&other);
+    way.reopen();
+    is_held(&next);
+
+    // It is not.
+    let held = taken(&client);
+    way.close_at_answer(DELETE);
+    drop(held);
+    await_lost(&way, 3);
+    let next = taken(&other);
+    way.reopen();
+    is_held(&next);
+
+    // What never got there is asked for again.
+    let held = taken(&client);
+    way.lose_request(DELETE);
+    assert_eq!(give_up(&held, soon()), Ok(()));
+    assert!(other.exists(held.path(), false).unwrap().is_none());
+    let held = taken(&client);
+    let path = held.path().to_owned();
+    way.lose_request(DELETE);
+    drop(held);
+    let deadline = soon();
+    while other.exists(&path, false).unwrap().is_some() {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+    assert_eq!(way.lost(), 5);
+    assert!(!client.is_over(), "not by the end of its session");
+}
+
+#[test]
+fn a_name_that_is_given_up_in_doubt_is_the_next_members() {
+    give_up_what_another_takes(
+        |client| Group::new(client, "/hosts").join("host", b"", soon()).unwrap(),
+        |member, deadline| member.leave(deadline),
+    );
+}
+
+#[test]
+fn a_worker_id_that_is_given_up_in_doubt_is_the_next_owners() {
+    give_up_what_another_takes(
+        |client| {
+            let deadline = soon();
+            loop {
+                match WorkerIds::new(client, "/workers", 1).claim(deadline) {
+                    Err(RecipeError::NoneFree) => assert!(Instant::now() < deadline),
+                    claimed => return claimed.unwrap(),
+                }
+            }
+        },
+        |worker, deadline| worker.release(deadline),
+    );
+}
+
+#[test]
+fn a_workers_name_that_is_given_up_in_doubt_is_the_next_ones() {
+    give_up_what_another_takes(
+        |client| TaskBoard::new(client, "/board").work("w", soon()).unwrap(),
+        |worker, deadline| worker.leave(deadline),
+    );
 }

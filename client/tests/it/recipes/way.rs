@@ -28,6 +28,8 @@ struct Shared {
     is_closed: AtomicBool,
     /// The code of the request whose answer is lost next, and its connection with it.
     losing: Mutex<Option<i32>>,
+    /// The code of the request that is lost next, in the same way.
+    swallowing: Mutex<Option<i32>>,
     /// The code of the requests that are not passed on, and what they are answered, in turn.
     refusing: Mutex<(i32, Vec<i32>)>,
     /// Nothing gets in any more behind that.
@@ -74,7 +76,12 @@ impl Way {
         *self.shared.losing.lock().unwrap() = Some(op);
     }
 
-    /// The same, and none is let in behind it before `reopen`.
+    /// The server does not get the next request with this code, which is lost with the connection.
+    pub fn lose_request(&self, op: i32) {
+        *self.shared.swallowing.lock().unwrap() = Some(op);
+    }
+
+    /// As [`Way::lose_answer`], and no connection is let in behind it before `reopen`.
     pub fn close_at_answer(&self, op: i32) {
         self.shared.is_closing.store(true, Ordering::SeqCst);
         self.lose_answer(op);
@@ -90,7 +97,7 @@ impl Way {
         self.shared.refusing.lock().unwrap().1.len()
     }
 
-    /// How many answers were lost so far.
+    /// How many requests and answers were lost so far.
     pub fn lost(&self) -> i64 {
         self.shared.lost.load(Ordering::SeqCst)
     }
@@ -118,6 +125,10 @@ fn carry(shared: &Arc<Shared>, inward: TcpStream) {
                         return Fate::Kept;
                     }
                     drop(refusing);
+                    if shared.swallowing.lock().unwrap().take_if(|op| *op == second).is_some() {
+                        shared.lost.fetch_add(1, Ordering::SeqCst);
+                        return Fate::Cut;
+                    }
                     let mut losing = shared.losing.lock().unwrap();
                     if losing.is_some_and(|op| op == second) {
                         *losing = None;
