@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use farwatch_core::wire::ErrorCode;
 
-use super::contender::Contender;
+use super::contender::{Contender, Rival};
 use super::place::Place;
 use super::protected::Named;
 use super::signal::{look_again_by, look_until};
@@ -122,11 +122,16 @@ impl DoubleBarrier {
         let (client, ready) = (&self.place.client, self.place.child(READY));
         look_again_by(contender.tenure().signal(), client, &[&ready], deadline, || {
             contender.tenure().hold()?;
-            if persist(client, deadline, |client| client.exists(&ready, true))?.is_some() {
+            let sign = persist(client, deadline, |client| client.exists(&ready, true))?;
+            // One of this round was made when all were there, and this one with them.
+            if sign.is_some_and(|sign| contender.tenure().token().0 < sign.czxid) {
                 return Ok(Some(()));
             }
             if contender.line(deadline)?.len() < self.members {
                 return Ok(None);
+            }
+            if sign.is_some() {
+                return self.renew(&ready, deadline);
             }
             self.place.make_as(&ready, CreateMode::Persistent, deadline)?;
             Ok(Some(()))
@@ -134,9 +139,30 @@ impl DoubleBarrier {
         contender.tenure().take_office(deadline)?;
         Ok(Inside { contender })
     }
+
+    /// Puts a sign of this round in the place of one that was left behind, in one step, so that there is one for
+    /// whoever looks. `None`: somebody else was faster, and the watch on it tells.
+    fn renew(&self, ready: &str, deadline: Instant) -> Result<Option<()>, RecipeError> {
+        let path = || ready.to_owned();
+        let (acl, data) = (self.place.acl.clone(), Some(Vec::new()));
+        let renewal = vec![
+            MultiOp::Delete { path: path(), version: ANY_VERSION },
+            MultiOp::Create { path: path(), data, acl, mode: CreateMode::Persistent },
+        ];
+        match persist(&self.place.client, deadline, |client| client.multi(renewal.clone())) {
+            Ok(_) => Ok(Some(())),
+            Err(RecipeError::Client(ClientError::MultiFailed {
+                code: ErrorCode::NoNode, ..
+            })) => Ok(None),
+            Err(RecipeError::Client(ClientError::MultiFailed { code, .. })) => {
+                Err(ClientError::Server(code).into())
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
-/// Whose creation says that all are there.
+/// Whose creation says that all are there. Those who only drop their handles leave it behind.
 const READY: &str = "ready";
 
 /// A member between its begin and its end. Dropped, it leaves without waiting for the others.
@@ -146,7 +172,8 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// Leaves, and waits until all have. Blocks. At the deadline this one has left in any case.
+    /// Leaves, and waits until all have, but for those that wait for the next round already. Blocks. At the deadline
+    /// this one has left in any case.
     ///
     /// A member whose session ends has left with it.
     pub fn leave(&self, deadline: Instant) -> Result<(), RecipeError> {
@@ -162,15 +189,15 @@ impl Inside {
         let place = self.contender.place();
         let mut has_left = false;
         // Who leaves early may be back for the next round while others have yet to see the end of this.
-        let round = self.contender.line(deadline)?;
+        let mut round = self.contender.line(deadline)?;
+        let sign = self.sign(deadline)?;
         loop {
-            let mut line = self.contender.line(deadline)?;
-            line.retain(|rival| round.contains(rival));
-            let (Some(first), Some(last)) = (line.first(), line.last()) else {
-                // Gone with the first one, unless that died. The next round cannot be complete yet; it may be later, so
-                // that nothing of this goes on behind the deadline.
+            let (Some(first), Some(last)) = (round.first(), round.last()) else {
+                // Gone with the first one, unless that died.
+                let is_left = sign.is_some() && self.sign(deadline)? == sign;
+                let Some(sign) = sign.filter(|_| is_left) else { return Ok(()) };
                 let ready = Place { path: place.child(READY), ..place.clone() };
-                return Barrier { place: ready }.lift(deadline);
+                return Barrier { place: ready }.remove(sign, deadline);
             };
             let is_first = self.contender.is(first);
             if is_first && self.contender.is(last) {
@@ -181,9 +208,42 @@ impl Inside {
                 self.contender.leave(deadline)?;
                 has_left = true;
             }
-            let awaited = place.child(if is_first { &last.name } else { &first.name });
-            Barrier { place: Place { path: awaited, ..place.clone() } }.wait(deadline)?;
+            let awaited = if is_first { last } else { first };
+            if !self.await_gone(awaited, sign, deadline)? {
+                let next = awaited.counter;
+                round.retain(|rival| rival.counter < next);
+            }
+            let line = self.contender.line(deadline)?;
+            round.retain(|rival| line.contains(rival));
         }
+    }
+
+    /// The last sign that all were there.
+    fn sign(&self, deadline: Instant) -> Result<Option<FencingToken>, RecipeError> {
+        let place = self.contender.place();
+        let ready = place.child(READY);
+        let stat = persist(&place.client, deadline, |client| client.exists(&ready, false))?;
+        Ok(stat.map(|stat| FencingToken(stat.czxid)))
+    }
+
+    /// Waits until that one has gone. `false`: it came behind the sign, and waits for the next one as those behind
+    /// it do, with those perhaps who wait here.
+    fn await_gone(
+        &self,
+        rival: &Rival,
+        sign: Option<FencingToken>,
+        deadline: Instant,
+    ) -> Result<bool, RecipeError> {
+        let place = self.contender.place();
+        let path = place.child(&rival.name);
+        look_until(&place.client, &[&path], deadline, || {
+            match persist(&place.client, deadline, |client| client.get(&path, true)) {
+                Ok(node) if sign.is_some_and(|sign| sign.0 < node.stat.czxid) => Ok(Some(false)),
+                Ok(_inside) => Ok(None),
+                Err(RecipeError::Client(ClientError::Server(ErrorCode::NoNode))) => Ok(Some(true)),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// The last one takes the sign that all are there along, in one step: whoever begins the next round

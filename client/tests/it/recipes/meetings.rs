@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use farwatch_client::recipes::{Barrier, DoubleBarrier, RecipeError};
+use farwatch_client::recipes::{Barrier, DoubleBarrier, Inside, RecipeError};
 
 use super::{Counting, await_children, fresh, shortly, soon};
 use crate::server::{client_below, client_with};
@@ -108,4 +108,71 @@ fn one_whose_time_to_leave_is_over_has_left_though_its_handle_is_kept() {
     patient.leave(soon()).unwrap();
     assert_eq!(client.children("/meeting", false).unwrap().names, [""; 0]);
     drop(late);
+}
+
+#[test]
+fn a_round_whose_members_never_left_lets_nobody_of_the_next_one_in_alone() {
+    const MEMBERS: usize = 4;
+    let (root, client) = fresh();
+    let clients: Vec<_> = (0..MEMBERS).map(|_| client_below(&root)).collect();
+    let barrier = |client| DoubleBarrier::new(client, "/meeting", MEMBERS);
+    let all_enter = || -> Vec<Inside> {
+        let begun = AtomicUsize::new(0);
+        let (barrier, begun) = (&barrier, &begun);
+        thread::scope(|scope| {
+            let enter = |client| {
+                scope.spawn(move || {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    let inside = barrier(client).enter(soon()).unwrap();
+                    assert_eq!(begun.load(Ordering::SeqCst), MEMBERS, "not all are there");
+                    inside
+                })
+            };
+            let entering: Vec<_> = clients.iter().map(enter).collect();
+            entering.into_iter().map(|it| it.join().unwrap()).collect()
+        })
+    };
+    for _round in 0..3 {
+        drop(all_enter());
+        await_children(&client, "/meeting", 1);
+        let alone = barrier(&client).enter(shortly());
+        assert_eq!(alone.map(drop), Err(RecipeError::Deadline));
+        await_children(&client, "/meeting", 1);
+    }
+    let inside = all_enter();
+    thread::scope(|scope| {
+        inside.iter().for_each(|it| drop(scope.spawn(|| it.leave(soon()).unwrap())));
+    });
+    assert_eq!(client.children("/meeting", false).unwrap().names, [""; 0]);
+}
+
+#[test]
+fn one_that_is_back_before_the_others_have_left_waits_for_them_and_they_not_for_it() {
+    let (root, client) = fresh();
+    let clients: Vec<_> = (0..3).map(|_| client_below(&root)).collect();
+    let enter = |at: usize| DoubleBarrier::new(&clients[at], "/meeting", 3).enter(soon()).unwrap();
+    thread::scope(|scope| {
+        let mut entering = Vec::new();
+        for at in 0..3 {
+            entering.push(scope.spawn(move || enter(at)));
+            let is_last = at == 2;
+            await_children(&client, "/meeting", at + 1 + usize::from(is_last));
+        }
+        let [first, second, third] =
+            <[_; 3]>::try_from(entering).unwrap().map(|it| it.join().unwrap());
+        drop(third);
+        await_children(&client, "/meeting", 3);
+        let leaving = scope.spawn(move || second.leave(soon()));
+        await_children(&client, "/meeting", 2);
+        let back = scope.spawn(move || enter(2));
+        await_children(&client, "/meeting", 3);
+        first.leave(soon()).unwrap();
+        leaving.join().unwrap().unwrap();
+        assert!(!back.is_finished());
+        let inside = [scope.spawn(move || enter(0)), scope.spawn(move || enter(1)), back];
+        for inside in inside.map(|it| it.join().unwrap()) {
+            scope.spawn(move || inside.leave(soon()).unwrap());
+        }
+    });
+    assert_eq!(client.children("/meeting", false).unwrap().names, [""; 0]);
 }
