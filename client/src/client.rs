@@ -22,6 +22,7 @@ use crate::operation::Operation;
 use crate::outcome::Outcome;
 use fresh::Synced;
 
+mod background;
 mod fresh;
 mod later;
 mod link;
@@ -222,6 +223,7 @@ struct Shared {
     changed: Condvar,
     listeners: listeners::Listeners,
     later: later::Later,
+    background: Arc<background::Background>,
     servers: Vec<ServerName>,
     transport: Option<Transport>,
     resolver: names::Resolver,
@@ -309,6 +311,7 @@ impl Client {
             changed: Condvar::new(),
             listeners: listeners::Listeners::default(),
             later: later::Later::default(),
+            background: Arc::default(),
             asking: nearest::Asking::new(servers.len(), options.nearest_pause, options.read_only),
             servers,
             transport: options.transport,
@@ -462,10 +465,16 @@ impl Client {
 
     /// Ends this client and leaves the session alive at the servers until its timeout: another
     /// client, here or in another process, takes it up with [`Options::resume`]. `None` if there
-    /// is no session, or the client was ended before. Waits up to the request timeout for the reader to
-    /// end; no callback comes after that unless one was still running then. Two clients must not hold one session: each would cut the other off.
+    /// is no session, or the client was ended before. Two clients must not hold one session: each would cut the
+    /// other off.
+    ///
+    /// Waits up to the request timeout until what recipes of this client have given up is removed, which the end of
+    /// the session would do otherwise, and for the reader to end; no callback comes after that unless one was still
+    /// running then.
     pub fn detach(&self) -> Result<Option<SessionToken>, ClientError> {
         self.refuse_inside_callback()?;
+        let deadline = link::after(self.request_timeout);
+        self.handle.shared.background.await_none(deadline);
         let mut state = self.handle.shared.lock();
         let token = state.machine.detach();
         if let Some(stream) = &state.stream {
@@ -473,7 +482,7 @@ impl Client {
         }
         drop(state);
         self.handle.shared.changed.notify_all();
-        self.await_reader(link::after(self.request_timeout));
+        self.await_reader(deadline);
         Ok(token)
     }
 

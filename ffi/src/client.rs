@@ -248,11 +248,8 @@ impl ClientBody {
         self.refuse_inside_callback()?;
         let began = Instant::now();
         let left = || timeout.saturating_sub(began.elapsed());
-        if self.waits.close() {
-            self.waits.await_end(left());
-            // What they have left to be removed was asked for before this.
-            let _removed_by_the_end_otherwise = self.client.with_request_timeout(left()).sync("/");
-        }
+        self.waits.close();
+        self.waits.await_end(left()); // what they, or others, left to be removed is waited for below
         Ok(self.client.with_request_timeout(left()).detach()?)
     }
 

@@ -200,10 +200,17 @@ fn ask_within(
     again: impl FnOnce(&WeakClient) + Send + 'static,
     then: impl FnOnce(&WeakClient, Result<Outcome, ClientError>) + Send + 'static,
 ) {
+    let Some(errand) = client.begin_errand() else { return };
     let own = client.clone();
     submit(client, session, operation, move |result| match result {
-        Err(error) if error.is_passing() => own.clone().again(move || again(&own)),
-        result => then(&own, result),
+        Err(error) if error.is_passing() => own.clone().again(move || {
+            again(&own);
+            drop(errand); // behind the next one's begin
+        }),
+        result => {
+            then(&own, result);
+            drop(errand);
+        }
     });
 }
 

@@ -271,3 +271,28 @@ fn a_holder_hears_of_its_end_though_a_server_did_not_set_its_watch_at_first() {
     observer.delete(guard.path(), -1).unwrap();
     assert_eq!(told.recv_timeout(Duration::from_secs(60)).unwrap(), Standing::Lost);
 }
+
+#[test]
+fn a_session_that_is_handed_on_has_nothing_of_what_was_given_up_before() {
+    let (root, observer) = fresh();
+    let way = Way::open();
+    let client = through(&way, &root, Options::default());
+    let lock = Lock::new(&client, "/one");
+    let guard = lock.acquire(soon()).unwrap();
+    client.sync("/").unwrap();
+    way.refuse(DELETE, &[THROTTLED]);
+    drop(guard);
+    let session = client.detach().unwrap().expect("it has one");
+    assert_eq!(observer.children("/one", false).unwrap().names, [""; 0]);
+    let next = through(&way, &root, Options::default().resume(session));
+    let guard = Lock::new(&next, "/one").acquire(soon()).unwrap();
+    assert_eq!(next.session().unwrap().id, session.id);
+    way.close();
+    drop(guard);
+    // Without a server it takes no longer than it may.
+    let patience = Duration::from_millis(200);
+    let begun = Instant::now();
+    assert!(next.with_request_timeout(patience).detach().unwrap().is_some());
+    assert!(patience <= begun.elapsed() && begun.elapsed() < Duration::from_secs(30));
+    way.reopen();
+}
