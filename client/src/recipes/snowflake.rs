@@ -17,7 +17,7 @@ use farwatch_core::wire::ErrorCode;
 use super::place::Place;
 use super::signal::Signal;
 use super::worker_id::{WorkerId, WorkerIds};
-use super::{RecipeError, persist};
+use super::{RecipeError, persist, protected};
 use crate::client::{Client, NodeData, WeakClient, is_stopped};
 use crate::error::ClientError;
 use crate::operation::{Acl, CreateMode, Operation};
@@ -383,13 +383,14 @@ impl Mark {
         });
     }
 
-    /// The answer was lost: what stands there now says whether it was applied.
+    /// The answer was lost: what stands there says whether it was applied, once it cannot be any more.
     fn find_out(self: Arc<Self>, until_ms: u64) {
-        let sync = Operation::Sync { path: self.path.clone() };
-        self.submit(&sync, move |mark, result| match result {
-            Ok(_) => mark.read_back(until_ms),
+        let refused = protected::refused(&self.path);
+        self.submit(&refused, move |mark, result| match result {
+            result if protected::is_refused(&result) => mark.read_back(until_ms),
             Err(error) if error.is_passing() => mark.find_out_again(until_ms),
             Err(error) => mark.not_now(Some(error)),
+            Ok(_) => mark.not_now(Some(ClientError::BadReply)),
         });
     }
 
@@ -461,5 +462,47 @@ impl Mark {
         state.error = error;
         drop(state);
         self.signal.raise();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use farwatch_core::wire::OpCode;
+
+    use super::*;
+    use crate::client::Options;
+    use crate::stub;
+
+    #[test]
+    fn a_mark_whose_answer_is_lost_is_looked_at_behind_a_change() {
+        let (sender, asked) = mpsc::channel();
+        let options = Options::default().transport(stub::server(move |op| {
+            sender.send(op).ok();
+            ErrorCode::NoNode
+        }));
+        let client = Client::open("stub:1", options).unwrap();
+        let mark = Arc::new(Mark {
+            client: client.downgrade(),
+            path: "/ids/marks/1".to_owned(),
+            token: "1".to_owned(),
+            state: Mutex::new(State {
+                last_ms: 0,
+                counter: 0,
+                reserved_ms: 0,
+                version: 0,
+                is_reserving: true,
+                is_overtaken: false,
+                error: None,
+            }),
+            signal: Arc::default(),
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        Arc::clone(&mark).find_out(4000);
+        assert!(mark.signal.wait_beyond(0, deadline));
+        // A sync would tell nothing where another server leads since.
+        assert_eq!(asked.try_iter().collect::<Vec<_>>(), [OpCode::Delete, OpCode::GetData]);
+        assert!(mark.lock().is_overtaken, "there is none");
     }
 }
