@@ -112,7 +112,7 @@ impl Group {
 /// Being a member. Dropped, it leaves in the background, which does not block.
 #[derive(Debug)]
 pub struct Membership {
-    tenure: Tenure,
+    pub(super) tenure: Tenure,
 }
 
 impl Membership {

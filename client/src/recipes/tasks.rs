@@ -210,6 +210,7 @@ impl Worker {
         let inbox = &self.desk.inbox;
         let paths = [inbox.path.as_str(), self.membership.path()];
         let signal = self.membership.signal();
+        let mut has_let_go = false;
         let taken = look_again_by(signal, &inbox.client, &paths, deadline, || {
             self.membership.hold()?;
             for task in line(inbox.names(true, deadline)?) {
@@ -219,6 +220,7 @@ impl Worker {
                 let taken = self.take_up(&task.name, deadline);
                 if !matches!(taken, Ok(Some(_))) {
                     self.desk.taken().remove(&task.name);
+                    has_let_go = true;
                 }
                 if let Some(assignment) = taken? {
                     return Ok(Some(assignment));
@@ -226,8 +228,8 @@ impl Worker {
             }
             Ok(None)
         });
-        if taken.is_err() {
-            signal.raise(); // what this one let go is another thread's to take
+        if taken.is_err() && has_let_go {
+            signal.raise(); // it is another thread's to take
         }
         taken
     }
@@ -336,5 +338,33 @@ impl Assignment {
             Once::Refused(_, ErrorCode::NoNode | ErrorCode::BadVersion) => Err(RecipeError::Lost),
             Once::Refused(_, code) => Err(ClientError::Server(code).into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farwatch_core::wire::Stat;
+
+    use super::*;
+    use crate::client::{Created, Options};
+    use crate::stub;
+
+    #[test]
+    fn a_take_that_let_nothing_go_wakes_no_other_thread() {
+        let options = Options::default().transport(stub::server(|_op| ErrorCode::Ok));
+        let client = Client::open("stub:1", options).unwrap();
+        client.sync("/").unwrap(); // it was told that it is connected
+        let board = TaskBoard::new(&client, "/board");
+        let stat =
+            Stat { ephemeral_owner: client.session().unwrap().id.0 as i64, ..Stat::default() };
+        let tenure = Tenure::begin(&client, &Created { path: "/board/workers/w".to_owned(), stat });
+        let inbox = Place { path: board.assigned.child("w"), ..board.assigned.clone() };
+        let desk = Arc::new(Desk { board, inbox, taken: Mutex::default() });
+        let worker = Worker { desk, membership: Membership { tenure } };
+        let before = worker.membership.signal().raised();
+        for _ in 0..3 {
+            assert_eq!(worker.take(Instant::now()).map(drop), Err(RecipeError::Deadline));
+        }
+        assert_eq!(worker.membership.signal().raised(), before);
     }
 }
