@@ -626,7 +626,8 @@ typedef struct fw_client fw_client;
 
 /**
  * One entry of a queue: a result, an event, or what the program has posted itself. Belongs to whoever took it;
- * what is asked of it stays valid until `fw_completion_free`. All functions on it: any thread, never block.
+ * what is asked of it stays valid until `fw_completion_free`. All functions on it: any thread, never block; freeing it
+ * is as `fw_result_free`.
  */
 typedef struct fw_completion fw_completion;
 
@@ -740,8 +741,8 @@ typedef struct fw_queue fw_queue;
 
 /**
  * The answer to an operation. Belongs to whoever received it; what is asked of it stays valid until
- * `fw_result_free`. All functions on it: any thread, never block. What the operation's answer does
- * not have is null, 0 or `FW_BAD_ARGUMENT`.
+ * `fw_result_free`. All functions on it: any thread, never block, but as that one says. What the operation's
+ * answer does not have is null, 0 or `FW_BAD_ARGUMENT`.
  */
 typedef struct fw_result fw_result;
 
@@ -2251,7 +2252,7 @@ fw_status fw_queue_next(fw_queue *queue,
  * Frees `queue` and what is in it; what clients, feeds and observers would still put there is dropped. Recipes
  * that wait for it (`fw_op_lock_acquire`) are given up as by `fw_client_abandon`: their places in line are
  * taken back in the background, and so is what they have got and nobody has taken. Null is allowed. Never
- * blocks.
+ * blocks longer than the socket takes to take the bytes.
  */
 fw_status fw_queue_free(fw_queue *queue);
 
@@ -2354,7 +2355,8 @@ fw_status fw_double_barrier_free(fw_double_barrier *barrier);
 
 /**
  * Follows the data of the node at `path` from now on. `fw_config_cell_set` makes the node where it is
- * missing; `acl` as in `fw_semaphore_new`. Any thread, never blocks.
+ * missing; `acl` as in `fw_semaphore_new`. Any thread, never blocks longer than the socket
+ * takes to take the bytes.
  */
 fw_status fw_config_cell_open(fw_client *client,
                               const char *path,
@@ -2479,7 +2481,7 @@ fw_status fw_fifo_free(fw_fifo *fifo);
 /**
  * Follows who leads the election at `path` from now on, for those who lost and those who do not stand:
  * the state is that of `fw_election_leader`. Each new leader wakes all who follow, once. Any thread,
- * never blocks, and needs no `fw_election`.
+ * never blocks longer than the socket takes to take the bytes, and needs no `fw_election`.
  */
 fw_status fw_election_follow(fw_client *client,
                              const char *path,
@@ -2574,7 +2576,7 @@ fw_status fw_group_join(fw_group *group,
 
 /**
  * Follows who is there from now on: `fw_followed_get` has a part for each member, by name. Never
- * blocks.
+ * blocks longer than the socket takes to take the bytes.
  */
 fw_status fw_group_follow(fw_group *group, fw_followed **members, fw_error **error);
 
@@ -2610,7 +2612,7 @@ fw_status fw_service_directory_register(fw_service_directory *directory,
 
 /**
  * Follows who offers `service` from now on: `fw_followed_pick` gives one after the other. Never
- * blocks.
+ * blocks longer than the socket takes to take the bytes.
  */
 fw_status fw_service_directory_follow(fw_service_directory *directory,
                                       const char *service,
@@ -2781,10 +2783,11 @@ fw_status fw_snowflake_open_by_clock(fw_client *client,
                                      fw_error **error);
 
 /**
- * An id that nobody else has or will have, larger than all that this has made before. From memory,
- * never blocks. Fails with `FW_TAKEN` (not at this moment: the ids of this millisecond are made, or the
- * servers have not confirmed the next seconds yet), `FW_RECIPE_REFUSED` (the clock went back), `FW_LOST`
- * (the worker id is another's, or it was closed).
+ * An id that nobody else has or will have, larger than all that this has made before. From memory; every few
+ * seconds it asks in the background for the next ones. Never blocks longer than the socket takes to take the
+ * bytes. Fails with `FW_TAKEN` (not at this moment: the ids of this millisecond are made, or the servers have not
+ * confirmed the next seconds yet), `FW_RECIPE_REFUSED` (the clock went back), `FW_LOST` (the worker id is another's,
+ * or it was closed).
  */
 fw_status fw_snowflake_try_next(fw_snowflake *snowflake,
                                 uint64_t *id,
@@ -3063,7 +3066,8 @@ const fw_result *fw_result_part(const fw_result *result, size_t index);
 int64_t fw_result_number(const fw_result *result);
 
 /**
- * Frees `result`. Null is allowed. Any thread, never blocks.
+ * Frees `result`, and gives up in the background what it hands over and nobody took. Null is allowed. Any thread,
+ * never blocks longer than the socket takes to take the bytes.
  */
 fw_status fw_result_free(fw_result *result);
 
@@ -3075,9 +3079,11 @@ fw_status fw_result_free(fw_result *result);
  * and elections before, or their nodes stay until the session ends. Two clients must not have one
  * session: each would cut the other off.
  *
- * Waits until the client's thread has ended, behind a callback that is running, up to `timeout_ms`
- * (negative: `requestTimeout`), and succeeds either way. May block, so not in a callback. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_IN_CALLBACK`, and with `FW_CLOSED` when there is
- * no session (it has expired, was closed, or was never established), which also ends the client.
+ * Waits until what was given up is removed at the servers, where that is under way, and until the client's
+ * thread has ended, behind a callback that is running, up to `timeout_ms` (negative: `requestTimeout`) in all, and
+ * succeeds either way: what is not removed by then stays until the session ends. May block, so not in a callback.
+ * Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_IN_CALLBACK`, and with `FW_CLOSED` when there is no session (it has
+ * expired, was closed, or was never established), which also ends the client.
  */
 fw_status fw_client_detach(fw_client *client,
                            int64_t timeout_ms,

@@ -38,7 +38,8 @@ impl Opaque for fw_queue {
 }
 
 /// One entry of a queue: a result, an event, or what the program has posted itself. Belongs to whoever took it;
-/// what is asked of it stays valid until `fw_completion_free`. All functions on it: any thread, never block.
+/// what is asked of it stays valid until `fw_completion_free`. All functions on it: any thread, never block; freeing it
+/// is as `fw_result_free`.
 pub struct fw_completion {
     _private: [u8; 0],
 }
@@ -381,7 +382,7 @@ pub unsafe extern "C" fn fw_queue_next(
 /// Frees `queue` and what is in it; what clients, feeds and observers would still put there is dropped. Recipes
 /// that wait for it (`fw_op_lock_acquire`) are given up as by `fw_client_abandon`: their places in line are
 /// taken back in the background, and so is what they have got and nobody has taken. Null is allowed. Never
-/// blocks.
+/// blocks longer than the socket takes to take the bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_queue_free(queue: *mut fw_queue) -> fw_status {
     accessor!(free(queue))

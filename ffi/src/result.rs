@@ -12,8 +12,8 @@ use crate::guard::{Opaque, Owned, borrow, free, optional_out, view};
 use crate::status::fw_status;
 
 /// The answer to an operation. Belongs to whoever received it; what is asked of it stays valid until
-/// `fw_result_free`. All functions on it: any thread, never block. What the operation's answer does
-/// not have is null, 0 or `FW_BAD_ARGUMENT`.
+/// `fw_result_free`. All functions on it: any thread, never block, but as that one says. What the operation's
+/// answer does not have is null, 0 or `FW_BAD_ARGUMENT`.
 pub struct fw_result {
     _private: [u8; 0],
 }
@@ -382,7 +382,8 @@ pub unsafe extern "C" fn fw_result_number(result: *const fw_result) -> i64 {
     accessor!(view(result, 0, |result| result.number))
 }
 
-/// Frees `result`. Null is allowed. Any thread, never blocks.
+/// Frees `result`, and gives up in the background what it hands over and nobody took. Null is allowed. Any thread,
+/// never blocks longer than the socket takes to take the bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_result_free(result: *mut fw_result) -> fw_status {
     accessor!(free(result))

@@ -60,9 +60,11 @@ pub fn parse(text: &str) -> Result<SessionToken, Failure> {
 /// and elections before, or their nodes stay until the session ends. Two clients must not have one
 /// session: each would cut the other off.
 ///
-/// Waits until the client's thread has ended, behind a callback that is running, up to `timeout_ms`
-/// (negative: `requestTimeout`), and succeeds either way. May block, so not in a callback. Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_IN_CALLBACK`, and with `FW_CLOSED` when there is
-/// no session (it has expired, was closed, or was never established), which also ends the client.
+/// Waits until what was given up is removed at the servers, where that is under way, and until the client's
+/// thread has ended, behind a callback that is running, up to `timeout_ms` (negative: `requestTimeout`) in all, and
+/// succeeds either way: what is not removed by then stays until the session ends. May block, so not in a callback.
+/// Fails with `FW_NULL`, `FW_BAD_HANDLE`, `FW_IN_CALLBACK`, and with `FW_CLOSED` when there is no session (it has
+/// expired, was closed, or was never established), which also ends the client.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_client_detach(
     client: *mut fw_client,

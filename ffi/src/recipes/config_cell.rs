@@ -14,7 +14,8 @@ use crate::guard::{borrow, out, set_optional};
 use crate::status::fw_status;
 
 /// Follows the data of the node at `path` from now on. `fw_config_cell_set` makes the node where it is
-/// missing; `acl` as in `fw_semaphore_new`. Any thread, never blocks.
+/// missing; `acl` as in `fw_semaphore_new`. Any thread, never blocks longer than the socket
+/// takes to take the bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_config_cell_open(
     client: *mut fw_client,

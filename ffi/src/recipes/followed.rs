@@ -149,7 +149,7 @@ pub fn follow(asker: &Asker, source: Source) -> *mut fw_followed {
 
 /// Follows who leads the election at `path` from now on, for those who lost and those who do not stand:
 /// the state is that of `fw_election_leader`. Each new leader wakes all who follow, once. Any thread,
-/// never blocks, and needs no `fw_election`.
+/// never blocks longer than the socket takes to take the bytes, and needs no `fw_election`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_election_follow(
     client: *mut fw_client,

@@ -69,7 +69,7 @@ pub unsafe extern "C" fn fw_group_join(
 }
 
 /// Follows who is there from now on: `fw_followed_get` has a part for each member, by name. Never
-/// blocks.
+/// blocks longer than the socket takes to take the bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_group_follow(
     group: *mut fw_group,
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn fw_service_directory_register(
 }
 
 /// Follows who offers `service` from now on: `fw_followed_pick` gives one after the other. Never
-/// blocks.
+/// blocks longer than the socket takes to take the bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_service_directory_follow(
     directory: *mut fw_service_directory,

@@ -122,10 +122,11 @@ pub unsafe extern "C" fn fw_snowflake_open_by_clock(
     })
 }
 
-/// An id that nobody else has or will have, larger than all that this has made before. From memory,
-/// never blocks. Fails with `FW_TAKEN` (not at this moment: the ids of this millisecond are made, or the
-/// servers have not confirmed the next seconds yet), `FW_RECIPE_REFUSED` (the clock went back), `FW_LOST`
-/// (the worker id is another's, or it was closed).
+/// An id that nobody else has or will have, larger than all that this has made before. From memory; every few
+/// seconds it asks in the background for the next ones. Never blocks longer than the socket takes to take the
+/// bytes. Fails with `FW_TAKEN` (not at this moment: the ids of this millisecond are made, or the servers have not
+/// confirmed the next seconds yet), `FW_RECIPE_REFUSED` (the clock went back), `FW_LOST` (the worker id is another's,
+/// or it was closed).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_snowflake_try_next(
     snowflake: *mut fw_snowflake,
