@@ -24,10 +24,11 @@ public:
         setting_ = setting;
         changed_.notify_all();
     }
-    void await(std::string_view setting) {
+    bool await(std::string_view setting) {
         std::unique_lock held(lock_);
-        changed_.wait(held, [&] { return setting_ == setting; });
-        std::cout << "configured: " << setting_ << '\n';
+        bool is_told = changed_.wait_for(held, 60s, [&] { return setting_ == setting; });
+        std::cout << (is_told ? "configured: " : "never configured: ") << setting << '\n';
+        return is_told;
     }
 
 private:
@@ -68,14 +69,13 @@ int configure(farwatch::client &client, const std::string &path) {
     if (!heard) return fail(heard.error());
     auto set = cell->set("threads=4");
     if (!set) return fail(set.error());
-    setting.await("threads=4");
+    if (!setting.await("threads=4")) return 1;
     auto now = cell->get();
     if (!now) return fail(now.error());
     // On top of what was read, and of nothing else: FW_BAD_VERSION if somebody was faster.
     set = cell->set("threads=8", now->version());
     if (!set) return fail(set.error());
-    setting.await("threads=8");
-    return 0;
+    return setting.await("threads=8") ? 0 : 1;
 }
 
 } // namespace
@@ -94,6 +94,8 @@ int main(int count, char **arguments) {
     if (!permit) return fail(permit.error());
     if (int failed = serve(*client, path + "/services", arguments[3])) return failed;
     if (int failed = configure(*client, path + "/config")) return failed;
+    auto ours = permit->check(); // that may have taken a while: the rollout may be the next one's
+    if (!ours) return fail(ours.error());
     auto counter = farwatch::counter::make(*client, path + "/runs");
     if (!counter) return fail(counter.error());
     auto runs = counter->add(1);

@@ -11,12 +11,13 @@ enum { TASKS = 5, PATIENCE_MS = 60000, HOUR_MS = 3600000 };
 struct leader {
     fw_task_board *board;
     fw_election *election;
+    fw_error *why; /* it hands out no more */
 };
 
 /* Returns when the leadership ends: below, where it is resigned. */
 static void *lead(void *context) {
     struct leader *leader = context;
-    fw_task_board_keep_assigning(leader->board, leader->election, HOUR_MS, NULL);
+    fw_task_board_keep_assigning(leader->board, leader->election, HOUR_MS, &leader->why);
     return NULL;
 }
 
@@ -61,7 +62,10 @@ static bool hand_out_and_work(struct leader *leader, fw_tenure *worker, fw_snowf
     bool worked = put(leader->board, error) && work(worker, ids, error);
     bool resigned = fw_election_resign(leader->election, FW_DEFAULT_TIMEOUT, worked ? error : NULL) == FW_OK;
     pthread_join(leading, NULL);
-    return worked && resigned;
+    bool led = fw_error_status(leader->why) == FW_LOST; /* as it should: it was resigned */
+    if (!led) fprintf(stderr, "tasks: nothing is handed out: %s\n", fw_error_text(leader->why));
+    fw_error_free(leader->why);
+    return worked && resigned && led;
 }
 
 int main(int count, char **arguments) {
@@ -79,7 +83,7 @@ int main(int count, char **arguments) {
     fw_snowflake *ids = NULL;
     fw_result *left = NULL;
     fw_error *error = NULL;
-    struct leader leader = {NULL, NULL};
+    struct leader leader = {NULL, NULL, NULL};
     atomic_bool is_lost = false;
     int code = 1;
 
