@@ -74,7 +74,7 @@ pub use queue::{Item, Queue};
 pub use read_write_lock::ReadWriteLock;
 pub use semaphore::{Permit, Semaphore};
 pub use snowflake::{SNOWFLAKE_EPOCH_MS, SNOWFLAKE_WORKERS, Snowflake, SnowflakeOptions};
-pub use tasks::{Assignment, TaskBoard, Worker};
+pub use tasks::{Assignment, Inbox, TaskBoard, Worker};
 pub use tenure::{Standing, Tenure};
 pub use worker_id::{WorkerId, WorkerIds};
 

@@ -182,6 +182,11 @@ impl Drop for LeaseHold {
 }
 
 impl Client {
+    /// Whether both are clones of one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
+    }
+
     pub(crate) fn downgrade(&self) -> WeakClient {
         let handle = Arc::downgrade(&self.handle);
         WeakClient { handle, request_timeout: self.request_timeout }

@@ -20,6 +20,7 @@ use super::contender::line;
 use super::once::{self, Once};
 use super::place::Place;
 use super::signal::look_again_by;
+use super::tenure::Sight;
 use super::{FencingToken, Group, Membership, RecipeError, Tenure, persist};
 use crate::client::Client;
 use crate::error::ClientError;
@@ -85,7 +86,8 @@ impl TaskBoard {
         // Its receipts are not among the workers, whom a leader lists.
         let group = Group::beside(self.workers.clone(), self.receipts.clone());
         let membership = group.join(name, b"", deadline)?;
-        let desk = Desk { board: self.clone(), inbox, taken: Mutex::default() };
+        let sight = membership.sight();
+        let desk = Desk { board: self.clone(), inbox, sight, taken: Mutex::default() };
         Ok(Worker { desk: Arc::new(desk), membership })
     }
 
@@ -188,6 +190,8 @@ fn create(place: &Place, name: &str, data: &[u8], mode: CreateMode) -> MultiOp {
 struct Desk {
     board: TaskBoard,
     inbox: Place,
+    /// Of the worker's membership.
+    sight: Sight,
     taken: Mutex<BTreeSet<String>>,
 }
 
@@ -195,31 +199,21 @@ impl Desk {
     fn taken(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// One that works. Dropped, it leaves in the background, and what it has goes to others.
-#[derive(Debug)]
-pub struct Worker {
-    desk: Arc<Desk>,
-    membership: Membership,
-}
-
-impl Worker {
-    /// Waits for a task that is assigned to this worker, the oldest first, and takes it up. Blocks.
-    pub fn take(&self, deadline: Instant) -> Result<Assignment, RecipeError> {
-        let inbox = &self.desk.inbox;
-        let paths = [inbox.path.as_str(), self.membership.path()];
-        let signal = self.membership.signal();
+    fn take(self: &Arc<Self>, deadline: Instant) -> Result<Assignment, RecipeError> {
+        let inbox = &self.inbox;
+        let paths = [inbox.path.as_str(), self.sight.path()];
+        let signal = self.sight.signal();
         let mut has_let_go = false;
         let taken = look_again_by(signal, &inbox.client, &paths, deadline, || {
-            self.membership.hold()?;
+            self.sight.hold()?;
             for task in line(inbox.names(true, deadline)?) {
-                if !self.desk.taken().insert(task.name.clone()) {
+                if !self.taken().insert(task.name.clone()) {
                     continue; // here, or on another thread
                 }
                 let taken = self.take_up(&task.name, deadline);
                 if !matches!(taken, Ok(Some(_))) {
-                    self.desk.taken().remove(&task.name);
+                    self.taken().remove(&task.name);
                     has_let_go = true;
                 }
                 if let Some(assignment) = taken? {
@@ -236,12 +230,16 @@ impl Worker {
 
     /// Writes into the assignment that this worker, in this session, has taken it up: one that worked
     /// under this name before can end it no more.
-    fn take_up(&self, task: &str, deadline: Instant) -> Result<Option<Assignment>, RecipeError> {
-        let Desk { board, inbox, .. } = &*self.desk;
+    fn take_up(
+        self: &Arc<Self>,
+        task: &str,
+        deadline: Instant,
+    ) -> Result<Option<Assignment>, RecipeError> {
+        let Self { board, inbox, .. } = &**self;
         let path = inbox.child(task);
-        let mark = self.membership.token().to_string().into_bytes();
+        let mark = self.sight.token().to_string().into_bytes();
         let take = [
-            MultiOp::Check { path: self.membership.path().to_owned(), version: ANY_VERSION },
+            MultiOp::Check { path: self.sight.path().to_owned(), version: ANY_VERSION },
             MultiOp::SetData { path: path.clone(), data: Some(mark.clone()), version: ANY_VERSION },
         ];
         match once::apply(&board.receipts, &take, deadline)? {
@@ -258,15 +256,46 @@ impl Worker {
         }
         // What was checked and written may be of one that has the name now, in the session that took the place
         // of ours.
-        self.membership.hold()?;
-        let token = FencingToken(assigned.stat.czxid).max(self.membership.token());
+        self.sight.hold()?;
+        let token = FencingToken(assigned.stat.czxid).max(self.sight.token());
         Ok(Some(Assignment {
-            desk: Arc::clone(&self.desk),
+            desk: Arc::clone(self),
             task: task.to_owned(),
             version: assigned.stat.version,
             data: node.data.unwrap_or_default(),
             token,
         }))
+    }
+}
+
+/// What a worker's tasks are taken from, by who does not keep it at work: when the worker has left or is dropped,
+/// whoever waits here is told [`RecipeError::Lost`].
+#[derive(Clone, Debug)]
+pub struct Inbox(Arc<Desk>);
+
+impl Inbox {
+    /// As [`Worker::take`]. Blocks.
+    pub fn take(&self, deadline: Instant) -> Result<Assignment, RecipeError> {
+        self.0.take(deadline)
+    }
+}
+
+/// One that works. Dropped, it leaves in the background, and what it has goes to others.
+#[derive(Debug)]
+pub struct Worker {
+    desk: Arc<Desk>,
+    membership: Membership,
+}
+
+impl Worker {
+    /// Waits for a task that is assigned to this worker, the oldest first, and takes it up. Blocks.
+    pub fn take(&self, deadline: Instant) -> Result<Assignment, RecipeError> {
+        self.desk.take(deadline)
+    }
+
+    /// For who takes on another thread, which must not hold up that this one leaves. Does not block.
+    pub fn inbox(&self) -> Inbox {
+        Inbox(Arc::clone(&self.desk))
     }
 
     /// Stops working; what it has goes to others. Blocks. Who waits for a task, on another thread, is told
@@ -339,6 +368,13 @@ impl Assignment {
             Once::Refused(_, code) => Err(ClientError::Server(code).into()),
         }
     }
+
+    /// Nothing was done: the worker's next [`Worker::take`] gets it, one that waits already included. Does not
+    /// block.
+    pub fn give_back(self) {
+        self.desk.taken().remove(&self.task);
+        self.desk.sight.signal().raise();
+    }
 }
 
 #[cfg(test)]
@@ -359,7 +395,8 @@ mod tests {
             Stat { ephemeral_owner: client.session().unwrap().id.0 as i64, ..Stat::default() };
         let tenure = Tenure::begin(&client, &Created { path: "/board/workers/w".to_owned(), stat });
         let inbox = Place { path: board.assigned.child("w"), ..board.assigned.clone() };
-        let desk = Arc::new(Desk { board, inbox, taken: Mutex::default() });
+        let sight = tenure.sight();
+        let desk = Arc::new(Desk { board, inbox, sight, taken: Mutex::default() });
         let worker = Worker { desk, membership: Membership { tenure } };
         let before = worker.membership.signal().raised();
         for _ in 0..3 {

@@ -67,6 +67,11 @@ impl Watched {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Fails once it is lost.
+    fn hold(&self) -> Result<(), RecipeError> {
+        if self.lock().standing == Standing::Lost { Err(RecipeError::Lost) } else { Ok(()) }
+    }
+
     /// Takes a new standing, unless the last one was final.
     fn turn(&self, standing: Standing) {
         let mut state = self.lock();
@@ -97,6 +102,40 @@ impl Watched {
             drop(callbacks);
             state = self.lock();
         }
+    }
+}
+
+/// What is seen of a tenure, which ends with its own handle, whoever looks.
+pub(super) struct Sight {
+    path: String,
+    watched: Arc<Watched>,
+}
+
+impl std::fmt::Debug for Sight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sight").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Sight {
+    /// Raised at each change of standing.
+    pub(super) fn signal(&self) -> &Arc<Signal> {
+        &self.watched.signal
+    }
+
+    /// Fails once it is lost, or given up.
+    pub(super) fn hold(&self) -> Result<(), RecipeError> {
+        self.watched.hold()
+    }
+
+    /// The node, relative to the chroot.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The fencing token.
+    pub(super) fn token(&self) -> FencingToken {
+        self.watched.token
     }
 }
 
@@ -189,7 +228,12 @@ impl Tenure {
 
     /// Fails once it is lost.
     pub(super) fn hold(&self) -> Result<(), RecipeError> {
-        if self.standing() == Standing::Lost { Err(RecipeError::Lost) } else { Ok(()) }
+        self.watched.hold()
+    }
+
+    /// For who looks whether it is held, and holds it not.
+    pub(super) fn sight(&self) -> Sight {
+        Sight { path: self.path.clone(), watched: Arc::clone(&self.watched) }
     }
 
     pub(super) fn refuse_inside_callback(&self) -> Result<(), RecipeError> {
@@ -231,6 +275,11 @@ impl Tenure {
     /// The node, relative to the chroot.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it is held by the session of this client, or of one that it was cloned from.
+    pub fn is_of(&self, client: &Client) -> bool {
+        self.client.is(client)
     }
 
     /// Until when this cannot have passed to anybody else, on this process's monotonic clock; it

@@ -161,6 +161,50 @@ fn a_worker_that_leaves_waits_for_no_task_any_more_and_what_it_took_up_may_still
 }
 
 #[test]
+fn who_takes_from_an_inbox_keeps_no_worker_there() {
+    let (root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let worker = board.work("w", soon()).unwrap();
+    let inbox = worker.inbox();
+    board.put(b"task", soon()).unwrap();
+    assert_eq!(board.assign(&lead(&client), soon()).unwrap(), 1);
+    let assignment = inbox.take(soon()).unwrap();
+    assert_eq!(inbox.take(shortly()).map(drop), Err(RecipeError::Deadline));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| inbox.take(soon()).map(drop));
+        drop(worker);
+        assert_eq!(waiting.join().unwrap(), Err(RecipeError::Lost));
+    });
+    assert_eq!(inbox.take(soon()).map(drop), Err(RecipeError::Lost));
+    let others = client_below(&root);
+    while !others.children("/board/workers", false).unwrap().names.is_empty() {
+        thread::yield_now();
+    }
+    assignment.finish(soon()).unwrap();
+}
+
+#[test]
+fn a_task_that_is_given_back_is_taken_by_who_waits_and_finished_by_that_one() {
+    let (_root, client) = fresh();
+    let board = TaskBoard::new(&client, "/board");
+    let worker = board.work("w", soon()).unwrap();
+    board.put(b"task", soon()).unwrap();
+    assert_eq!(board.assign(&lead(&client), soon()).unwrap(), 1);
+    let first = worker.take(soon()).unwrap();
+    let second = thread::scope(|scope| {
+        let waiting = scope.spawn(|| worker.take(soon()));
+        let task = first.task().to_owned();
+        first.give_back();
+        let second = waiting.join().unwrap().unwrap();
+        assert_eq!(second.task(), task);
+        second
+    });
+    assert_eq!(worker.take(shortly()).map(drop), Err(RecipeError::Deadline));
+    second.finish(soon()).unwrap();
+    assert_eq!(board.open_tasks(soon()).unwrap(), [""; 0]);
+}
+
+#[test]
 fn threads_of_one_worker_take_each_task_once() {
     const TASKS: usize = 40;
     let (_root, client) = fresh();
