@@ -1616,15 +1616,27 @@ fw_status fw_result_lock(const fw_result *result,
                          fw_error **error);
 
 /**
- * Hands over what `fw_op_semaphore_acquire`, `_double_barrier_enter` or `_worker_ids_claim` got: as
- * `fw_result_lock`.
+ * Hands over what `fw_op_semaphore_acquire`, `_double_barrier_enter`, `_group_join`,
+ * `_service_directory_register`, `_task_board_work`, `_worker_ids_claim` or `_selector_lead` got: as
+ * `fw_result_lock`. `tenure` becomes null, which is no failure, where another one won what
+ * `fw_op_selector_lead` stood for.
  */
-fw_status fw_result_tenure(const fw_result *result, fw_tenure **tenure, fw_error **error);
+fw_status fw_result_tenure(const fw_result *result,
+                           fw_tenure **tenure,
+                           fw_error **error);
 
 /**
  * Hands over the election in which `fw_op_election_lead` has won: as `fw_result_lock`.
  */
 fw_status fw_result_election(const fw_result *result, fw_election **election, fw_error **error);
+
+/**
+ * Hands over the task that `fw_op_worker_take` has taken up: as `fw_result_lock`. One that nobody takes is the
+ * worker's next, as if it had not been taken up.
+ */
+fw_status fw_result_assignment(const fw_result *result,
+                               fw_assignment **assignment,
+                               fw_error **error);
 
 /**
  * Has `queue` told how the observer is linked: at once, and with each change from then on, by completions with
@@ -2108,19 +2120,20 @@ fw_status fw_op_fresh(fw_op *op,
  * Waits for the exclusive lock at `path`, as `fw_lock_acquire` does, up to `timeout_ms` from when it is asked
  * for (negative: `requestTimeout`). The result has the lock (`fw_result_lock`), and its token as the number.
  *
- * This and the other operations of recipes (`fw_op_lock_read`, `_lock_write`, `_semaphore_acquire`,
- * `_election_lead`, `_fifo_take`, `_double_barrier_enter`, `_barrier_wait`, `_worker_ids_claim`) are more than one
- * request. Each that `fw_client_submit` or `fw_client_enqueue` was given has a thread of the library's, with all
- * signals blocked, until it is completed: 256 for each client, beyond which they fail with `FW_OVERLOADED`; with
- * `FW_NO_RESOURCES` where no thread is to be had. They complete when they have got what they wait for, and not in
- * the order in which they were asked for; `done` is called on the thread that waited, at the same time as other
- * callbacks may be, and may block. `fw_client_abandon` gives the place in line up, and so does freeing the queue
- * that it was enqueued for. `fw_client_close`, `_detach` and `_free` end them with `FW_CLOSED`. A lost session is
- * told `FW_LOST` or `FW_SESSION_EXPIRED`: ask again with `renewExpired`. Otherwise they fail as the function of
- * the recipe does. They are no part of `fw_op_multi`.
+ * This and the other operations of recipes (`fw_op_lock_read`, `_lock_write`, `_semaphore_acquire`, `_election_lead`,
+ * `_selector_lead`, `_fifo_take`, `_double_barrier_enter`, `_barrier_wait`, `_group_join`,
+ * `_service_directory_register`, `_worker_ids_claim`, `_task_board_work`, `_worker_take`) are more than one request.
+ * Each that `fw_client_submit` or `fw_client_enqueue` was given has a thread of the library's, with all signals
+ * blocked, until it is completed: 256 for each client, beyond which they fail with `FW_OVERLOADED`; with
+ * `FW_NO_RESOURCES` where no thread is to be had. They complete when they have got what they wait for, and not in the
+ * order in which they were asked for; `done` is called on the thread that waited, at the same time as other callbacks
+ * may be, and may block. `fw_client_abandon` gives the place in line up, and so does freeing the queue that it was
+ * enqueued for. `fw_client_close`, `_detach` and `_free` end them with `FW_CLOSED`. A lost session is told `FW_LOST`
+ * or `FW_SESSION_EXPIRED`: ask again with `renewExpired`. Otherwise they fail as the function of the recipe does.
+ * They are no part of `fw_op_multi`.
  *
  * What a result hands over and nobody took is given up when the result is freed, with its completion, or the
- * queue: an item is lost then.
+ * queue: an item is lost then, and a task its worker's next.
  */
 fw_status fw_op_lock_acquire(const char *path,
                              size_t path_len,
@@ -2217,6 +2230,79 @@ fw_status fw_op_worker_ids_claim(const char *path,
                                  int64_t timeout_ms,
                                  fw_op **op,
                                  fw_error **error);
+
+/**
+ * Becomes the member `name` of the group at `path`, as `fw_group_new` and `fw_group_join` do: waits for a name that is
+ * taken, and fails with `FW_TAKEN` where it is so still at the end of its time. The result has the membership
+ * (`fw_result_tenure`); otherwise as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_group_join(const char *path,
+                           size_t path_len,
+                           const char *name,
+                           size_t name_len,
+                           const uint8_t *data,
+                           size_t data_len,
+                           const fw_acl *acl,
+                           int64_t timeout_ms,
+                           fw_op **op,
+                           fw_error **error);
+
+/**
+ * Offers `service` in the directory at `path`, as `fw_service_directory_new` and `fw_service_directory_register` do;
+ * otherwise as `fw_op_group_join`.
+ */
+fw_status fw_op_service_directory_register(const char *path,
+                                           size_t path_len,
+                                           const char *service,
+                                           size_t service_len,
+                                           const char *instance,
+                                           size_t instance_len,
+                                           const uint8_t *data,
+                                           size_t data_len,
+                                           const fw_acl *acl,
+                                           int64_t timeout_ms,
+                                           fw_op **op,
+                                           fw_error **error);
+
+/**
+ * Stands for election at `path` and waits until this one leads, as `fw_selector_new` and `fw_selector_lead` do, and as
+ * there succeeds for who lost, too: the result's data is the id of who leads, its number the token, and what
+ * `fw_result_tenure` hands over is the leadership of who won, or null. Otherwise as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_selector_lead(const char *path,
+                              size_t path_len,
+                              const uint8_t *id,
+                              size_t id_len,
+                              const fw_acl *acl,
+                              int64_t timeout_ms,
+                              fw_op **op,
+                              fw_error **error);
+
+/**
+ * Begins to work under `name` at the board at `path`, as `fw_task_board_new` and `fw_task_board_work` do. The result
+ * has the worker (`fw_result_tenure`), for `fw_op_worker_take`; otherwise as `fw_op_group_join`.
+ */
+fw_status fw_op_task_board_work(const char *path,
+                                size_t path_len,
+                                const char *name,
+                                size_t name_len,
+                                const fw_acl *acl,
+                                int64_t timeout_ms,
+                                fw_op **op,
+                                fw_error **error);
+
+/**
+ * Waits for a task that is assigned to `worker` and takes it up, as `fw_worker_take` does; the operation is for the
+ * client whose worker that is, else it fails with `FW_BAD_ARGUMENT`. The result has the task
+ * (`fw_result_assignment`), and its token as the number. It does not keep `worker`, which may be released and freed
+ * while it waits: it is told `FW_LOST` then, as it is from then on. Of one that is abandoned, the task is the
+ * worker's next. This function itself fails with `FW_LOST` (it was released), `FW_FORKED` and `FW_BAD_ARGUMENT` (that
+ * is no worker). Otherwise as `fw_op_lock_acquire`.
+ */
+fw_status fw_op_worker_take(const fw_tenure *worker,
+                            int64_t timeout_ms,
+                            fw_op **op,
+                            fw_error **error);
 
 /**
  * Makes a queue. Never blocks. Fails with `FW_NULL`, `FW_NO_RESOURCES`.

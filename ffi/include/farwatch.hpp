@@ -492,6 +492,8 @@ private:
     fw_error *why_ = nullptr;
 };
 
+class worker;
+
 /** An operation as a value. */
 class op {
 public:
@@ -695,6 +697,43 @@ public:
                                           op, why);
         });
     }
+    /** Membership of a group: `tenure::of`. */
+    static expected<op> group_join(std::string_view path, std::string_view name, std::string_view data,
+                                   timeout patience = {}, const fw_acl *acl = nullptr) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_group_join(detail::chars(path), path.size(), detail::chars(name), name.size(),
+                                    detail::bytes(data), data.size(), acl, detail::wait(patience), op, why);
+        });
+    }
+    /** A service that is offered: `tenure::of`. */
+    static expected<op> service_directory_offer(std::string_view path, std::string_view service,
+                                                std::string_view instance, std::string_view data,
+                                                timeout patience = {}, const fw_acl *acl = nullptr) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_service_directory_register(detail::chars(path), path.size(), detail::chars(service),
+                                                    service.size(), detail::chars(instance), instance.size(),
+                                                    detail::bytes(data), data.size(), acl, detail::wait(patience),
+                                                    op, why);
+        });
+    }
+    /** Leads, or learns who does: `selector::of`. */
+    static expected<op> selector_lead(std::string_view path, std::string_view id, timeout patience = {},
+                                      const fw_acl *acl = nullptr) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_selector_lead(detail::chars(path), path.size(), detail::bytes(id), id.size(), acl,
+                                       detail::wait(patience), op, why);
+        });
+    }
+    /** One that works on a board's tasks: `worker::of`. */
+    static expected<op> task_board_work(std::string_view path, std::string_view name, timeout patience = {},
+                                        const fw_acl *acl = nullptr) noexcept {
+        return make([&](fw_op **op, fw_error **why) {
+            return fw_op_task_board_work(detail::chars(path), path.size(), detail::chars(name), name.size(), acl,
+                                         detail::wait(patience), op, why);
+        });
+    }
+    /** A task of this worker, which may be freed meanwhile: `assignment::of`. */
+    static expected<op> worker_take(const worker &worker, timeout patience = {}) noexcept;
     /** How fresh the answer of a read must be, whichever way it is asked for. */
     expected<done> fresh(const freshness &fresh) noexcept {
         return detail::attempt([&](fw_error **why) {
@@ -1873,6 +1912,16 @@ public:
         if (leadership) found.leadership.emplace(leadership);
         return found;
     }
+    /** The round that the answer to `op::selector_lead` tells of; it hands the leadership over once. */
+    static expected<round> of(answer leader) noexcept {
+        fw_tenure *leadership = nullptr;
+        fw_error *why = nullptr;
+        fw_status status = fw_result_tenure(leader.get(), &leadership, &why);
+        if (status != FW_OK) return farwatch::error(status, why);
+        round found{std::nullopt, std::move(leader)};
+        if (leadership) found.leadership.emplace(leadership);
+        return found;
+    }
     /** Who leads now: its id is the answer's data, its token the number. */
     expected<answer> leader(timeout patience = {}) noexcept {
         return detail::receive<answer, fw_result>([&](fw_result **leader, fw_error **why) {
@@ -2204,6 +2253,12 @@ private:
 class assignment {
 public:
     explicit assignment(fw_assignment *raw) noexcept : raw_(raw) {}
+    /** The task that the answer to `op::worker_take` hands over, once. */
+    static expected<assignment> of(const answer &answer) noexcept {
+        return detail::receive<assignment, fw_assignment>([&](fw_assignment **task, fw_error **why) {
+            return fw_result_assignment(answer.get(), task, why);
+        });
+    }
     std::string_view task() const noexcept {
         std::size_t size = 0;
         const char *task = fw_assignment_task(raw_.get(), &size);
@@ -2231,6 +2286,12 @@ private:
 class worker : public tenure {
 public:
     explicit worker(fw_tenure *raw) noexcept : tenure(raw) {}
+    /** The worker that the answer to `op::task_board_work` hands over, once. */
+    static expected<worker> of(const answer &answer) noexcept {
+        return detail::receive<worker, fw_tenure>([&](fw_tenure **works, fw_error **why) {
+            return fw_result_tenure(answer.get(), works, why);
+        });
+    }
     /** Waits for a task that is assigned to this one. */
     expected<assignment> take(timeout patience = {}) noexcept {
         return detail::receive<assignment, fw_assignment>([&](fw_assignment **task, fw_error **why) {
@@ -2238,6 +2299,12 @@ public:
         });
     }
 };
+
+inline expected<op> op::worker_take(const worker &worker, timeout patience) noexcept {
+    return make([&](fw_op **op, fw_error **why) {
+        return fw_op_worker_take(worker.get(), detail::wait(patience), op, why);
+    });
+}
 
 /** Tasks that a leader hands out to workers. */
 class task_board {

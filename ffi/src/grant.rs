@@ -7,6 +7,7 @@ use crate::error::{Failure, fw_error};
 use crate::guard::{Owned, borrow, out};
 use crate::lock::fw_lock;
 use crate::recipes::held::fw_tenure;
+use crate::recipes::tasks::{Untaken, fw_assignment};
 use crate::result::fw_result;
 use crate::status::fw_status;
 
@@ -14,10 +15,14 @@ use crate::status::fw_status;
 pub enum Grant {
     /// A lock.
     Lock(Owned<fw_lock>),
-    /// A permit, a place inside a double barrier, a worker id.
+    /// A permit, a place inside a double barrier, a membership, a worker id, a selector's leadership.
     Tenure(Owned<fw_tenure>),
+    /// That another one has the tenure: who asked for it is handed null.
+    NoTenure,
     /// A leadership.
     Election(Owned<fw_election>),
+    /// A task.
+    Task(Untaken),
 }
 
 /// One that is taken once.
@@ -66,8 +71,10 @@ pub unsafe extern "C" fn fw_result_lock(
     })
 }
 
-/// Hands over what `fw_op_semaphore_acquire`, `_double_barrier_enter` or `_worker_ids_claim` got: as
-/// `fw_result_lock`.
+/// Hands over what `fw_op_semaphore_acquire`, `_double_barrier_enter`, `_group_join`,
+/// `_service_directory_register`, `_task_board_work`, `_worker_ids_claim` or `_selector_lead` got: as
+/// `fw_result_lock`. `tenure` becomes null, which is no failure, where another one won what
+/// `fw_op_selector_lead` stood for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fw_result_tenure(
     result: *const fw_result,
@@ -77,9 +84,14 @@ pub unsafe extern "C" fn fw_result_tenure(
     border!(error, {
         let (place, result) = (out(tenure)?, borrow(result)?);
         let taken = result.parcel().and_then(|parcel| {
-            parcel.take(|it| if let Grant::Tenure(tenure) = it { Ok(tenure) } else { Err(it) })
+            parcel.take(|it| match it {
+                Grant::Tenure(tenure) => Ok(Some(tenure)),
+                Grant::NoTenure => Ok(None),
+                other => Err(other),
+            })
         });
-        place.set(taken.ok_or_else(|| nothing("tenure"))?.release());
+        let tenure = taken.ok_or_else(|| nothing("tenure"))?;
+        place.set(tenure.map_or(std::ptr::null_mut(), Owned::release));
         Ok(())
     })
 }
@@ -97,6 +109,25 @@ pub unsafe extern "C" fn fw_result_election(
             parcel.take(|it| if let Grant::Election(it) = it { Ok(it) } else { Err(it) })
         });
         place.set(taken.ok_or_else(|| nothing("election"))?.release());
+        Ok(())
+    })
+}
+
+/// Hands over the task that `fw_op_worker_take` has taken up: as `fw_result_lock`. One that nobody takes is the
+/// worker's next, as if it had not been taken up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fw_result_assignment(
+    result: *const fw_result,
+    assignment: *mut *mut fw_assignment,
+    error: *mut *mut fw_error,
+) -> fw_status {
+    border!(error, {
+        let (place, result) = (out(assignment)?, borrow(result)?);
+        let taken = result.parcel().and_then(|parcel| {
+            parcel.take(|it| if let Grant::Task(task) = it { Ok(task) } else { Err(it) })
+        });
+        let task = taken.and_then(Untaken::hand_over).ok_or_else(|| nothing("assignment"))?;
+        place.set(task.release());
         Ok(())
     })
 }

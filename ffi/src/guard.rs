@@ -184,6 +184,12 @@ impl<O: Opaque> Owned<O> {
     pub fn release(self) -> *mut O {
         std::mem::ManuallyDrop::new(self).0
     }
+
+    /// What the handle was; `None` in a process that it does not belong to.
+    pub fn into_body(self) -> Option<O::Body> {
+        // SAFETY: as for its drop, instead of which this is.
+        unsafe { take(self.release()) }.ok().flatten()
+    }
 }
 
 impl<O: Opaque> Drop for Owned<O> {

@@ -70,6 +70,11 @@ impl ResultBody {
         Self { parcel: Some(Parcel::of(grant)), number: token, ..Self::default() }
     }
 
+    /// The same, with data.
+    pub fn about(self, data: Vec<u8>) -> Self {
+        Self { data: Some(data), ..self }
+    }
+
     /// What is to be handed over, if anything.
     pub fn parcel(&self) -> Option<&Parcel> {
         self.parcel.as_ref()

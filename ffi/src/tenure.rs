@@ -63,7 +63,7 @@ impl<T: Deref<Target = Tenure>> Holding<T> {
     /// What is held, unless it was given up.
     pub fn get(&self) -> Result<Arc<T>, Failure> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        held.ok_or_else(|| Failure::fatal(fw_status::FW_LOST, "it was given up by an earlier call"))
+        held.ok_or_else(was_given_up)
     }
 
     /// Takes it, to give it up. Another thread may be looking at it still, and sees that it is lost.
@@ -118,6 +118,11 @@ impl<T> Drop for Holding<T> {
             self.gate.wait_idle(CALLBACK_PATIENCE);
         }
     }
+}
+
+/// Why what an earlier call gave up cannot be used.
+pub fn was_given_up() -> Failure {
+    Failure::fatal(fw_status::FW_LOST, "it was given up by an earlier call")
 }
 
 /// What came of giving something up, which goes on in the background after its deadline.

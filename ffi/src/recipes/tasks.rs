@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use farwatch_client::recipes::{Assignment, TaskBoard};
+use farwatch_client::recipes::{Assignment, TaskBoard, Worker};
 
 use super::held::{Held, fw_tenure, hold};
 use super::{Asker, Recipe, make};
@@ -11,7 +11,7 @@ use crate::bytes::{Text, bytes, text};
 use crate::client::fw_client;
 use crate::election::fw_election;
 use crate::error::{Failure, fw_error};
-use crate::guard::{Opaque, borrow, free, give, out, set_optional, view};
+use crate::guard::{Opaque, Owned, borrow, free, give, out, set_optional, view};
 use crate::result::{ResultBody, fw_result, lend};
 use crate::status::fw_status;
 
@@ -166,6 +166,43 @@ pub struct AssignmentBody {
     asker: Asker,
 }
 
+impl AssignmentBody {
+    fn new(assignment: Assignment, asker: Asker) -> Self {
+        Self { task: Text::new(assignment.task()), assignment, asker }
+    }
+}
+
+/// A task on its way to whoever waited for it. Where nobody takes it, its worker gets it again.
+pub struct Untaken(Option<Owned<fw_assignment>>);
+
+impl Untaken {
+    /// One that was just taken up.
+    pub fn new(assignment: Assignment, asker: Asker) -> Self {
+        Self(Some(Owned::new(AssignmentBody::new(assignment, asker))))
+    }
+
+    /// It is somebody's.
+    pub fn hand_over(mut self) -> Option<Owned<fw_assignment>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        if let Some(body) = self.0.take().and_then(Owned::into_body) {
+            body.assignment.give_back();
+        }
+    }
+}
+
+/// The worker that is held there, if it is one.
+pub fn worker(held: &Held) -> Result<&Worker, Failure> {
+    match held {
+        Held::Worker(worker) => Ok(worker),
+        _other => Err(Failure::new(fw_status::FW_BAD_ARGUMENT, "what is held here is no worker")),
+    }
+}
+
 /// Waits for a task that is assigned to a worker of `fw_task_board_work`, the oldest first, up to
 /// `timeout_ms` (negative: `requestTimeout`), and takes it up. Any thread; may block, so not in a
 /// callback. Fails with `FW_TIMEOUT`, `FW_LOST` (also when the worker is released meanwhile),
@@ -178,15 +215,10 @@ pub unsafe extern "C" fn fw_worker_take(
     error: *mut *mut fw_error,
 ) -> fw_status {
     border!(error, {
-        let (assignment, worker) = (out(assignment)?, borrow(worker.cast_const())?);
-        let deadline = worker.asker().deadline(timeout_ms)?;
-        let held = worker.get()?;
-        let Held::Worker(works) = &*held else {
-            return Err(Failure::new(fw_status::FW_BAD_ARGUMENT, "what is held here is no worker"));
-        };
-        let taken = works.take(deadline)?;
-        let (task, asker) = (Text::new(taken.task()), worker.asker().clone());
-        assignment.set(give(AssignmentBody { assignment: taken, task, asker }));
+        let (assignment, tenure) = (out(assignment)?, borrow(worker.cast_const())?);
+        let deadline = tenure.asker().deadline(timeout_ms)?;
+        let taken = self::worker(&*tenure.get()?)?.take(deadline)?;
+        assignment.set(give(AssignmentBody::new(taken, tenure.asker().clone())));
         Ok(())
     })
 }

@@ -318,6 +318,32 @@ void recipes(farwatch::client &client) {
         auto reached = GOT(client.submit(*wanted).get());
         CHECK(GOT(GOT(farwatch::tenure::of(reached)).check()) == reached.number());
     }
+    for (auto &&wanted : {op::group_join("/recipes/group", "me", "data", 60s),
+                          op::service_directory_offer("/recipes/services", "web", "me", "10.0.0.7:80")}) {
+        CHECK(wanted);
+        auto joined = GOT(client.submit(*wanted).get());
+        CHECK(GOT(GOT(farwatch::tenure::of(joined)).check()) == joined.number());
+    }
+    {
+        auto won = GOT(farwatch::selector::of(GOT(client.submit(op::selector_lead("/recipes/round", "me")).get())));
+        CHECK(won.leadership && GOT(won.leadership->check()) == won.leader.number() && won.leader.data() == "me");
+        auto lost = client.submit(op::selector_lead("/recipes/round", "another", 10ms)).then([](expected<answer> who) {
+            return farwatch::selector::of(GOT(std::move(who)));
+        });
+        auto round = GOT(lost.get());
+        CHECK(!round.leadership && round.leader.data() == "me" && round.leader.number() == won.leader.number());
+        CHECK(refused(farwatch::selector::of(std::move(round.leader))) == FW_BAD_ARGUMENT);
+    }
+    auto board = GOT(farwatch::task_board::make(client, "/recipes/board"));
+    auto hands_out = GOT(farwatch::election::join(client, "/recipes/foreman", "me"));
+    GOT(hands_out.lead());
+    auto worker = GOT(farwatch::worker::of(GOT(client.submit(op::task_board_work("/recipes/board", "me")).get())));
+    auto task = client.submit(op::worker_take(worker, 60s));
+    GOT(board.put("task"));
+    CHECK(GOT(board.assign(hands_out)) == 1);
+    auto assignment = GOT(farwatch::assignment::of(GOT(task.get())));
+    CHECK(assignment.data() == "task");
+    GOT(assignment.finish());
     GOT(client.submit(op::barrier_wait("/recipes/free")).get());
     auto item = client.submit(op::fifo_take("/recipes/fifo", 60s));
     auto fifo = GOT(farwatch::fifo::make(client, "/recipes/fifo"));

@@ -199,6 +199,49 @@ static void waits(void) {
     fw_queue_free(queue);
 }
 
+static void takes(void) {
+    fw_queue *queue = NULL;
+    fw_op *op = NULL;
+    fw_completion *completion;
+    fw_task_board *board = NULL;
+    fw_tenure *worker = NULL, *leadership = NULL;
+    fw_election *leader = NULL;
+    fw_assignment *task = NULL;
+    OK(fw_queue_new(&queue, &error));
+    OK(fw_election_join(client, "/foreman", FW_CSTR, me, 2, 20000, &leader, &error));
+    OK(fw_election_lead(leader, 20000, &error));
+    OK(fw_task_board_new(client, "/taken", FW_CSTR, NULL, &board, &error));
+    OK(fw_task_board_put(board, me, 2, 20000, NULL, &error));
+    SCARCE(fw_op_task_board_work("/taken", FW_CSTR, "worker", FW_CSTR, NULL, 20000, &op, &error));
+    SCARCE(fw_client_enqueue(client, op, queue, NULL, NULL, &error));
+    completion = next(queue, &op);
+    SCARCE(fw_result_tenure(fw_completion_result(completion), &worker, &error));
+    fw_completion_free(completion);
+    OK(fw_task_board_assign(board, leader, 20000, NULL, &error));
+    SCARCE(fw_op_worker_take(worker, 20000, &op, &error));
+    for (int round = 0; round < 2; round++) { /* of the first result nobody takes it */
+        SCARCE(fw_client_enqueue(client, op, queue, NULL, NULL, &error));
+        OK(fw_queue_next(queue, 60000, &completion, &error));
+        CHECK(fw_completion_status(completion) == FW_OK);
+        if (round == 1) SCARCE(fw_result_assignment(fw_completion_result(completion), &task, &error));
+        fw_completion_free(completion);
+    }
+    fw_op_free(op), op = NULL;
+    OK(fw_assignment_finish(task, 20000, &error));
+    fw_assignment_free(task);
+    give_up(worker);
+    SCARCE(fw_op_selector_lead("/round", FW_CSTR, me, 2, NULL, 20000, &op, &error));
+    SCARCE(fw_client_enqueue(client, op, queue, NULL, NULL, &error));
+    completion = next(queue, &op);
+    SCARCE(fw_result_tenure(fw_completion_result(completion), &leadership, &error));
+    fw_completion_free(completion);
+    give_up(leadership);
+    OK(fw_election_resign(leader, 20000, &error));
+    fw_election_free(leader);
+    fw_task_board_free(board);
+    fw_queue_free(queue);
+}
+
 /* Those of which nothing but the operation itself is made. */
 static void operations(void) {
     fw_op *op = NULL;
@@ -211,6 +254,11 @@ static void operations(void) {
     SCARCE(fw_op_double_barrier_enter("/meeting", FW_CSTR, 1, NULL, 0, &op, &error));
     fw_op_free(op);
     SCARCE(fw_op_worker_ids_claim("/ids", FW_CSTR, 1, NULL, 0, &op, &error));
+    fw_op_free(op);
+    SCARCE(fw_op_group_join("/group", FW_CSTR, "name", FW_CSTR, me, 2, NULL, 0, &op, &error));
+    fw_op_free(op);
+    SCARCE(fw_op_service_directory_register("/services", FW_CSTR, "web", FW_CSTR, "a", FW_CSTR, me, 2, NULL, 0, &op,
+                                            &error));
     fw_op_free(op);
 }
 
@@ -229,6 +277,7 @@ int main(int count, char **arguments) {
     tell("tasks", tasks);
     tell("operations", operations);
     tell("waits", waits);
+    tell("takes", takes);
     each_context_was_destroyed();
     fw_client_free(client);
     say_functions();

@@ -121,6 +121,11 @@ fn recipes_are_waited_for_by_the_library_and_leave_nothing_behind() {
 }
 
 #[test]
+fn names_rounds_and_tasks_are_waited_for_by_the_library_and_leave_nothing_behind() {
+    assert_eq!(Program::compile("joined.c").run(&[&connect()]), "");
+}
+
+#[test]
 fn tasks_are_done_once_and_handed_out_by_the_leader() {
     assert_eq!(Program::compile("tasks.c").run(&[&connect()]), "");
 }
