@@ -273,7 +273,41 @@ fn program(functions: &[Function]) -> String {
     for (number, kind) in types.iter().enumerate() {
         writeln!(source, "    case {number}: return {kind}_free(at);").unwrap();
     }
-    source + "    }\n    return FW_OK;\n}\n\n" + &driver(functions, &types)
+    source + "    }\n    return FW_OK;\n}\n\n" + &preparation(&types) + &driver(functions, &types)
+}
+
+/// What makes what other calls need, and these would hardly make by chance.
+fn preparation(types: &[String]) -> String {
+    let number = |kind: &str| types.iter().position(|it| it == kind).expect("a type");
+    let [election, board, tenure] = ["fw_election", "fw_task_board", "fw_tenure"].map(number);
+    let [op, result] = ["fw_op", "fw_result"].map(number);
+    format!(
+        r#"/* What takes several hands: who works on a board, and who leads, which takes its chances like all other calls. */
+static void prepare(void) {{
+    fw_client *client = one_that_works(CLIENT_TYPE);
+    fw_election *election = NULL;
+    fw_task_board *board = NULL;
+    fw_tenure *worker = NULL;
+    fw_op *take = NULL;
+    fw_result *taken = NULL;
+    uint64_t time = 4 * PATIENCE;
+    make_room({election}), make_room({board}), make_room({tenure}), make_room({op}), make_room({result});
+    if (fw_election_join(client, path_of("-election"), FW_CSTR, NULL, 0, time, &election, NULL) != FW_OK) return;
+    keep({election}, election);
+    fw_election_lead(election, time, NULL);
+    if (fw_task_board_new(client, path_of("-task"), FW_CSTR, NULL, &board, NULL) != FW_OK) return;
+    keep({board}, board);
+    for (int i = 0; i < 20; i++) fw_task_board_put(board, NULL, 0, time, NULL, NULL);
+    if (fw_task_board_work(board, "a", 1, time, &worker, NULL) != FW_OK) return;
+    keep({tenure}, worker);
+    fw_task_board_assign(board, election, time, NULL, NULL);
+    if (fw_op_worker_take(worker, time, &take, NULL) != FW_OK) return;
+    keep({op}, take);
+    if (fw_client_call(client, take, time, &taken, NULL) == FW_OK) keep({result}, taken);
+}}
+
+"#
+    )
 }
 
 /// What begins, makes the calls and looks at what is left.
@@ -285,7 +319,6 @@ fn driver(functions: &[Function], types: &[String]) -> String {
     let runners = functions.iter().enumerate().filter(|(_, it)| runs(it));
     let runners: Vec<String> = runners.map(|(number, _)| number.to_string()).collect();
     let (runners, runner_count) = (runners.join(", "), runners.len());
-    let [election, board, tenure] = ["fw_election", "fw_task_board", "fw_tenure"].map(number);
     let count = functions.len();
     format!(
         r#"/* A client and an observer that work, when there are none. */
@@ -305,25 +338,6 @@ static void begin(void) {{
         OK(fw_observer_drive(observer, 20, &error));
     OK(fw_observer_wait_ready(observer, 0, 60000, &error));
     keep({config}, config), keep(OBSERVER_TYPE, observer);
-}}
-
-/* What takes several hands: who works on a board, and who leads, which takes its chances like all other calls. */
-static void prepare(void) {{
-    fw_client *client = one_that_works(CLIENT_TYPE);
-    fw_election *election = NULL;
-    fw_task_board *board = NULL;
-    fw_tenure *worker = NULL;
-    uint64_t time = 4 * PATIENCE;
-    make_room({election}), make_room({board}), make_room({tenure});
-    if (fw_election_join(client, path_of("-election"), FW_CSTR, NULL, 0, time, &election, NULL) != FW_OK) return;
-    keep({election}, election);
-    fw_election_lead(election, time, NULL);
-    if (fw_task_board_new(client, path_of("-task"), FW_CSTR, NULL, &board, NULL) != FW_OK) return;
-    keep({board}, board);
-    for (int i = 0; i < 20; i++) fw_task_board_put(board, NULL, 0, time, NULL, NULL);
-    if (fw_task_board_work(board, "a", 1, time, &worker, NULL) != FW_OK) return;
-    keep({tenure}, worker);
-    fw_task_board_assign(board, election, time, NULL, NULL);
 }}
 
 int main(int count, char **arguments) {{
