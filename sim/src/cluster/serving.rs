@@ -255,7 +255,9 @@ impl Cluster {
             return;
         }
         let begun_at_voter = process.node.zab().votes(session.server());
-        let knows = since_ms < heard_ms || services.lists_learners || !begun_at_voter;
+        // That server may have been heard before its client came to it, and not since.
+        let is_held = held.is_some_and(|&(when, _)| when.0 == life && since_ms < when.1);
+        let knows = is_held || services.lists_learners || !begun_at_voter;
         let lives_ms = timeout_ms + if knows { grace_ms } else { 0 };
         let silent_ms = process.clock.mono_ms - heard_ms.max(since_ms);
         let witness = &mut self.witness;
