@@ -41,6 +41,9 @@ pub(crate) use stop::{enter as enter_wait, is_raised as is_stopped};
 pub use watch::Watch;
 
 /// What is called with the result of a submitted operation, on the client's reader thread.
+/// How long a reader that was told to end is given for what it still has to tell.
+const READER_ENDS_WITHIN: Duration = Duration::from_secs(1);
+
 type Completion = Box<dyn FnOnce(Result<Outcome, ClientError>) + Send>;
 
 /// What is called with each event, on the client's reader thread.
@@ -469,8 +472,8 @@ impl Client {
     /// other off.
     ///
     /// Waits up to the request timeout until what recipes of this client have given up is removed, which the end of
-    /// the session would do otherwise, and for the reader to end; no callback comes after that unless one was still
-    /// running then.
+    /// the session would do otherwise, and then for the reader to end, for a second at least; no callback comes after
+    /// that unless one was still running then.
     pub fn detach(&self) -> Result<Option<SessionToken>, ClientError> {
         self.refuse_inside_callback()?;
         let deadline = link::after(self.request_timeout);
@@ -482,7 +485,7 @@ impl Client {
         }
         drop(state);
         self.handle.shared.changed.notify_all();
-        self.await_reader(deadline);
+        self.await_reader(deadline.max(Instant::now() + READER_ENDS_WITHIN));
         Ok(token)
     }
 

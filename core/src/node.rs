@@ -573,5 +573,13 @@ impl Node {
 }
 
 fn is_same_connection(a: Origin, b: Origin) -> bool {
-    (a.reactor, a.connection, a.generation) == (b.reactor, b.connection, b.generation)
+    connection_of(a) == connection_of(b)
 }
+
+/// The connection of what was asked on it.
+fn connection_of(origin: Origin) -> Connection {
+    (origin.reactor, origin.connection, origin.generation)
+}
+
+/// A connection of this server, of all that it had.
+type Connection = (u16, u32, u32);

@@ -584,8 +584,7 @@ impl Connection {
     }
 
     fn has_room(&self) -> bool {
-        self.out.len() < OUT_BYTES_PAUSE
-            && self.pending.len() + self.held.len() < PENDING_MAX
+        self.pending.len() + self.held.len() < PENDING_MAX
             && self.pending_bytes + self.held_bytes < PENDING_BYTES_MAX
     }
 

@@ -164,17 +164,18 @@ fn a_client_is_heard_while_it_is_sent_what_its_way_takes_long_for() {
     let mut slow = slow.into_stream();
     rustix::net::sockopt::set_socket_recv_buffer_size(&slow, 4096).expect("a small window");
     let read = framed(&request_bytes(1, &request::get_data("/large", false)));
-    slow.write_all(&read.repeat(9)).expect("small requests fit into the sockets");
+    // More than is written at once, and than waits to be.
+    slow.write_all(&read.repeat(30)).expect("small requests fit into the sockets");
     let received = |count: u32| {
         let cons = four_letter_word(subject.address(), "cons").expect("cons");
         let its = format!("sid={:#x}", session.id);
         let line = cons.lines().find(|line| line.contains(&its)).expect("its line").to_owned();
         line.contains(&format!("recved={count},"))
     };
-    until("all reads are taken", || received(10));
+    until("all reads are taken", || received(31));
     slow.write_all(&framed(&request_bytes(-2, &request::ping()))).expect("sent");
-    until("the ping is heard", || received(11));
-    let mut all = vec![0; 9 * 100_000];
+    until("the ping is heard", || received(32));
+    let mut all = vec![0; 30 * 100_000];
     slow.read_exact(&mut all).expect("whoever reads gets it all");
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Instant;
 
-use farwatch_core::wire::ErrorCode;
+use farwatch_core::wire::{ErrorCode, Stat};
 
 use super::contender::{Contender, Rival};
 use super::place::Place;
@@ -127,7 +127,7 @@ impl DoubleBarrier {
             if sign.is_some_and(|sign| contender.tenure().token().0 < sign.czxid) {
                 return Ok(Some(()));
             }
-            if contender.line(deadline)?.len() < self.members {
+            if self.gathered(&contender, sign.as_ref(), deadline)? < self.members {
                 return Ok(None);
             }
             if sign.is_some() {
@@ -138,6 +138,28 @@ impl DoubleBarrier {
         })?;
         contender.tenure().take_office(deadline)?;
         Ok(Inside { contender })
+    }
+
+    /// How many are there for the next round. Where a sign stands, those before it are of its own, and maybe at it yet;
+    /// who came behind this one came behind the sign, too.
+    fn gathered(
+        &self,
+        contender: &Contender,
+        sign: Option<&Stat>,
+        deadline: Instant,
+    ) -> Result<usize, RecipeError> {
+        let line = contender.line(deadline)?;
+        let Some(sign) = sign else { return Ok(line.len()) };
+        let own = line.iter().position(|rival| contender.is(rival)).unwrap_or_default();
+        let (before, behind) = line.split_at(own);
+        let mut gathered = behind.len();
+        for rival in before {
+            let path = self.place.child(&rival.name);
+            let found =
+                persist(&self.place.client, deadline, |client| client.exists(&path, false))?;
+            gathered += usize::from(found.is_some_and(|found| sign.czxid < found.czxid));
+        }
+        Ok(gathered)
     }
 
     /// Puts a sign of this round in the place of one that was left behind, in one step, so that there is one for

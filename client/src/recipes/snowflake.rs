@@ -386,7 +386,7 @@ impl Mark {
     /// The answer was lost: what stands there says whether it was applied, once it cannot be any more.
     fn find_out(self: Arc<Self>, until_ms: u64) {
         let refused = protected::refused(&self.path);
-        self.submit(&refused, move |mark, result| match result {
+        self.ask(&refused, move |mark, result| match result {
             result if protected::is_refused(&result) => mark.read_back(until_ms),
             Err(error) if error.is_passing() => mark.find_out_again(until_ms),
             Err(error) => mark.not_now(Some(error)),
@@ -405,7 +405,7 @@ impl Mark {
 
     fn read_back(self: Arc<Self>, until_ms: u64) {
         let read = Operation::GetData { path: self.path.clone(), watch: false };
-        self.submit(&read, move |mark, result| match result {
+        self.ask(&read, move |mark, result| match result {
             Ok(Outcome::Data { data, stat }) => {
                 let version = mark.lock().version;
                 if data.as_deref() == Some(mark.text(until_ms).as_bytes()) {
@@ -435,6 +435,22 @@ impl Mark {
         let own = Arc::clone(self);
         let client = self.client.upgrade().ok_or(ClientError::Closed);
         let asked = client.and_then(|client| client.submit(operation, move |it| then(own, it)));
+        if let Err(error) = asked {
+            self.not_now(Some(error));
+        }
+    }
+
+    /// Asks what settles a doubt, also of a client that is asked for too much.
+    fn ask(
+        self: &Arc<Self>,
+        operation: &Operation,
+        then: impl FnOnce(Arc<Self>, Result<Outcome, ClientError>) + Send + 'static,
+    ) {
+        let own = Arc::clone(self);
+        let client = self.client.upgrade().ok_or(ClientError::Closed);
+        let asked = client.and_then(|client| {
+            client.submit_beyond_limits(operation, Box::new(move |it| then(own, it)))
+        });
         if let Err(error) = asked {
             self.not_now(Some(error));
         }

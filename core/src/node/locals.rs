@@ -15,8 +15,8 @@ pub(super) mod upgrade;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::is_same_connection;
 use super::submission::{Ask, Item, Origin};
+use super::{Connection, connection_of, is_same_connection};
 use crate::session::Expiry;
 use crate::wire::OpCode;
 use crate::wire::handshake::Password;
@@ -182,13 +182,15 @@ impl Locals {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Takes what waits since before `since_ms`. The end of a session stays, and nobody waits for it
-    /// any more.
-    pub fn take_overdue(&mut self, since_ms: i64) -> Vec<Item> {
+    /// Takes what waits since before `since_ms`, and what its connections, and those that are `gone`, asked behind
+    /// it. The end of a session stays, and nobody waits for it any more.
+    pub fn take_overdue(&mut self, since_ms: i64, mut gone: BTreeSet<Connection>) -> Vec<Item> {
         let mut over = Vec::new();
         self.waiting.retain_mut(|it| {
-            let is_over = it.since_ms < since_ms && !it.told;
+            let connection = connection_of(it.item.origin);
+            let is_over = (it.since_ms < since_ms || gone.contains(&connection)) && !it.told;
             if is_over {
+                gone.insert(connection);
                 over.push(it.item.clone());
                 it.told = it.item.ask == Ask::Write(OpCode::CloseSession);
             }

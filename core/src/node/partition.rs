@@ -11,12 +11,13 @@
 //! Nobody is shown what is not known to be committed: a server that was started without a leader has
 //! applied its whole log, and serves nobody before it had one.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::asks::{Pending, Stage};
 use super::route::HANDSHAKE_PATIENCE_MS;
 use super::submission::{Ask, Item, Origin, Outcome};
-use super::{Holder, Node, Output, is_same_connection};
+use super::{Connection, Holder, Node, Output, connection_of, is_same_connection};
 use crate::wire::{ErrorCode, OpCode};
 use crate::zab::mutant::Mutant;
 use crate::zxid::SessionId;
@@ -301,6 +302,7 @@ impl Node {
         let overdue = self.asks.overdue(since_ms);
         let overdue: Vec<(u64, Pending)> = overdue.map(|(at, ask)| (at, ask.clone())).collect();
         let stays = self.options.on_partition == OnPartition::Serve;
+        let mut gone = BTreeSet::new();
         for (number, ask) in overdue {
             let Pending { item, body, stage, .. } = &ask;
             match item.ask {
@@ -332,6 +334,7 @@ impl Node {
                 Ask::Write(_) | Ask::Sync | Ask::Ephemerals | Ask::Left => {
                     self.release(item.session, item.origin, out);
                     self.give_back(item, out);
+                    gone.insert(connection_of(item.origin));
                     match stage {
                         Stage::Waiting => self.asks.done(number),
                         // A record of it must not be taken for one that was asked elsewhere.
@@ -343,12 +346,20 @@ impl Node {
             }
         }
         self.asks.close_up();
-        self.fail_locals(since_ms, out);
+        // What its connection asked later must not be done without what is given up.
+        let is_gone = |ask: &Item| gone.contains(&connection_of(ask.origin));
+        if !gone.is_empty() {
+            for item in self.asks.abandon(is_gone) {
+                self.give_back(&item, out);
+            }
+        }
+        self.fail_locals(since_ms, gone, out);
     }
 
-    /// The same for what waits here behind what a local session asked before.
-    fn fail_locals(&mut self, since_ms: i64, out: &mut Output) {
-        for item in self.locals.take_overdue(since_ms) {
+    /// The same for what waits here behind what a local session asked before, and for all of connections that are
+    /// `gone`.
+    fn fail_locals(&mut self, since_ms: i64, gone: BTreeSet<Connection>, out: &mut Output) {
+        for item in self.locals.take_overdue(since_ms, gone) {
             match item.ask {
                 Ask::Open { .. } | Ask::Resume { .. } => {
                     self.reply(item.origin, self.applied.zxid, Outcome::Refused, out);

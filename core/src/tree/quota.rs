@@ -9,7 +9,7 @@
 //! never an error here. The usage is kept in the node alone: it is the same on every server, before
 //! and after a restart. Source: ZooKeeper 3.9, `Quotas`, `StatsTrack`, `DataTree`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::path;
 
@@ -111,19 +111,18 @@ impl Prefixes {
 /// whoever may write a usage node makes that happen, again and again.
 #[derive(Default)]
 pub(super) struct Sums {
-    /// Those counted last are at the end.
-    kept: Vec<(Box<[u8]>, QuotaUsage)>,
+    kept: BTreeMap<Box<[u8]>, QuotaUsage>,
 }
 
-/// How many of them are kept.
-const SUMS_MAX: usize = 64;
+/// How many of them are kept: more than one multi can name of subtrees that lie in each other.
+const SUMS_MAX: usize = 4096;
 
 /// Smaller subtrees are counted each time.
 const KEPT_COUNT_MIN: i64 = 1_000;
 
 impl Sums {
     pub(super) fn get(&self, prefix: &[u8]) -> Option<QuotaUsage> {
-        self.kept.iter().find(|(kept, _)| **kept == *prefix).map(|(_, usage)| *usage)
+        self.kept.get(prefix).copied()
     }
 
     pub(super) fn keep(&mut self, prefix: &[u8], usage: QuotaUsage) {
@@ -131,19 +130,20 @@ impl Sums {
             return;
         }
         if self.kept.len() == SUMS_MAX {
-            self.kept.remove(0);
+            self.kept.clear();
         }
-        self.kept.push((Box::from(prefix), usage));
+        self.kept.insert(Box::from(prefix), usage);
     }
 
     /// `path` was changed by so much.
     pub(super) fn change(&mut self, path: &[u8], count: i64, bytes: i64) {
-        for (prefix, usage) in &mut self.kept {
-            let below = path.strip_prefix(&**prefix);
-            if below.is_some_and(|below| below.is_empty() || below[0] == b'/') {
+        let mut above = (!self.kept.is_empty()).then_some(path);
+        while let Some(prefix) = above {
+            if let Some(usage) = self.kept.get_mut(prefix) {
                 usage.count += count;
                 usage.bytes += bytes;
             }
+            above = path::parent(prefix);
         }
     }
 }

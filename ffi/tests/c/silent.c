@@ -39,7 +39,7 @@ int main(int count, char **arguments) {
         fflush(stdout);
         CHECK(getchar() == '\n'); /* now it is mute */
     }
-    double begin = now();
+    double mute = now(), begin = mute;
     CHECK(fw_client_create(client, "/s", 2, NULL, 0, 0, 300, NULL, &error) == FW_TIMEOUT);
     CHECK(fw_error_retriable(error) && !fw_error_fatal(error));
     /* What was sent may have been applied; what never left was not. */
@@ -61,7 +61,10 @@ int main(int count, char **arguments) {
     in_doubt(status, error, false);
     fw_lock_free(lock), fw_election_free(election), fw_barrier_free(barrier);
     begin = now();
-    CHECK(fw_client_close(client, 500, NULL) == (answers ? FW_TIMEOUT : FW_CONNECTION_LOSS));
+    status = fw_client_close(client, 500, NULL);
+    /* Behind two thirds of its session's timeout of 2 s, on a busy machine, it has given the connection up. */
+    int is_given_up = !answers || 1.2 < now() - mute;
+    CHECK((status == FW_TIMEOUT && answers) || (status == FW_CONNECTION_LOSS && is_given_up));
     fw_client_free(client);
     printf("closed in %.1f s\n", now() - begin);
     CHECK(now() - begin < 10); /* far more than its limits, for a busy machine */

@@ -91,7 +91,8 @@ impl Reactor {
         let connection = self.connection(key).expect("serving");
         let identities = Arc::clone(&connection.identities);
         let hindrance = connection.hindrance(op, walked);
-        if hindrance.is_none() && connection.held.is_empty() {
+        // What waits to be sent holds up what is asked, and no ping.
+        if hindrance.is_none() && connection.held.is_empty() && connection.may_go_on() {
             return self.begin(key, xid, op, body, identities);
         }
         let is_first = connection.held.is_empty();

@@ -29,7 +29,7 @@ fn seeds_that_found_a_bug_pass() {
     for seed in [15, 66, 80, 120, 145, 172, 245, 325, 622, 2242, 2370, 2481, 2636, 2763] {
         passes(seed, 8, Mode::Safety);
     }
-    for seed in [2937, 4672, 5490, 301_756, 303_446, 900_128] {
+    for seed in [2937, 4672, 5490, 301_756, 303_446, 306_277, 900_128] {
         passes(seed, 8, Mode::Safety);
     }
     passes(89, 8, Mode::Liveness);

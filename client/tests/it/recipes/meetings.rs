@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use farwatch_client::recipes::{Barrier, DoubleBarrier, Inside, RecipeError};
 
@@ -173,6 +173,25 @@ fn one_that_is_back_before_the_others_have_left_waits_for_them_and_they_not_for_
         for inside in inside.map(|it| it.join().unwrap()) {
             scope.spawn(move || inside.leave(soon()).unwrap());
         }
+    });
+    assert_eq!(client.children("/meeting", false).unwrap().names, [""; 0]);
+}
+
+#[test]
+fn one_that_is_back_while_the_others_are_at_it_begins_no_round_alone() {
+    let (root, client) = fresh();
+    let clients: Vec<_> = (0..3).map(|_| client_below(&root)).collect();
+    let barrier = |at: usize| DoubleBarrier::new(&clients[at], "/meeting", 3);
+    thread::scope(|scope| {
+        let entering = [0, 1, 2].map(|at| scope.spawn(move || barrier(at).enter(soon()).unwrap()));
+        let [first, second, third] = entering.map(|it| it.join().unwrap());
+        drop(third);
+        await_children(&client, "/meeting", 3);
+        let alone = barrier(2).enter(Instant::now() + Duration::from_millis(300));
+        assert_eq!(alone.map(drop), Err(RecipeError::Deadline));
+        let leaving = scope.spawn(move || first.leave(soon()));
+        second.leave(soon()).unwrap();
+        leaving.join().unwrap().unwrap();
     });
     assert_eq!(client.children("/meeting", false).unwrap().names, [""; 0]);
 }
