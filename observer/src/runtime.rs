@@ -145,7 +145,12 @@ impl Listener {
         let (stream, peer) = self.listener.accept().await?;
         let fd = std::os::fd::IntoRawFd::into_raw_fd(stream);
         // SAFETY: `into_raw_fd` gave the descriptor up, so this is its only owner.
-        Ok((unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }, peer))
+        let stream: StdStream = unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) };
+        if !is_epoll() {
+            // monoio accepts by io_uring without it, and what this process becomes or starts would keep it open.
+            rustix::io::fcntl_setfd(&stream, rustix::io::FdFlags::CLOEXEC)?;
+        }
+        Ok((stream, peer))
     }
 
     /// Ends a pending [`Listener::accept`] from another task, with an error. A dropped accept would

@@ -76,3 +76,18 @@ fn a_turn_lets_every_other_task_go_first_and_keeps_no_descriptor() {
         .expect("a runtime");
     }
 }
+
+#[test]
+fn a_connection_that_was_accepted_ends_with_the_program_that_did() {
+    for allow_uring in [true, false] {
+        let listener = Std::bind("127.0.0.1:0").expect("a port");
+        let _far = Client::connect(listener.local_addr().expect("an address")).expect("connected");
+        let flags = block_on(allow_uring, |_| async {
+            let listener = Listener::new(listener).expect("a listener");
+            let (stream, _peer) = listener.accept().await.expect("a connection");
+            rustix::io::fcntl_getfd(&stream).expect("its flags")
+        });
+        let flags = flags.expect("a runtime");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC), "uring: {allow_uring}");
+    }
+}
