@@ -214,6 +214,9 @@ def sleep_through_a_session(it):
           it.owner(frozen) not in (None, before))
     old = (None, before, it.owner(frozen))
     frozen.kill()
+    # A bookie waits for its former registration no longer than the session's timeout, and then ends; a session may
+    # live a tick longer.
+    until("its session is over", lambda: it.owner(frozen) is None)
     frozen.start()
     until("it is available again", lambda: it.owner(frozen) not in old and it.all_available())
 
