@@ -50,8 +50,6 @@ pub struct ReactorReport {
     pub silence_ends: Vec<(i64, SocketAddr, SessionId)>,
     /// Connections with a watch in the data table.
     pub watching: u32,
-    /// Paths watched in the data table.
-    pub paths: u32,
     /// Watches in the data table.
     pub data_watches: u64,
     /// Watches in both tables.

@@ -1,5 +1,7 @@
 //! Servers that were added with lists of their own, while the older ones were not told.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -152,6 +154,27 @@ fn a_voter_that_is_started_without_its_list_begins_no_history_of_its_own() {
     let alone = ["--listen", "127.0.0.1:0", "--change-voters"];
     let (code, said) = tries_to_serve(ensemble.server(1), &alone);
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// Its history would have to be copied whole, for a file that is none of it.
+#[test]
+fn a_voter_that_rejoins_without_knowing_whom_it_voted_among_keeps_its_history() {
+    let mut ensemble = Ensemble::configured(3, &Layout::default());
+    (1..=3).for_each(|number| ensemble.server_mut(number).start());
+    until("three serve", PATIENCE, || serving(&ensemble) == [1, 2, 3]);
+    ensemble.server_mut(1).kill();
+    let server = ensemble.server(1);
+    let names = || {
+        let entries = fs::read_dir(&server.data).expect("its directory").flatten();
+        entries.map(|entry| entry.file_name()).collect::<BTreeSet<_>>()
+    };
+    fs::write(server.data.join("voters"), b"FWVT and junk").expect("damage");
+    let (before, config) = (names(), server.folder.join("zoo.cfg"));
+    let config = config.to_str().expect("text");
+    let (code, said) = tries_to_serve(server, &["--config", config, "--rejoin"]);
+    assert_eq!(code, Some(3), "{said}");
+    says_all(&said, &["voters: the file is damaged", "restore it from a backup"]);
+    assert_eq!(names(), before, "nothing is put aside, and nothing marked");
 }
 
 /// The list of a server where the first of all votes and the others observe.

@@ -24,27 +24,29 @@ fn pass(room: &mut Room, ticks: u64, mut hangs: Option<&mut Hanging>) {
     }
 }
 
+/// Two of three voters, of which one leads, and its epoch; the third, which has not started, is what it is by its own
+/// list of so many voters.
+fn without_the_third(membership: Membership, voters: u32) -> (Room, Epoch) {
+    let mut room = Room::new(3, 0);
+    let quorum = Quorum::majority((1..=voters).map(ServerId));
+    let (me, timing) = (ServerId(3), Timing::default());
+    let options = Options { me, quorum, membership, listed: false, timing, seed: 3 };
+    room.servers[REJOINS] = Zab::with(options, Recovered::default());
+    room.step(0, Event::Start);
+    room.step(LEADER, Event::Start);
+    pass(&mut room, 10, None);
+    let epoch = room.servers[LEADER].leading_epoch().expect("it leads");
+    (room, epoch)
+}
+
 fn rejoining(room: &Room) -> &feed::Link {
     &room.servers[LEADER].feed().expect("it leads").links[&ServerId(3)]
 }
 
 #[test]
 fn a_voter_that_came_back_while_a_hand_over_was_tried_votes_when_that_was_given_up() {
-    let mut room = Room::new(3, 0);
+    let (mut room, epoch) = without_the_third(Membership::Rejoining, 3);
     let quorum = Quorum::majority((1..=3).map(ServerId));
-    let options = Options {
-        me: ServerId(3),
-        quorum: quorum.clone(),
-        membership: Membership::Rejoining,
-        listed: false,
-        timing: Timing::default(),
-        seed: 3,
-    };
-    room.servers[REJOINS] = Zab::with(options, Recovered::default());
-    room.step(0, Event::Start);
-    room.step(LEADER, Event::Start);
-    pass(&mut room, 10, None);
-    let epoch = room.servers[LEADER].leading_epoch().expect("it leads");
     // It is to hand over to one that is not level and does not become so.
     let (mut hanging, mut out) = (Hanging::default(), Vec::new());
     propose(&mut room.servers[LEADER], &mut out);
@@ -67,21 +69,8 @@ fn a_voter_that_came_back_while_a_hand_over_was_tried_votes_when_that_was_given_
 /// As while a list is changed, and where one server's list was forgotten.
 #[test]
 fn an_observer_that_its_leader_lists_as_a_voter_is_given_one_epoch_and_learns_on() {
-    let mut room = Room::new(3, 0);
+    let (mut room, epoch) = without_the_third(Membership::Learner, 2);
     let quorum = Quorum::majority((1..=3).map(ServerId));
-    let options = Options {
-        me: ServerId(3),
-        quorum: Quorum::majority((1..=2).map(ServerId)),
-        membership: Membership::Learner,
-        listed: false,
-        timing: Timing::default(),
-        seed: 3,
-    };
-    room.servers[REJOINS] = Zab::with(options, Recovered::default());
-    room.step(0, Event::Start);
-    room.step(LEADER, Event::Start);
-    pass(&mut room, 10, None);
-    let epoch = room.servers[LEADER].leading_epoch().expect("it leads");
     room.step(REJOINS, Event::Start);
     pass(&mut room, 500, None);
     let later = room.servers[LEADER].leading_epoch().expect("it leads on");
